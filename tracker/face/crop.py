@@ -1,0 +1,98 @@
+"""The one crop: what the network sees in training, in evaluation and at run time."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from tracker.face.geometry import Array, compose, extent, invert, scale_of, similarity, transform_points
+from tracker.face.schemes import Scheme
+
+VIEW = 1.25  # side of the square view over the larger extent of the face's landmarks
+
+
+@dataclass(frozen=True)
+class Roi:
+    """A square view of a picture.
+
+    center_px: (x, y), pixel centres at integers. side_px: its side, from pixel edge to pixel edge.
+    rotation_rad: how far the face is turned clockwise on the screen; the crop shows it upright.
+
+    Raises ValueError for a side that is not positive or numbers that are not finite.
+    """
+
+    center_px: tuple[float, float]
+    side_px: float
+    rotation_rad: float = 0.0
+
+    def __post_init__(self) -> None:
+        numbers = (*self.center_px, self.side_px, self.rotation_rad)
+        if not (all(map(math.isfinite, numbers)) and self.side_px > 0):
+            raise ValueError(f"a view needs finite numbers and a positive side, got {self}")
+
+    def crop_from_image(self, size: int) -> Array:
+        """(2, 3) transform to the crop of size x size pixels; the view's edges meet the crop's edges."""
+        middle = (size - 1) / 2
+        return similarity(size / self.side_px, -self.rotation_rad, self.center_px, (middle, middle))
+
+
+def roi_of_landmarks(points_px: ArrayLike, rotation_rad: float = 0.0) -> Roi:
+    """The view of a face: VIEW times the larger extent of its landmarks (K, 2), turned by rotation_rad.
+
+    The extent is taken along the turned axes, so that a rolled face fills its crop as an upright one does.
+    """
+    upright_from_image = similarity(1.0, -rotation_rad, (0.0, 0.0), (0.0, 0.0))
+    x, y, width, height = extent(transform_points(upright_from_image, points_px))
+    image_from_upright = similarity(1.0, rotation_rad, (0.0, 0.0), (0.0, 0.0))
+    center = transform_points(image_from_upright, (x + width / 2, y + height / 2))
+    return Roi((float(center[0]), float(center[1])), VIEW * float(max(width, height)), rotation_rad)
+
+
+def eye_rotation_rad(points_px: ArrayLike, scheme: Scheme) -> float:
+    """How far the line through the outer eye corners is turned clockwise from the horizontal."""
+    points = np.asarray(points_px, np.float64)
+    right, left = (points[list(group)].mean(0) for group in scheme.ocular)
+    return math.atan2(left[1] - right[1], left[0] - right[0])
+
+
+def crop(image: NDArray[np.uint8], roi: Roi, size: int) -> NDArray[np.uint8]:
+    """The view as size x size pixels, black outside the picture; channels as they come.
+
+    Bilinear, after the part of the picture under the view has been averaged over k x k blocks where the view
+    is shrunk by k or more, so that a large face does not alias.
+    """
+    return warp(image, roi.crop_from_image(size), size)
+
+
+def warp(image: NDArray[np.uint8], crop_from_image: Array, size: int) -> NDArray[np.uint8]:
+    """As crop, for any (2, 3) similarity, mirrored ones included."""
+    shrink = round(1 / scale_of(crop_from_image), 6)  # 6 is not 5.9999999
+    if shrink >= 2:
+        image, image_from_reduced = _reduce(image, crop_from_image, size, int(shrink))
+        crop_from_image = compose(crop_from_image, image_from_reduced)
+    return cv2.warpAffine(image, crop_from_image, (size, size), flags=cv2.INTER_LINEAR)  # type: ignore[return-value]
+
+
+def _reduce(
+    image: NDArray[np.uint8], crop_from_image: Array, size: int, factor: int
+) -> tuple[NDArray[np.uint8], Array]:
+    """The blocks of factor x factor pixels that the crop sees, averaged, and image_from_reduced."""
+    edges = np.array([[0, 0], [size, 0], [0, size], [size, size]]) - 0.5
+    corners = transform_points(invert(crop_from_image), edges)
+    limit = image.shape[1::-1]
+    low = np.clip(np.floor(corners.min(0)).astype(int) - factor, 0, limit)
+    high = np.clip(np.ceil(corners.max(0)).astype(int) + factor + 1, 0, limit)
+    if (high <= low).any():  # the view lies outside
+        return image, np.eye(2, 3)
+    part = image[low[1] : high[1], low[0] : high[0]]
+    missing = -(high - low) % factor  # the last blocks reach beyond the picture, where it is black
+    if missing.any():
+        part = cv2.copyMakeBorder(part, 0, int(missing[1]), 0, int(missing[0]), cv2.BORDER_CONSTANT)  # type: ignore[assignment]
+    blocks = (part.shape[1] // factor, part.shape[0] // factor)
+    reduced = cv2.resize(part, blocks, interpolation=cv2.INTER_AREA)
+    offset = low + (factor - 1) / 2
+    return reduced, np.array([[factor, 0, offset[0]], [0, factor, offset[1]]], np.float64)  # type: ignore[return-value]

@@ -1,0 +1,82 @@
+"""Points, boxes and similarity transforms.
+
+Convention: pixel centres lie at integers, x to the right, y down, points as (x, y). A picture of width w
+covers -0.5 .. w - 0.5. Resizing by s maps p to (p + 0.5) * s - 0.5. Mirroring maps x to w - 1 - x, together
+with the scheme's flip permutation. A transform is a (2, 3) matrix called a_from_b: it takes points of b to a.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+
+
+def transform_points(a_from_b: Array, points_b: ArrayLike) -> Array:
+    """The points (..., 2) of b in a."""
+    return np.asarray(points_b, np.float64) @ a_from_b[:, :2].T + a_from_b[:, 2]
+
+
+def transform_covariances(a_from_b: Array, covariances: ArrayLike) -> Array:
+    """Covariances (..., 3) as xx, xy, yy, carried from b to a (translation does not matter)."""
+    (a, b, _), (c, d, _) = a_from_b.tolist()
+    products = np.array([[a * a, 2 * a * b, b * b], [a * c, a * d + b * c, b * d], [c * c, 2 * c * d, d * d]])
+    return np.asarray(np.asarray(covariances, np.float64) @ products.T)
+
+
+def similarity(scale: float, rotation_rad: float, source: Sequence[float] | Array, target: Sequence[float] | Array) -> Array:
+    """Scale and rotate about the point source (x, y), and put that point at target (x, y).
+
+    A positive rotation turns x towards y: clockwise on the screen.
+    """
+    cos, sin = scale * math.cos(rotation_rad), scale * math.sin(rotation_rad)
+    (x, y), (to_x, to_y) = source, target
+    return np.array([[cos, -sin, to_x - cos * x + sin * y], [sin, cos, to_y - sin * x - cos * y]], np.float64)
+
+
+def compose(a_from_b: Array, b_from_c: Array) -> Array:
+    """a_from_c."""
+    linear = a_from_b[:, :2] @ b_from_c[:, :2]
+    return np.column_stack([linear, transform_points(a_from_b, b_from_c[:, 2])])
+
+
+def invert(a_from_b: Array) -> Array:
+    """b_from_a. Raises numpy.linalg.LinAlgError for a transform that flattens the plane."""
+    (a, b, x), (c, d, y) = a_from_b.tolist()
+    determinant = a * d - b * c
+    if determinant == 0:
+        raise np.linalg.LinAlgError("a transform that flattens the plane has no inverse")
+    return np.array([[d, -b, b * y - d * x], [-c, a, c * x - a * y]], np.float64) * (1 / determinant)
+
+
+def scale_of(a_from_b: Array) -> float:
+    """How many pixels of a one pixel of b is: the square root of the determinant's size."""
+    (a, b, _), (c, d, _) = a_from_b.tolist()
+    return math.sqrt(abs(a * d - b * c))
+
+
+def flip_points(points: ArrayLike, width: int, permutation: NDArray[np.intp]) -> Array:
+    """The landmarks (K, 2) of the mirrored picture of that width, in the scheme's order."""
+    flipped = np.asarray(points, np.float64)[permutation].copy()
+    flipped[:, 0] = width - 1 - flipped[:, 0]
+    return flipped
+
+
+def extent(points: ArrayLike) -> Array:
+    """(4,) x, y, width, height of the smallest upright box around the points (K, 2)."""
+    points = np.asarray(points, np.float64)
+    low = points.min(0)
+    return np.concatenate([low, points.max(0) - low])
+
+
+def box_iou(a: ArrayLike, b: ArrayLike) -> float:
+    """Overlap of two boxes x, y, width, height: intersection over union, 0 when both are empty."""
+    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
+    sides = np.minimum(a[:2] + a[2:], b[:2] + b[2:]) - np.maximum(a[:2], b[:2])
+    shared = float(np.prod(np.clip(sides, 0, None)))
+    union = float(a[2] * a[3] + b[2] * b[3]) - shared
+    return shared / union if union > 0 else 0.0

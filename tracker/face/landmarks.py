@@ -1,0 +1,46 @@
+"""The landmarks of one face: where they are, how sure we are, and what they mean."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracker.face.schemes import Scheme
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Landmarks:
+    """K landmarks of one face, validated and immutable.
+
+    points_px: (K, 2) x right, y down, in pixels of the picture they belong to; pixel centres at integers.
+    scores: (K,) in 0..1, the probability mass near each point's peak.
+    covariances_px2: (K, 3) the entries xx, xy, yy of each point's covariance, in squared pixels.
+    scheme: names and meaning of the K points.
+
+    Raises ValueError when a shape does not fit the scheme or a number is not finite.
+    """
+
+    points_px: Array
+    scores: Array
+    covariances_px2: Array
+    scheme: Scheme
+
+    def __post_init__(self) -> None:
+        count = self.scheme.count
+        for name, shape in (("points_px", (count, 2)), ("scores", (count,)), ("covariances_px2", (count, 3))):
+            array = np.array(getattr(self, name), dtype=np.float64)
+            if array.shape != shape:
+                raise ValueError(f"{name} of {self.scheme.name} must have shape {shape}, got {array.shape}")
+            if not np.isfinite(array).all():
+                raise ValueError(f"{name} holds numbers that are not finite")
+            array.setflags(write=False)
+            object.__setattr__(self, name, array)
+
+    @classmethod
+    def from_points(cls, points_px: Array, scheme: Scheme) -> Landmarks:
+        """Landmarks known exactly (labels): scores 1, covariances 0."""
+        return cls(points_px, np.ones(scheme.count), np.zeros((scheme.count, 3)), scheme)

@@ -1,0 +1,60 @@
+"""Labels in .pts files, as 300W and 300VW hold them."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from tracker.face.geometry import Array
+
+PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+
+
+def read_pts(path: Path) -> Array:
+    """The points (K, 2) of a .pts file in our pixels: the file's are 1-based, so 1 is subtracted.
+
+    The header lines ("version:", "n_points:") and the braces may be missing; a stated n_points is held to.
+
+    Raises ValueError naming the file for what is no number, not finite, or not as many as stated.
+    """
+    text = path.read_text(encoding="utf-8-sig", errors="replace")
+    stated = re.search(r"n_points\s*:\s*(\d+)", text)
+    body = re.sub(r"(?m)^.*:.*$", "", text).replace("{", " ").replace("}", " ")
+    try:
+        values = np.array(body.split(), dtype=np.float64)
+    except ValueError as error:
+        raise ValueError(f"{path}: expected lines of two numbers, {error}") from None
+    if values.size == 0 or values.size % 2:
+        raise ValueError(f"{path}: expected pairs of numbers, got {values.size} numbers")
+    if stated and int(stated[1]) != values.size // 2:
+        raise ValueError(f"{path}: its header states {stated[1]} points, it holds {values.size // 2}")
+    if not np.isfinite(values).all():
+        raise ValueError(f"{path}: holds numbers that are not finite")
+    return values.reshape(-1, 2) - 1.0
+
+
+def write_pts(path: Path, points_px: Array) -> None:
+    """Write points (K, 2) of our pixels as a .pts file, 1-based."""
+    lines = [f"{x:.4f} {y:.4f}" for x, y in np.asarray(points_px) + 1.0]
+    path.write_text(
+        "\n".join(["version: 1", f"n_points: {len(lines)}", "{", *lines, "}", ""]), encoding="ascii"
+    )
+
+
+def labelled_pictures(folder: Path) -> list[tuple[Path, Path]]:
+    """The (picture, .pts) pairs directly in a folder, by name: NAME.jpg beside NAME.pts.
+
+    Raises ValueError naming the labels without a picture, or the folder when it holds no pairs.
+    """
+    pictures = {p.stem: p for p in folder.glob("*") if p.suffix.lower() in PICTURE_SUFFIXES}
+    labels = sorted(folder.glob("*.pts"))
+    orphans = [p.name for p in labels if p.stem not in pictures]
+    if orphans:
+        raise ValueError(
+            f"{folder}: {len(orphans)} labels have no picture beside them, the first is {orphans[0]}"
+        )
+    if not labels:
+        raise ValueError(f"{folder}: expected pictures with .pts files beside them, found none")
+    return [(pictures[p.stem], p) for p in labels]

@@ -1,0 +1,167 @@
+"""Landmark schemes: names, groups, flip permutation, eye pairs, boundary curves.
+
+Indices are 0-based. Tables: 68 points as in iBUG 300-W (Sagonas et al., ICCVW 2013), 98 as in WFLW
+(Wu et al., CVPR 2018), 29 as in COFW (Burgos-Artizzu et al., ICCV 2013); the boundary curves are those of
+ADNet and STAR (Huang et al., ICCV 2021; Zhou et al., CVPR 2023).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A boundary curve through landmarks, in drawing order; a closed one returns to its start."""
+
+    name: str
+    indices: tuple[int, ...]
+    closed: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Scheme:
+    """What the K points of a face mean.
+
+    flip: (K,) the point that takes place k when the picture is mirrored; an involution.
+    ocular, pupil: two groups of points each; the distance between the groups' means normalises the NME
+        (outer eye corners, and pupils or the eyes' means).
+    curves: boundary curves, in the order of STAR's edge channels.
+    groups: indices by part of the face.
+    """
+
+    name: str
+    count: int
+    flip: NDArray[np.intp]
+    ocular: tuple[tuple[int, ...], tuple[int, ...]]
+    pupil: tuple[tuple[int, ...], tuple[int, ...]]
+    curves: tuple[Curve, ...]
+    groups: Mapping[str, tuple[int, ...]]
+
+
+def _flip(count: int, *pairs: str) -> NDArray[np.intp]:
+    """The permutation that swaps every "a-b" of the space-separated pairs."""
+    permutation = np.arange(count)
+    for pair in " ".join(pairs).split():
+        left, right = map(int, pair.split("-"))
+        permutation[[left, right]] = right, left
+    permutation.setflags(write=False)
+    return permutation
+
+
+def _span(first: int, last: int) -> tuple[int, ...]:
+    return tuple(range(first, last + 1))
+
+
+def _mirror(first: int, last: int, total: int) -> str:
+    """Pairs i-(total-i) for i from first to last."""
+    return " ".join(f"{i}-{total - i}" for i in range(first, last + 1))
+
+
+def _groups(**groups: tuple[int, ...]) -> Mapping[str, tuple[int, ...]]:
+    return groups
+
+
+IBUG68 = Scheme(
+    name="ibug68",
+    count=68,
+    flip=_flip(
+        68,
+        _mirror(0, 7, 16),
+        "17-26 18-25 19-24 20-23 21-22 31-35 32-34 36-45 37-44 38-43 39-42 40-47 41-46",
+        "48-54 49-53 50-52 61-63 60-64 67-65 58-56 59-55",
+    ),
+    ocular=((36,), (45,)),
+    pupil=(_span(36, 41), _span(42, 47)),
+    curves=(
+        Curve("jaw", _span(0, 16)),
+        Curve("right_brow", _span(17, 21)),
+        Curve("left_brow", _span(22, 26)),
+        Curve("nose_bridge", _span(27, 30)),
+        Curve("nostrils", _span(31, 35)),
+        Curve("right_eye", _span(36, 41), closed=True),
+        Curve("left_eye", _span(42, 47), closed=True),
+        Curve("outer_lips", _span(48, 59), closed=True),
+        Curve("inner_lips", _span(60, 67), closed=True),
+    ),
+    groups=_groups(
+        jaw=_span(0, 16),
+        brows=_span(17, 26),
+        nose=_span(27, 35),
+        right_eye=_span(36, 41),
+        left_eye=_span(42, 47),
+        mouth=_span(48, 67),
+    ),
+)
+
+WFLW98 = Scheme(
+    name="wflw98",
+    count=98,
+    flip=_flip(
+        98,
+        _mirror(0, 15, 32),
+        "33-46 34-45 35-44 36-43 37-42 38-50 39-49 40-48 41-47",
+        "60-72 61-71 62-70 63-69 64-68 65-75 66-74 67-73 55-59 56-58",
+        "76-82 77-81 78-80 87-83 86-84 88-92 89-91 95-93 96-97",
+    ),
+    ocular=((60,), (72,)),
+    pupil=((96,), (97,)),
+    curves=(
+        Curve("jaw", _span(0, 32)),
+        Curve("right_brow", _span(33, 41), closed=True),
+        Curve("left_brow", _span(42, 50), closed=True),
+        Curve("nose_bridge", _span(51, 54)),
+        Curve("nostrils", _span(55, 59)),
+        Curve("right_eye", _span(60, 67), closed=True),
+        Curve("left_eye", _span(68, 75), closed=True),
+        Curve("outer_lips", _span(76, 87), closed=True),
+        Curve("inner_lips", _span(88, 95), closed=True),
+    ),
+    groups=_groups(
+        jaw=_span(0, 32),
+        brows=_span(33, 50),
+        nose=_span(51, 59),
+        right_eye=(*_span(60, 67), 96),
+        left_eye=(*_span(68, 75), 97),
+        mouth=_span(76, 95),
+    ),
+)
+
+COFW29 = Scheme(
+    name="cofw29",
+    count=29,
+    flip=_flip(29, "0-1 4-6 2-3 5-7 8-9 10-11 12-14 16-17 13-15 18-19 22-23"),
+    ocular=((8,), (9,)),
+    pupil=((16,), (17,)),
+    curves=(
+        Curve("right_brow", (0, 4, 2, 5), closed=True),
+        Curve("left_brow", (1, 6, 3, 7), closed=True),
+        Curve("right_eye", (8, 12, 10, 13), closed=True),
+        Curve("left_eye", (9, 14, 11, 15)),  # open in STAR's table, unlike the right eye
+        Curve("nose", (18, 20, 19, 21), closed=True),
+        Curve("outer_lips", (22, 26, 23, 27), closed=True),
+        Curve("inner_lips", (22, 24, 23, 25), closed=True),
+    ),
+    groups=_groups(
+        brows=_span(0, 7),
+        right_eye=(8, 10, 12, 13, 16),
+        left_eye=(9, 11, 14, 15, 17),
+        nose=_span(18, 21),
+        mouth=_span(22, 27),
+        chin=(28,),
+    ),
+)
+
+SCHEMES: Mapping[str, Scheme] = {s.name: s for s in (IBUG68, WFLW98, COFW29)}
+
+
+def scheme_named(name: str) -> Scheme:
+    """The scheme of that name. Raises ValueError naming the known ones."""
+    try:
+        return SCHEMES[name]
+    except KeyError:
+        raise ValueError(f"unknown landmark scheme {name!r}; known: {', '.join(SCHEMES)}") from None
