@@ -1,0 +1,170 @@
+"""The small stacked hourglass: depthwise-separable residual blocks, for CPUs and small GPUs.
+
+Newell et al., ECCV 2016, for the hourglass; Howard et al., 2017 (MobileNet), for the separable convolution. Blocks
+end in addition and ReLU so that an engine fuses convolution, BatchNorm, addition and ReLU into one step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+
+def conv_bn(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> nn.Sequential:
+    """A convolution that keeps the size (over stride) and its BatchNorm."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
+        nn.BatchNorm2d(outputs),
+    )
+
+
+class SeparableResidual(nn.Module):
+    """Two depthwise-separable 3x3 convolutions and a skip: (N, C, H, W) to the same."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            conv_bn(channels, channels, 3, groups=channels),
+            conv_bn(channels, channels),
+            nn.ReLU(inplace=True),
+            conv_bn(channels, channels, 3, groups=channels),
+            conv_bn(channels, channels),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.relu(x + self.body(x))
+
+
+class BottleneckResidual(nn.Module):
+    """1x1 to half the channels, dense 3x3, 1x1 back, and a skip: (N, C, H, W) to the same."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            conv_bn(channels, channels // 2),
+            nn.ReLU(inplace=True),
+            conv_bn(channels // 2, channels // 2, 3),
+            nn.ReLU(inplace=True),
+            conv_bn(channels // 2, channels),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.relu(x + self.body(x))
+
+
+BLOCKS = {"separable": SeparableResidual, "bottleneck": BottleneckResidual}
+
+
+class Hourglass(nn.Module):
+    """One level: a skip at this size, and everything below it at half the size. channels: from this level down."""
+
+    def __init__(self, channels: Sequence[int], block: type[nn.Module]) -> None:
+        super().__init__()
+        here, below = channels[:2]
+        self.skip = block(here)
+        self.down = nn.Sequential(nn.MaxPool2d(2), *_widen(here, below), block(below))
+        self.inner = (
+            Hourglass(channels[1:], block) if len(channels) > 2 else nn.Sequential(block(below), block(below))
+        )
+        self.up = nn.Sequential(block(below), *_widen(below, here))
+
+    def forward(self, x: Tensor) -> Tensor:
+        low = self.up(self.inner(self.down(x)))
+        total: Tensor = self.skip(x) + functional.interpolate(low, scale_factor=2.0, mode="nearest")
+        return total
+
+
+def _widen(inputs: int, outputs: int) -> list[nn.Module]:
+    return [] if inputs == outputs else [conv_bn(inputs, outputs)]
+
+
+class EdgeHourglass(nn.Module):
+    """Pictures (N, 3, S, S) in [-1, 1] to one list entry a stack: logits (N, landmarks, S / stride, S / stride).
+
+    channels: by level of the hourglass, the map's own level first. stacks: hourglasses in a row, each refining the
+    one before. block: "separable" or "bottleneck".
+    """
+
+    stride = 4
+
+    def __init__(
+        self,
+        landmarks: int = 68,
+        channels: Sequence[int] = (64, 64, 64, 64),
+        stacks: int = 2,
+        stem: int = 32,
+        block: str = "separable",
+    ) -> None:
+        super().__init__()
+        if block not in BLOCKS:
+            raise ValueError(f"block must be one of {', '.join(BLOCKS)}, got {block!r}")
+        width, make = channels[0], BLOCKS[block]
+        self.stem = nn.Sequential(
+            conv_bn(3, stem, 3, stride=2),
+            nn.ReLU(inplace=True),
+            conv_bn(stem, stem, 3, stride=2, groups=stem),
+            conv_bn(stem, width),
+            nn.ReLU(inplace=True),
+            make(width),
+        )
+        self.hourglasses = nn.ModuleList(Hourglass(channels, make) for _ in range(stacks))
+        self.features = nn.ModuleList(
+            nn.Sequential(conv_bn(width, width), nn.ReLU(inplace=True)) for _ in range(stacks)
+        )
+        self.heads = nn.ModuleList(nn.Conv2d(width, landmarks, 1) for _ in range(stacks))
+        self.merge_features = nn.ModuleList(nn.Conv2d(width, width, 1) for _ in range(stacks - 1))
+        self.merge_heads = nn.ModuleList(nn.Conv2d(landmarks, width, 1) for _ in range(stacks - 1))
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        x = self.stem(x)
+        maps: list[Tensor] = []
+        for i, hourglass in enumerate(self.hourglasses):
+            features = self.features[i](hourglass(x))
+            maps.append(self.heads[i](features))
+            if i < len(self.merge_features):
+                x = x + self.merge_features[i](features) + self.merge_heads[i](maps[i])
+        return maps
+
+    def fused(self) -> FusedEdgeHourglass:
+        """The same net for inference: the last stack's maps only."""
+        return FusedEdgeHourglass(self)
+
+
+class FusedEdgeHourglass(nn.Module):
+    """Pictures (N, 3, S, S) to the last stack's logits; what only training needs is folded away.
+
+    Between stacks the features go through two linear paths, one of them by way of the maps: as no map but the last
+    is asked for, they are one 1x1 convolution.
+    """
+
+    def __init__(self, net: EdgeHourglass) -> None:
+        super().__init__()
+        self.stem, self.hourglasses, self.features, self.head = net.stem, net.hourglasses, net.features, net.heads[-1]
+        self.merges = nn.ModuleList(
+            _sum_of_paths(*convolutions)  # type: ignore[arg-type]
+            for convolutions in zip(net.merge_features, net.heads, net.merge_heads, strict=False)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.stem(x)
+        features = x
+        for i, hourglass in enumerate(self.hourglasses):
+            features = self.features[i](hourglass(x))
+            if i < len(self.merges):
+                x = x + self.merges[i](features)
+        maps: Tensor = self.head(features)
+        return maps
+
+
+def _sum_of_paths(direct: nn.Conv2d, head: nn.Conv2d, back: nn.Conv2d) -> nn.Conv2d:
+    """The 1x1 convolution that equals direct(x) + back(head(x))."""
+    merged = nn.Conv2d(direct.in_channels, direct.out_channels, 1)
+    back_weight = back.weight[:, :, 0, 0]
+    weight = direct.weight[:, :, 0, 0] + back_weight @ head.weight[:, :, 0, 0]
+    with torch.no_grad():
+        merged.weight.copy_(weight[:, :, None, None])
+        merged.bias.copy_(direct.bias + back.bias + back_weight @ head.bias)  # type: ignore[union-attr, operator]
+    return merged
