@@ -1,0 +1,97 @@
+"""python -m export.run --checkpoint runs/edge68/best.ckpt --output model.onnx"""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from export.graph import LandmarkGraph
+from export.onnx import write_onnx
+from export.presence import crops_of, face_scores, fit_presence, views_without_face
+from tracker.cli import run_command
+from tracker.engines.spec import ModelSpec
+from tracker.errors import TrackerError
+from train.data import Crops, W300Data
+from train.task import LandmarkTask
+
+
+def export(checkpoint: Path, output: Path, licence: str, budget_px: float = 0.01) -> None:
+    """Write a checkpoint as an ONNX engine with its decoding inside, verified on its own validation faces.
+
+    Args:
+        checkpoint: what train.run wrote.
+        output: the .onnx file to write.
+        licence: what may be done with the model; carried in the file.
+        budget_px: the largest difference between torch and the engine that is accepted, in pixels of the crop.
+    """
+    task, data, config = load(checkpoint)
+    graph = LandmarkGraph(task).eval()
+    torch.manual_seed(0)  # the faces of the presence fit are augmented
+    faces = face_scores(graph, crops_of(Crops(data.validation.samples, task.size, data.augmentation)))
+    others = face_scores(graph, views_without_face(data.validation.samples, task.size))
+    presence = fit_presence(faces, others)
+    spec = ModelSpec(
+        size=task.size,
+        scheme=task.scheme.name,
+        presence=round(presence, 4),
+        decode=f"softmax over the map, {task.window} x {task.window} cells around its peak",
+        licence=licence,
+        config=config,
+        commit=_commit(),
+    )
+    difference = write_onnx(graph, spec, crops_of(data.validation), output, budget_px)
+    kept, refused = 100 * (faces >= presence).mean(), 100 * (others < presence).mean()
+    print(f"{output}: {output.stat().st_size / 1e6:.2f} MB")
+    print(f"presence from {presence:.3f}: keeps {kept:.1f} % of faces, refuses {refused:.1f} % of views without one")
+    print(
+        f"against torch on {difference.faces} faces: mean {difference.mean_px:.1e} px, "
+        f"p99 {difference.p99_px:.1e} px, largest {difference.largest_px:.1e} px"
+    )
+
+
+def load(checkpoint: Path) -> tuple[LandmarkTask, W300Data, dict[str, Any]]:
+    """The averaged weights of a checkpoint, its data, and its configuration. Raises TrackerError when it is none."""
+    try:
+        raw = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        config = {
+            "model": raw["hyper_parameters"],
+            "data": raw["datamodule_hyper_parameters"],
+            "epoch": raw["epoch"],
+        }
+    except OSError as error:
+        raise TrackerError(f"{checkpoint}: cannot read the checkpoint: {error.strerror}") from None
+    except (EOFError, KeyError, RuntimeError, TypeError, ValueError, pickle.UnpicklingError):
+        raise TrackerError(f"{checkpoint}: expected a checkpoint of train.run, this is none") from None
+    with warnings.catch_warnings():
+        warnings.filterwarnings(
+            "ignore", message="Attribute 'net' is an instance"
+        )  # saved as its configuration
+        task = LandmarkTask.load_from_checkpoint(checkpoint, map_location="cpu")
+    data = W300Data.load_from_checkpoint(checkpoint)
+    try:
+        data.setup("validate")
+    except ValueError as error:
+        raise TrackerError(f"{checkpoint} is verified on its own validation faces: {error}") from None
+    return task.eval(), data, config
+
+
+def _commit() -> str:
+    done = subprocess.run(
+        ["git", "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent
+    )
+    return done.stdout.strip() or "unknown"
+
+
+def main() -> int:
+    """Run the command line."""
+    return run_command(export, "export.run")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
