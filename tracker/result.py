@@ -1,0 +1,67 @@
+"""What the tracker says of one frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracker.face.landmarks import Landmarks
+
+State = Literal["tracking", "coasting"]
+
+
+@dataclass(frozen=True)
+class TrackedFace:
+    """One face in one frame.
+
+    id: stays with the face while it is tracked, never given twice in one run.
+    state: "tracking" (measured in this frame) or "coasting" (held over a short gap, not measured).
+    score: 0..1, that this is a face.
+    landmarks: smoothed; raw: as measured in this frame (while coasting: as last measured).
+    """
+
+    id: int
+    state: State
+    score: float
+    landmarks: Landmarks
+    raw: Landmarks
+
+    @property
+    def box_px(self) -> NDArray[np.float64]:
+        """(4,) x, y, width, height of the extent of the smoothed landmarks, in pixels."""
+        low, high = self.landmarks.points_px.min(0), self.landmarks.points_px.max(0)
+        return np.concatenate([low, high - low])
+
+
+@dataclass(frozen=True)
+class FrameResult:
+    """The faces of one frame, and what each stage of finding them cost.
+
+    stage_s: seconds spent by stage name: "detect", "crop", "engine", "smooth", "step" (the whole).
+    """
+
+    index: int
+    timestamp_s: float
+    faces: tuple[TrackedFace, ...]
+    stage_s: dict[str, float] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """The record that one line of a JSONL file holds. Pixels to 2 decimals, scores to 4."""
+        return {
+            "frame": self.index,
+            "timestamp_s": round(self.timestamp_s, 6),
+            "faces": [
+                {
+                    "id": face.id,
+                    "state": face.state,
+                    "score": round(face.score, 4),
+                    "box_px": face.box_px.round(2).tolist(),
+                    "points_px": face.landmarks.points_px.round(2).tolist(),
+                    "scores": face.landmarks.scores.round(4).tolist(),
+                }
+                for face in self.faces
+            ],
+        }

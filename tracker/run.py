@@ -1,0 +1,174 @@
+"""python -m tracker.run: landmarks from a camera, a video, pictures or the demo clip."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from tracker.cli import run_command
+from tracker.demo import DemoClip, DemoReport
+from tracker.detectors import DetectorName
+from tracker.errors import TrackerError
+from tracker.face.schemes import IBUG68
+from tracker.frames import FALLBACK_FPS, Camera, Folder, Source, Video
+from tracker.overlay import draw
+from tracker.pipeline import Tracker
+from tracker.result import FrameResult
+from tracker.sinks import Drawn, JsonLines, OverlayVideo, PictureSink, Sink, Window
+from tracker.summary import Summary
+
+
+def run(
+    camera: int | None = None,
+    video: str | None = None,
+    images: Path | None = None,
+    demo: bool = False,
+    output: Path | None = None,
+    overlay: Path | None = None,
+    show: bool = False,
+    max_faces: int = 1,
+    detector: DetectorName = "auto",
+    detector_model: Path | None = None,
+    model: Path | None = None,
+) -> None:
+    """Track facial landmarks; without a source: camera 0 in a window where there are both, else the demo.
+
+    Args:
+        camera: number of a camera, 0 for the first.
+        video: a video file, or the URL of a stream.
+        images: a folder of pictures, each looked at for itself.
+        demo: the built-in clip, whose truth is known.
+        output: write the results here, one JSON object a line.
+        overlay: write the video with the landmarks drawn here.
+        show: open a window; q or Esc ends.
+        max_faces: how many faces to follow at most.
+        detector: what finds the faces; auto takes YuNet where it can be had, else BlazeFace.
+        detector_model: the detector's file.
+        model: a landmark model that export.run wrote, in place of the packaged one.
+    """
+    given = [value is not None for value in (camera, video, images)].count(True) + demo
+    if given > 1:
+        raise TrackerError(
+            "expected one source, got several; give one of --camera, --video, --images, --demo"
+        )
+    if max_faces < 1:
+        raise TrackerError(f"--max-faces must be at least 1, got {max_faces}")
+    with ExitStack() as stack:
+        if given:
+            source = stack.enter_context(_source(camera, video, images))
+        else:
+            source, show = _default_source(show)
+            stack.enter_context(source)
+        tracker = Tracker(model, detector, detector_model, max_faces)
+        window = stack.enter_context(Window("landmarks")) if show else None
+        sinks = _sinks(source, output, overlay, window)
+        for sink in sinks:
+            stack.enter_context(sink)
+        _loop(source, tracker, sinks, window)
+    for path in (output, overlay):
+        if path is not None:
+            print(f"written: {path}")
+
+
+def _source(camera: int | None, video: str | None, images: Path | None) -> Source:
+    if camera is not None:
+        return Camera(camera)
+    if video is not None:
+        return Video(video)
+    return Folder(images) if images is not None else DemoClip()
+
+
+def _default_source(show: bool) -> tuple[Source, bool]:
+    """Camera 0 in a window where there are a camera and a display, else the demo clip."""
+    display = (
+        not sys.platform.startswith("linux") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    )
+    if display:
+        try:
+            return Camera(0), True
+        except TrackerError:
+            pass
+    print("no camera with a display here: tracking the built-in demo clip")
+    return DemoClip(), show
+
+
+def _sinks(
+    source: Source, output: Path | None, overlay: Path | None, window: Window | None
+) -> list[JsonLines | Drawn]:
+    for path in (output, overlay):
+        if path is not None:
+            _make_folder(path.parent)
+    pictures: list[PictureSink] = []
+    if overlay is not None:
+        pictures.append(OverlayVideo(overlay, source.fps or FALLBACK_FPS))
+    if window is not None:
+        pictures.append(window)
+    lines = [JsonLines(output)] if output is not None else []
+    return [*lines, *([Drawn(draw, pictures)] if pictures else [])]
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrackerError(f"{folder}: cannot make this folder to write into: {error.strerror}") from None
+
+
+def _loop(source: Source, tracker: Tracker, sinks: Sequence[Sink], window: Window | None) -> None:
+    summary = Summary()
+    report = DemoReport(source) if isinstance(source, DemoClip) and tracker.scheme is IBUG68 else None
+    start = time.perf_counter()
+    try:
+        for frame in tqdm(source, total=source.frame_count, unit=" frames", disable=None, leave=False):
+            result = tracker.step(frame)
+            for sink in sinks:
+                sink.write(frame, result)
+            summary.add(result)
+            if report is not None:
+                report.add(result.index, _points_px(result))
+            if window is not None and window.closed:
+                break
+    finally:
+        if summary.frames:
+            print("\n".join(summary.lines(time.perf_counter() - start)))
+        if report is not None and summary.frames == source.frame_count:
+            _print_truth(report)
+
+
+def _points_px(result: FrameResult) -> NDArray[np.float64] | None:
+    """(K, 2) the landmarks of the face measured in this frame; where none is, of one that coasts."""
+    face = max(result.faces, key=lambda face: face.state == "tracking", default=None)
+    return None if face is None else face.landmarks.points_px
+
+
+def _print_truth(report: DemoReport) -> None:
+    """How far the demo's landmarks were from its truth."""
+    truth = report.summary()
+    print(
+        f"against the clip's truth: found in {truth.found} of {truth.visible} frames that show the face, "
+        f"error {truth.error_percent:.2f} %, jitter {truth.jitter_percent:.2f} % of the outer eye distance"
+    )
+    print(f"found again: {_after(truth.after_occlusion)} the occlusion, {_after(truth.after_cut)} the cut")
+
+
+def _after(frames: int | None) -> str:
+    if frames is None:
+        return "never after"
+    return "at once after" if frames == 0 else f"{frames} frames after"
+
+
+def main() -> int:
+    """Run the command line."""
+    return run_command(run, "tracker.run")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
