@@ -1,0 +1,38 @@
+"""What a measurement was made on."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+PACKAGES = ("numpy", "opencv-python", "opencv-contrib-python", "onnxruntime", "mediapipe")
+
+
+def machine() -> dict[str, str | int | float]:
+    """The processor, how many of it, the system, and how busy it is now (the load of the last minute)."""
+    return {
+        "cpu": _cpu(),
+        "cores": os.cpu_count() or 1,
+        "system": platform.platform(),
+        "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else float("nan"),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of the packages that matter, where they are installed."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _cpu() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    name = re.search(r"model name\s*:\s*(.+)", cpuinfo.read_text()) if cpuinfo.exists() else None
+    return name[1] if name else platform.processor() or platform.machine()
