@@ -50,7 +50,8 @@ def invert(a_from_b: Array) -> Array:
     determinant = a * d - b * c
     if determinant == 0:
         raise np.linalg.LinAlgError("a transform that flattens the plane has no inverse")
-    return np.array([[d, -b, b * y - d * x], [-c, a, c * x - a * y]], np.float64) * (1 / determinant)
+    adjugate = np.array([[d, -b, b * y - d * x], [-c, a, c * x - a * y]], np.float64)
+    return np.asarray(adjugate / determinant)
 
 
 def scale_of(a_from_b: Array) -> float:

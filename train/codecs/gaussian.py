@@ -38,12 +38,12 @@ def decode(logits: Tensor, stride: int, window: int) -> tuple[Tensor, Tensor, Te
     their mean the point, their covariance the covariance, in pixels of the crop. The peak is that of the flat map:
     row and column maxima taken apart would mix two peaks that tie.
     """
-    n, k, height, width = logits.shape
+    k, height, width = (int(side) for side in logits.shape[1:])  # constants of an exported graph
     reach = window // 2
     mass = torch.softmax(logits.float().flatten(2), -1)
     peak = mass.argmax(-1, keepdim=True).to(torch.int32)
     row, column = peak // width, peak % width
-    padded = torch.nn.functional.pad(mass.view(n, k, height, width), (reach, reach, reach, reach)).flatten(2)
+    padded = torch.nn.functional.pad(mass.view(-1, k, height, width), (reach, reach, reach, reach)).flatten(2)
     steps = torch.arange(window, device=logits.device, dtype=torch.int32)
     inside = (steps[:, None] * (width + 2 * reach) + steps).flatten()  # the window in the padded map
     near = padded.gather(2, (row * (width + 2 * reach) + column + inside).long())  # (N, K, window * window)

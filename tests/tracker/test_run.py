@@ -1,0 +1,524 @@
+"""The command, as people and machines use it: what it writes, what it says, and how it takes bad input."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import struct
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from tracker import Frame, Tracker, TrackerError
+from tracker.demo import DemoClip
+from tracker.detectors import load_detector
+from tracker.engines.spec import ModelSpec
+from tracker.frames import Source
+from tracker.run import main
+
+ROOT = Path(__file__).parents[2]
+WEIGHTS = ROOT / "tracker/weights/edge68.onnx"
+
+POSIX = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals and terminals")
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "tracker.run", *map(str, arguments)]
+
+
+def finish(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own, its output piped."""
+    return subprocess.run(command(*arguments), cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
+
+
+def lines_of(path: Path) -> list[dict[str, Any]]:
+    content = path.read_text()
+    assert content.endswith("\n")
+    return [json.loads(line) for line in content.splitlines()]
+
+
+def count_pictures(path: Path) -> int:
+    capture, count = cv2.VideoCapture(str(path)), 0
+    while capture.read()[0]:
+        count += 1
+    return count
+
+
+def assert_is_a_record(record: dict[str, Any], index: int) -> None:
+    """As the first issue writes it down, pixels to 2 decimals, scores to 4."""
+    assert list(record) == ["frame", "timestamp_s", "faces"]
+    assert record["frame"] == index
+    assert type(record["timestamp_s"]) is float
+    for face in record["faces"]:
+        assert list(face) == ["id", "state", "score", "box_px", "points_px", "scores"]
+        assert type(face["id"]) is int
+        assert face["id"] > 0
+        assert face["state"] in ("tracking", "coasting")
+        assert len(face["box_px"]) == 4
+        assert len(face["points_px"]) == len(face["scores"]) == 68
+        pixels = [*face["box_px"], *(x for point in face["points_px"] for x in point)]
+        assert len(pixels) == 4 + 2 * 68
+        assert all(type(x) is float and x == round(x, 2) for x in pixels)
+        assert all(type(s) is float and 0 <= s <= 1 and s == round(s, 4) for s in (face["score"], *face["scores"]))
+        points = np.array(face["points_px"])
+        np.testing.assert_allclose(face["box_px"], [*points.min(0), *np.ptp(points, axis=0)], atol=0.02)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("demo") / "made/on the way"
+
+
+@pytest.fixture(scope="module")
+def done(folder: Path, detector_file: Path, clip: DemoClip) -> subprocess.CompletedProcess[str]:
+    output = ["--output", folder / "größe.jsonl", "--overlay", folder / "overlay.mp4"]
+    done = finish("--demo", *output, "--detector-model", detector_file)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+class TestWholeDemo:
+    """`--demo` in a process of its own, with a real detector, its output piped."""
+
+    def test_says_where_things_are_and_what_it_was_like(
+        self, done: subprocess.CompletedProcess[str], folder: Path
+    ) -> None:
+        frames, _, *stages = done.stdout.splitlines()
+        assert re.fullmatch(r"300 frames, \d+ with a face, 2 faces in all, \d+\.\d frames/s", frames)
+        *stages, truth, again, output, overlay = stages
+        assert [line.split()[0] for line in stages] == ["detect", "crop", "engine", "smooth", "step"]
+        assert all(0 < float(line.split()[1]) <= float(line.split()[2]) for line in stages)
+        assert again.startswith("found again: ")
+        assert output == f"written: {folder / 'größe.jsonl'}"
+        assert overlay == f"written: {folder / 'overlay.mp4'}"
+        match = re.search(r"in (\d+) of (\d+) frames .* error ([\d.]+) %, jitter ([\d.]+) %", truth)
+        assert match is not None
+        assert int(match[2]) == 288
+        assert int(match[1]) >= 0.97 * 288
+        assert float(match[3]) <= 4.5
+        assert float(match[4]) < 0.7
+
+    def test_is_quiet_when_piped(self, done: subprocess.CompletedProcess[str]) -> None:
+        assert done.stderr == ""
+        assert "\r" not in done.stdout
+        assert "%|" not in done.stdout
+
+    def test_one_record_a_frame(self, done: subprocess.CompletedProcess[str], folder: Path) -> None:
+        records = lines_of(folder / "größe.jsonl")
+        assert len(records) == 300
+        for index, record in enumerate(records):
+            assert_is_a_record(record, index)
+            assert record["timestamp_s"] == round(index / 30, 6)
+
+    def test_ids_and_states(self, done: subprocess.CompletedProcess[str], folder: Path) -> None:
+        clip = DemoClip()
+        records = lines_of(folder / "größe.jsonl")
+        seen = [[(face["id"], face["state"]) for face in record["faces"]] for record in records]
+        for index in clip.covered:
+            assert seen[index] == [(1, "coasting")]
+        assert seen[0] == seen[clip.covered.stop + 5] == seen[clip.cut - 1] == [(1, "tracking")]
+        assert seen[clip.cut + 20] == seen[-1] == [(2, "tracking")]
+
+    def test_the_overlay_plays_whole(self, done: subprocess.CompletedProcess[str], folder: Path) -> None:
+        assert count_pictures(folder / "overlay.mp4") == 300
+        assert sorted(os.listdir(folder)) == ["größe.jsonl", "overlay.mp4"]
+
+
+@POSIX
+def test_ctrl_c_ends_with_complete_lines_and_a_playable_video(
+    tmp_path: Path, detector_file: Path, clip: DemoClip
+) -> None:
+    output, overlay = tmp_path / "out.jsonl", tmp_path / "out.mp4"
+    arguments = ["--demo", "--output", output, "--overlay", overlay, "--detector-model", detector_file]
+    process = subprocess.Popen(command(*arguments), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    until = time.monotonic() + 60
+    while process.poll() is None and time.monotonic() < until:
+        if output.exists() and output.stat().st_size > 30_000:
+            break
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (130, "")
+    records = lines_of(output)
+    assert 10 < len(records) < 300
+    for index, record in enumerate(records):
+        assert_is_a_record(record, index)
+    assert count_pictures(overlay) in (len(records), len(records) - 1)
+    assert re.match(rf"({len(records)}|{len(records) - 1}) frames, ", out)
+    assert "against the clip's truth" not in out  # which is of the whole clip
+    assert sorted(os.listdir(tmp_path)) == ["out.jsonl", "out.mp4"]
+
+
+@pytest.fixture(scope="module")
+def avi(frames: list[Frame], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The clip's first 30 frames, at 25 a second, in a file that can be read when its end is missing."""
+    path = tmp_path_factory.mktemp("avi") / "whole.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 25, (320, 240))
+    for frame in frames[:30]:
+        writer.write(cv2.cvtColor(frame.image_rgb, cv2.COLOR_RGB2BGR))
+    writer.release()
+    return path
+
+
+@POSIX
+def test_progress_is_shown_on_a_terminal(avi: Path, detector_file: Path, tmp_path: Path) -> None:
+    pty = pytest.importorskip("pty")
+    termios, fcntl = pytest.importorskip("termios"), pytest.importorskip("fcntl")
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))  # else it has no columns
+    arguments = ["--video", avi, "--detector-model", detector_file, "--output", tmp_path / "out.jsonl"]
+    process = subprocess.Popen(command(*arguments), cwd=ROOT, stdout=subprocess.PIPE, stderr=theirs)
+    os.close(theirs)
+    shown = b""
+    try:
+        while part := os.read(ours, 65536):
+            shown += part
+    except OSError:  # Linux says so at the end
+        pass
+    os.close(ours)
+    out, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert re.search(rb"\d+%\|.*\| \d+/30 ", shown)
+    assert b" frames/s" in shown
+    assert b"30 frames, " in out
+    assert b"\r" not in out
+    assert len(lines_of(tmp_path / "out.jsonl")) == 30
+
+
+def test_a_video_cut_short_is_read_as_far_as_it_goes(avi: Path, detector_file: Path, tmp_path: Path) -> None:
+    cut, output = tmp_path / "cut.avi", tmp_path / "out.jsonl"
+    cut.write_bytes(avi.read_bytes()[: avi.stat().st_size // 2])
+    done = finish("--video", cut, "--output", output, "--detector-model", detector_file)
+    assert done.returncode == 0
+    records = lines_of(output)
+    assert 5 < len(records) < 25
+    assert all(len(record["faces"]) == 1 for record in records)
+    assert records[-1]["timestamp_s"] == round((len(records) - 1) / 25, 6)
+    assert done.stderr == f"{cut} is cut short: read {len(records)} of 30 frames\n"
+    assert done.stdout.startswith(f"{len(records)} frames, ")
+
+
+def test_a_mistake_in_a_process_of_its_own() -> None:
+    done = finish("--video", "none.mp4")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "tracker.run: expected a video file, but none.mp4 does not exist\n"
+
+
+@pytest.mark.xfail(strict=True, reason="OpenCV crashes on it: tracker.frames.Camera must refuse the number")
+def test_a_number_that_no_camera_has() -> None:
+    done = finish("--camera", -1)
+    assert done.returncode == 2
+    assert re.fullmatch(r"tracker\.run: camera .*-1.*\n", done.stderr)
+
+
+Call = Callable[..., int]
+Said = pytest.CaptureFixture[str]
+
+
+@pytest.fixture
+def call(fake_detector: Any, clip: DemoClip, monkeypatch: pytest.MonkeyPatch) -> Call:
+    """The command in this process: its exit status. The demo is short, its faces are found by a FakeDetector
+    that knows the truth, unless --detector or --detector-model is given."""
+
+    def load(*asked: Any) -> Any:
+        return fake_detector if asked == ("auto", None) else load_detector(*asked)
+
+    monkeypatch.setattr("tracker.pipeline.load_detector", load)
+    monkeypatch.setattr("tracker.run.DemoClip", ShortDemo)
+
+    def run(*arguments: object) -> int:
+        monkeypatch.setattr(sys, "argv", ["tracker.run", *map(str, arguments)])
+        try:
+            return main()
+        except SystemExit as stop:
+            return int(stop.code or 0)
+
+    return run
+
+
+class ShortDemo(DemoClip):
+    def __init__(self) -> None:
+        super().__init__(size=(320, 240), fps=10, seconds=3)
+
+
+@pytest.fixture
+def refused(call: Call, capfd: Said) -> Callable[..., str]:
+    """The one sentence with which the command refuses its arguments, written to stderr alone."""
+
+    def sentence(*arguments: object) -> str:
+        assert call(*arguments) == 2
+        out, err = capfd.readouterr()
+        assert (out, err.count("\n"), err[-1:]) == ("", 1, "\n")
+        assert err.startswith("tracker.run: ")
+        assert "Traceback" not in err
+        return err.removeprefix("tracker.run: ").strip()
+
+    return sentence
+
+
+Refused = Callable[..., str]
+
+
+class TestBadInput:
+    def test_video(self, refused: Refused, tmp_path: Path) -> None:
+        assert refused("--video", tmp_path / "größe.mp4").endswith("größe.mp4 does not exist")
+        assert refused("--video", tmp_path).endswith("is a folder: use --images for pictures")
+        (tmp_path / "text.mp4").write_text("this is not a video\n" * 100)
+        (tmp_path / "empty.avi").touch()
+        for name in ("text.mp4", "empty.avi"):
+            sentence = refused("--video", tmp_path / name)
+            assert f"{name} could not be opened as a video: expected a complete MP4" in sentence
+
+    def test_camera(self, refused: Refused) -> None:
+        assert "camera 63 could not be opened: check that it is connected" in refused("--camera", 63)
+        assert refused("--camera", "front").startswith("--camera: expected a whole number, got front")
+
+    @pytest.mark.xfail(strict=True, reason="OpenCV raises on it: tracker.frames.Camera must refuse the number")
+    def test_camera_with_a_number_beyond_all(self, refused: Refused) -> None:
+        assert "99999999999" in refused("--camera", 99999999999)
+
+    def test_folder(self, refused: Refused, tmp_path: Path) -> None:
+        assert refused("--images", tmp_path).startswith(f"{tmp_path} holds no pictures: expected files")
+        assert refused("--images", tmp_path / "none").endswith("none: No such file or directory")
+        file = tmp_path / "file.png"
+        file.write_text("not a picture")
+        assert refused("--images", file).endswith("file.png: Not a directory")
+        sentence = refused("--images", tmp_path, "--output", tmp_path / "out.jsonl")
+        assert sentence == f"none of the 1 pictures in {tmp_path} could be decoded"
+
+    def test_more_than_one_source(self, refused: Refused, video: Path) -> None:
+        expected = "expected one source, got several; give one of --camera, --video, --images, --demo"
+        assert refused("--demo", "--video", video) == expected
+        assert refused("--camera", 0, "--images", "folder") == expected
+
+    def test_options(self, refused: Refused) -> None:
+        assert refused("--demo", "--max-faces", 0) == "--max-faces must be at least 1, got 0"
+        assert "did you mean --max-faces?" in refused("--max-face", 2)
+        assert "did you mean --overlay?" in refused("--demo", "--overlai=x.mp4")
+        assert refused("--detector", "yolo").startswith(
+            "--detector: expected one of auto, yunet, blazeface, mediapipe, got yolo"
+        )
+        assert "unrecognized arguments: clip.mp4" in refused("clip.mp4")
+
+    def test_model(self, refused: Refused, tmp_path: Path) -> None:
+        content = WEIGHTS.read_bytes()
+        damaged = bytearray(content)
+        damaged[1000:1200] = bytes(200)
+        bad = {"cut": content[: len(content) // 2], "damaged": bytes(damaged), "text": b"hello", "empty": b""}
+        for name, part in bad.items():
+            path = tmp_path / f"{name}.onnx"
+            path.write_bytes(part)
+            sentence = refused("--demo", "--model", path)
+            assert sentence.startswith(f"{path}: expected an ONNX model, ONNX Runtime cannot load it")
+        assert "none.onnx is not a file; give an .onnx file" in refused("--demo", "--model", "none.onnx")
+        foreign = onnx_model(tmp_path / "foreign.onnx", {})
+        expected = f"{foreign}: expected a landmark model with a landmark_tracker.spec entry"
+        assert refused("--demo", "--model", foreign).startswith(expected)
+
+    def test_detector_model(self, refused: Refused, tmp_path: Path) -> None:
+        path = tmp_path / "detector.onnx"
+        path.write_text("hello")
+        sentence = refused("--demo", "--detector-model", path)
+        assert sentence.startswith(f"{path} is not the known yunet_n_320_320.onnx: expected SHA-256 81dbde155e")
+        sentence = refused("--demo", "--detector", "blazeface", "--detector-model", path)
+        assert sentence.startswith(f"{path} is not the known face_detection_short_range.tflite: expected SHA-256")
+        sentence = refused("--demo", "--detector-model", tmp_path / "none.tflite")
+        assert "none.tflite: No such file or directory; check the path" in sentence
+
+    def test_what_cannot_be_written(self, refused: Refused, tmp_path: Path) -> None:
+        file = tmp_path / "file"
+        file.write_text("kept")
+        for option, name in (("--output", "out.jsonl"), ("--overlay", "out.mp4")):
+            for folder in (file, file / "below"):
+                assert refused("--demo", option, folder / name).startswith(f"{folder}: cannot make this folder")
+        assert refused("--demo", "--output", tmp_path).startswith(f"{tmp_path} cannot be written (Is a directory)")
+        assert "expected the name of a video file" in refused("--demo", "--overlay", tmp_path)
+        assert "ending in .mp4, .mov, .avi, .mkv" in refused("--demo", "--overlay", tmp_path / "out.gif")
+        assert file.read_text() == "kept"
+        assert os.listdir(tmp_path) == ["file"]
+
+    @pytest.mark.xfail(strict=True, reason="tracker.sinks.OverlayVideo makes its temporary name before it looks")
+    def test_an_overlay_without_a_name(self, refused: Refused) -> None:
+        assert "expected the name of a video file" in refused("--demo", "--overlay", ".")
+
+    def test_what_is_wrong_is_said_before_an_older_file_is_lost(self, refused: Refused, tmp_path: Path) -> None:
+        older = tmp_path / "out.jsonl"
+        older.write_text("older")
+        refused("--demo", "--output", older, "--model", "none.onnx")
+        refused("--demo", "--output", older, "--overlay", tmp_path / "out.gif")
+        refused("--video", "none.mp4", "--output", older)
+        assert older.read_text() == "older"
+
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+    def test_full_disk(self, refused: Refused) -> None:
+        expected = "/dev/full cannot be written (No space left on device): choose a writable folder"
+        assert refused("--demo", "--output", "/dev/full").startswith(expected)
+
+    @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere there is always a display")
+    def test_no_display(self, refused: Refused, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("DISPLAY", raising=False)
+        monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+        assert refused("--demo", "--show").startswith("there is no display to show a window on: leave out --show")
+
+
+class TestPictures:
+    def test_of_every_kind(self, call: Call, capfd: Said, frames: list[Frame], tmp_path: Path) -> None:
+        """Colour, grey, with alpha, 16 bits deep, 1 x 1, a name beyond ASCII, and one that is none."""
+        folder, output = tmp_path / "bilder", tmp_path / "out.jsonl"
+        folder.mkdir()
+        bgr = np.ascontiguousarray(frames[10].image_rgb[..., ::-1])
+        grey, deep = cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY), bgr.astype(np.uint16) * 257
+        alpha = np.dstack([bgr, bgr[..., 0]])
+        pictures = {"1": bgr, "2": grey, "3": alpha, "4": deep, "5": grey * np.uint16(257), "6": bgr[:1, :1]}
+        for name, picture in {**pictures, "größe_日本": bgr}.items():
+            (folder / f"{name}.png").write_bytes(cv2.imencode(".png", picture)[1].tobytes())
+        (folder / "9.png").write_text("not a picture")
+        overlay = tmp_path / "out.mp4"
+        assert call("--images", folder, "--output", output, "--overlay", overlay) == 0
+        records = lines_of(output)
+        assert [record["frame"] for record in records] == [0, 1, 2, 3, 4, 5, 7]  # 6 cannot be decoded
+        assert [record["timestamp_s"] for record in records] == [0, 1, 2, 3, 4, 5, 7]
+        assert [len(record["faces"]) for record in records] == [1, 1, 1, 1, 1, 0, 1]
+        colour, *others = (np.array(r["faces"][0]["points_px"]) for r in records if r["faces"])
+        for points in others:
+            assert np.linalg.norm(points - colour, axis=1).mean() < 1.5
+        assert count_pictures(overlay) == 7
+        assert capfd.readouterr().out.startswith("7 frames, 6 with a face, 6 faces in all")
+
+
+class TestSources:
+    def test_video(self, call: Call, capfd: Said, avi: Path, tmp_path: Path) -> None:
+        assert call("--video", avi, "--output", tmp_path / "out.jsonl") == 0
+        records = lines_of(tmp_path / "out.jsonl")
+        assert [record["frame"] for record in records] == list(range(30))
+        for index in (0, 15, 29):
+            assert_is_a_record(records[index], index)
+        out = capfd.readouterr().out
+        assert out.startswith("30 frames, 30 with a face, 1 faces in all")
+        assert "truth" not in out
+        assert out.endswith(f"written: {tmp_path / 'out.jsonl'}\n")
+
+    def test_demo_is_compared_with_its_truth_for_any_number_of_faces(self, call: Call, capfd: Said) -> None:
+        """With room for two, the face before the cut still coasts where the newcomer is the one to compare."""
+        assert call("--demo", "--max-faces", 2) == 0
+        out = capfd.readouterr().out
+        match = re.search(r"found in (\d+) of 26 frames that show the face, error ([\d.]+) %", out)
+        assert match is not None
+        assert int(match[1]) >= 25
+        assert float(match[2]) <= 4.5
+        again = r"found again: (at once|1 frames) after the occlusion, (at once|1 frames) after the cut"
+        assert re.search(again, out)
+
+    def test_demo_with_other_landmarks_is_not_compared(self, call: Call, capfd: Said, tmp_path: Path) -> None:
+        spec = ModelSpec(64, "wflw98", presence=0.5, decode="", licence="", config={}, commit="")
+        model, output = onnx_model(tmp_path / "wflw.onnx", spec.to_metadata()), tmp_path / "out.jsonl"
+        assert call("--demo", "--model", model, "--output", output) == 0
+        assert len(lines_of(output)[0]["faces"][0]["points_px"]) == 98
+        out = capfd.readouterr().out
+        assert out.startswith("30 frames, ")
+        assert "truth" not in out
+
+    @pytest.fixture
+    def no_camera(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def camera(index: int) -> None:
+            raise TrackerError(f"camera {index} could not be opened")
+
+        monkeypatch.setattr("tracker.run.Camera", camera)
+
+    @pytest.mark.usefixtures("no_camera")
+    @pytest.mark.parametrize("display", ["", ":0"])
+    def test_nothing_said_and_no_camera_or_display(
+        self, display: str, call: Call, capfd: Said, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("DISPLAY", display)
+        monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+        assert call() == 0
+        out = capfd.readouterr().out
+        assert out.startswith("no camera with a display here: tracking the built-in demo clip\n30 frames, ")
+        assert "against the clip's truth" in out
+
+    def test_nothing_said_with_a_camera_and_a_display(
+        self, call: Call, capfd: Said, frames: list[Frame], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Camera 0 in a window, until its user closes that."""
+        shown: list[Any] = []
+
+        class FakeCamera(Source):
+            def __init__(self, index: int) -> None:
+                assert index == 0
+                super().__init__("camera 0", None, None, live=True)
+
+            def _read(self) -> Iterator[Frame]:  # type: ignore[override]
+                yield from frames
+
+        class FakeWindow:
+            def __init__(self, title: str) -> None:
+                self.title = title
+
+            def __enter__(self) -> FakeWindow:
+                return self
+
+            def __exit__(self, *exception: object) -> None: ...
+
+            def close(self) -> None: ...
+
+            def write(self, image_rgb: Any) -> None:
+                shown.append(image_rgb)
+
+            @property
+            def closed(self) -> bool:
+                return len(shown) == 7
+
+        monkeypatch.setenv("DISPLAY", ":0")
+        monkeypatch.setattr("tracker.run.Camera", FakeCamera)
+        monkeypatch.setattr("tracker.run.Window", FakeWindow)
+        assert call() == 0
+        assert [picture.shape for picture in shown] == [(240, 320, 3)] * 7
+        assert np.abs(shown[0].astype(int) - frames[0].image_rgb).max() > 50  # the landmarks are drawn
+        assert capfd.readouterr().out.startswith("7 frames, 7 with a face, 1 faces in all")
+
+
+def onnx_model(path: Path, metadata: dict[str, str]) -> Path:
+    """A model that gives every 64 px crop the same 98 landmarks, all sure; with that metadata."""
+    onnx = pytest.importorskip("onnx", reason="needs onnx, of the extra export")
+    helper, rng = onnx.helper, np.random.default_rng(0)
+    values = {
+        "points_px": rng.uniform(8, 56, (1, 98, 2)),
+        "scores": np.ones((1, 98)),
+        "covariances_px2": np.ones((1, 98, 3)) * (1, 0, 1),
+    }
+    nodes = [
+        helper.make_node("Shape", ["crops"], ["count"], start=0, end=1),
+    ]
+    for name, value in values.items():
+        rest = onnx.numpy_helper.from_array(np.array(value.shape[1:], np.int64), f"{name}_shape")
+        constant = onnx.numpy_helper.from_array(value.astype(np.float32), f"{name}_value")
+        nodes += [
+            helper.make_node("Constant", [], [f"{name}_rest"], value=rest),
+            helper.make_node("Constant", [], [f"{name}_one"], value=constant),
+            helper.make_node("Concat", ["count", f"{name}_rest"], [f"{name}_all"], axis=0),
+            helper.make_node("Expand", [f"{name}_one", f"{name}_all"], [name]),
+        ]
+    crops = helper.make_tensor_value_info("crops", onnx.TensorProto.UINT8, ["n", 64, 64, 3])
+    outputs = [
+        helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, ["n", *value.shape[1:]])
+        for name, value in values.items()
+    ]
+    graph = helper.make_graph(nodes, "same everywhere", [crops], outputs)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    helper.set_model_props(model, metadata)
+    onnx.save(model, path)
+    return path
+
+
+def test_the_packaged_model_is_the_default(make_tracker: Callable[..., Tracker]) -> None:
+    assert make_tracker().engine.spec == make_tracker(model=WEIGHTS).engine.spec

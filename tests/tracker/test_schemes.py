@@ -1,0 +1,196 @@
+"""The schemes are consistent with themselves and with the published tables."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tracker.face.schemes import COFW29, IBUG68, SCHEMES, WFLW98, Curve, Scheme, scheme_named
+
+every = pytest.mark.parametrize("scheme", SCHEMES.values(), ids=SCHEMES)
+
+
+def segments(curve: Curve) -> list[tuple[int, int]]:
+    """The lines between neighbours on the curve."""
+    ends = curve.indices[1:] + (curve.indices[:1] if curve.closed else ())
+    return list(zip(curve.indices, ends, strict=False))
+
+
+@every
+class TestConsistency:
+    def test_flip_is_an_involution(self, scheme: Scheme) -> None:
+        assert scheme.flip.shape == (scheme.count,)
+        assert np.array_equal(np.sort(scheme.flip), np.arange(scheme.count))
+        assert np.array_equal(scheme.flip[scheme.flip], np.arange(scheme.count))
+        with pytest.raises(ValueError, match="read-only"):
+            scheme.flip[0] = 0
+
+    def test_mirrored_curves_are_curves(self, scheme: Scheme) -> None:
+        curves = [set(curve.indices) for curve in scheme.curves]
+        for curve in curves:
+            assert {int(scheme.flip[i]) for i in curve} in curves
+
+    def test_mirrored_lines_are_lines(self, scheme: Scheme) -> None:
+        """The same neighbours, too, but for the closing line that STAR's table leaves out."""
+        lines = {frozenset(line) for curve in scheme.curves for line in segments(curve)}
+        mirrored = {frozenset(int(scheme.flip[i]) for i in line) for line in lines}
+        open_left_eye = {frozenset((8, 13)), frozenset((9, 15))} if scheme is COFW29 else set()
+        assert lines ^ mirrored == open_left_eye
+
+    def test_curves_hold_each_point_once(self, scheme: Scheme) -> None:
+        for curve in scheme.curves:
+            assert len(set(curve.indices)) == len(curve.indices) >= 2
+            assert set(curve.indices) <= set(range(scheme.count))
+        assert len({curve.name for curve in scheme.curves}) == len(scheme.curves)
+
+    def test_groups_hold_every_point_once(self, scheme: Scheme) -> None:
+        assert sorted(i for group in scheme.groups.values() for i in group) == list(range(scheme.count))
+
+    def test_mirrored_groups_are_groups(self, scheme: Scheme) -> None:
+        other = {"right_eye": "left_eye", "left_eye": "right_eye"}
+        for name, group in scheme.groups.items():
+            assert {int(scheme.flip[i]) for i in group} == set(scheme.groups[other.get(name, name)])
+
+    def test_the_eyes_mirror_into_each_other(self, scheme: Scheme) -> None:
+        for right, left in (scheme.ocular, scheme.pupil):
+            assert {int(scheme.flip[i]) for i in right} == set(left)
+            assert set(right) <= set(scheme.groups["right_eye"])
+            assert set(left) <= set(scheme.groups["left_eye"])
+
+    def test_is_found_by_name(self, scheme: Scheme) -> None:
+        assert scheme_named(scheme.name) is scheme
+
+
+class TestTables:
+    """Spot checks against the published tables, written out by hand."""
+
+    def test_counts(self) -> None:
+        assert [(s.name, s.count, len(s.curves)) for s in SCHEMES.values()] == [
+            ("ibug68", 68, 9),
+            ("wflw98", 98, 9),
+            ("cofw29", 29, 7),
+        ]
+
+    @pytest.mark.parametrize(
+        ("scheme", "pairs"),
+        [  # STAR, HIH, HRNet and SLPT share these
+            (
+                IBUG68,
+                [
+                    (0, 16),
+                    (7, 9),
+                    (17, 26),
+                    (21, 22),
+                    (31, 35),
+                    (36, 45),
+                    (41, 46),
+                    (48, 54),
+                    (60, 64),
+                    (67, 65),
+                    (58, 56),
+                ],
+            ),
+            (
+                WFLW98,
+                [
+                    (0, 32),
+                    (15, 17),
+                    (33, 46),
+                    (37, 42),
+                    (38, 50),
+                    (41, 47),
+                    (60, 72),
+                    (65, 75),
+                    (55, 59),
+                    (76, 82),
+                    (87, 83),
+                    (88, 92),
+                    (95, 93),
+                    (96, 97),
+                ],
+            ),
+            (
+                COFW29,
+                [
+                    (0, 1),
+                    (4, 6),
+                    (2, 3),
+                    (5, 7),
+                    (8, 9),
+                    (10, 11),
+                    (12, 14),
+                    (16, 17),
+                    (13, 15),
+                    (18, 19),
+                    (22, 23),
+                ],
+            ),
+        ],
+        ids=SCHEMES,
+    )
+    def test_flip_pairs(self, scheme: Scheme, pairs: list[tuple[int, int]]) -> None:
+        assert [(a, int(scheme.flip[a])) for a, _ in pairs] == pairs
+
+    @pytest.mark.parametrize(
+        ("scheme", "fixed"),
+        [  # on the midline of the face
+            (IBUG68, [8, 27, 28, 29, 30, 33, 51, 57, 62, 66]),
+            (WFLW98, [16, 51, 52, 53, 54, 57, 79, 85, 90, 94]),
+            (COFW29, [20, 21, 24, 25, 26, 27, 28]),
+        ],
+        ids=SCHEMES,
+    )
+    def test_points_that_mirror_to_themselves(self, scheme: Scheme, fixed: list[int]) -> None:
+        assert np.flatnonzero(scheme.flip == np.arange(scheme.count)).tolist() == fixed
+
+    @pytest.mark.parametrize(
+        ("scheme", "table"),
+        [  # star/conf/alignment.py, C closed and O open
+            (IBUG68, "O0-16 O17-21 O22-26 O27-30 O31-35 C36-41 C42-47 C48-59 C60-67"),
+            (WFLW98, "O0-32 C33-41 C42-50 O51-54 O55-59 C60-67 C68-75 C76-87 C88-95"),
+        ],
+        ids=["ibug68", "wflw98"],
+    )
+    def test_curves_in_stars_order(self, scheme: Scheme, table: str) -> None:
+        mine = [f"{'C' if c.closed else 'O'}{c.indices[0]}-{c.indices[-1]}" for c in scheme.curves]
+        assert " ".join(mine) == table
+        assert all(np.array_equal(np.diff(c.indices), np.ones(len(c.indices) - 1)) for c in scheme.curves)
+
+    def test_curves_of_cofw(self) -> None:
+        """star/conf/alignment.py; its left eye is open."""
+        assert [(c.closed, c.indices) for c in COFW29.curves] == [
+            (True, (0, 4, 2, 5)),
+            (True, (1, 6, 3, 7)),
+            (True, (8, 12, 10, 13)),
+            (False, (9, 14, 11, 15)),
+            (True, (18, 20, 19, 21)),
+            (True, (22, 26, 23, 27)),
+            (True, (22, 24, 23, 25)),
+        ]
+
+    def test_points_on_no_curve(self) -> None:
+        """STAR's attention adds 1 to the mask of these."""
+        lonely = {s.name: set(range(s.count)) - {i for c in s.curves for i in c.indices} for s in SCHEMES.values()}
+        assert lonely == {"ibug68": set(), "wflw98": {96, 97}, "cofw29": {16, 17, 28}}
+
+    def test_normalisers(self) -> None:
+        """star/conf/alignment.py: ocular 36-45, 60-72, 8-9; pupil: the eyes' means, 96-97, 16-17."""
+        assert [s.ocular for s in SCHEMES.values()] == [((36,), (45,)), ((60,), (72,)), ((8,), (9,))]
+        assert IBUG68.pupil == (tuple(range(36, 42)), tuple(range(42, 48)))
+        assert [WFLW98.pupil, COFW29.pupil] == [((96,), (97,)), ((16,), (17,))]
+
+
+def test_unknown_name_lists_the_known() -> None:
+    with pytest.raises(ValueError, match="'ibug69'; known: ibug68, wflw98, cofw29"):
+        scheme_named("ibug69")
+
+
+def test_right_is_the_subjects_right(face68: np.ndarray[Any, np.dtype[np.float64]]) -> None:
+    """On a real face that looks at the camera the subject's right lies left in the picture."""
+    for right, left in (IBUG68.ocular, IBUG68.pupil, (IBUG68.groups["right_eye"], IBUG68.groups["left_eye"])):
+        assert face68[list(right), 0].mean() < face68[list(left), 0].mean()
+    mirrored = face68[IBUG68.flip] * (-1, 1)
+    mirrored -= mirrored.mean(0) - face68.mean(0)
+    assert np.linalg.norm(mirrored - face68, axis=1).max() < 10  # of 100 px

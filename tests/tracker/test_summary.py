@@ -1,0 +1,59 @@
+"""The summary counts what came and says what half and what nineteen in twenty of the frames cost."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tracker.face.landmarks import Landmarks
+from tracker.face.schemes import IBUG68
+from tracker.result import FrameResult, TrackedFace
+from tracker.summary import LAST, STAGES, Summary
+
+LANDMARKS = Landmarks.from_points(np.random.default_rng(0).uniform(0, 9, (68, 2)), IBUG68)
+
+
+def result(index: int, ids: tuple[int, ...] = (), **stage_s: float) -> FrameResult:
+    faces = tuple(TrackedFace(i, "tracking", 0.5, LANDMARKS, LANDMARKS) for i in ids)
+    return FrameResult(index, index / 30, faces, stage_s)
+
+
+def rows(summary: Summary, elapsed_s: float = 1.0) -> dict[str, list[float]]:
+    table = [line.split() for line in summary.lines(elapsed_s)[2:]]
+    return {name: [float(number) for number in numbers] for name, *numbers in table}
+
+
+def test_counts_frames_and_faces() -> None:
+    summary = Summary()
+    for index, ids in enumerate([(1,), (1, 2), (), (2,), (3,), (3,)]):
+        summary.add(result(index, ids))
+    assert summary.lines(2.0)[0] == "6 frames, 5 with a face, 3 faces in all, 3.0 frames/s"
+
+
+def test_percentiles_in_milliseconds_and_calls() -> None:
+    summary = Summary()
+    for index in range(101):
+        detection: Any = {"detect": 0.25} if index % 10 == 0 else {}
+        summary.add(result(index, engine=index / 1000, **detection))
+    assert summary.lines(1.0)[1].split() == ["stage", "p50", "ms", "p95", "ms", "calls"]
+    assert rows(summary) == {"detect": [250, 250, 11], "engine": [50, 95, 101]}
+
+
+def test_stages_in_the_order_of_the_work() -> None:
+    summary = Summary()
+    summary.add(FrameResult(0, 0.0, (), dict.fromkeys(reversed(STAGES), 0.001)))
+    assert tuple(rows(summary)) == ("detect", "crop", "engine", "smooth", "step") == STAGES
+
+
+def test_memory_is_bounded_and_the_last_count() -> None:
+    summary = Summary()
+    for index in range(LAST + 500):
+        summary.add(result(index, step=1.0 if index < 500 else 0.001))
+    assert rows(summary) == {"step": [1, 1, LAST]}
+    assert summary.lines(1.0)[0].startswith(f"{LAST + 500} frames, 0 with a face, 0 faces")
+
+
+def test_nothing_and_no_time() -> None:
+    assert Summary().lines(0.0)[0] == "0 frames, 0 with a face, 0 faces in all, nan frames/s"
+    assert rows(Summary()) == {}

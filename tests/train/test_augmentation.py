@@ -1,0 +1,207 @@
+"""Augmentation keeps the points on the pixels, is pure, and draws what it says."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose
+
+from tracker.face.crop import crop, roi_of_landmarks
+from tracker.face.schemes import IBUG68
+from train.augmentation import Augmentation, Choices, apply
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+Image = np.ndarray[Any, np.dtype[np.uint8]]
+SIZE = 128
+SIGMA = 4.0  # of a spot, in pixels of the picture
+
+geometric = st.builds(
+    Choices,
+    flip=st.booleans(),
+    shift=st.tuples(*[st.floats(-0.1, 0.1)] * 2),
+    rotation_rad=st.floats(-0.7, 0.7),
+    scale=st.floats(0.6, 1.4),
+)
+photometric = st.builds(
+    Choices,
+    flip=st.booleans(),
+    occlusion=st.none() | st.tuples(*[st.floats(0, 1)] * 2, *[st.floats(0, 0.5)] * 2),
+    blur=st.none() | st.floats(0, 0.05),
+    gamma=st.none() | st.floats(0.25, 4),
+    noise=st.none() | st.tuples(st.floats(0, 0.5), st.integers(0, 2**32 - 1)),
+    gray=st.booleans(),
+)
+choices = st.builds(
+    lambda a, b: replace(b, flip=a.flip, shift=a.shift, rotation_rad=a.rotation_rad, scale=a.scale),
+    geometric,
+    photometric,
+)
+
+
+@pytest.fixture(scope="module")
+def face(face68: Array) -> tuple[Image, Array]:
+    """A picture (260, 240, 3) and 68 points in it, between the pixels."""
+    rng = np.random.default_rng(3)
+    image = cv2.GaussianBlur(rng.integers(0, 256, (260, 240, 3), dtype=np.uint8), (5, 5), 0)
+    return np.asarray(image, np.uint8), face68 * 1.4 + (48.3, 61.8)
+
+
+def spot(center: Array) -> Image:
+    """(260, 240, 3) a red Gaussian spot on green, at a place between the pixels."""
+    y, x = np.mgrid[:260, :240]
+    weight = np.exp(-((x - center[0]) ** 2 + (y - center[1]) ** 2) / (2 * SIGMA**2))
+    return np.asarray(np.stack([250 * weight, np.full_like(weight, 90), 0 * weight], -1).round(), np.uint8)
+
+
+def centroid(weights: Array) -> Array:
+    y, x = np.mgrid[: weights.shape[0], : weights.shape[1]]
+    return np.array([np.average(x, weights=weights), np.average(y, weights=weights)])
+
+
+def test_no_choice_is_the_crop_of_evaluation(face: tuple[Image, Array]) -> None:
+    image, points = face
+    shown, moved = apply(image, points, IBUG68, Choices(), SIZE)
+    roi = roi_of_landmarks(points)
+    assert np.array_equal(shown, crop(image, roi, SIZE))
+    matrix = roi.crop_from_image(SIZE)
+    assert_allclose(moved, points @ matrix[:, :2].T + matrix[:, 2], atol=1e-9)
+
+
+class TestPointsFollowThePixels:
+    @given(drawn=geometric, landmark=st.integers(0, 67))
+    @settings(max_examples=60)
+    def test_a_spot_stays_under_its_landmark(self, face68: Array, drawn: Choices, landmark: int) -> None:
+        points = face68 * 1.4 + (48.3, 61.8)
+        shown, moved = apply(spot(points[landmark]), points, IBUG68, drawn, SIZE)
+        there = IBUG68.flip[landmark] if drawn.flip else landmark
+        margin = 4 * SIGMA
+        if (moved[there] > margin).all() and (moved[there] < SIZE - 1 - margin).all():
+            assert_allclose(centroid(shown[..., 0].astype(np.float64)), moved[there], atol=0.04)
+
+    @pytest.mark.parametrize("blur", [0.016, 0.024, 0.032, 0.04, 0.05])
+    def test_blurring_does_not_move_the_picture(self, face68: Array, blur: float) -> None:
+        points = face68 * 1.4 + (48.3, 61.8)
+        shown, moved = apply(spot(points[30]), points, IBUG68, Choices(blur=blur), SIZE)
+        plain, _ = apply(spot(points[30]), points, IBUG68, Choices(), SIZE)
+        assert_allclose(centroid(shown[..., 0].astype(np.float64)), moved[30], atol=0.04)
+        assert shown[..., 0].max() < plain[..., 0].max()
+
+    def test_mirrored_points_change_places(self, face: tuple[Image, Array]) -> None:
+        _, plain = apply(*face, IBUG68, Choices(), SIZE)
+        shown, mirrored = apply(*face, IBUG68, Choices(flip=True), SIZE)
+        assert_allclose(mirrored[36], (SIZE - 1 - plain[45, 0], plain[45, 1]))
+        assert mirrored[36, 0] < mirrored[45, 0]  # the right eye's corner is still left in the picture
+        difference = np.abs(shown[:, ::-1].astype(int) - apply(*face, IBUG68, Choices(), SIZE)[0])
+        assert difference.mean() < 1
+
+    @given(drawn=geometric)
+    def test_shape_is_kept(self, face68: Array, drawn: Choices) -> None:
+        """Distances between points change by the scale alone, whatever the rest."""
+        points = face68 * 1.4 + (48.3, 61.8)
+        _, moved = apply(np.zeros((9, 9, 3), np.uint8), points, IBUG68, drawn, SIZE)
+        if drawn.flip:
+            moved = moved[IBUG68.flip]
+        expected = drawn.scale * SIZE / roi_of_landmarks(points).side_px * np.linalg.norm(points - points[0], axis=1)
+        assert_allclose(np.linalg.norm(moved - moved[0], axis=1), expected, atol=1e-6)
+
+    def test_shift_and_rotation_have_their_sign(self, face: tuple[Image, Array]) -> None:
+        _, plain = apply(*face, IBUG68, Choices(), SIZE)
+        _, shifted = apply(*face, IBUG68, Choices(shift=(0.1, -0.05)), SIZE)
+        assert_allclose(shifted - plain, np.broadcast_to((0.1 * SIZE, -0.05 * SIZE), (68, 2)), atol=1e-9)
+        _, turned = apply(*face, IBUG68, Choices(rotation_rad=math.pi / 2), SIZE)
+        middle = (SIZE - 1) / 2
+        assert_allclose(turned - middle, np.stack([middle - plain[:, 1], plain[:, 0] - middle], 1), atol=1e-9)
+
+
+class TestPhotometric:
+    def test_occlusion_is_a_black_rectangle_where_it_is_said(self, face: tuple[Image, Array]) -> None:
+        image, points = np.full_like(face[0], 200), face[1]
+        shown, _ = apply(image, points, IBUG68, Choices(occlusion=(0.25, 0.5, 0.25, 0.5)), SIZE)
+        expected = np.full((SIZE, SIZE, 3), 200)
+        expected[32:96, 16:48] = 0
+        assert np.array_equal(shown, expected)
+
+    @given(x=st.floats(0, 1), y=st.floats(0, 1), width=st.floats(0, 0.6), height=st.floats(0, 0.6))
+    def test_occlusion_reaches_over_the_border(self, x: float, y: float, width: float, height: float) -> None:
+        white, points = np.full((40, 40, 3), 255, np.uint8), np.array([(4.0, 4.0), (36.0, 36.0)])
+        shown, _ = apply(white, points, IBUG68, Choices(occlusion=(x, y, width, height)), 40)
+        covered = (min(1, x + width / 2) - max(0, x - width / 2)) * (min(1, y + height / 2) - max(0, y - height / 2))
+        assert (shown == 0).all(-1).mean() == pytest.approx(covered, abs=0.05)
+
+    def test_gamma_of_known_values(self, face: tuple[Image, Array]) -> None:
+        image = np.full_like(face[0], 64)
+        for gamma, value in ((1.0, 64), (2.0, 16), (0.5, 128)):
+            shown, _ = apply(image, face[1], IBUG68, Choices(gamma=gamma), SIZE)
+            assert np.abs(shown[40:80, 40:80].astype(int) - value).max() <= 1
+
+    def test_gray_is_gray(self, face: tuple[Image, Array]) -> None:
+        shown, _ = apply(*face, IBUG68, Choices(gray=True), SIZE)
+        assert (shown == shown[..., :1]).all()
+        assert shown.std() > 5
+
+    def test_noise_has_its_strength(self, face: tuple[Image, Array]) -> None:
+        image = np.full_like(face[0], 100)
+        for strength in (0.1, 0.5):
+            shown, _ = apply(image, face[1], IBUG68, Choices(noise=(strength, 7)), SIZE)
+            assert shown.std() == pytest.approx(strength * 255 / math.sqrt(12), rel=0.03)
+            assert shown.mean() == pytest.approx((1 - strength) * 100 + strength * 127.5, abs=1)
+
+
+class TestPure:
+    @given(drawn=choices)
+    def test_leaves_its_arguments_and_repeats_itself(self, face68: Array, drawn: Choices) -> None:
+        image = np.random.default_rng(0).integers(0, 256, (120, 130, 3), dtype=np.uint8)
+        points = face68 * 0.8 + (20, 15)
+        before = image.copy(), points.copy()
+        first, second = (apply(image, points, IBUG68, drawn, 64) for _ in range(2))
+        assert np.array_equal(image, before[0])
+        assert np.array_equal(points, before[1])
+        assert np.array_equal(first[0], second[0])
+        assert np.array_equal(first[1], second[1])
+        assert first[0].shape == (64, 64, 3)
+        assert first[0].dtype == np.uint8
+
+    def test_colours_do_not_move_the_points(self, face: tuple[Image, Array]) -> None:
+        loud = Choices(occlusion=(0.5, 0.5, 0.3, 0.3), blur=0.05, gamma=2.0, noise=(0.5, 1), gray=True)
+        assert np.array_equal(apply(*face, IBUG68, loud, SIZE)[1], apply(*face, IBUG68, Choices(), SIZE)[1])
+
+
+class TestDraw:
+    @given(st.integers(0, 2**32))
+    def test_follows_its_seed(self, seed: int) -> None:
+        first, second = (
+            [Augmentation().draw(rng) for _ in range(3)] for rng in [np.random.default_rng(seed) for _ in "ab"]
+        )
+        assert first == second
+        assert len({repr(drawn) for drawn in first}) == 3
+
+    def test_shares_and_spreads_are_the_stated(self) -> None:
+        """Over 4,000 draws; each tolerance is four standard errors."""
+        rng, stated = np.random.default_rng(0), Augmentation()
+        drawn = [stated.draw(rng) for _ in range(4000)]
+        for name in ("flip", "occlusion", "blur", "gamma", "noise", "gray"):
+            share = np.mean([getattr(d, name) not in (None, False) for d in drawn])
+            expected = getattr(stated, name)
+            assert share == pytest.approx(expected, abs=4 * math.sqrt(expected * (1 - expected) / 4000)), name
+        spreads = {
+            "shift": (np.array([d.shift for d in drawn]), 0.05, 0.0),
+            "rotation": (np.degrees([d.rotation_rad for d in drawn]), 18, 0.0),
+            "scale": (np.array([d.scale for d in drawn]), 0.1, 1.0),
+        }
+        for name, (values, spread, middle) in spreads.items():
+            assert values.std() == pytest.approx(spread, rel=0.05), name
+            assert values.mean() == pytest.approx(middle, abs=4 * spread / math.sqrt(4000)), name
+        assert all(0.25 <= d.gamma <= 4 for d in drawn if d.gamma)
+        assert all(d.blur <= 0.05 for d in drawn if d.blur)
+        assert all(0 <= side <= 0.5 for d in drawn if d.occlusion for side in d.occlusion[2:])
+
+    def test_none_of_it_is_evaluation(self) -> None:
+        nothing = Augmentation(0, 0, 0, 0, 0, 0, 0, 0, 0)
+        assert nothing.draw(np.random.default_rng(0)) == Choices()

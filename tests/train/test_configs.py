@@ -1,0 +1,150 @@
+"""Every committed YAML fits the signatures that it configures, and the training's really trains."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml  # type: ignore[import-untyped, unused-ignore]
+from lightning.pytorch.cli import LightningCLI
+
+from export.run import export
+from tracker.run import run
+from train.data import W300Data
+from train.models.edge import EdgeHourglass
+from train.run import main
+from train.task import LandmarkTask
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+FILES = sorted(CONFIGS.rglob("*.y*ml"))
+EDGE68 = CONFIGS / "train/edge68.yaml"
+
+
+def load_training(path: Path) -> LightningCLI:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["train.run"])  # pytest's own arguments are not for it
+        return LightningCLI(LandmarkTask, W300Data, run=False, args=["--config", str(path)])
+
+
+def load_options(function: Callable[..., Any]) -> Callable[[Path], Any]:
+    """What the command line made of a function reads from a YAML file."""
+
+    def load(path: Path) -> Any:
+        from jsonargparse import ArgumentParser
+
+        parser = ArgumentParser(exit_on_error=False)
+        parser.add_function_arguments(function)
+        return parser.parse_path(path)
+
+    return load
+
+
+LOADERS: Mapping[str, Callable[[Path], Any]] = {
+    "train": load_training,
+    "export": load_options(export),
+    "tracker": load_options(run),
+}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.relative_to(CONFIGS).as_posix())
+def test_loads(path: Path) -> None:
+    LOADERS[path.relative_to(CONFIGS).parts[0]](path)
+
+
+def test_there_are_some() -> None:
+    assert EDGE68 in FILES
+
+
+class TestEdge68:
+    def test_makes_what_it_says(self) -> None:
+        cli = load_training(EDGE68)
+        assert isinstance(cli.model, LandmarkTask)
+        assert isinstance(cli.datamodule, W300Data)
+        assert isinstance(cli.model.net, EdgeHourglass)
+        assert cli.model.size == cli.datamodule.size == 128
+        assert cli.model.scheme.count == cli.model.net.heads[-1].out_channels == 68
+        assert [m.shape for m in cli.model.eval()(torch.zeros(1, 128, 128, 3, dtype=torch.uint8))] == [
+            (1, 68, 32, 32)
+        ] * 2
+
+    def test_size_of_the_net(self) -> None:
+        """At most 3 MB are committed; a 4-byte parameter each."""
+        parameters = sum(p.numel() for p in load_training(EDGE68).model.net.parameters())
+        assert parameters == 601_352
+        assert 4 * parameters < 3e6
+
+    @pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")  # it holds the logs
+    def test_trains_and_keeps_the_last_weights(
+        self, tmp_path: Path, w300: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The committed file, on drawn faces with a net of a few channels.
+
+        Its average starts only later, so validation never improves: last.ckpt must hold the last step all
+        the same, or resuming would lose work.
+        """
+        text = EDGE68.read_text().replace("runs/edge68", str(tmp_path))
+        config = tmp_path / "tiny.yaml"
+        config.write_text(text)
+        options = f"""
+            --model.net.channels=[8,8] --model.net.stem=8 --model.net.stacks=1 --model.size=32
+            --data.root={w300} --data.size=32 --data.batch=3 --data.workers=0
+            --trainer.max_epochs=6 --trainer.log_every_n_steps=1 --trainer.enable_progress_bar=false
+        """
+        monkeypatch.setattr(sys, "argv", ["train.run", "fit", f"--config={config}", *options.split()])
+        main()
+        last, best = (torch.load(tmp_path / f"{name}.ckpt", weights_only=True) for name in ("last", "best"))
+        assert last["global_step"] == 18
+        assert best["global_step"] < 18
+        assert list(tmp_path.glob("tensorboard/version_0/events.*"))
+        assert list(tmp_path.glob("csv/version_0/metrics.csv"))
+
+
+class TestUnknownKeys:
+    @pytest.mark.parametrize(
+        "key", ["model.learning_rat", "data.batches", "trainer.max_epoch", "model.net.init_args.depth"]
+    )
+    def test_of_a_training_are_refused_by_name(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str], key: str
+    ) -> None:
+        config = yaml.safe_load(EDGE68.read_text())
+        *path, name = key.split(".")
+        inner = config
+        for part in path:
+            inner = inner[part]
+        inner[name] = 1
+        (tmp_path / "wrong.yaml").write_text(yaml.safe_dump(config))
+        with pytest.raises(SystemExit) as exit_:
+            load_training(tmp_path / "wrong.yaml")
+        assert exit_.value.code == 2
+        assert name in capsys.readouterr().err
+
+    @pytest.mark.parametrize("function", [export, run])
+    def test_of_a_command_are_refused_by_name(self, tmp_path: Path, function: Callable[..., Any]) -> None:
+        values = {"checkpoint": "a.ckpt", "output": "a.onnx", "licence": "none", "max_faces": 3}
+        known = {name: value for name, value in values.items() if name in inspect.signature(function).parameters}
+        (tmp_path / "right.yaml").write_text(yaml.safe_dump(known))
+        loaded = load_options(function)(tmp_path / "right.yaml")
+        assert str(loaded["output"]) == "a.onnx"
+        (tmp_path / "wrong.yaml").write_text(yaml.safe_dump({**known, "outputt": 1}))
+        with pytest.raises(Exception, match="outputt"):
+            load_options(function)(tmp_path / "wrong.yaml")
+
+    @pytest.mark.parametrize(
+        "option", ["--model.learning_rat=1", "--data.roots=x", "--modell.size=3", "--trainer.max_epoch=1"]
+    )
+    def test_on_the_command_line_are_refused_by_name(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], option: str
+    ) -> None:
+        """An abbreviation is unknown too: --model.learning_rat is a slip, not a short form."""
+        monkeypatch.chdir(tmp_path)  # should it be taken after all, nothing real is trained or overwritten
+        harmless = ["--data.root=missing", "--trainer.max_epochs=0"]
+        monkeypatch.setattr(sys, "argv", ["train.run", "fit", f"--config={EDGE68}", *harmless, option])
+        with pytest.raises(SystemExit) as exit_:
+            main()
+        assert exit_.value.code == 2
+        assert option.partition("=")[0] in capsys.readouterr().err

@@ -1,0 +1,83 @@
+"""The small hourglass: shapes, its parts, and the size of the committed one."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from train.models.edge import BLOCKS, EdgeHourglass
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+@pytest.mark.parametrize("stacks", [1, 2, 3])
+@pytest.mark.parametrize("channels", [(8, 8), (8, 12, 16), (16, 16, 24, 24)])
+def test_one_map_of_logits_a_stack(block: str, stacks: int, channels: tuple[int, ...]) -> None:
+    net = EdgeHourglass(landmarks=5, channels=channels, stacks=stacks, stem=8, block=block).eval()
+    maps = net(torch.zeros(2, 3, 64, 64))
+    assert [m.shape for m in maps] == [(2, 5, 16, 16)] * stacks
+    assert net.stride == 64 // 16
+
+
+def test_logits_are_not_squashed() -> None:
+    torch.manual_seed(0)
+    maps = EdgeHourglass(landmarks=9, channels=(8, 8), stem=8)(torch.randn(4, 3, 32, 32))
+    assert all(m.min() < 0 < m.max() for m in maps)
+
+
+def test_unknown_block_names_the_known() -> None:
+    with pytest.raises(ValueError, match="one of separable, bottleneck, got 'dense'"):
+        EdgeHourglass(block="dense")
+
+
+def test_every_parameter_learns() -> None:
+    torch.manual_seed(0)
+    net = EdgeHourglass(landmarks=3, channels=(8, 12, 8), stacks=2, stem=8, block="bottleneck")
+    torch.stack(net(torch.randn(2, 3, 32, 32))).square().sum().backward()  # type: ignore[no-untyped-call]
+    assert [name for name, p in net.named_parameters() if p.grad is None or not p.grad.any()] == []
+
+
+def test_the_last_stack_refines_the_first() -> None:
+    """A change of the first stack's maps alone reaches the second's: the maps are fed back."""
+    torch.manual_seed(0)
+    net = EdgeHourglass(landmarks=3, channels=(8, 8), stacks=2, stem=8).eval()
+    picture = torch.randn(1, 3, 32, 32)
+    before = net(picture)
+    bias = net.heads[0].bias
+    assert isinstance(bias, Tensor)
+    bias.data += 1
+    after = net(picture)
+    assert torch.allclose(after[0], before[0] + 1, atol=1e-5)
+    assert not torch.allclose(after[1], before[1], atol=1e-3)
+
+
+@pytest.mark.parametrize("block", BLOCKS)
+@pytest.mark.parametrize("stacks", [1, 2, 3])
+def test_fused_answers_as_the_last_stack(block: str, stacks: int) -> None:
+    torch.manual_seed(0)
+    net = EdgeHourglass(landmarks=7, channels=(8, 12, 8), stacks=stacks, stem=8, block=block)
+    net(torch.randn(4, 3, 32, 32))  # so that the BatchNorms have seen something
+    pictures = torch.randn(3, 3, 32, 32)
+    with torch.no_grad():
+        expected = net.eval()(pictures)[-1]
+        torch.testing.assert_close(net.fused()(pictures), expected, rtol=1e-4, atol=1e-5)
+    assert stacks == 1 or sum(p.numel() for p in net.fused().parameters()) < sum(p.numel() for p in net.parameters())
+
+
+def test_a_picture_does_not_depend_on_its_batch() -> None:
+    torch.manual_seed(0)
+    net = EdgeHourglass(landmarks=3, channels=(8, 8), stem=8).eval()
+    pictures = torch.randn(3, 3, 32, 32)
+    assert torch.allclose(net(pictures)[-1][1], net(pictures[1:2])[-1][0], atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("block", "parameters"),
+    [  # weights of the convolutions, and two numbers a channel of each BatchNorm
+        ("separable", 2 * (9 * 16 + 16 * 16) + 4 * 2 * 16),
+        ("bottleneck", 16 * 8 * 2 + 9 * 8 * 8 + 2 * (8 + 8 + 16)),
+    ],
+)
+def test_size_of_a_block(block: str, parameters: int) -> None:
+    made: nn.Module = BLOCKS[block](16)
+    assert sum(p.numel() for p in made.parameters()) == parameters

@@ -1,0 +1,209 @@
+"""The training step learns, counts what it should, and can be interrupted and resumed."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+from torch import Tensor
+
+from export.run import load
+from tracker.face.metrics import nme
+from tracker.face.schemes import IBUG68
+from train.codecs import gaussian
+from train.data import Crops
+from train.datasets.w300 import read_folder
+from train.losses.structured import margin_map, structured_loss
+from train.models.edge import EdgeHourglass
+from train.task import LandmarkTask, normalise
+
+Fit = Callable[..., None]
+
+
+def tiny(size: int = 64, **options: Any) -> LandmarkTask:
+    torch.manual_seed(1)
+    with pytest.warns(UserWarning, match="Attribute 'net' is an instance"):  # on the command line it is a class path
+        return LandmarkTask(EdgeHourglass(channels=(16, 16, 16), stem=16), size=size, **options)
+
+
+def first_faces(folder: Path, size: int, count: int = 8) -> tuple[Tensor, Tensor]:
+    crops = Crops(read_folder(folder)[:count], size, None)
+    pictures, points = zip(*[crops[i] for i in range(len(crops))], strict=True)
+    return torch.stack(pictures), torch.stack(points)
+
+
+def overfit(task: LandmarkTask, crops: Tensor, points: Tensor, steps: int) -> tuple[list[float], list[float]]:
+    """The loss of every step, and the NME before and after."""
+    optimizer, losses = torch.optim.AdamW(task.parameters(), 5e-3), []
+
+    def error() -> float:
+        found, _, _ = gaussian.decode(task(crops)[-1], task.stride, task.window)
+        return float(np.mean([nme(f, p, IBUG68) for f, p in zip(found.detach(), points, strict=True)]))
+
+    before = error()
+    for _ in range(steps):
+        loss = task.loss(task(crops), points)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        losses.append(loss.item())
+    return losses, [before, error()]
+
+
+def logged_values(checkpoint: Path, name: str) -> list[float]:
+    """What the run that wrote the checkpoint logged under that name."""
+    (log,) = checkpoint.parents[1].glob("lightning_logs/version_0/metrics.csv")
+    return [float(row[name]) for row in csv.DictReader(log.read_text().splitlines()) if row[name]]
+
+
+def test_pictures_become_minus_one_to_one() -> None:
+    crops = torch.tensor([0, 51, 255], dtype=torch.uint8).expand(1, 2, 4, 3)
+    assert normalise(crops).shape == (1, 3, 2, 4)
+    assert_allclose(normalise(crops)[0, :, 1, 2], [-1, -0.6, 1], atol=1e-6)
+
+
+class TestLearns:
+    def test_a_few_drawn_faces(self, w300: Path) -> None:
+        losses, errors = overfit(tiny(48), *first_faces(w300 / "afw", 48, 4), steps=30)
+        assert losses[-1] < 0.8 * losses[0]
+        assert errors[1] < 0.3 * errors[0]
+
+    def test_eight_real_faces(self, shared: Path) -> None:
+        losses, errors = overfit(tiny(48), *first_faces(shared / "data/300w/lfpw/trainset", 48), steps=30)
+        assert losses[-1] < 0.8 * losses[0]
+        assert errors[1] < 0.3 * errors[0]
+
+
+class TestLoss:
+    def test_is_the_weighted_mean_over_stacks_faces_and_points(self) -> None:
+        task, generator = tiny(size=32, margin="l2", epsilon=0.7), torch.Generator().manual_seed(2)
+        maps = [torch.randn(3, 68, 8, 8, generator=generator) for _ in range(3)]
+        points = 32 * torch.rand(3, 68, 2, generator=generator) - 0.5
+        target = gaussian.encode(points, 8, 4, 0.9)
+        in_map = gaussian.cells_from_pixels(points, 4) / 3.5 - 1  # first cell's middle -1, last cell's 1
+        margin = margin_map(in_map, 8, "l2")
+        terms = [structured_loss(m, target, margin, 0.7).mean().item() for m in maps]
+        assert task.loss(maps, points).item() == pytest.approx((terms[0] + 2 * terms[1] + 4 * terms[2]) / 7, rel=1e-5)
+
+    def test_points_outside_the_crop_do_not_contribute(self) -> None:
+        task, generator = tiny(size=32), torch.Generator().manual_seed(3)
+        maps = [torch.randn(2, 68, 8, 8, generator=generator).requires_grad_()]
+        points = 30 * torch.rand(2, 68, 2, generator=generator) + 0.5
+        outside = points.clone()
+        outside[0, 5], outside[0, 9], outside[1, 67] = torch.tensor([[-0.6, 9.0], [3.0, 31.6], [500.0, -500.0]])
+        loss = task.loss(maps, outside)
+        loss.backward()  # type: ignore[no-untyped-call]
+        assert maps[0].grad is not None
+        silent = [(n, k) for n in range(2) for k in range(68) if not maps[0].grad[n, k].any()]
+        assert silent == [(0, 5), (0, 9), (1, 67)]
+        farther = outside.clone()
+        farther[1, 67] = torch.tensor([-3000.0, 40.0])
+        assert task.loss(maps, farther).item() == loss.item()
+        # the mean is over those inside: without the three, the others weigh as much as alone
+        alone = [task.loss([m[:1, :5] for m in maps], outside[:1, :5]).item(), task.loss(maps, points).item()]
+        assert all(math.isfinite(value) for value in alone)
+
+    def test_points_on_the_outermost_pixels_do(self) -> None:
+        task = tiny(size=32)
+        maps = [torch.zeros(1, 68, 8, 8, requires_grad=True)]
+        points = torch.full((1, 68, 2), 16.0)
+        points[0, 0], points[0, 1] = torch.tensor([[0.0, 0.0], [31.0, 31.0]])
+        task.loss(maps, points).backward()  # type: ignore[no-untyped-call]
+        assert maps[0].grad is not None
+        assert maps[0].grad[0, 0].any()
+        assert maps[0].grad[0, 1].any()
+
+
+class TestLearningRate:
+    def rates(self, steps: int, warmup: float) -> list[float]:
+        task = tiny(learning_rate=0.5, warmup=warmup)
+        task.trainer = SimpleNamespace(estimated_stepping_batches=steps)  # type: ignore[assignment]
+        made = task.configure_optimizers()  # type: ignore[no-untyped-call]
+        schedule = made["lr_scheduler"]["scheduler"]
+        rates = []
+        for _ in range(steps + 1):
+            rates.append(schedule.get_last_lr()[0])
+            made["optimizer"].step()
+            schedule.step()
+        assert made["lr_scheduler"]["interval"] == "step"
+        return rates
+
+    def test_rises_then_falls_as_a_cosine_to_zero(self) -> None:
+        rates = self.rates(200, 0.1)
+        assert_allclose(rates[:20], 0.5 * np.arange(1, 21) / 20)
+        assert_allclose(rates[20:], 0.5 * 0.5 * (1 + np.cos(np.pi * np.arange(181) / 180)), atol=1e-12)
+        assert rates[110] == pytest.approx(0.25)
+        assert rates[200] == pytest.approx(0, abs=1e-12)
+
+    @pytest.mark.parametrize("steps", [1, 2, 10])
+    @pytest.mark.parametrize("warmup", [0.0, 1.0])
+    def test_of_very_short_trainings(self, steps: int, warmup: float) -> None:
+        rates = self.rates(steps, warmup)
+        assert all(0 <= rate <= 0.5 for rate in rates)
+        assert max(rates[:steps]) == 0.5
+
+    def test_of_a_real_training(self, checkpoint: Path) -> None:
+        logged = logged_values(checkpoint, "lr-AdamW")
+        expected = [2e-3, *(2e-3 * 0.5 * (1 + math.cos(math.pi * i / 5)) for i in range(5))]
+        assert_allclose(logged, expected, rtol=1e-6)
+
+
+class TestTraining:
+    def test_validation_is_the_nme_of_the_averaged_weights(self, checkpoint: Path) -> None:
+        logged = logged_values(checkpoint, "val_nme")
+        task, data, _ = load(checkpoint)
+        errors = []
+        for crop, truth in data.validation:  # type: ignore[attr-defined]
+            points, _, _ = gaussian.decode(task(crop[None])[-1], 4, 7)
+            errors.append(nme(points[0].detach(), truth, IBUG68))
+        assert len(errors) == 3
+        assert logged[-1] == pytest.approx(100 * np.mean(errors), rel=1e-4)
+
+    def test_the_checkpoint_holds_the_averaged_and_the_current_weights(self, checkpoint: Path) -> None:
+        raw = torch.load(checkpoint, weights_only=True)
+        averaged, current = raw["state_dict"], raw["current_model_state"]
+        assert averaged.keys() == current.keys()
+        assert not torch.equal(averaged["net.heads.0.weight"], current["net.heads.0.weight"])
+        assert raw["global_step"] == 6
+        assert raw["hyper_parameters"]["net"]["init_args"]["channels"] == [8, 8]
+
+    @pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
+    def test_resumed_from_last_it_ends_bit_for_bit_where_it_would_have(
+        self, fit_tiny: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """Lightning stores no random state; with each epoch seeded, the rest must be equal to the bit."""
+        options = ["--trainer.max_epochs=4", "--trainer.check_val_every_n_epoch=2"]
+        through, broken = tmp_path / "through", tmp_path / "broken"
+
+        def seed_epoch(task: LandmarkTask) -> None:
+            torch.manual_seed(task.current_epoch)
+
+        def seed_epoch_and_stop(task: LandmarkTask) -> None:
+            seed_epoch(task)
+            if task.current_epoch == 2:
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr(LandmarkTask, "on_train_epoch_start", seed_epoch)
+        fit_tiny(through, *options)
+        monkeypatch.setattr(LandmarkTask, "on_train_epoch_start", seed_epoch_and_stop)
+        with pytest.raises(SystemExit):
+            fit_tiny(broken, *options)
+        monkeypatch.setattr(LandmarkTask, "on_train_epoch_start", seed_epoch)
+        assert torch.load(broken / "checkpoints/last.ckpt", weights_only=True)["global_step"] == 6
+        fit_tiny(broken, *options, f"--ckpt_path={broken / 'checkpoints/last.ckpt'}")
+
+        expected, got = (torch.load(f / "checkpoints/last.ckpt", weights_only=True) for f in (through, broken))
+        assert (expected["epoch"], expected["global_step"]) == (got["epoch"], got["global_step"]) == (3, 12)
+        for part in ("state_dict", "current_model_state", "averaging_state"):
+            torch.testing.assert_close(got[part], expected[part], rtol=0, atol=0)
+        moments = [raw["optimizer_states"][0]["state"] for raw in (got, expected)]
+        torch.testing.assert_close(*moments, rtol=0, atol=0)
+        assert got["lr_schedulers"] == expected["lr_schedulers"]
