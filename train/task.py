@@ -65,9 +65,11 @@ class LandmarkTask(lightning.LightningModule):
         middles = gaussian.cells_from_pixels(points_px, self.stride) * (2 / (cells - 1)) - 1
         margin = margin_map(middles, cells, self.margin)
         inside = ((points_px > -0.5) & (points_px < self.size - 0.5)).all(-1)
+        counted = inside.sum().clamp_min(1)
         weights = [2.0**i for i in range(len(maps))]
         terms = [
-            w * structured_loss(m, target, margin, self.epsilon)[inside].mean() for w, m in zip(weights, maps)
+            weight * (structured_loss(scores, target, margin, self.epsilon) * inside).sum() / counted
+            for weight, scores in zip(weights, maps)
         ]
         return torch.stack(terms).sum() / sum(weights)
 

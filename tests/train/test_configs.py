@@ -11,13 +11,12 @@ from typing import Any
 import pytest
 import torch
 import yaml  # type: ignore[import-untyped, unused-ignore]
-from lightning.pytorch.cli import LightningCLI
 
 from export.run import export
 from tracker.run import run
 from train.data import W300Data
 from train.models.edge import EdgeHourglass
-from train.run import main
+from train.run import TrainingCLI, main
 from train.task import LandmarkTask
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -25,10 +24,10 @@ FILES = sorted(CONFIGS.rglob("*.y*ml"))
 EDGE68 = CONFIGS / "train/edge68.yaml"
 
 
-def load_training(path: Path) -> LightningCLI:
+def load_training(path: Path) -> TrainingCLI:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["train.run"])  # pytest's own arguments are not for it
-        return LightningCLI(LandmarkTask, W300Data, run=False, args=["--config", str(path)])
+        return TrainingCLI(LandmarkTask, W300Data, run=False, args=["--config", str(path)])
 
 
 def load_options(function: Callable[..., Any]) -> Callable[[Path], Any]:
@@ -91,7 +90,7 @@ class TestEdge68:
         config = tmp_path / "tiny.yaml"
         config.write_text(text)
         options = f"""
-            --model.net.channels=[8,8] --model.net.stem=8 --model.net.stacks=1 --model.size=32
+            --model.net.channels=[8,8] --model.net.stem=8 --model.net.stacks=1
             --data.root={w300} --data.size=32 --data.batch=3 --data.workers=0
             --trainer.max_epochs=6 --trainer.log_every_n_steps=1 --trainer.enable_progress_bar=false
         """

@@ -45,7 +45,7 @@ def nme(points_px: ArrayLike, truth_px: ArrayLike, scheme: Scheme, by: Normalise
 
 def failure_rate(nmes: ArrayLike, threshold: float) -> float:
     """The share of faces with an NME above the threshold. A face that was not found counts as infinite."""
-    return float((np.asarray(nmes, np.float64) > threshold).mean())
+    return float((~(np.asarray(nmes, np.float64) <= threshold)).mean())  # so that NaN fails
 
 
 def ced(nmes: ArrayLike, threshold: float, step: float = 1e-4) -> tuple[Array, Array]:

@@ -13,6 +13,10 @@ from tracker.face.geometry import Array
 from tracker.face.schemes import Scheme
 
 
+class DatasetError(ValueError):
+    """A data set that is not as expected: one sentence that names the file or folder."""
+
+
 @dataclass(frozen=True, eq=False)
 class Sample:
     """A picture and the labels of one face in it.
@@ -25,9 +29,9 @@ class Sample:
     scheme: Scheme
 
     def read_image(self) -> NDArray[np.uint8]:
-        """(H, W, 3) RGB. Raises ValueError naming a picture that does not decode."""
+        """(H, W, 3) RGB. Raises DatasetError naming a picture that does not decode."""
         data = np.fromfile(self.picture, np.uint8)
         image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
         if image is None:
-            raise ValueError(f"{self.picture}: expected a picture, it does not decode")
+            raise DatasetError(f"{self.picture}: expected a picture, it does not decode")
         return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]

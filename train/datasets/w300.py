@@ -11,20 +11,22 @@ from pathlib import Path
 
 from tracker.face.pts import labelled_pictures, read_pts
 from tracker.face.schemes import IBUG68
-from train.datasets.sample import Sample
+from train.datasets.sample import DatasetError, Sample
 
 TRAIN_FOLDERS = ("afw", "helen/trainset", "lfpw/trainset")
 VALIDATION_SHARE = 1 / 14
 
 
 def read_folder(folder: Path) -> list[Sample]:
-    """The faces of one folder. Raises ValueError naming a label that is broken or has not 68 points."""
-    samples = []
-    for picture, label in labelled_pictures(folder):
-        points = read_pts(label)
-        if len(points) != IBUG68.count:
-            raise ValueError(f"{label}: expected 68 points, got {len(points)}")
-        samples.append(Sample(picture, points, IBUG68))
+    """The faces of one folder. Raises DatasetError naming a label that is broken or has not 68 points."""
+    try:
+        samples = [Sample(picture, read_pts(label), IBUG68) for picture, label in labelled_pictures(folder)]
+    except ValueError as error:
+        raise DatasetError(str(error)) from None
+    for sample in samples:
+        if len(sample.points_px) != IBUG68.count:
+            label = sample.picture.with_suffix(".pts")
+            raise DatasetError(f"{label}: expected 68 points, got {len(sample.points_px)}")
     return samples
 
 
@@ -32,11 +34,11 @@ def read_training(root: Path) -> tuple[list[Sample], list[Sample]]:
     """The official training faces, split into those to train on and those to choose by.
 
     The split is by a hash of the picture's name, so it is the same everywhere and all faces of one AFW picture
-    (NAME_1, NAME_2) fall on the same side. No test face is in either. Raises ValueError naming missing folders.
+    (NAME_1, NAME_2) fall on the same side. No test face is in either. Raises DatasetError naming missing folders.
     """
     missing = [name for name in TRAIN_FOLDERS if not (root / name).is_dir()]
     if missing:
-        raise ValueError(
+        raise DatasetError(
             f"{root}: expected the 300W folders {', '.join(TRAIN_FOLDERS)}; missing: {', '.join(missing)}"
         )
     training: list[Sample] = []
