@@ -52,9 +52,7 @@ def box_span(face: LabelledFace, detector: Detector) -> NDArray[np.float64] | No
         return None
     box = roi_of_detection(found.box_px, found.eyes_px, BOX_ITSELF)
     view = roi_of_landmarks(points_px, box.rotation_rad)
-    right, down = transform_points(
-        box.crop_from_image(1), view.center_px
-    )  # the box as one pixel, its middle at 0
+    right, down = transform_points(box.crop_from_image(1), view.center_px)  # the box as one pixel, its middle at 0
     return np.array([right, down, view.side_px / box.side_px])
 
 

@@ -129,9 +129,7 @@ def write_frames(frames: Iterator[NDArray[np.uint8]], path: Path) -> Path:
 class Worker:
     """One side, see worker.py: a process pinned to one core, which steps only when it has a turn."""
 
-    def __init__(
-        self, python: Path, side: str, frames: Path, core: int | None, options: dict[str, Any]
-    ) -> None:
+    def __init__(self, python: Path, side: str, frames: Path, core: int | None, options: dict[str, Any]) -> None:
         command = [
             str(python),
             "-m",
@@ -190,9 +188,7 @@ def summary(turns: list[dict[str, Any]]) -> dict[str, Any]:
         "found": sum(turn["found"] for turn in turns),
         "ms": {f"p{q}": round(float(np.percentile(every, q)), 3) for q in QUANTILES},
         "p50_ms_by_round": [round(float(np.median(ms)), 3) for ms in by_round],
-        "stages": {
-            name: {"frames": len(ms), "p50_ms": round(float(np.median(ms)), 3)} for name, ms in ran.items()
-        },
+        "stages": {name: {"frames": len(ms), "p50_ms": round(float(np.median(ms)), 3)} for name, ms in ran.items()},
     }
 
 

@@ -69,9 +69,7 @@ def load(checkpoint: Path) -> tuple[LandmarkTask, W300Data, dict[str, Any]]:
     except (EOFError, KeyError, RuntimeError, TypeError, ValueError, pickle.UnpicklingError):
         raise TrackerError(f"{checkpoint}: expected a checkpoint of train.run, this is none") from None
     with warnings.catch_warnings():
-        warnings.filterwarnings(
-            "ignore", message="Attribute 'net' is an instance"
-        )  # saved as its configuration
+        warnings.filterwarnings("ignore", message="Attribute 'net' is an instance")  # saved as its configuration
         task = LandmarkTask.load_from_checkpoint(checkpoint, map_location="cpu")
     data = W300Data.load_from_checkpoint(checkpoint)
     try:

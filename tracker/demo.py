@@ -94,9 +94,7 @@ class DemoClip(Source):
         (x, y), (right, bottom) = (
             np.clip([low - (high - low) / 6, high + (high - low) / 6], 0, self.size).round().astype(int)
         )
-        image[y:bottom, x:right] = cv2.resize(
-            self._cloth, (right - x, bottom - y), interpolation=cv2.INTER_CUBIC
-        )
+        image[y:bottom, x:right] = cv2.resize(self._cloth, (right - x, bottom - y), interpolation=cv2.INTER_CUBIC)
 
     def _read(self) -> Generator[Frame, None, None]:
         for index in range(self.count):

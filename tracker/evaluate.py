@@ -122,9 +122,7 @@ def evaluate(
     evaluation = Evaluation(engine, load_detector(detector, detector_model))
     results, skipped = evaluation.faces(labelled)
     if not results:
-        raise TrackerError(
-            f"none of the {len(labelled)} faces in {root} can be read; the first: {skipped[0]}"
-        )
+        raise TrackerError(f"none of the {len(labelled)} faces in {root} can be read; the first: {skipped[0]}")
     ways: dict[str, Errors] = {
         "true boxes": {name: result.true_box for name, result in results.items()},
         evaluation.detector.name: {name: result.detected for name, result in results.items()},

@@ -128,9 +128,7 @@ class _Capture(Source):
             raise TrackerError(cannot_open)
         fps, count = self._capture.get(cv2.CAP_PROP_FPS), self._capture.get(cv2.CAP_PROP_FRAME_COUNT)
         sound = 0 < fps < 1000  # 1000: a container without a rate, counting in milliseconds
-        super().__init__(
-            name, int(count) if sound and count > 0 and not live else None, fps if sound else None, live
-        )
+        super().__init__(name, int(count) if sound and count > 0 and not live else None, fps if sound else None, live)
 
     def close(self) -> None:
         super().close()
@@ -171,9 +169,7 @@ class Camera(_Capture):
 
     def _report_end(self, count: int) -> None:
         if count == 0:
-            raise TrackerError(
-                f"{self.name} was opened but delivers no picture: does another program use it?"
-            )
+            raise TrackerError(f"{self.name} was opened but delivers no picture: does another program use it?")
         log.warning("%s stopped delivering pictures after %d", self.name, count)
 
 

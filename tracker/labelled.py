@@ -18,9 +18,7 @@ from tracker.face.schemes import IBUG68
 from tracker.frames import as_rgb
 
 Dataset = Literal["300w", "folder"]
-Split = Literal[
-    "lfpw-test", "helen-test", "common", "challenging", "full", "afw", "lfpw-train", "helen-train", "train"
-]
+Split = Literal["lfpw-test", "helen-test", "common", "challenging", "full", "afw", "lfpw-train", "helen-train", "train"]
 SPLITS: dict[Split, tuple[str, ...]] = {
     "lfpw-test": ("lfpw/testset",),
     "helen-test": ("helen/testset",),
@@ -73,9 +71,7 @@ def labelled_faces(dataset: Dataset, root: Path, split: Split = "full") -> list[
     missing = [str(folder) for folder in folders if not folder.is_dir()]
     if missing:
         what = f"--split {split} of 300w" if dataset == "300w" else f"--dataset {dataset}"
-        raise TrackerError(
-            f"{what} is read from folders that do not exist: {', '.join(missing)}; correct --root"
-        )
+        raise TrackerError(f"{what} is read from folders that do not exist: {', '.join(missing)}; correct --root")
     try:
         pairs = [pair for folder in folders for pair in labelled_pictures(folder)]
     except ValueError as error:

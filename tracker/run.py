@@ -56,9 +56,7 @@ def run(
     """
     given = [value is not None for value in (camera, video, images)].count(True) + demo
     if given > 1:
-        raise TrackerError(
-            "expected one source, got several; give one of --camera, --video, --images, --demo"
-        )
+        raise TrackerError("expected one source, got several; give one of --camera, --video, --images, --demo")
     if max_faces < 1:
         raise TrackerError(f"--max-faces must be at least 1, got {max_faces}")
     with ExitStack() as stack:
@@ -88,9 +86,7 @@ def _source(camera: int | None, video: str | None, images: Path | None) -> Sourc
 
 def _default_source(show: bool) -> tuple[Source, bool]:
     """Camera 0 in a window where there are a camera and a display, else the demo clip."""
-    display = (
-        not sys.platform.startswith("linux") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    )
+    display = not sys.platform.startswith("linux") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     if display:
         try:
             return Camera(0), True
@@ -100,9 +96,7 @@ def _default_source(show: bool) -> tuple[Source, bool]:
     return DemoClip(), show
 
 
-def _sinks(
-    source: Source, output: Path | None, overlay: Path | None, window: Window | None
-) -> list[JsonLines | Drawn]:
+def _sinks(source: Source, output: Path | None, overlay: Path | None, window: Window | None) -> list[JsonLines | Drawn]:
     for path in (output, overlay):
         if path is not None:
             _make_folder(path.parent)

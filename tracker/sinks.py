@@ -123,9 +123,7 @@ class OverlayVideo(_Closing):
         self._fps = round(fps, 3 if fps < 65 else 1)  # the codec counts time in at most 65535ths of a second
         self._size = (0, 0)
         if self._path.is_dir() or self._path.suffix.lower() not in _VIDEOS:
-            raise TrackerError(
-                f"{self._path}: expected the name of a video file ending in {', '.join(_VIDEOS)}"
-            )
+            raise TrackerError(f"{self._path}: expected the name of a video file ending in {', '.join(_VIDEOS)}")
         try:
             self._part.touch()
             self._writer = self._open((64, 64))  # a trial, before any work is done
@@ -176,9 +174,7 @@ class Window(_Closing):
             os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
         )
         if without_display:  # asked before OpenCV, which would end the process
-            raise TrackerError(
-                "there is no display to show a window on: leave out --show or use --overlay FILE.mp4"
-            )
+            raise TrackerError("there is no display to show a window on: leave out --show or use --overlay FILE.mp4")
         try:
             cv2.namedWindow(title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
         except cv2.error as error:
@@ -202,9 +198,7 @@ class Window(_Closing):
 
 
 def _unwritable(path: Path, error: OSError) -> TrackerError:
-    return TrackerError(
-        f"{path} cannot be written ({error.strerror}): choose a writable folder with free space"
-    )
+    return TrackerError(f"{path} cannot be written ({error.strerror}): choose a writable folder with free space")
 
 
 def _even(image_rgb: Image) -> Image:

@@ -29,9 +29,7 @@ class OneEuro:
     counted as speed; beta 10 leaves .4 of the noise, but only .75 of the blink.
     """
 
-    def __init__(
-        self, min_cutoff_hz: float = 0.5, beta: float = 30.0, derivative_cutoff_hz: float = 2.0
-    ) -> None:
+    def __init__(self, min_cutoff_hz: float = 0.5, beta: float = 30.0, derivative_cutoff_hz: float = 2.0) -> None:
         self.min_cutoff_hz = min_cutoff_hz
         self.beta = beta
         self.derivative_cutoff_hz = derivative_cutoff_hz

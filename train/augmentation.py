@@ -90,9 +90,7 @@ def apply(image: Image, points_px: Array, scheme: Scheme, choices: Choices, size
     moved = similarity(choices.scale, choices.rotation_rad, middle, middle + size * np.array(choices.shift))
     crop_from_image = compose(moved, crop_from_image)
     points = transform_points(crop_from_image, points_px)
-    return _photometric(warp(image, crop_from_image, size), choices), points[
-        scheme.flip
-    ] if choices.flip else points
+    return _photometric(warp(image, crop_from_image, size), choices), points[scheme.flip] if choices.flip else points
 
 
 def _photometric(crop: Image, choices: Choices) -> Image:

@@ -163,6 +163,9 @@ def test_nobody_reads_on() -> None:
     )
     reading, writing = os.pipe()
     os.close(reading)
-    done = subprocess.run([sys.executable, "-c", code], stdout=writing, stderr=subprocess.PIPE, check=False)
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], stdout=writing, stderr=subprocess.PIPE, env=environment, check=False
+    )
     os.close(writing)
     assert (done.returncode, done.stderr) == (141, b"")

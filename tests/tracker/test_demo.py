@@ -86,9 +86,7 @@ class TestClip:
         for index in (20, 100):
             grow = np.array([[8, 0, 3.5], [0, 8, 3.5]])
             matrix = grow[:, :2] @ small.frame_from_source(index) + np.c_[np.zeros((2, 2)), grow[:, 2]]
-            large = cv2.warpAffine(
-                skimage_data.astronaut(), matrix, (1280, 960), borderMode=cv2.BORDER_REFLECT_101
-            )
+            large = cv2.warpAffine(skimage_data.astronaut(), matrix, (1280, 960), borderMode=cv2.BORDER_REFLECT_101)
             exact = cv2.resize(large, small.size, interpolation=cv2.INTER_AREA)
             assert np.abs(small.picture(index).astype(int) - exact).mean() < 3  # 1.6 of it is noise
 

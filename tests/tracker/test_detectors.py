@@ -257,9 +257,7 @@ class TestLoading:
         monkeypatch.setitem(sys.modules, "mediapipe", None)
         with pytest.raises(TrackerError) as error:
             load_detector("mediapipe")
-        assert "pip install 'landmark-tracker[mediapipe]'" in str(error.value) and "\n" not in str(
-            error.value
-        )
+        assert "pip install 'landmark-tracker[mediapipe]'" in str(error.value) and "\n" not in str(error.value)
 
 
 @needs_models

@@ -39,9 +39,7 @@ Array = NDArray[np.float64]
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared/data"
 MODELS = Path(os.environ.get("TRACKER_MODELS") or SHARED / "models")
-MODEL = next(
-    (m for m in (ROOT / "tracker/weights/edge68.onnx", ROOT / "runs/pilot.onnx") if m.exists()), None
-)
+MODEL = next((m for m in (ROOT / "tracker/weights/edge68.onnx", ROOT / "runs/pilot.onnx") if m.exists()), None)
 TRAINING = SHARED / "300w"
 
 needs_model = pytest.mark.skipif(MODEL is None, reason="needs tracker/weights/edge68.onnx")
@@ -161,9 +159,7 @@ class TestFigures:
         assert [face["name"] for face in figures["worst"]] == [str(i) for i in range(29, 19, -1)]
 
     def test_table_aligns_even_when_nothing_is_found(self) -> None:
-        lines = table(
-            {"true boxes": summary({"a": error_of(0.03)}), "yunet": summary({"a": None})}
-        ).splitlines()
+        lines = table({"true boxes": summary({"a": error_of(0.03)}), "yunet": summary({"a": None})}).splitlines()
         assert len({len(line) for line in lines}) == 1
         assert lines[0].split() == ["true", "boxes", "yunet"]
         assert lines[1].split()[2:] == ["1", "of", "1", "0", "of", "1"]
@@ -240,9 +236,7 @@ class TestEvaluation:
         with pytest.raises(TrackerError, match="the labels are ibug68, the model gives wflw98"):
             Evaluation(Knows(self.in_crop, scheme="wflw98"), Sees())
 
-    def test_unreadable_faces_are_skipped_and_named(
-        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
-    ) -> None:
+    def test_unreadable_faces_are_skipped_and_named(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         write_face(tmp_path, "good", self.truth)
         write_face(tmp_path, "broken", self.truth)
         (tmp_path / "broken.png").write_bytes(b"")
@@ -331,9 +325,7 @@ class TestCommand:
 
     @needs_model
     @needs_detectors
-    def test_report(
-        self, command: Callable[..., int], folder: Path, capsys: pytest.CaptureFixture[str]
-    ) -> None:
+    def test_report(self, command: Callable[..., int], folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         pytest.importorskip("matplotlib", reason="needs the extra report")
         out = folder / "out.json"
         options = ("--dataset", "folder", "--root", folder, "--model", MODEL, "--detector", "yunet")
@@ -348,10 +340,7 @@ class TestCommand:
         for way in ("true_boxes", "through_detector"):
             assert 0 < report[way]["nme_percent"]["ocular"] < 8
             assert report[way]["found"] == 2
-            ocular = [
-                face[way.replace("through_", "")]["nme_percent"]["ocular"]
-                for face in report["by_face"].values()
-            ]
+            ocular = [face[way.replace("through_", "")]["nme_percent"]["ocular"] for face in report["by_face"].values()]
             assert report[way]["nme_percent"]["ocular"] == pytest.approx(np.mean(ocular), abs=1e-3)
         assert set(report["by_face"]) == {"frame000", "frame120"}
         picture = cv2.imread(str(folder / "out.png"))

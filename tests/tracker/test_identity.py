@@ -85,6 +85,16 @@ def test_the_coasting_face_nearest_to_what_was_found_is_taken() -> None:
     assert [(face.id, face.measured) for face in identities.faces] == [(1, False), (2, True), (3, False)]
 
 
+def test_found_beside_a_measured_face_is_the_coasting_one() -> None:
+    identities = Identities(max_faces=2)
+    for x in (0, 45):
+        identities.found(at(x), 0.9, 0.0)
+    identities.next_frame(0.1)
+    identities.seen(identities.faces[0], at(0), 0.9, 0.1)
+    identities.found(at(20), 0.8, 0.1)  # lies nearer to the first, which has been seen already
+    assert [(face.id, face.box_px[0]) for face in identities.faces] == [(1, 0), (2, 20)]
+
+
 def test_known_is_what_was_measured_in_this_frame(one: Identities) -> None:
     box = extent(at(20).points_px)
     assert one.known(box)

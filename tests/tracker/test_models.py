@@ -36,9 +36,7 @@ class Server(BaseHTTPRequestHandler):
         if self.path == "/silent":
             self.server.released.wait(5)  # type: ignore[attr-defined]
         elif self.path in ("/whole", "/truncated", "/foreign"):
-            body = {"/whole": CONTENT, "/truncated": CONTENT[:100], "/foreign": b"<html>log in</html>"}[
-                self.path
-            ]
+            body = {"/whole": CONTENT, "/truncated": CONTENT[:100], "/foreign": b"<html>log in</html>"}[self.path]
             self.send_response(200)
             self.send_header("Content-Length", str(len(CONTENT if self.path == "/truncated" else body)))
             self.end_headers()
@@ -226,9 +224,7 @@ class TestFromWheel:
         name = tmp_path / "thing-1.0-cp311-cp311-manylinux_2_28_x86_64.whl"
         with zipfile.ZipFile(name, "w") as wheel:
             wheel.writestr("thing/net.tflite", CONTENT)
-            wheel.writestr(
-                "thing-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: thing\nVersion: 1.0\n"
-            )
+            wheel.writestr("thing-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: thing\nVersion: 1.0\n")
             wheel.writestr("thing-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\n")
 
     def test_takes_the_member_on_any_python(self) -> None:

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from tracker import Frame, FrameResult, Tracker, TrackerError
 from tracker.demo import DemoClip, DemoReport
 from tracker.detectors import Detection
+from tracker.measure import Measurer
+from tracker.roi import BOX_HABITS, roi_of_detection
 
 Image = NDArray[np.uint8]
 Array = NDArray[np.float64]
@@ -167,6 +169,18 @@ class TestDemoClip:
         np.testing.assert_array_equal(first.landmarks.points_px, first.raw.points_px)
         assert 0.01 < np.abs(last.landmarks.points_px - last.raw.points_px).max() < 5
 
+    def test_a_rough_detection_is_measured_again_in_the_view_of_the_first(
+        self, make_tracker: Make, fake_detector: Any, frames: list[Frame]
+    ) -> None:
+        exact, image = fake_detector.truth(3), frames[3].image_rgb
+        box = exact.box_px * (1, 1, 0.85, 0.85) + np.array([0.17, -0.03, 0, 0]) * exact.box_px[2]
+        tracker = make_tracker(Fake(lambda _: [Detection(box, 0.9, exact.eyes_px)]))
+        (face,) = tracker.step(Frame(image, 0.0, 0)).faces
+        measurer, view = Measurer(tracker.engine), [roi_of_detection(box, exact.eyes_px, BOX_HABITS["yunet"])]
+        (once,), (twice,) = (measure(image, view) for measure in (measurer.measure, measurer.measure_twice))
+        np.testing.assert_allclose(face.raw.points_px, twice.landmarks.points_px)
+        assert error_percent(face.raw.points_px, once.landmarks.points_px) > 0.5
+
     def test_a_turned_picture_gives_the_turned_landmarks(
         self, make_tracker: Make, fake_detector: Any, frames: list[Frame]
     ) -> None:
@@ -219,7 +233,7 @@ class TestIdentity:
         self, make_tracker: Make, on_two_halves: Fake, frames: list[Frame]
     ) -> None:
         left, right = frames[3].image_rgb, frames[75].image_rgb
-        alone, both = np.hstack([BLACK, right]), np.hstack([left, right])
+        alone, both = np.hstack([left, BLACK]), np.hstack([left, right])
         stream = [Frame(alone if n < 5 else both, n / 10, n) for n in range(16)]
         results = follow(make_tracker(on_two_halves, max_faces=2), stream)
         seen = faces_of(results)
@@ -229,15 +243,16 @@ class TestIdentity:
 
     def test_no_more_faces_than_wanted(self, make_tracker: Make, on_two_halves: Fake, frames: list[Frame]) -> None:
         both = np.hstack([frames[3].image_rgb, frames[75].image_rgb])
-        results = follow(make_tracker(on_two_halves), [Frame(both, n / 2, n) for n in range(5)])
-        assert faces_of(results) == [[(1, "tracking")]] * 5
+        stream = [Frame(both, time_s, n) for n, time_s in enumerate([0, 0.4, 0.8, 100])]
+        seen = faces_of(follow(make_tracker(on_two_halves), stream))
+        assert seen == [*[[(1, "tracking")]] * 3, [(2, "tracking")]]  # no number is lost on the other one
 
     def test_a_detector_that_repeats_itself_makes_one_face(
         self, make_tracker: Make, fake_detector: Any, frames: list[Frame]
     ) -> None:
         detector = Fake(lambda image: fake_detector.detect(image) * 3)
         results = follow(make_tracker(detector, max_faces=3), [Frame(frames[3].image_rgb, n, n) for n in (0, 1)])
-        assert [len(result.faces) for result in results] == [1, 1]
+        assert faces_of(results) == [[(1, "tracking")], [(2, "tracking")]]
 
     def test_reset_forgets_and_counts_from_one(self, make_tracker: Make, frames: list[Frame]) -> None:
         tracker = make_tracker()

@@ -139,7 +139,14 @@ def test_ctrl_c_ends_with_complete_lines_and_a_playable_video(
 ) -> None:
     output, overlay = tmp_path / "out.jsonl", tmp_path / "out.mp4"
     arguments = ["--demo", "--output", output, "--overlay", overlay, "--detector-model", detector_file]
-    process = subprocess.Popen(command(*arguments), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command(*arguments),
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored where tests run behind `&`
+    )
     until = time.monotonic() + 60
     while process.poll() is None and time.monotonic() < until:
         if output.exists() and output.stat().st_size > 30_000:

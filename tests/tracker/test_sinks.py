@@ -102,9 +102,7 @@ class TestJsonLines:
         assert "KeyboardInterrupt" in done.stderr
         content = (tmp_path / "out.jsonl").read_text()
         assert content.endswith("\n")
-        assert [json.loads(line)["frame"] for line in content.splitlines()] == list(
-            range(content.count("\n"))
-        )
+        assert [json.loads(line)["frame"] for line in content.splitlines()] == list(range(content.count("\n")))
         assert content.count("\n") > 20
 
     def test_full_disk_is_one_sentence_and_complete_lines(self, tmp_path: Path) -> None:
@@ -116,9 +114,7 @@ class TestJsonLines:
             """,
             tmp_path,
         )
-        assert re.search(
-            r"TrackerError: .*out\.jsonl cannot be written \(.+\): choose", error.splitlines()[-1]
-        )
+        assert re.search(r"TrackerError: .*out\.jsonl cannot be written \(.+\): choose", error.splitlines()[-1])
         content = (tmp_path / "out.jsonl").read_text()
         assert content.endswith("\n") and 10 < content.count("\n") < 1000
         assert all(len(json.loads(line)["faces"]) == 3 for line in content.splitlines())
@@ -173,15 +169,11 @@ class TestOverlayVideo:
         assert picture.shape == (height + height % 2, width + width % 2, 3)
         assert np.abs(picture.astype(int) - 200).max() < 20
 
-    @pytest.mark.parametrize(
-        "fps", [0.5, 1, 14.985014985, 23.976023976, 30000 / 1001, 239.76, 240.123, 999.9]
-    )
+    @pytest.mark.parametrize("fps", [0.5, 1, 14.985014985, 23.976023976, 30000 / 1001, 239.76, 240.123, 999.9])
     def test_any_frame_rate(self, tmp_path: Path, fps: float) -> None:
         with OverlayVideo(tmp_path / "out.mp4", fps) as sink:
             sink.write(BLACK)
-        assert cv2.VideoCapture(str(tmp_path / "out.mp4")).get(cv2.CAP_PROP_FPS) == pytest.approx(
-            fps, rel=2e-3
-        )
+        assert cv2.VideoCapture(str(tmp_path / "out.mp4")).get(cv2.CAP_PROP_FPS) == pytest.approx(fps, rel=2e-3)
 
     def test_without_pictures_nothing_changes(self, tmp_path: Path) -> None:
         (tmp_path / "out.mp4").write_text("kept")
@@ -228,9 +220,7 @@ class TestOverlayVideo:
         assert os.listdir(tmp_path) == ["folder.mp4"]
 
     def test_what_the_codec_refuses_is_said_at_once(self, tmp_path: Path) -> None:
-        with pytest.raises(
-            TrackerError, match=r"this OpenCV cannot write .*out\.mp4 as MPEG-4 of 70000 frames"
-        ):
+        with pytest.raises(TrackerError, match=r"this OpenCV cannot write .*out\.mp4 as MPEG-4 of 70000 frames"):
             OverlayVideo(tmp_path / "out.mp4", 70000)
         assert os.listdir(tmp_path) == []
 
@@ -253,9 +243,7 @@ class Shown:
 
 
 class TestWindow:
-    @pytest.mark.parametrize(
-        ("key", "visible"), [(ord("q"), 1.0), (27, 1.0), (27 + 256, 1.0), (-1, 0.0), (-1, -1.0)]
-    )
+    @pytest.mark.parametrize(("key", "visible"), [(ord("q"), 1.0), (27, 1.0), (27 + 256, 1.0), (-1, 0.0), (-1, -1.0)])
     def test_closed_by_its_user(self, monkeypatch: pytest.MonkeyPatch, key: int, visible: float) -> None:
         shown = Shown(monkeypatch)
         with Window("faces") as window:

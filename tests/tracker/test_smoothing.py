@@ -30,9 +30,7 @@ def run(points: Array, times: Array, size: float = 200.0, smooth: OneEuro | None
     return np.array([smooth(p, t, size) for p, t in zip(points, times.tolist(), strict=True)])
 
 
-def slow_reference(
-    points: Array, times: Array, size: float, cutoff: float, beta: float, dcutoff: float
-) -> Array:
+def slow_reference(points: Array, times: Array, size: float, cutoff: float, beta: float, dcutoff: float) -> Array:
     """The paper's algorithm 1, number by number, with the speed of both coordinates taken together."""
 
     def alpha(cutoff_hz: float, rate_hz: float) -> float:
@@ -64,9 +62,7 @@ def test_is_the_filter_of_the_paper(seed: int, cutoff: float, beta: float, dcuto
 @given(seeds, factors)
 def test_scale(seed: int, factor: float) -> None:
     points, times = walk(seed)
-    np.testing.assert_allclose(
-        run(points * factor, times, 200 * factor), run(points, times) * factor, rtol=1e-9
-    )
+    np.testing.assert_allclose(run(points * factor, times, 200 * factor), run(points, times) * factor, rtol=1e-9)
 
 
 @given(seeds, st.floats(-5000, 5000), st.floats(-5000, 5000))

@@ -27,9 +27,7 @@ class YuNet:
         """Raises TrackerError when this OpenCV cannot read the model."""
         try:
             with _without_warnings():
-                self._net = cv2.FaceDetectorYN.create(
-                    str(model_path), "", (SIDE_PX, SIDE_PX), MIN_SCORE, MAX_OVERLAP
-                )
+                self._net = cv2.FaceDetectorYN.create(str(model_path), "", (SIDE_PX, SIDE_PX), MIN_SCORE, MAX_OVERLAP)
         except (AttributeError, cv2.error):
             raise TrackerError(
                 f"OpenCV {cv2.__version__} cannot read {model_path}; install opencv-python 4.8 or newer"

@@ -53,9 +53,7 @@ def _open(path: Path, threads: int) -> onnxruntime.InferenceSession:
         raise TrackerError(f"{path}: cannot read the model: {error.strerror}") from None
     except Exception as error:  # onnxruntime raises its own types, all derived from Exception only
         reason = str(error).splitlines()[0][:160]
-        raise TrackerError(
-            f"{path}: expected an ONNX model, ONNX Runtime cannot load it ({reason})"
-        ) from None
+        raise TrackerError(f"{path}: expected an ONNX model, ONNX Runtime cannot load it ({reason})") from None
 
 
 def _check_shapes(session: onnxruntime.InferenceSession, spec: ModelSpec, path: Path) -> None:
@@ -68,6 +66,4 @@ def _check_shapes(session: onnxruntime.InferenceSession, spec: ModelSpec, path: 
     }
     found = {v.name: [v.type, *v.shape[1:]] for v in (*session.get_inputs(), *session.get_outputs())}
     if found != expected:
-        raise TrackerError(
-            f"{path}: its inputs and outputs contradict its spec; expected {expected}, got {found}"
-        )
+        raise TrackerError(f"{path}: its inputs and outputs contradict its spec; expected {expected}, got {found}")

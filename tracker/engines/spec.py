@@ -55,9 +55,7 @@ class ModelSpec:
             spec = cls(**json.loads(metadata[KEY]))
         except (ValueError, TypeError):
             known = ", ".join(field.name for field in fields(cls))
-            raise TrackerError(
-                f"{source}: its {KEY} metadata is not understood; expected JSON with {known}"
-            ) from None
+            raise TrackerError(f"{source}: its {KEY} metadata is not understood; expected JSON with {known}") from None
         spec._check(source)
         return spec
 
@@ -67,9 +65,7 @@ class ModelSpec:
                 f"{source}: made for contract {self.contract}, this runtime speaks {CONTRACT}; export it again"
             )
         if self.scheme not in list(SCHEMES):  # of a list, as anything may stand in a damaged file
-            raise TrackerError(
-                f"{source}: unknown landmark scheme {self.scheme!r}; known: {', '.join(SCHEMES)}"
-            )
+            raise TrackerError(f"{source}: unknown landmark scheme {self.scheme!r}; known: {', '.join(SCHEMES)}")
         if not isinstance(self.presence, (int, float)) or not 0 <= self.presence <= 1:
             raise TrackerError(f"{source}: its presence must be in 0..1, got {self.presence!r}; export it again")
         if self.view != VIEW:

@@ -28,7 +28,9 @@ def transform_covariances(a_from_b: Array, covariances: ArrayLike) -> Array:
     return np.asarray(np.asarray(covariances, np.float64) @ products.T)
 
 
-def similarity(scale: float, rotation_rad: float, source: Sequence[float] | Array, target: Sequence[float] | Array) -> Array:
+def similarity(
+    scale: float, rotation_rad: float, source: Sequence[float] | Array, target: Sequence[float] | Array
+) -> Array:
     """Scale and rotate about the point source (x, y), and put that point at target (x, y).
 
     A positive rotation turns x towards y: clockwise on the screen.

@@ -38,9 +38,7 @@ def read_pts(path: Path) -> Array:
 def write_pts(path: Path, points_px: Array) -> None:
     """Write points (K, 2) of our pixels as a .pts file, 1-based."""
     lines = [f"{x:.4f} {y:.4f}" for x, y in np.asarray(points_px) + 1.0]
-    path.write_text(
-        "\n".join(["version: 1", f"n_points: {len(lines)}", "{", *lines, "}", ""]), encoding="ascii"
-    )
+    path.write_text("\n".join(["version: 1", f"n_points: {len(lines)}", "{", *lines, "}", ""]), encoding="ascii")
 
 
 def labelled_pictures(folder: Path) -> list[tuple[Path, Path]]:
@@ -52,9 +50,7 @@ def labelled_pictures(folder: Path) -> list[tuple[Path, Path]]:
     labels = sorted(folder.glob("*.pts"))
     orphans = [p.name for p in labels if p.stem not in pictures]
     if orphans:
-        raise ValueError(
-            f"{folder}: {len(orphans)} labels have no picture beside them, the first is {orphans[0]}"
-        )
+        raise ValueError(f"{folder}: {len(orphans)} labels have no picture beside them, the first is {orphans[0]}")
     if not labels:
         raise ValueError(f"{folder}: expected pictures with .pts files beside them, found none")
     return [(pictures[p.stem], p) for p in labels]

@@ -66,9 +66,7 @@ class Hourglass(nn.Module):
         here, below = channels[:2]
         self.skip = block(here)
         self.down = nn.Sequential(nn.MaxPool2d(2), *_widen(here, below), block(below))
-        self.inner = (
-            Hourglass(channels[1:], block) if len(channels) > 2 else nn.Sequential(block(below), block(below))
-        )
+        self.inner = Hourglass(channels[1:], block) if len(channels) > 2 else nn.Sequential(block(below), block(below))
         self.up = nn.Sequential(block(below), *_widen(below, here))
 
     def forward(self, x: Tensor) -> Tensor:
