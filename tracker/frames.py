@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet; OpenCV looks when it first opens a video
 
 FALLBACK_FPS = 30.0
+MOST_CAMERAS = 99
 _TO_RGB = {1: cv2.COLOR_GRAY2RGB, 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGB}
 _PICTURES = {
     ".bmp",
@@ -164,6 +165,8 @@ class Camera(_Capture):
     """
 
     def __init__(self, index: int) -> None:
+        if not 0 <= index <= MOST_CAMERAS:  # OpenCV takes others for something else, or crashes
+            raise TrackerError(f"camera {index} does not exist: cameras are numbered from 0 to {MOST_CAMERAS}")
         advice = "check that it is connected and not used by another program, or try another number"
         super().__init__(index, f"camera {index}", True, f"camera {index} could not be opened: {advice}")
 

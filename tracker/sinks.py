@@ -119,11 +119,11 @@ class OverlayVideo(_Closing):
 
     def __init__(self, path: str | Path, fps: float) -> None:
         self._path = Path(path)
+        if self._path.is_dir() or self._path.suffix.lower() not in _VIDEOS:
+            raise TrackerError(f"{self._path}: expected the name of a video file ending in {', '.join(_VIDEOS)}")
         self._part = self._path.with_name(f".{self._path.stem}.part{os.getpid()}{self._path.suffix}")
         self._fps = round(fps, 3 if fps < 65 else 1)  # the codec counts time in at most 65535ths of a second
         self._size = (0, 0)
-        if self._path.is_dir() or self._path.suffix.lower() not in _VIDEOS:
-            raise TrackerError(f"{self._path}: expected the name of a video file ending in {', '.join(_VIDEOS)}")
         try:
             self._part.touch()
             self._writer = self._open((64, 64))  # a trial, before any work is done

@@ -199,7 +199,7 @@ class TestStream:
 
 class TestCamera:
     def test_missing_is_one_quiet_sentence(self, capfd: pytest.CaptureFixture[str]) -> None:
-        with pytest.raises(TrackerError, match="camera 87 could not be opened: .* try another"):
+        with pytest.raises(TrackerError, match=r"camera 87 could not be opened: .* try another"):
             Camera(87)
         assert capfd.readouterr().err == ""
 

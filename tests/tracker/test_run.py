@@ -220,7 +220,6 @@ def test_a_mistake_in_a_process_of_its_own() -> None:
     assert done.stderr == "tracker.run: expected a video file, but none.mp4 does not exist\n"
 
 
-@pytest.mark.xfail(strict=True, reason="OpenCV crashes on it: tracker.frames.Camera must refuse the number")
 def test_a_number_that_no_camera_has() -> None:
     done = finish("--camera", -1)
     assert done.returncode == 2
@@ -289,7 +288,6 @@ class TestBadInput:
         assert "camera 63 could not be opened: check that it is connected" in refused("--camera", 63)
         assert refused("--camera", "front").startswith("--camera: expected a whole number, got front")
 
-    @pytest.mark.xfail(strict=True, reason="OpenCV raises on it: tracker.frames.Camera must refuse the number")
     def test_camera_with_a_number_beyond_all(self, refused: Refused) -> None:
         assert "99999999999" in refused("--camera", 99999999999)
 
@@ -353,7 +351,6 @@ class TestBadInput:
         assert file.read_text() == "kept"
         assert os.listdir(tmp_path) == ["file"]
 
-    @pytest.mark.xfail(strict=True, reason="tracker.sinks.OverlayVideo makes its temporary name before it looks")
     def test_an_overlay_without_a_name(self, refused: Refused) -> None:
         assert "expected the name of a video file" in refused("--demo", "--overlay", ".")
 
