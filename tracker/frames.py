@@ -53,11 +53,20 @@ class Frame:
     """One picture and when it was taken.
 
     image_rgb: (H, W, 3) uint8. timestamp_s: seconds since the source's first frame. index: from 0.
+    Raises TrackerError for a picture of another kind.
     """
 
     image_rgb: NDArray[np.uint8]
     timestamp_s: float
     index: int
+
+    def __post_init__(self) -> None:
+        image = self.image_rgb
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+            raise TrackerError(
+                f"a frame's picture must be RGB of shape (height, width, 3) and type uint8, got {image.shape} of "
+                f"{image.dtype}: tracker.frames.as_rgb converts what OpenCV reads"
+            )
 
 
 class Source(Iterator[Frame]):

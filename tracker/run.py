@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,7 @@ def run(
         raise TrackerError("expected one source, got several; give one of --camera, --video, --images, --demo")
     if max_faces < 1:
         raise TrackerError(f"--max-faces must be at least 1, got {max_faces}")
+    _refuse_overwriting(video, output, overlay)
     with ExitStack() as stack:
         if given:
             source = stack.enter_context(_source(camera, video, images))
@@ -82,6 +84,15 @@ def _source(camera: int | None, video: str | None, images: Path | None) -> Sourc
     if video is not None:
         return Video(video)
     return Folder(images) if images is not None else DemoClip()
+
+
+def _refuse_overwriting(video: str | None, output: Path | None, overlay: Path | None) -> None:
+    """Raise TrackerError where one file would be read and written, or written twice."""
+    named = {"--video": video, "--output": output, "--overlay": overlay}
+    files = {option: os.path.realpath(path) for option, path in named.items() if path is not None}
+    for first, second in combinations(files, 2):
+        if files[first] == files[second]:
+            raise TrackerError(f"{first} and {second} name the same file, {named[second]}; give them different ones")
 
 
 def _default_source(show: bool) -> tuple[Source, bool]:

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tracker.errors import TrackerError
-from tracker.frames import Camera, Folder, Video, as_rgb, open_source
+from tracker.frames import Camera, Folder, Frame, Video, as_rgb, open_source
 
 RED_BGR = (0, 0, 255)
 
@@ -195,6 +195,16 @@ class TestStream:
             Video(f"http://anna:secret@{served}/missing.mp4")
         assert "secret" not in str(caught.value)
         assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    "image",
+    [np.zeros((4, 5), np.uint8), np.zeros((4, 5, 4), np.uint8), np.zeros((4, 5, 3)), np.zeros((0, 5, 3), np.uint8)],
+    ids=["grey", "alpha", "float", "empty"],
+)
+def test_a_frame_refuses_what_is_no_rgb_picture(image: np.ndarray[Any, Any]) -> None:
+    with pytest.raises(TrackerError, match="must be RGB"):
+        Frame(image, 0.0, 0)
 
 
 class TestCamera:

@@ -351,6 +351,17 @@ class TestBadInput:
         assert file.read_text() == "kept"
         assert os.listdir(tmp_path) == ["file"]
 
+    @pytest.mark.parametrize("option", ["--output", "--overlay"])
+    def test_to_write_over_its_own_source(self, refused: Refused, tmp_path: Path, option: str) -> None:
+        source = tmp_path / "mine.mp4"
+        source.write_bytes(b"a recording")
+        assert "name the same file" in refused("--video", source, option, tmp_path / "." / "mine.mp4")
+        assert source.read_bytes() == b"a recording"
+
+    def test_two_outputs_of_one_name(self, refused: Refused, tmp_path: Path) -> None:
+        both = tmp_path / "both.mp4"
+        assert "--output and --overlay" in refused("--demo", "--output", both, "--overlay", both)
+
     def test_an_overlay_without_a_name(self, refused: Refused) -> None:
         assert "expected the name of a video file" in refused("--demo", "--overlay", ".")
 
