@@ -10,6 +10,7 @@ import numpy as np
 from tracker.detectors import Detector, DetectorName, load_detector
 from tracker.engines import Engine
 from tracker.engines.onnx import OnnxEngine
+from tracker.errors import TrackerError
 from tracker.face.geometry import extent
 from tracker.face.landmarks import Landmarks
 from tracker.frames import Frame, Source, open_source
@@ -27,7 +28,8 @@ class Tracker:
     model: a landmark model; the packaged one if None. detector: finds faces; detector_model: its file.
     max_faces: how many to follow at most. smooth: whether a One Euro filter steadies each face.
 
-    Not shared between threads: make one for each. Raises TrackerError for models that cannot be had or read.
+    Not shared between threads: make one for each. Raises TrackerError for models that cannot be had or read, and for
+    max_faces below 1.
     """
 
     def __init__(
@@ -38,6 +40,8 @@ class Tracker:
         max_faces: int = 1,
         smooth: bool = True,
     ) -> None:
+        if max_faces < 1:
+            raise TrackerError(f"max_faces must be at least 1, got {max_faces}")
         self.engine: Engine = OnnxEngine(landmark_model(Path(model) if model else None))
         self.detector: Detector = load_detector(detector, Path(detector_model) if detector_model else None)
         self._measurer = Measurer(self.engine)

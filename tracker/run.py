@@ -58,8 +58,6 @@ def run(
     given = [value is not None for value in (camera, video, images)].count(True) + demo
     if given > 1:
         raise TrackerError("expected one source, got several; give one of --camera, --video, --images, --demo")
-    if max_faces < 1:
-        raise TrackerError(f"--max-faces must be at least 1, got {max_faces}")
     _refuse_overwriting(video, output, overlay)
     with ExitStack() as stack:
         if given:
