@@ -17,9 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker.errors import TrackerError
+from tracker.face.geometry import Array, scale_of, similarity, transform_points
+from tracker.face.metrics import nme, normaliser
+from tracker.face.schemes import IBUG68
 from tracker.frames import Frame, Source
 
-Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
 
 FOUND_PERCENT = 10.0
@@ -63,13 +65,11 @@ class DemoClip(Source):
         y = zoom / 4 + 0.03 * np.sin(turns / 3.5)  # near the top: the border mirrors no second face in
         roll = np.radians(tilt + 14 * np.sin(turns / 6))
         zoom *= min(self.size[0] / 640, self.size[1] / 480)
-        matrix = zoom * np.array([[np.cos(roll), -np.sin(roll)], [np.sin(roll), np.cos(roll)]])
-        return np.column_stack([matrix, np.array([x, y]) * self.size - matrix @ _FACE_PX])
+        return similarity(zoom, roll, _FACE_PX, (x * self.size[0], y * self.size[1]))
 
     def truth_px(self, index: int) -> Array:
         """(68, 2) where the face's landmarks are in that frame, in iBUG order, seen or covered."""
-        matrix = self.frame_from_source(index)
-        return np.asarray(self._landmarks_px @ matrix[:, :2].T + matrix[:, 2])
+        return transform_points(self.frame_from_source(index), self._landmarks_px)
 
     def occluded(self, index: int) -> bool:
         """Whether the face is covered in that frame."""
@@ -78,7 +78,7 @@ class DemoClip(Source):
     def picture(self, index: int) -> Image:
         """That frame, (height, width, 3) uint8 RGB; the same one whenever it is asked for."""
         matrix = self.frame_from_source(index)
-        source = _blurred(self._source_rgb, float(np.hypot(matrix[0, 0], matrix[1, 0])))
+        source = _blurred(self._source_rgb, scale_of(matrix))
         image: Image = np.empty((self.size[1], self.size[0], 3), np.uint8)
         cv2.warpAffine(source, matrix, self.size, image, cv2.INTER_CUBIC, cv2.BORDER_REFLECT_101)
         if self.occluded(index):
@@ -142,8 +142,8 @@ class DemoReport:
     def _compare(self, index: int, points_px: Array) -> bool:
         """Count a frame in; whether the face is found in it."""
         truth_px = self._clip.truth_px(index)
-        percent = 100 / float(np.linalg.norm(truth_px[36] - truth_px[45]))
-        error = percent * float(np.linalg.norm(points_px - truth_px, axis=1).mean())
+        percent = 100 / normaliser(truth_px, IBUG68)
+        error = 100 * nme(points_px, truth_px, IBUG68)
         if error >= FOUND_PERCENT:
             return False
         self._errors.append(error)

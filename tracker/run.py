@@ -23,7 +23,7 @@ from tracker.frames import FALLBACK_FPS, Camera, Folder, Source, Video
 from tracker.overlay import draw
 from tracker.pipeline import Tracker
 from tracker.result import FrameResult
-from tracker.sinks import Drawn, JsonLines, OverlayVideo, PictureSink, Sink, Window
+from tracker.sinks import Drawn, JsonLines, OverlayVideo, PictureSink, Sink, Window, has_display
 from tracker.summary import Summary
 
 
@@ -95,8 +95,7 @@ def _refuse_overwriting(video: str | None, output: Path | None, overlay: Path | 
 
 def _default_source(show: bool) -> tuple[Source, bool]:
     """Camera 0 in a window where there are a camera and a display, else the demo clip."""
-    display = not sys.platform.startswith("linux") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-    if display:
+    if has_display():
         try:
             return Camera(0), True
         except TrackerError:

@@ -163,6 +163,11 @@ class OverlayVideo(_Closing):
         return writer
 
 
+def has_display() -> bool:
+    """Whether there is a screen to show a window on, as far as the environment says."""
+    return not sys.platform.startswith("linux") or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+
+
 class Window(_Closing):
     """Shows pictures in a window. closed turns true when its user presses q or Esc, or closes it.
 
@@ -170,10 +175,7 @@ class Window(_Closing):
     """
 
     def __init__(self, title: str) -> None:
-        without_display = sys.platform.startswith("linux") and not (
-            os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
-        )
-        if without_display:  # asked before OpenCV, which would end the process
+        if not has_display():  # asked before OpenCV, which would end the process
             raise TrackerError("there is no display to show a window on: leave out --show or use --overlay FILE.mp4")
         try:
             cv2.namedWindow(title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
