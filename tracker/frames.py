@@ -239,7 +239,7 @@ class Folder(Source):
 
     def _read(self) -> Generator[Frame, None, None]:
         for index, path in enumerate(self.paths):
-            image_rgb = _decode(path)
+            image_rgb = read_picture(path)
             if image_rgb is None:
                 self.skipped += 1
                 log.warning("%s cannot be decoded as a picture; skipped", path)
@@ -255,8 +255,8 @@ def _natural(path: Path) -> list[tuple[int, str]]:
     return [(int(part), part) if i % 2 else (0, part) for i, part in enumerate(parts)]
 
 
-def _decode(path: Path) -> NDArray[np.uint8] | None:
-    """The picture in a file as RGB, None where there is none. Not cv2.imread: it fails on ü on Windows."""
+def read_picture(path: Path) -> NDArray[np.uint8] | None:
+    """The picture in a file, (H, W, 3) RGB, None where there is none. Not cv2.imread: it fails on ü on Windows."""
     try:
         with _quiet():
             image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,7 +14,7 @@ from tracker.face.geometry import Array
 from tracker.face.metrics import normaliser
 from tracker.face.pts import labelled_pictures, read_pts
 from tracker.face.schemes import IBUG68
-from tracker.frames import as_rgb
+from tracker.frames import read_picture
 
 Dataset = Literal["300w", "folder"]
 Split = Literal["lfpw-test", "helen-test", "common", "challenging", "full", "afw", "lfpw-train", "helen-train", "train"]
@@ -55,11 +54,10 @@ class LabelledFace:
             )
         if min(normaliser(points, IBUG68, by) for by in ("ocular", "pupil", "box")) == 0:
             raise ValueError(f"{self.label}: its points lie on each other, an error cannot be normalised")
-        data = np.fromfile(self.picture, np.uint8)
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-        if image is None:
+        image_rgb = read_picture(self.picture)
+        if image_rgb is None:
             raise ValueError(f"{self.picture}: expected a picture, it does not decode")
-        return as_rgb(image), points
+        return image_rgb, points
 
 
 def labelled_faces(dataset: Dataset, root: Path, split: Split = "full") -> list[LabelledFace]:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tracker.face.geometry import Array
 from tracker.face.schemes import Scheme
-
-Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
