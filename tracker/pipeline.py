@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
-
-import numpy as np
 
 from tracker.detectors import Detector, DetectorName, load_detector
 from tracker.engines import Engine
@@ -108,16 +107,13 @@ class Tracker:
     def _results(self) -> tuple[TrackedFace, ...]:
         """Every face that is followed, steadied; one that was not measured now is held where it was."""
         faces = self._identities.faces
-        self._filters = {face.id: self._filters.get(face.id, OneEuro()) for face in faces}
+        self._filters = {face.id: self._filters.get(face.id) or OneEuro() for face in faces}
         return tuple(self._result(face) for face in faces)
 
     def _result(self, face: Identity) -> TrackedFace:
-        raw = face.landmarks
-        smooth = self._filters[face.id](raw.points_px, face.seen_s, float(np.sqrt(np.prod(face.box_px[2:]))))
-        return TrackedFace(
-            id=face.id,
-            state="tracking" if face.measured else "coasting",
-            score=face.score,
-            landmarks=Landmarks(smooth, raw.scores, raw.covariances_px2, raw.scheme) if self.smooth else raw,
-            raw=raw,
-        )
+        raw = steady = face.landmarks
+        if self.smooth:
+            _, _, width, height = face.box_px.tolist()
+            points_px = self._filters[face.id](raw.points_px, face.seen_s, math.sqrt(width * height))
+            steady = Landmarks(points_px, raw.scores, raw.covariances_px2, raw.scheme)
+        return TrackedFace(face.id, "tracking" if face.measured else "coasting", face.score, steady, raw)

@@ -62,7 +62,7 @@ class OneEuro:
         move_px = points_px - self._points_px
         velocity = move_px / (face_size_px * step_s)
         self._velocity += _weight(self.derivative_cutoff_hz, step_s) * (velocity - self._velocity)
-        speed = np.linalg.norm(self._velocity, axis=1, keepdims=True)
+        speed = np.hypot(self._velocity[:, :1], self._velocity[:, 1:])
         self._points_px += _weight(self.min_cutoff_hz + self.beta * speed, step_s) * move_px
 
 

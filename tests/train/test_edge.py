@@ -12,11 +12,12 @@ from train.models.edge import BLOCKS, EdgeHourglass
 @pytest.mark.parametrize("block", BLOCKS)
 @pytest.mark.parametrize("stacks", [1, 2, 3])
 @pytest.mark.parametrize("channels", [(8, 8), (8, 12, 16), (16, 16, 24, 24)])
-def test_one_map_of_logits_a_stack(block: str, stacks: int, channels: tuple[int, ...]) -> None:
-    net = EdgeHourglass(landmarks=5, channels=channels, stacks=stacks, stem=8, block=block).eval()
+@pytest.mark.parametrize("stride", [2, 4])
+def test_one_map_of_logits_a_stack(block: str, stacks: int, channels: tuple[int, ...], stride: int) -> None:
+    net = EdgeHourglass(landmarks=5, channels=channels, stacks=stacks, stem=8, block=block, stride=stride).eval()
     maps = net(torch.zeros(2, 3, 64, 64))
-    assert [m.shape for m in maps] == [(2, 5, 16, 16)] * stacks
-    assert net.stride == 64 // 16
+    assert [m.shape for m in maps] == [(2, 5, 64 // stride, 64 // stride)] * stacks
+    assert net.stride == stride
 
 
 def test_logits_are_not_squashed() -> None:
@@ -25,9 +26,11 @@ def test_logits_are_not_squashed() -> None:
     assert all(m.min() < 0 < m.max() for m in maps)
 
 
-def test_unknown_block_names_the_known() -> None:
+def test_unknown_block_or_stride_names_the_known() -> None:
     with pytest.raises(ValueError, match="one of separable, bottleneck, got 'dense'"):
         EdgeHourglass(block="dense")
+    with pytest.raises(ValueError, match="stride must be 2 or 4, got 3"):
+        EdgeHourglass(stride=3)
 
 
 def test_every_parameter_learns() -> None:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tracker.face.geometry import Array, compose, extent, invert, scale_of, similarity, transform_points
+from tracker.face.geometry import Array, compose, invert, scale_of, similarity, transform_points
 from tracker.face.schemes import Scheme
 
 VIEW = 1.25  # side of the square view over the larger extent of the face's landmarks
@@ -45,18 +45,17 @@ def roi_of_landmarks(points_px: ArrayLike, rotation_rad: float = 0.0) -> Roi:
 
     The extent is taken along the turned axes, so that a rolled face fills its crop as an upright one does.
     """
-    upright_from_image = similarity(1.0, -rotation_rad, (0.0, 0.0), (0.0, 0.0))
-    x, y, width, height = extent(transform_points(upright_from_image, points_px))
-    image_from_upright = similarity(1.0, rotation_rad, (0.0, 0.0), (0.0, 0.0))
-    center = transform_points(image_from_upright, (x + width / 2, y + height / 2))
-    return Roi((float(center[0]), float(center[1])), VIEW * float(max(width, height)), rotation_rad)
+    cos, sin = math.cos(rotation_rad), math.sin(rotation_rad)
+    upright = np.asarray(points_px, np.float64) @ np.array([[cos, -sin], [sin, cos]])
+    (left, top), (right, bottom) = upright.min(0).tolist(), upright.max(0).tolist()
+    x, y = (left + right) / 2, (top + bottom) / 2
+    return Roi((cos * x - sin * y, sin * x + cos * y), VIEW * max(right - left, bottom - top), rotation_rad)
 
 
 def eye_rotation_rad(points_px: ArrayLike, scheme: Scheme) -> float:
     """How far the line through the outer eye corners is turned clockwise from the horizontal."""
-    points = np.asarray(points_px, np.float64)
-    right, left = (points[list(group)].mean(0) for group in scheme.ocular)
-    return math.atan2(left[1] - right[1], left[0] - right[0])
+    across, down = (scheme.ocular_axis @ np.asarray(points_px, np.float64)).tolist()
+    return math.atan2(down, across)
 
 
 def crop(image: NDArray[np.uint8], roi: Roi, size: int) -> NDArray[np.uint8]:

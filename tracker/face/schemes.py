@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +42,12 @@ class Scheme:
     pupil: tuple[tuple[int, ...], tuple[int, ...]]
     curves: tuple[Curve, ...]
     groups: Mapping[str, tuple[int, ...]]
+
+    @cached_property
+    def ocular_axis(self) -> NDArray[np.float64]:
+        """(K,) weights: ocular_axis @ points (K, 2) leads from the subject's right outer eye corner to the left one."""
+        right, left = (np.isin(np.arange(self.count), group) / len(group) for group in self.ocular)
+        return left - right
 
 
 def _flip(count: int, *pairs: str) -> NDArray[np.intp]:

@@ -35,24 +35,29 @@ def decode(logits: Tensor, stride: int, window: int) -> tuple[Tensor, Tensor, Te
     """Maps of logits (N, K, H, W) as points (N, K, 2), scores (N, K), covariances (N, K, 3) xx, xy, yy.
 
     Of the softmax over the whole map, the window x window cells around its peak count: their mass is the score,
-    their mean the point, their covariance the covariance, in pixels of the crop. The peak is that of the flat map:
-    row and column maxima taken apart would mix two peaks that tie.
+    their mean the point, their covariance the covariance, in pixels of the crop. A window that would stick out is
+    moved inside the map. The peak is that of the flat map: row and column maxima taken apart would mix two peaks
+    that tie.
     """
-    k, height, width = (int(side) for side in logits.shape[1:])  # constants of an exported graph
-    reach = window // 2
+    height, width = (int(side) for side in logits.shape[2:])  # constants of an exported graph
+    rows, columns = min(window, height), min(window, width)
     mass = torch.softmax(logits.float().flatten(2), -1)
-    peak = mass.argmax(-1, keepdim=True).to(torch.int32)
-    row, column = peak // width, peak % width
-    padded = torch.nn.functional.pad(mass.view(-1, k, height, width), (reach, reach, reach, reach)).flatten(2)
-    steps = torch.arange(window, device=logits.device, dtype=torch.int32)
-    inside = (steps[:, None] * (width + 2 * reach) + steps).flatten()  # the window in the padded map
-    near = padded.gather(2, (row * (width + 2 * reach) + column + inside).long())  # (N, K, window * window)
+    peak = mass.argmax(-1).to(torch.int32)
+    row = _clamp(peak // width, rows // 2, height - rows + rows // 2)
+    column = _clamp(peak % width, columns // 2, width - columns + columns // 2)
+    dy = (torch.arange(rows, device=logits.device, dtype=torch.int32) - rows // 2).repeat_interleave(columns)
+    dx = (torch.arange(columns, device=logits.device, dtype=torch.int32) - columns // 2).repeat(rows)
+    near = mass.gather(2, ((row * width + column)[..., None] + dy * width + dx).long())  # (N, K, rows * columns)
     scores = near.sum(-1)
     weights = near / scores[..., None]
-    x = (steps - reach).float().repeat(window)
-    y = (steps - reach).float().repeat_interleave(window)
-    moments = weights @ torch.stack([x, y, x * x, x * y, y * y], -1)  # about the peak's cell
+    moments = weights @ torch.stack([dx, dy, dx * dx, dx * dy, dy * dy], -1).float()
     mean_x, mean_y, xx, xy, yy = moments.unbind(-1)
-    cells = torch.stack([column[..., 0].float() + mean_x, row[..., 0].float() + mean_y], -1)
+    cells = torch.stack([column + mean_x, row + mean_y], -1)
     covariances = torch.stack([xx - mean_x**2, xy - mean_x * mean_y, yy - mean_y**2], -1)
     return pixels_from_cells(cells, stride), scores, covariances * float(stride**2)
+
+
+def _clamp(x: Tensor, least: int, most: int) -> Tensor:
+    """Integers moved into least .. most. TensorRT 10.3 knows Min and Max of integers, but not Clip."""
+    low, high = (torch.tensor(limit, dtype=x.dtype, device=x.device) for limit in (least, most))
+    return torch.minimum(torch.maximum(x, low), high)

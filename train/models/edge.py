@@ -83,10 +83,8 @@ class EdgeHourglass(nn.Module):
     """Pictures (N, 3, S, S) in [-1, 1] to one list entry a stack: logits (N, landmarks, S / stride, S / stride).
 
     channels: by level of the hourglass, the map's own level first. stacks: hourglasses in a row, each refining the
-    one before. block: "separable" or "bottleneck".
+    one before. block: "separable" or "bottleneck". stride: 4, or 2 for maps of half the picture's side.
     """
-
-    stride = 4
 
     def __init__(
         self,
@@ -95,15 +93,19 @@ class EdgeHourglass(nn.Module):
         stacks: int = 2,
         stem: int = 32,
         block: str = "separable",
+        stride: int = 4,
     ) -> None:
         super().__init__()
         if block not in BLOCKS:
             raise ValueError(f"block must be one of {', '.join(BLOCKS)}, got {block!r}")
+        if stride not in (2, 4):
+            raise ValueError(f"stride must be 2 or 4, got {stride}")
+        self.stride = stride
         width, make = channels[0], BLOCKS[block]
         self.stem = nn.Sequential(
             conv_bn(3, stem, 3, stride=2),
             nn.ReLU(inplace=True),
-            conv_bn(stem, stem, 3, stride=2, groups=stem),
+            conv_bn(stem, stem, 3, stride=stride // 2, groups=stem),
             conv_bn(stem, width),
             nn.ReLU(inplace=True),
             make(width),

@@ -1,0 +1,141 @@
+"""python -m benchmarks.edge_nets: small nets trained alike for a few epochs, their error against their latency."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+
+from benchmarks.machine import machine
+from export.graph import LandmarkGraph
+from export.onnx import write_onnx
+from tracker.cli import run_command
+from tracker.engines.onnx import OnnxEngine
+from tracker.engines.spec import ModelSpec
+from train.data import W300Data
+from train.models.edge import EdgeHourglass
+from train.task import LandmarkTask
+
+# Input side in pixels, and the net.
+NETS: dict[str, tuple[int, dict[str, Any]]] = {
+    "1 stack": (128, {"channels": [64, 96, 128, 128], "stacks": 1}),
+    "1 stack, narrow": (128, {"channels": [48, 96, 128, 128], "stacks": 1}),
+    "1 stack, separable": (128, {"channels": [64, 96, 128, 128], "stacks": 1, "block": "separable"}),
+    "2 stacks": (128, {"channels": [64, 64, 96, 96], "stacks": 2}),
+    "2 stacks, narrow": (128, {"channels": [48, 64, 96, 96], "stacks": 2}),
+    "1 stack, wide": (128, {"channels": [96, 128, 160, 160], "stacks": 1}),
+    "1 stack, 160 px": (160, {"channels": [48, 64, 96, 128], "stacks": 1}),
+    "1 stack, 64 x 64 maps": (128, {"channels": [24, 48, 96, 128, 128], "stacks": 1, "stem": 24, "stride": 2}),
+}
+ROUNDS, CALLS = 12, 40
+
+
+def main() -> int:
+    """Run the command line."""
+    return run_command(edge_nets, "benchmarks.edge_nets")
+
+
+def edge_nets(
+    root: Path = Path("../shared/data/300w"), epochs: int = 10, report: Path = Path("runs/edge_nets.json")
+) -> None:
+    """Print a Markdown table: parameters, median milliseconds of one face, validation NME after some epochs.
+
+    Every net is trained with the seed, the data and the settings of configs/train/edge68.yaml, but for a shorter
+    schedule and no average. What the report holds already is not trained again.
+
+    Args:
+        root: 300W, with afw, helen and lfpw in it.
+        epochs: of each training.
+        report: the .json file to keep results in.
+    """
+    torch.manual_seed(1)
+    record = json.loads(report.read_text()) if report.exists() else {}
+    record["machine"], record["ms"] = machine(), latencies_ms()
+    nme = record.setdefault(f"nme_percent_after_{epochs}", {})
+    for name in NETS:
+        if name not in nme:
+            nme[name] = trained_nme_percent(name, root, epochs)
+            report.parent.mkdir(parents=True, exist_ok=True)
+            report.write_text(json.dumps(record, indent=1))
+    print(table(record["ms"], nme, epochs), record["machine"], sep="\n")
+
+
+def task_of(name: str) -> LandmarkTask:
+    """An untrained task of that name, as configs/train/edge68.yaml makes it."""
+    size, options = NETS[name]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Attribute 'net' is an instance")
+        return LandmarkTask(EdgeHourglass(**{"block": "bottleneck", **options}), size=size, weight_decay=1e-2)
+
+
+def latencies_ms() -> dict[str, float]:
+    """Median time of one face in ONNX Runtime, decoding included, one thread; the nets take turns."""
+    engines = {name: untrained_engine(name) for name in NETS}
+    crops = {
+        name: np.random.default_rng(0).integers(0, 256, (1, size, size, 3), np.uint8)
+        for name, (size, _) in NETS.items()
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in NETS}
+    for _ in range(ROUNDS):
+        for name, engine in engines.items():
+            for call in range(CALLS):
+                start = time.perf_counter()
+                engine.run(crops[name])
+                if call >= CALLS // 8:  # the first ones warm the caches
+                    seconds[name].append(time.perf_counter() - start)
+    return {name: round(1000 * float(np.median(values)), 2) for name, values in seconds.items()}
+
+
+def untrained_engine(name: str) -> OnnxEngine:
+    """Time does not depend on the weights."""
+    task = task_of(name)
+    spec = ModelSpec(
+        size=task.size, scheme=task.scheme.name, presence=0.5, decode="", licence="untrained", config={}, commit="none"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "untrained.onnx"
+        crops = torch.randint(256, (2, task.size, task.size, 3), dtype=torch.uint8)
+        write_onnx(LandmarkGraph(task), spec, crops, path, budget_px=1.0)
+        return OnnxEngine(path)
+
+
+def trained_nme_percent(name: str, root: Path, epochs: int) -> float:
+    """Of the validation faces, after a training with the whole schedule in that many epochs."""
+    lightning.seed_everything(1)
+    task = task_of(name)
+    data = W300Data(root, size=task.size)
+    trainer = lightning.Trainer(
+        accelerator="cpu", max_epochs=epochs, logger=False, enable_checkpointing=False, limit_val_batches=0
+    )
+    trainer.fit(task, data)
+    trainer.limit_val_batches = 1.0
+    (figures,) = trainer.validate(task, data)
+    return round(figures["val_nme"], 3)
+
+
+def table(ms: dict[str, float], nme: dict[str, float], epochs: int) -> str:
+    """Markdown, the fastest first."""
+    rows = [
+        f"| net | input | maps | channels | parameters | engine, ms | validation NME after {epochs} epochs, % |",
+        "| --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for name in sorted(NETS, key=lambda name: ms[name]):
+        size, options = NETS[name]
+        net = task_of(name).net
+        channels, maps = " ".join(map(str, options["channels"])), size // net.stride
+        parameters = sum(p.numel() for p in net.parameters())
+        figures = f"{parameters:,} | {ms[name]:.2f} | {nme[name]:.2f}"
+        rows.append(f"| {name} | {size} | {maps} | {channels} | {figures} |")
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
