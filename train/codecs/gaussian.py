@@ -48,13 +48,12 @@ def decode(logits: Tensor, stride: int, window: int) -> tuple[Tensor, Tensor, Te
     dy = (torch.arange(rows, device=logits.device, dtype=torch.int32) - rows // 2).repeat_interleave(columns)
     dx = (torch.arange(columns, device=logits.device, dtype=torch.int32) - columns // 2).repeat(rows)
     near = mass.gather(2, ((row * width + column)[..., None] + dy * width + dx).long())  # (N, K, rows * columns)
-    scores = near.sum(-1)
-    weights = near / scores[..., None]
-    moments = weights @ torch.stack([dx, dy, dx * dx, dx * dy, dy * dy], -1).float()
-    mean_x, mean_y, xx, xy, yy = moments.unbind(-1)
-    cells = torch.stack([column + mean_x, row + mean_y], -1)
-    covariances = torch.stack([xx - mean_x**2, xy - mean_x * mean_y, yy - mean_y**2], -1)
-    return pixels_from_cells(cells, stride), scores, covariances * float(stride**2)
+    sums = near @ torch.stack([torch.ones_like(dx), dx, dy, dx * dx, dx * dy, dy * dy], -1).float()
+    scores, moments = sums[..., 0], sums[..., 1:] / sums[..., :1]
+    mean = moments[..., :2]
+    covariances = moments[..., 2:] - mean[..., [0, 0, 1]] * mean[..., [0, 1, 1]]
+    points = pixels_from_cells(torch.stack([column, row], -1) + mean, stride)
+    return points, scores, covariances * float(stride**2)
 
 
 def _clamp(x: Tensor, least: int, most: int) -> Tensor:
