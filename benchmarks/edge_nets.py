@@ -28,8 +28,6 @@ from train.task import LandmarkTask
 NETS: dict[str, tuple[int, dict[str, Any]]] = {
     "1 stack": (128, {"channels": [64, 96, 128, 128], "stacks": 1}),
     "1 stack, narrow": (128, {"channels": [48, 96, 128, 128], "stacks": 1}),
-    "1 stack, separable": (128, {"channels": [64, 96, 128, 128], "stacks": 1, "block": "separable"}),
-    "2 stacks": (128, {"channels": [64, 64, 96, 96], "stacks": 2}),
     "2 stacks, narrow": (128, {"channels": [48, 64, 96, 96], "stacks": 2}),
     "1 stack, wide": (128, {"channels": [96, 128, 160, 160], "stacks": 1}),
     "1 stack, 160 px": (160, {"channels": [48, 64, 96, 128], "stacks": 1}),
