@@ -1,0 +1,23 @@
+"""Distribution regularisation: a map's distance from the Gaussian it should look like (Nibali et al., DSNT, 2018)."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from train.losses.maps import full_precision
+
+
+def jensen_shannon(distribution: Tensor, target: Tensor) -> Tensor:
+    """The Jensen-Shannon divergence of distributions (..., H, W), in nats: one value for each map, (...).
+
+    0 for equal ones, ln 2 for those that share no cell. Zhou et al., CVPR 2023, add it to soft-argmax regression with
+    Gaussians of sigma 1 cell as targets (their DR).
+    """
+    distribution, target = full_precision(distribution), full_precision(target)
+    middle = (distribution + target) / 2
+    return (_relative_entropy(distribution, middle) + _relative_entropy(target, middle)) / 2
+
+
+def _relative_entropy(p: Tensor, q: Tensor) -> Tensor:
+    tiny = 1e-24  # the logarithm's gradient would be infinite in empty cells
+    return (p * ((p + tiny).log() - (q + tiny).log())).sum((-2, -1))
