@@ -20,7 +20,7 @@ OURS = (*PACKAGES, "benchmarks", "demos")
 MAY_IMPORT = {
     "tracker.face": ("tracker.face", "numpy"),
     "tracker": ("tracker", "numpy", "cv2", "jsonargparse", "tqdm"),
-    "train": ("train", "tracker.face", "torch", "lightning", "numpy", "cv2"),
+    "train": ("train", "tracker.face", "torch", "lightning", "numpy", "cv2", "scipy", "h5py"),
     "export": (
         *("export", "train.models", "train.codecs", "train.task", "train.data", "train.datasets"),
         *("tracker.face", "tracker.engines", "tracker.errors", "tracker.cli"),
@@ -35,7 +35,7 @@ WHEN_USED = {
     "tensorrt": "tracker.engines.tensorrt",
     "pycuda": "tracker.engines.cuda",
     "mediapipe": "tracker.detectors.mediapipe",
-    "matplotlib": "tracker.accuracy",
+    "matplotlib": "tracker.face.accuracy",
 }
 NEVER_IN_TRACKER = {"torch", "lightning", "train", "export"}
 STAGES = ("frames", "detectors", "engines", "roi", "identity", "smoothing", "sinks", "overlay")

@@ -1,0 +1,139 @@
+"""Target maps drawn from a face's landmarks: boundary curves as edge maps, and the points themselves.
+
+ADNet, STAR and Yang & Yeh learn them beside the landmarks. Convention: points are (x, y) in pixels of the crop, pixel
+centres at integers. The maps have size // stride cells a side; the middle of cell j is at pixel (j + 0.5) * stride -
+0.5, as in train.codecs.gaussian. A value of 1 is the most a map can hold.
+
+STAR's maps are small pictures of large ones: everything is drawn on the crop's pixels, and each cell is read off by
+bilinear interpolation at its middle, without averaging. At stride 4 it sees the inner 2 x 2 of its 4 x 4 pixels, so
+lines have gaps and peaks depend on where in its cell a point lies.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.interpolate import splev, splprep
+
+from tracker.face.geometry import Array
+from tracker.face.schemes import Scheme
+
+Maps = NDArray[np.float32]
+EdgeProcedure = Literal["polyline", "star", "distance"]
+
+SAMPLES = 5  # of a curve from one landmark to the next
+FINE = 4  # lines are drawn on a canvas that many times finer than the crop
+FRACTION_BITS = 4  # of the canvas's coordinates
+POINT_SIGMA_PX = 1.5  # of STAR's points
+REACH = 3.0  # cells beyond which an edge map by distance is 0
+
+
+def curve_through(points_px: ArrayLike, closed: bool) -> Array:
+    """The cubic spline through points (M, 2), parametrised by chord length: SAMPLES points from each to the next.
+
+    An open curve (SAMPLES * (M - 1) + 1, 2) ends at its last point; a closed one (SAMPLES * M, 2) is smooth across
+    its start, which is not repeated. Where there is no spline (fewer than 4 points, two in a row that coincide) the
+    points themselves come back, as in STAR's code.
+    """
+    points = np.asarray(points_px, np.float64)
+    knots = np.vstack([points, points[:1]]) if closed else points
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", RuntimeWarning)  # a spline that FITPACK warns of is none
+            spline, at_knots = splprep(knots.T, s=0, per=closed)
+    except (ValueError, TypeError, RuntimeWarning):
+        return points
+    steps = np.arange((len(knots) - 1) * SAMPLES + (not closed)) / SAMPLES
+    return np.column_stack(splev(np.interp(steps, np.arange(len(knots)), at_knots), spline))
+
+
+def boundary_curves(points_px: ArrayLike, scheme: Scheme) -> list[Array]:
+    """One curve_through for each of the scheme's curves, for landmarks (K, 2)."""
+    points = np.asarray(points_px, np.float64)
+    return [curve_through(points[list(curve.indices)], curve.closed) for curve in scheme.curves]
+
+
+def edge_maps(
+    points_px: ArrayLike, scheme: Scheme, size: int, stride: int = 4, procedure: EdgeProcedure = "polyline"
+) -> Maps:
+    """(E, size // stride, size // stride) one map in [0, 1] for each of the scheme's curves, for landmarks (K, 2).
+
+    polyline: STAR's procedure in our pixels. A line one pixel wide (1.4 as OpenCV draws it), antialiased on a canvas
+        FINE times finer, averaged back to pixels and read off at the middles of cells.
+    star: the same as STAR's code does it. Points are first moved into the crop, p is put at canvas pixel floor(FINE
+        * p + 0.5), which is 0.375 pixels left of and above p, and nothing is antialiased: the code asks for it, but
+        on a canvas of floats OpenCV draws plain lines.
+    distance: LAB's and Adaptive Wing's, exp(-d^2 / 2) for d < 3 and 0 beyond, d being the distance in cells to the
+        nearest cell of the curve. Here each curve has its own map and landmarks keep their fractions; Adaptive
+        Wing's code rounds them down to cells and draws 13 open curves of its own into one map.
+    """
+    maps = np.zeros((len(scheme.curves), size // stride, size // stride), np.float32)
+    for image, shape, curve in zip(maps, scheme.curves, boundary_curves(points_px, scheme)):
+        if procedure == "distance":
+            _draw_distance(image, curve, shape.closed, stride)
+        else:
+            _draw_line(image, curve, shape.closed, stride, as_star=procedure == "star")
+    return maps
+
+
+def _draw_line(image: Maps, curve: Array, closed: bool, stride: int, as_star: bool) -> None:
+    """Only the cells around the curve are worked on; a cell depends on no pixel outside it."""
+    side = len(image)
+    if as_star:
+        curve = np.clip(curve, 0, side * stride - 1)
+    margin = 2  # pixels: more than a line is wide
+    low = np.clip(np.floor((curve.min(0) - margin) / stride).astype(int), 0, side)
+    high = np.clip(np.ceil((curve.max(0) + margin + 1) / stride).astype(int), 0, side)
+    if (high <= low).any():
+        return
+    columns, rows = (high - low).tolist()
+    canvas = np.zeros((rows * stride * FINE, columns * stride * FINE), np.uint8)
+    local = curve - low * stride
+    if as_star:
+        cv2.polylines(canvas, [np.floor(local * FINE + 0.5).astype(np.int32)], closed, 255, FINE)
+    else:
+        fixed = np.rint(((local + 0.5) * FINE - 0.5) * 2**FRACTION_BITS).astype(np.int32)
+        cv2.polylines(canvas, [fixed], closed, 255, FINE, cv2.LINE_AA, FRACTION_BITS)
+    pixels = cv2.resize(canvas, (columns * stride, rows * stride), interpolation=cv2.INTER_AREA)
+    cells = cv2.resize(pixels.astype(np.float32), (columns, rows), interpolation=cv2.INTER_LINEAR)
+    image[low[1] : high[1], low[0] : high[0]] = cells / 255
+
+
+def _draw_distance(image: Maps, curve: Array, closed: bool, stride: int) -> None:
+    canvas = np.full(image.shape, 255, np.uint8)
+    cv2.polylines(canvas, [np.rint((curve + 0.5) / stride - 0.5).astype(np.int32)], closed, 0)
+    distance = cv2.distanceTransform(canvas, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+    near = distance < REACH  # without a curve in sight the distance is beyond what can be squared
+    image[near] = np.exp(-np.square(distance[near]) / 2)
+
+
+def point_maps(points_px: ArrayLike, size: int, stride: int = 4, sigma_cells: float | None = None) -> Maps:
+    """(K, size // stride, size // stride) one map in [0, 1] for each point of (K, 2).
+
+    sigma_cells: of a Gaussian of peak 1 at the point itself, fractions and all; 1 to 1.5 for maps of 64 cells.
+    None: STAR's code. A Gaussian of 1.5 pixels and peak 1 at the nearest pixel, over the 10 x 10 pixels from 5
+        before it to 4 behind it, points outside the crop being moved to its border. Read off at the middles of
+        cells of 4 pixels it peaks at 0.81, 0.55 or 0.37, by how many of x and y fall on an outer pixel of their
+        cell. Within 4.5 pixels of the left or top border the code rounds up instead, which is kept.
+    """
+    points: Array = np.asarray(points_px, np.float64)[..., None]  # (K, 2, 1)
+    middles = (np.arange(size // stride, dtype=np.float64) + 0.5) * stride - 0.5
+    if sigma_cells is not None:
+        profiles = np.exp(-np.square((middles - points) / stride / sigma_cells) / 2)
+    else:
+        profiles = _star_profiles(np.clip(points, 0, size - 1)[..., None], middles)
+    x, y = profiles.astype(np.float32).transpose(1, 0, 2)
+    return np.asarray(y[:, :, None] * x[:, None, :])
+
+
+def _star_profiles(points: Array, middles: Array) -> Array:
+    """(K, 2, cells) the maps are products of: points (K, 2, 1, 1), cells' middles in pixels."""
+    before, after = np.trunc(points - 3 * POINT_SIGMA_PX), np.trunc(points + 3 * POINT_SIGMA_PX + 1)
+    pixels = np.stack([np.floor(middles), np.ceil(middles)])  # their mean is the bilinear value halfway
+    drawn = (pixels >= before) & (pixels < after)
+    values = np.where(drawn, np.exp(-np.square((pixels - before - 5) / POINT_SIGMA_PX) / 2), 0)
+    return np.asarray(values.mean(-2))
