@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.accuracy import Errors, FaceError, face_error, plot_ced, summary, table
 from tracker.cli import run_command
 from tracker.detectors import Detection, Detector, DetectorName, load_detector
 from tracker.engines import Engine
 from tracker.engines.onnx import OnnxEngine
 from tracker.errors import TrackerError
+from tracker.face.accuracy import Errors, FaceError, face_error, plot_ced, summary, table
 from tracker.face.crop import roi_of_landmarks
 from tracker.face.geometry import Array, box_iou, extent
 from tracker.face.schemes import IBUG68
@@ -149,7 +149,7 @@ def evaluate(
 def _plot(path: Path, ways: Mapping[str, Errors], title: str) -> None:
     try:
         content = plot_ced(ways, title)
-    except TrackerError as error:
+    except ImportError as error:
         log.warning("no plot is drawn: %s", error)
     else:
         _write(path, content)

@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tracker import Frame, Tracker
-from tracker.accuracy import Errors, FaceError, face_error, plot_ced, summary, table
 from tracker.demo import DemoClip
 from tracker.detectors import Detection, Image, load_detector
 from tracker.engines import EngineOutput
@@ -25,6 +24,7 @@ from tracker.engines.onnx import OnnxEngine
 from tracker.engines.spec import ModelSpec
 from tracker.errors import TrackerError
 from tracker.evaluate import Evaluation, main, nearest
+from tracker.face.accuracy import Errors, FaceError, face_error, plot_ced, summary, table
 from tracker.face.crop import roi_of_landmarks
 from tracker.face.geometry import extent, transform_points
 from tracker.face.landmarks import Landmarks
@@ -130,6 +130,7 @@ class TestFigures:
             "ocular": np.linalg.norm(truth[36] - truth[45]),
             "pupil": np.linalg.norm(eyes[0] - eyes[1]),
             "box": np.sqrt(np.prod(np.ptp(truth, axis=0))),
+            "diagonal": np.hypot(*np.ptp(truth, axis=0)),
         }
         assert error.nme == pytest.approx({by: length / norm for by, norm in norms.items()}, abs=1e-12)
         assert error.parts == pytest.approx(dict.fromkeys(IBUG68.groups, error.nme["ocular"]), abs=1e-12)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tracker.face.schemes import COFW29, IBUG68, SCHEMES, WFLW98, Curve, Scheme, scheme_named
+from tracker.face.schemes import AFLW19, COFW29, IBUG68, SCHEMES, WFLW98, Curve, Scheme, scheme_named
 
 every = pytest.mark.parametrize("scheme", SCHEMES.values(), ids=SCHEMES)
 
@@ -71,6 +71,7 @@ class TestTables:
             ("ibug68", 68, 9),
             ("wflw98", 98, 9),
             ("cofw29", 29, 7),
+            ("aflw19", 19, 6),
         ]
 
     @pytest.mark.parametrize(
@@ -127,6 +128,7 @@ class TestTables:
                     (22, 23),
                 ],
             ),
+            (AFLW19, [(0, 5), (1, 4), (2, 3), (6, 11), (7, 10), (8, 9), (12, 14), (15, 17)]),
         ],
         ids=SCHEMES,
     )
@@ -139,6 +141,7 @@ class TestTables:
             (IBUG68, [8, 27, 28, 29, 30, 33, 51, 57, 62, 66]),
             (WFLW98, [16, 51, 52, 53, 54, 57, 79, 85, 90, 94]),
             (COFW29, [20, 21, 24, 25, 26, 27, 28]),
+            (AFLW19, [13, 16, 18]),
         ],
         ids=SCHEMES,
     )
@@ -173,17 +176,19 @@ class TestTables:
     def test_points_on_no_curve(self) -> None:
         """STAR's attention adds 1 to the mask of these."""
         lonely = {s.name: set(range(s.count)) - {i for c in s.curves for i in c.indices} for s in SCHEMES.values()}
-        assert lonely == {"ibug68": set(), "wflw98": {96, 97}, "cofw29": {16, 17, 28}}
+        assert lonely == {"ibug68": set(), "wflw98": {96, 97}, "cofw29": {16, 17, 28}, "aflw19": {18}}
 
     def test_normalisers(self) -> None:
         """star/conf/alignment.py: ocular 36-45, 60-72, 8-9; pupil: the eyes' means, 96-97, 16-17."""
-        assert [s.ocular for s in SCHEMES.values()] == [((36,), (45,)), ((60,), (72,)), ((8,), (9,))]
+        assert [s.ocular for s in SCHEMES.values()] == [
+            *(((36,), (45,)), ((60,), (72,)), ((8,), (9,)), ((6,), (11,))),
+        ]
         assert IBUG68.pupil == (tuple(range(36, 42)), tuple(range(42, 48)))
         assert [WFLW98.pupil, COFW29.pupil] == [((96,), (97,)), ((16,), (17,))]
 
 
 def test_unknown_name_lists_the_known() -> None:
-    with pytest.raises(ValueError, match="'ibug69'; known: ibug68, wflw98, cofw29"):
+    with pytest.raises(ValueError, match="'ibug69'; known: ibug68, wflw98, cofw29, aflw19"):
         scheme_named("ibug69")
 
 

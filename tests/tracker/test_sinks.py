@@ -48,7 +48,11 @@ def play(path: Path) -> list[np.ndarray[Any, Any]]:
 
 def run_until_interrupted(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
     """Run code that prints "ready" and goes on for ever; press Ctrl-C a moment later."""
-    script = "from tests.tracker.test_sinks import *\nfolder = Path(sys.argv[1])\n" + textwrap.dedent(code)
+    script = (
+        "from tests.tracker.test_sinks import *\nfolder = Path(sys.argv[1])\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background job ignores it
+        + textwrap.dedent(code)
+    )
     process = subprocess.Popen(
         [sys.executable, "-c", script, str(folder)],
         stdout=subprocess.PIPE,

@@ -1,8 +1,8 @@
 """Landmark schemes: names, groups, flip permutation, eye pairs, boundary curves.
 
 Indices are 0-based. Tables: 68 points as in iBUG 300-W (Sagonas et al., ICCVW 2013), 98 as in WFLW
-(Wu et al., CVPR 2018), 29 as in COFW (Burgos-Artizzu et al., ICCV 2013); the boundary curves are those of
-ADNet and STAR (Huang et al., ICCV 2021; Zhou et al., CVPR 2023).
+(Wu et al., CVPR 2018), 29 as in COFW (Burgos-Artizzu et al., ICCV 2013), 19 as in AFLW (Zhu et al., CVPR 2016); the
+boundary curves are those of ADNet and STAR (Huang et al., ICCV 2021; Zhou et al., CVPR 2023), those of AFLW our own.
 """
 
 from __future__ import annotations
@@ -163,7 +163,31 @@ COFW29 = Scheme(
     ),
 )
 
-SCHEMES: Mapping[str, Scheme] = {s.name: s for s in (IBUG68, WFLW98, COFW29)}
+AFLW19 = Scheme(
+    name="aflw19",
+    count=19,
+    flip=_flip(19, "0-5 1-4 2-3 6-11 7-10 8-9 12-14 15-17"),
+    ocular=((6,), (11,)),
+    pupil=((7,), (10,)),
+    curves=(
+        Curve("right_brow", _span(0, 2)),
+        Curve("left_brow", _span(3, 5)),
+        Curve("right_eye", _span(6, 8)),
+        Curve("left_eye", _span(9, 11)),
+        Curve("nose", _span(12, 14)),
+        Curve("mouth", _span(15, 17)),
+    ),
+    groups=_groups(
+        brows=_span(0, 5),
+        right_eye=_span(6, 8),
+        left_eye=_span(9, 11),
+        nose=_span(12, 14),
+        mouth=_span(15, 17),
+        chin=(18,),
+    ),
+)
+
+SCHEMES: Mapping[str, Scheme] = {s.name: s for s in (IBUG68, WFLW98, COFW29, AFLW19)}
 
 
 def scheme_named(name: str) -> Scheme:
