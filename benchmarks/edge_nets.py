@@ -20,8 +20,10 @@ from export.onnx import write_onnx
 from tracker.cli import run_command
 from tracker.engines.onnx import OnnxEngine
 from tracker.engines.spec import ModelSpec
-from train.data import W300Data
+from train.data import FaceData
 from train.models.edge import EdgeHourglass
+from train.objectives import Structured
+from train.sources import W300
 from train.task import LandmarkTask
 
 # Input side in pixels, and the net.
@@ -71,7 +73,9 @@ def task_of(name: str) -> LandmarkTask:
     size, options = NETS[name]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Attribute 'net' is an instance")
-        return LandmarkTask(EdgeHourglass(**{"block": "bottleneck", **options}), size=size, weight_decay=1e-2)
+        return LandmarkTask(
+            EdgeHourglass(**{"block": "bottleneck", **options}), Structured(), size=size, weight_decay=1e-2
+        )
 
 
 def latencies_ms() -> dict[str, float]:
@@ -109,7 +113,7 @@ def trained_nme_percent(name: str, root: Path, epochs: int) -> float:
     """Of the validation faces, after a training with the whole schedule in that many epochs."""
     lightning.seed_everything(1)
     task = task_of(name)
-    data = W300Data(root, size=task.size)
+    data = FaceData(W300(root), size=task.size)
     trainer = lightning.Trainer(
         accelerator="cpu", max_epochs=epochs, logger=False, enable_checkpointing=False, limit_val_batches=0
     )

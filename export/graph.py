@@ -17,7 +17,8 @@ class LandmarkGraph(nn.Module):
     def __init__(self, task: LandmarkTask) -> None:
         super().__init__()
         self.net: nn.Module = task.net.fused()
-        self.stride, self.window = task.stride, task.window
+        self.stride, self.objective = task.stride, task.objective
 
     def forward(self, crops: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        return gaussian.decode(self.net(normalise(crops)), self.stride, self.window)
+        logits = self.objective.logits(self.net(normalise(crops)))
+        return gaussian.decode(logits, self.stride, self.objective.window)

@@ -17,7 +17,7 @@ from export.presence import crops_of, face_scores, fit_presence, views_without_f
 from tracker.cli import run_command
 from tracker.engines.spec import ModelSpec
 from tracker.errors import TrackerError
-from train.data import Crops, W300Data
+from train.data import AugmentedCrops, FaceData
 from train.task import LandmarkTask
 
 
@@ -32,15 +32,16 @@ def export(checkpoint: Path, output: Path, licence: str, budget_px: float = 0.01
     """
     task, data, config = load(checkpoint)
     graph = LandmarkGraph(task).eval()
-    torch.manual_seed(0)  # the faces of the presence fit are augmented
-    faces = face_scores(graph, crops_of(Crops(data.validation.samples, task.size, data.augmentation)))
+    augmented = AugmentedCrops(data.validation, data.augmentation, seed=0)
+    faces = face_scores(graph, torch.stack([augmented[0, i][0] for i in range(len(augmented))]))
     others = face_scores(graph, views_without_face(data.validation.samples, task.size))
     presence = fit_presence(faces, others)
+    window = min(task.objective.window, task.size // task.stride)
     spec = ModelSpec(
         size=task.size,
         scheme=task.scheme.name,
         presence=round(presence, 4),
-        decode=f"softmax over the map, {task.window} x {task.window} cells around its peak",
+        decode=f"softmax over the map, {window} x {window} cells around its peak",
         licence=licence,
         config=config,
         commit=_commit(),
@@ -55,7 +56,7 @@ def export(checkpoint: Path, output: Path, licence: str, budget_px: float = 0.01
     )
 
 
-def load(checkpoint: Path) -> tuple[LandmarkTask, W300Data, dict[str, Any]]:
+def load(checkpoint: Path) -> tuple[LandmarkTask, FaceData, dict[str, Any]]:
     """The averaged weights of a checkpoint, its data, and its configuration. Raises TrackerError when it is none."""
     try:
         raw = torch.load(checkpoint, map_location="cpu", weights_only=True)
@@ -71,7 +72,7 @@ def load(checkpoint: Path) -> tuple[LandmarkTask, W300Data, dict[str, Any]]:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Attribute 'net' is an instance")  # saved as its configuration
         task = LandmarkTask.load_from_checkpoint(checkpoint, map_location="cpu")
-    data = W300Data.load_from_checkpoint(checkpoint)
+    data = FaceData.load_from_checkpoint(checkpoint)
     try:
         data.setup("validate")
     except ValueError as error:

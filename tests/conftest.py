@@ -64,8 +64,9 @@ def w300(tmp_path_factory: pytest.TempPathFactory, face68: Array) -> Path:
 
 
 TINY_FIT = """
-    fit --data.root={root} --data.size=32 --data.batch=3 --data.workers=0
+    fit --data.source=train.sources.W300 --data.source.root={root} --data.size=32 --data.batch=3 --data.workers=0
     --model.net=train.models.edge.EdgeHourglass --model.net.channels=[8,8] --model.net.stem=8
+    --model.objective=train.objectives.Structured
     --trainer.accelerator=cpu --trainer.max_epochs=2 --trainer.log_every_n_steps=1
     --trainer.num_sanity_val_steps=0 --trainer.enable_progress_bar=false --trainer.default_root_dir={folder}
     --trainer.logger=lightning.pytorch.loggers.CSVLogger --trainer.logger.save_dir={folder}

@@ -2,83 +2,126 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterator
+from typing import Any
 
 import lightning
 import numpy as np
 import torch
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from train.augmentation import Augmentation, Choices, apply
+from train.boundaries import EdgeProcedure, edge_maps
 from train.datasets.sample import Sample
-from train.datasets.w300 import read_training
+from train.sources import Source
+from train.task import Batch
 
 
-class Crops(Dataset[tuple[Tensor, Tensor]]):
-    """Crops (S, S, 3) uint8 and their points (K, 2) in crop pixels; pictures are decoded once and kept.
+class Crops(Dataset[Batch]):
+    """The plain crops of evaluation; pictures are decoded once and kept.
 
-    augmentation: None gives the plain crop of evaluation. Random choices come from torch's generator, so they
-    follow the trainer's seed and differ by worker.
+    edges: how edge maps are drawn (train.boundaries), None for none. stride: pixels a cell of them.
     """
 
-    def __init__(self, samples: list[Sample], size: int, augmentation: Augmentation | None) -> None:
-        self.samples = samples
-        self.size = size
-        self.augmentation = augmentation
+    def __init__(self, samples: list[Sample], size: int, edges: EdgeProcedure | None = None, stride: int = 4) -> None:
+        self.samples, self.size, self.edges, self.stride = samples, size, edges, stride
         self.images = [sample.read_image() for sample in samples]
 
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        sample = self.samples[index]
-        choices = Choices()
-        if self.augmentation is not None:
-            choices = self.augmentation.draw(np.random.default_rng(int(torch.randint(2**31, ()))))
+    def __getitem__(self, index: int) -> Batch:
+        return self.crop(index, Choices())
+
+    def crop(self, index: int, choices: Choices) -> Batch:
+        """A face under the choices, without the axis of a batch."""
+        sample, cells = self.samples[index], self.size // self.stride
         crop, points = apply(self.images[index], sample.points_px, sample.scheme, choices, self.size)
-        return torch.from_numpy(crop), torch.from_numpy(points.astype(np.float32))
+        edges = np.zeros((0, cells, cells), np.float32)
+        if self.edges is not None:
+            edges = edge_maps(points, sample.scheme, self.size, self.stride, self.edges)
+        return Batch(torch.from_numpy(crop), torch.from_numpy(points.astype(np.float32)), torch.from_numpy(edges))
 
 
-class W300Data(lightning.LightningDataModule):
-    """300W: batches to train on, and the validation faces cut from the training folders.
+class AugmentedCrops(Dataset[Batch]):
+    """Crops under random choices, which follow from the seed, the epoch and the face, and from nothing else.
 
-    root: the folder with afw, helen and lfpw in it. size: side of the crop in pixels. batch: faces a step.
+    So an epoch is the same however many workers or processes load it, and when it is run again after an interruption.
+    """
+
+    def __init__(self, crops: Crops, augmentation: Augmentation, seed: int) -> None:
+        self.crops, self.augmentation, self.seed = crops, augmentation, seed
+
+    def __len__(self) -> int:
+        return len(self.crops)
+
+    def __getitem__(self, place: tuple[int, int]) -> Batch:
+        """place: epoch and index of the face, as EpochSampler gives them."""
+        epoch, index = place
+        return self.crops.crop(index, self.augmentation.draw(np.random.default_rng((self.seed, epoch, index))))
+
+
+class EpochSampler(DistributedSampler[Any]):
+    """(epoch, index) in an order that follows from the seed and the epoch; each process gets its share of a batch.
+
+    Lightning tells it the epoch. Of every step's faces over all processes, those of process r are the r-th, the
+    (r + processes)-th and so on: the steps are those of one process with the whole batch.
+    """
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return ((self.epoch, index) for index in super().__iter__())
+
+
+class FaceData(lightning.LightningDataModule):
+    """Batches to train on, and the validation faces that were cut from the same set.
+
+    source: the data set. size: side of the crop in pixels. batch: faces a step and process. workers: processes that
+    load; each step's faces are the same for any number of them. augmentation: what is done at random. edges: how
+    edge maps are drawn, for what learns from them; None for none. stride: pixels a cell of them. seed: of the order
+    of the faces and of their augmentation.
     """
 
     def __init__(
         self,
-        root: Path,
+        source: Source,
         size: int = 128,
         batch: int = 32,
         workers: int = 1,
         augmentation: Augmentation = Augmentation(),
+        edges: EdgeProcedure | None = None,
+        stride: int = 4,
+        seed: int = 1,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        self.root, self.size, self.batch, self.workers, self.augmentation = (
-            root,
-            size,
-            batch,
-            workers,
-            augmentation,
-        )
+        self.source, self.size, self.batch, self.workers = source, size, batch, workers
+        self.augmentation, self.edges, self.stride, self.seed = augmentation, edges, stride, seed
 
     def setup(self, stage: str) -> None:
-        training, validation = read_training(self.root)
+        if stage == "test":
+            self.testing = Crops(self.source.test(), self.size)
+            return
+        training, validation = self.source.faces()
         if stage == "fit":
-            self.training = Crops(training, self.size, self.augmentation)
-        self.validation = Crops(validation, self.size, None)
+            crops = Crops(training, self.size, self.edges, self.stride)
+            self.training = AugmentedCrops(crops, self.augmentation, self.seed)
+        self.validation = Crops(validation, self.size)
 
-    def train_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
+    def train_dataloader(self) -> DataLoader[Batch]:
+        trainer = self.trainer
+        assert trainer is not None
+        sampler = EpochSampler(self.training, trainer.world_size, trainer.global_rank, seed=self.seed, drop_last=True)
         return DataLoader(
             self.training,
             self.batch,
-            shuffle=True,
+            sampler=sampler,
             drop_last=True,
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
         )
 
-    def val_dataloader(self) -> DataLoader[tuple[Tensor, Tensor]]:
+    def val_dataloader(self) -> DataLoader[Batch]:
         return DataLoader(self.validation, self.batch)
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        return DataLoader(self.testing, self.batch)

@@ -1,7 +1,8 @@
 """python -m train.run fit --config configs/train/edge68.yaml
 
-Lightning's command line: fit, validate; every option of the task, the data and the trainer can be set in the
-YAML or on the command line. `--ckpt_path runs/edge68/last.ckpt` resumes.
+Lightning's command line: fit, validate, test; every option of the task, the data and the trainer can be set in the
+YAML or on the command line. `fit --ckpt_path runs/edge68/last.ckpt` resumes, `test --ckpt_path runs/edge68/best.ckpt
+--report.folder out/test` reports on the test faces.
 """
 
 from __future__ import annotations
@@ -10,16 +11,21 @@ import sys
 
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
-from train.data import W300Data
+from train.data import FaceData
 from train.datasets.sample import DatasetError
+from train.report import Report
 from train.task import LandmarkTask
 
 
 class TrainingCLI(LightningCLI):
-    """LightningCLI in which the crop's size is set once, for the data and the task."""
+    """LightningCLI in which the crop's size is set once, for the data and the task, and the seed once for all."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_lightning_class_args(Report, "report")
+        parser.set_defaults({"report.folder": "out/test"})
         parser.link_arguments("data.size", "model.size")
+        parser.link_arguments("seed_everything", "data.seed")
+        parser.link_arguments("seed_everything", "model.seed")
 
 
 def main() -> None:
@@ -27,7 +33,7 @@ def main() -> None:
     try:
         TrainingCLI(
             LandmarkTask,
-            W300Data,
+            FaceData,
             seed_everything_default=1,
             parser_kwargs={"allow_abbrev": False},
             save_config_kwargs={"overwrite": True},  # a resumed run writes into the same folder

@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import lightning
 import numpy as np
 import torch
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 
 from tracker.face.metrics import nme
 from tracker.face.schemes import scheme_named
 from train.codecs import gaussian
-from train.losses.structured import Margin, margin_map, structured_loss
+from train.losses.adaptive_wing import adaptive_wing_loss
+from train.losses.heatmap import gaussian_map
+from train.models.hourglass import StackMaps
+from train.objectives import Labels, Objective, describe
 
 
 def normalise(crops: Tensor) -> Tensor:
@@ -20,85 +27,151 @@ def normalise(crops: Tensor) -> Tensor:
     return (crops.float() * (1 / 127.5) - 1.0).permute(0, 3, 1, 2)
 
 
-class LandmarkTask(lightning.LightningModule):
-    """Heatmap landmarks trained without soft-argmax (Yang & Yeh, ICCV 2025).
+class Batch(NamedTuple):
+    """Faces as the data module gives them.
 
-    net: pictures to one map of logits a stack. scheme: the landmarks' scheme. sigma_cells: width of the isotropic
-    label distribution, in cells of the map. margin: of Eq. 12. learning_rate, weight_decay: of AdamW; the rate
-    rises over the first warmup share of the steps and falls as a cosine to zero. window: of the decoder, in cells.
-    Stack i weighs 2^i, the last one most, as in STAR.
+    crops: (N, S, S, 3) uint8 RGB. points_px: (N, K, 2) in pixels of the crop. edges: (N, E, cells, cells) edge maps
+    of train.boundaries, E being 0 where the data module was not asked for them.
+    """
+
+    crops: Tensor
+    points_px: Tensor
+    edges: Tensor
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Of the terms of the total loss. STAR and ADNet: 1, 10, 10. Yang & Yeh (A14): 5000, 10, 10; their reduction is
+    not published, so compare the gradient norms in the log rather than these numbers."""
+
+    landmarks: float = 1.0
+    points: float = 10.0
+    edges: float = 10.0
+
+
+class LandmarkTask(lightning.LightningModule):
+    """A net trained towards an objective (train.objectives); the stacks weigh 1, 2, 4 ... over the last one's weight.
+
+    net: pictures to maps of every stack: tensors, or StackMaps, whose point and edge maps are learned too, by
+    Adaptive Wing. scheme: the landmarks' scheme. weights: of the terms. point_sigma_cells: width of the point maps'
+    Gaussians. learning_rate, weight_decay: of AdamW; the rate rises over the first warmup share of the steps and
+    falls as a cosine to zero, or to a tenth at each of the milestones, in epochs. seed: of what is drawn at random
+    in a step, which follows from it and the step alone.
     """
 
     def __init__(
         self,
         net: nn.Module,
+        objective: Objective,
         scheme: str = "ibug68",
         size: int = 128,
-        sigma_cells: float = 0.9,
-        margin: Margin = "smooth_l1",
-        epsilon: float = 1.0,
+        weights: Weights = Weights(),
+        point_sigma_cells: float = 1.0,
         learning_rate: float = 2e-3,
         weight_decay: float = 1e-4,
         warmup: float = 0.03,
-        window: int = 7,
+        milestones: Sequence[int] = (),
+        seed: int = 1,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
         self.net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a third faster on CPU
+        self.objective, self.weights, self.point_sigma_cells = objective, weights, point_sigma_cells
         self.scheme = scheme_named(scheme)
-        self.size = size
-        self.sigma_cells, self.margin, self.epsilon = sigma_cells, margin, epsilon
-        self.learning_rate, self.weight_decay, self.warmup = learning_rate, weight_decay, warmup
-        self.window = window
+        self.size, self.seed = size, seed
+        self.learning_rate, self.weight_decay = learning_rate, weight_decay
+        self.warmup, self.milestones = warmup, milestones
         self.stride: int = net.stride  # type: ignore[assignment]
         self.errors: list[float] = []
 
-    def forward(self, crops: Tensor) -> list[Tensor]:
-        """Crops (N, S, S, 3) uint8 to logits (N, K, H, W) of every stack."""
-        maps: list[Tensor] = self.net(normalise(crops).contiguous(memory_format=torch.channels_last))
+    def forward(self, crops: Tensor) -> list[Tensor] | list[StackMaps]:
+        """Crops (N, S, S, 3) uint8 to the maps of every stack."""
+        maps: list[Tensor] | list[StackMaps] = self.net(normalise(crops).contiguous(memory_format=torch.channels_last))
         return maps
 
-    def loss(self, maps: list[Tensor], points_px: Tensor) -> Tensor:
-        """The weighted mean over stacks, faces and the landmarks that lie inside the crop."""
-        cells = maps[0].shape[-1]
-        target = gaussian.encode(points_px, cells, self.stride, self.sigma_cells)
-        middles = gaussian.cells_from_pixels(points_px, self.stride) * (2 / (cells - 1)) - 1
-        margin = margin_map(middles, cells, self.margin)
-        inside = ((points_px > -0.5) & (points_px < self.size - 0.5)).all(-1)
-        counted = inside.sum().clamp_min(1)
-        weights = [2.0**i for i in range(len(maps))]
-        terms = [
-            weight * (structured_loss(scores, target, margin, self.epsilon) * inside).sum() / counted
-            for weight, scores in zip(weights, maps)
-        ]
-        return torch.stack(terms).sum() / sum(weights)
+    def terms(self, stacks: Sequence[Tensor | StackMaps], batch: Batch) -> dict[str, Tensor]:
+        """The weighted terms of the total: "landmarks", and "points" and "edges" where the net has such maps.
 
-    def training_step(self, batch: tuple[Tensor, Tensor], index: int) -> Tensor:
-        crops, points_px = batch
-        loss = self.loss(self(crops), points_px)
+        Means over maps, then faces; of the landmarks only those inside the crop count.
+        """
+        cells = _fusion(stacks[0]).shape[-1]
+        labels = Labels(batch.points_px, batch.edges, cells, self.stride)
+        inside = ((batch.points_px > -0.5) & (batch.points_px < self.size - 0.5)).all(-1)
+        loss = self.objective.loss_for(labels)
+        counted = inside.sum(-1).clamp_min(1)
+        losses = {"landmarks": [((loss(_fusion(maps)) * inside).sum(-1) / counted).mean() for maps in stacks]}
+        auxiliary = [maps for maps in stacks if isinstance(maps, StackMaps)]
+        if auxiliary:
+            points = gaussian_map(labels.points, cells, self.point_sigma_cells)
+            losses["points"] = [adaptive_wing_loss(maps.points, points).mean() for maps in auxiliary]
+            losses["edges"] = [adaptive_wing_loss(maps.edges, batch.edges).mean() for maps in auxiliary]
+        return {name: getattr(self.weights, name) * _over_stacks(values) for name, values in losses.items()}
+
+    def on_fit_start(self) -> None:
+        rank_zero_info(describe(self.objective.smoothing, self.size // self.stride))
+
+    def on_train_batch_start(self, batch: Batch, index: int) -> None:
+        place = np.random.SeedSequence((self.seed, self.global_rank, self.global_step))
+        torch.manual_seed(int(place.generate_state(1)[0]))
+
+    def training_step(self, batch: Batch, index: int) -> Tensor:
+        terms = self.terms(self(batch.crops), batch)
+        if len(terms) > 1 and self.global_step % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
+            self._log_gradients(terms)
+        loss = torch.stack([*terms.values()]).sum()
         self.log("train_loss", loss, prog_bar=True)
         return loss
+
+    def _log_gradients(self, terms: dict[str, Tensor]) -> None:
+        """The norm of each term's own gradient: what the terms' weights come to."""
+        parameters = [p for p in self.parameters() if p.requires_grad]
+        for name, term in terms.items():
+            gradients = torch.autograd.grad(term, parameters, retain_graph=True, allow_unused=True)
+            norm = torch.stack([g.norm() for g in gradients if g is not None]).norm()
+            self.log_dict({f"{name}_loss": term.detach(), f"{name}_gradient": norm})
+
+    def decode(self, stacks: Sequence[Tensor | StackMaps]) -> tuple[Tensor, Tensor, Tensor]:
+        """Points (N, K, 2) in pixels of the crop, scores and covariances of the last stack, as gaussian.decode."""
+        return gaussian.decode(self.objective.logits(_fusion(stacks[-1])), self.stride, self.objective.window)
 
     def on_validation_epoch_start(self) -> None:
         self.errors = []
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
-        crops, truth = batch
-        points, _, _ = gaussian.decode(self(crops)[-1], self.stride, self.window)
+    def validation_step(self, batch: Batch, index: int) -> None:
+        points, _, _ = self.decode(self(batch.crops))
+        truth = batch.points_px
         self.errors += [nme(p, t, self.scheme) for p, t in zip(points.cpu().numpy(), truth.cpu().numpy())]
 
+    def test_step(self, batch: Batch, index: int) -> dict[str, Tensor]:
+        """points (N, K, 2) in pixels of the crop and scores (N, K), for train.report."""
+        points, scores, _ = self.decode(self(batch.crops))
+        return {"points": points, "scores": scores}
+
     def on_validation_epoch_end(self) -> None:
-        self.log("val_nme", 100 * float(np.mean(self.errors)), prog_bar=True)
+        self.log("val_nme", 100 * float(np.mean(self.errors)), prog_bar=True, sync_dist=True)
 
     def configure_optimizers(self):  # type: ignore[no-untyped-def]
         optimizer = torch.optim.AdamW(self.parameters(), self.learning_rate, weight_decay=self.weight_decay, fused=True)
         steps = int(self.trainer.estimated_stepping_batches)
         rising = max(1, round(self.warmup * steps))
+        drops = [milestone * steps / (self.trainer.max_epochs or 1) for milestone in self.milestones]
 
         def rate(step: int) -> float:
             if step < rising:
                 return (step + 1) / rising
+            if drops:
+                return 0.1 ** sum(step >= drop for drop in drops)
             return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
 
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def _fusion(maps: Tensor | StackMaps) -> Tensor:
+    """The maps that landmarks are read from."""
+    return maps.fusion if isinstance(maps, StackMaps) else maps
+
+
+def _over_stacks(losses: Sequence[Tensor]) -> Tensor:
+    """The sum with weights 2^i / 2^(stacks - 1), as in STAR's and ADNet's code: 1/8, 1/4, 1/2, 1 for four stacks."""
+    return torch.stack([2.0 ** (i + 1 - len(losses)) * loss for i, loss in enumerate(losses)]).sum()

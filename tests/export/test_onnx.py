@@ -129,7 +129,7 @@ class TestSpec:
         config = OnnxEngine(exported).spec.config
         assert config["model"]["net"]["init_args"]["channels"] == [8, 8]
         assert config["model"]["learning_rate"] == 2e-3
-        assert config["data"]["root"] == str(w300)
+        assert config["data"]["source"]["init_args"]["root"] == str(w300)
 
     def test_the_file_itself_says_its_licence(self, exported: Path) -> None:
         assert LICENCE in onnx.load(exported).doc_string
@@ -346,7 +346,7 @@ class TestCommand:
         capsys: pytest.CaptureFixture[str],
     ) -> None:
         raw = torch.load(checkpoint, weights_only=True)
-        raw["datamodule_hyper_parameters"]["root"] = str(tmp_path / "gone")
+        raw["datamodule_hyper_parameters"]["source"]["init_args"]["root"] = str(tmp_path / "gone")
         torch.save(raw, tmp_path / "some.ckpt")
         assert command(f"--checkpoint={tmp_path / 'some.ckpt'}", f"--output={tmp_path / 'm.onnx'}", "--licence=x") == 2
         complaint = capsys.readouterr().err

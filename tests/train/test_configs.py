@@ -14,20 +14,21 @@ import yaml  # type: ignore[import-untyped, unused-ignore]
 
 from export.run import export
 from tracker.run import run
-from train.data import W300Data
+from train.data import FaceData
 from train.models.edge import EdgeHourglass
 from train.run import TrainingCLI, main
 from train.task import LandmarkTask
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-FILES = sorted(CONFIGS.rglob("*.y*ml"))
+PARTS = {"trainer.yaml"}  # what other files include
+FILES = sorted(path for path in CONFIGS.rglob("*.y*ml") if path.name not in PARTS)
 EDGE68 = CONFIGS / "train/edge68.yaml"
 
 
 def load_training(path: Path) -> TrainingCLI:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["train.run"])  # pytest's own arguments are not for it
-        return TrainingCLI(LandmarkTask, W300Data, run=False, args=["--config", str(path)])
+        return TrainingCLI(LandmarkTask, FaceData, run=False, args=["--config", str(path)])
 
 
 def load_options(function: Callable[..., Any]) -> Callable[[Path], Any]:
@@ -63,7 +64,7 @@ class TestEdge68:
     def test_makes_what_it_says(self) -> None:
         cli = load_training(EDGE68)
         assert isinstance(cli.model, LandmarkTask)
-        assert isinstance(cli.datamodule, W300Data)
+        assert isinstance(cli.datamodule, FaceData)
         assert isinstance(cli.model.net, EdgeHourglass)
         assert cli.model.size == cli.datamodule.size == 128
         assert cli.model.scheme.count == cli.model.net.heads[-1].out_channels == 68
@@ -89,7 +90,7 @@ class TestEdge68:
         config.write_text(text)
         options = f"""
             --model.net.channels=[8,8] --model.net.stem=8 --model.net.stacks=1
-            --data.root={w300} --data.size=32 --data.batch=3 --data.workers=0
+            --data.source.root={w300} --data.size=32 --data.batch=3 --data.workers=0
             --trainer.max_epochs=6 --trainer.log_every_n_steps=1 --trainer.enable_progress_bar=false
         """
         monkeypatch.setattr(sys, "argv", ["train.run", "fit", f"--config={config}", *options.split()])
@@ -132,14 +133,14 @@ class TestUnknownKeys:
             load_options(function)(tmp_path / "wrong.yaml")
 
     @pytest.mark.parametrize(
-        "option", ["--model.learning_rat=1", "--data.roots=x", "--modell.size=3", "--trainer.max_epoch=1"]
+        "option", ["--model.learning_rat=1", "--data.sources=x", "--modell.size=3", "--trainer.max_epoch=1"]
     )
     def test_on_the_command_line_are_refused_by_name(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], option: str
     ) -> None:
         """An abbreviation is unknown too: --model.learning_rat is a slip, not a short form."""
         monkeypatch.chdir(tmp_path)  # should it be taken after all, nothing real is trained or overwritten
-        harmless = ["--data.root=missing", "--trainer.max_epochs=0"]
+        harmless = ["--data.source.root=missing", "--trainer.max_epochs=0"]
         monkeypatch.setattr(sys, "argv", ["train.run", "fit", f"--config={EDGE68}", *harmless, option])
         with pytest.raises(SystemExit) as exit_:
             main()

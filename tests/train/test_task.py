@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import csv
 import math
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,8 +17,10 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 from torch import Tensor
+from torch.utils.data import default_collate
 
 from export.run import load
+from tests.conftest import ROOT, TINY_FIT
 from tracker.face.metrics import nme
 from tracker.face.schemes import IBUG68
 from train.codecs import gaussian
@@ -23,39 +28,62 @@ from train.data import Crops
 from train.datasets.w300 import read_folder
 from train.losses.structured import margin_map, structured_loss
 from train.models.edge import EdgeHourglass
-from train.task import LandmarkTask, normalise
+from train.objectives import Objective, Structured
+from train.task import Batch, LandmarkTask, normalise
 
 Fit = Callable[..., None]
 
 
-def tiny(size: int = 64, **options: Any) -> LandmarkTask:
+def tiny(size: int = 64, objective: Objective | None = None, **options: Any) -> LandmarkTask:
     torch.manual_seed(1)
+    net = EdgeHourglass(channels=(16, 16, 16), stem=16)
     with pytest.warns(UserWarning, match="Attribute 'net' is an instance"):  # on the command line it is a class path
-        return LandmarkTask(EdgeHourglass(channels=(16, 16, 16), stem=16), size=size, **options)
+        return LandmarkTask(net, objective or Structured(), size=size, **options)
 
 
-def first_faces(folder: Path, size: int, count: int = 8) -> tuple[Tensor, Tensor]:
-    crops = Crops(read_folder(folder)[:count], size, None)
-    pictures, points = zip(*[crops[i] for i in range(len(crops))], strict=True)
-    return torch.stack(pictures), torch.stack(points)
+def total(task: LandmarkTask, maps: list[Tensor], points_px: Tensor) -> Tensor:
+    """The loss of a batch without edge maps."""
+    cells = maps[0].shape[-1]
+    batch = Batch(torch.empty(0), points_px, torch.zeros(len(points_px), 0, cells, cells))
+    (loss,) = task.terms(maps, batch).values()
+    return loss
 
 
-def overfit(task: LandmarkTask, crops: Tensor, points: Tensor, steps: int) -> tuple[list[float], list[float]]:
+def first_faces(folder: Path, size: int, count: int = 8) -> Batch:
+    crops = Crops(read_folder(folder)[:count], size)
+    return default_collate([crops[i] for i in range(len(crops))])  # type: ignore[no-any-return]
+
+
+def overfit(task: LandmarkTask, batch: Batch, steps: int) -> tuple[list[float], list[float]]:
     """The loss of every step, and the NME before and after."""
     optimizer, losses = torch.optim.AdamW(task.parameters(), 5e-3), []
 
     def error() -> float:
-        found, _, _ = gaussian.decode(task(crops)[-1], task.stride, task.window)
-        return float(np.mean([nme(f, p, IBUG68) for f, p in zip(found.detach(), points, strict=True)]))
+        found, _, _ = task.decode(task(batch.crops))
+        return float(np.mean([nme(f, p, IBUG68) for f, p in zip(found.detach(), batch.points_px, strict=True)]))
 
     before = error()
     for _ in range(steps):
-        loss = task.loss(task(crops), points)
+        loss = torch.stack([*task.terms(task(batch.crops), batch).values()]).sum()
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         losses.append(loss.item())
     return losses, [before, error()]
+
+
+KILLED = """
+import os, signal
+from train.run import main
+from train.task import LandmarkTask
+
+def die(task, *_):
+    if task.global_step == 7:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+LandmarkTask.on_train_batch_end = die
+main()
+"""
 
 
 def logged_values(checkpoint: Path, name: str) -> list[float]:
@@ -72,26 +100,28 @@ def test_pictures_become_minus_one_to_one() -> None:
 
 class TestLearns:
     def test_a_few_drawn_faces(self, w300: Path) -> None:
-        losses, errors = overfit(tiny(48), *first_faces(w300 / "afw", 48, 4), steps=30)
+        losses, errors = overfit(tiny(48), first_faces(w300 / "afw", 48, 4), steps=30)
         assert losses[-1] < 0.8 * losses[0]
         assert errors[1] < 0.3 * errors[0]
 
     def test_eight_real_faces(self, shared: Path) -> None:
-        losses, errors = overfit(tiny(48), *first_faces(shared / "data/300w/lfpw/trainset", 48), steps=30)
+        losses, errors = overfit(tiny(48), first_faces(shared / "data/300w/lfpw/trainset", 48), steps=30)
         assert losses[-1] < 0.8 * losses[0]
         assert errors[1] < 0.3 * errors[0]
 
 
 class TestLoss:
     def test_is_the_weighted_mean_over_stacks_faces_and_points(self) -> None:
-        task, generator = tiny(size=32, margin="l2", epsilon=0.7), torch.Generator().manual_seed(2)
+        task = tiny(32, Structured(margin="l2", epsilon=0.7))
+        generator = torch.Generator().manual_seed(2)
         maps = [torch.randn(3, 68, 8, 8, generator=generator) for _ in range(3)]
         points = 32 * torch.rand(3, 68, 2, generator=generator) - 0.5
         target = gaussian.encode(points, 8, 4, 0.9)
         in_map = gaussian.cells_from_pixels(points, 4) / 3.5 - 1  # first cell's middle -1, last cell's 1
         margin = margin_map(in_map, 8, "l2")
         terms = [structured_loss(m, target, margin, 0.7).mean().item() for m in maps]
-        assert task.loss(maps, points).item() == pytest.approx((terms[0] + 2 * terms[1] + 4 * terms[2]) / 7, rel=1e-5)
+        expected = terms[0] / 4 + terms[1] / 2 + terms[2]
+        assert total(task, maps, points).item() == pytest.approx(expected, rel=1e-5)
 
     def test_points_outside_the_crop_do_not_contribute(self) -> None:
         task, generator = tiny(size=32), torch.Generator().manual_seed(3)
@@ -99,16 +129,16 @@ class TestLoss:
         points = 30 * torch.rand(2, 68, 2, generator=generator) + 0.5
         outside = points.clone()
         outside[0, 5], outside[0, 9], outside[1, 67] = torch.tensor([[-0.6, 9.0], [3.0, 31.6], [500.0, -500.0]])
-        loss = task.loss(maps, outside)
+        loss = total(task, maps, outside)
         loss.backward()  # type: ignore[no-untyped-call]
         assert maps[0].grad is not None
         silent = [(n, k) for n in range(2) for k in range(68) if not maps[0].grad[n, k].any()]
         assert silent == [(0, 5), (0, 9), (1, 67)]
         farther = outside.clone()
         farther[1, 67] = torch.tensor([-3000.0, 40.0])
-        assert task.loss(maps, farther).item() == loss.item()
+        assert total(task, maps, farther).item() == loss.item()
         # the mean is over those inside: without the three, the others weigh as much as alone
-        alone = [task.loss([m[:1, :5] for m in maps], outside[:1, :5]).item(), task.loss(maps, points).item()]
+        alone = [total(task, [m[:1, :5] for m in maps], outside[:1, :5]).item(), total(task, maps, points).item()]
         assert all(math.isfinite(value) for value in alone)
 
     def test_points_on_the_outermost_pixels_do(self) -> None:
@@ -116,7 +146,7 @@ class TestLoss:
         maps = [torch.zeros(1, 68, 8, 8, requires_grad=True)]
         points = torch.full((1, 68, 2), 16.0)
         points[0, 0], points[0, 1] = torch.tensor([[0.0, 0.0], [31.0, 31.0]])
-        task.loss(maps, points).backward()  # type: ignore[no-untyped-call]
+        total(task, maps, points).backward()  # type: ignore[no-untyped-call]
         assert maps[0].grad is not None
         assert maps[0].grad[0, 0].any()
         assert maps[0].grad[0, 1].any()
@@ -161,8 +191,8 @@ class TestTraining:
         logged = logged_values(checkpoint, "val_nme")
         task, data, _ = load(checkpoint)
         errors = []
-        for crop, truth in data.validation:  # type: ignore[attr-defined]
-            points, _, _ = gaussian.decode(task(crop[None])[-1], 4, 7)
+        for crop, truth, _ in data.validation:  # type: ignore[attr-defined]
+            points, _, _ = task.decode(task(crop[None]))
             errors.append(nme(points[0].detach(), truth, IBUG68))
         assert len(errors) == 3
         assert logged[-1] == pytest.approx(100 * np.mean(errors), rel=1e-4)
@@ -177,26 +207,16 @@ class TestTraining:
 
     @pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
     def test_resumed_from_last_it_ends_bit_for_bit_where_it_would_have(
-        self, fit_tiny: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, fit_tiny: Fit, w300: Path, tmp_path: Path
     ) -> None:
-        """Lightning stores no random state; with each epoch seeded, the rest must be equal to the bit."""
-        options = ["--trainer.max_epochs=4", "--trainer.check_val_every_n_epoch=2"]
+        """Killed in the middle of an epoch, with labels drawn at random: none of it may show in the end."""
+        options = ["--trainer.max_epochs=4", "--trainer.check_val_every_n_epoch=2", "--model.objective.samples=3"]
         through, broken = tmp_path / "through", tmp_path / "broken"
 
-        def seed_epoch(task: LandmarkTask) -> None:
-            torch.manual_seed(task.current_epoch)
-
-        def seed_epoch_and_stop(task: LandmarkTask) -> None:
-            seed_epoch(task)
-            if task.current_epoch == 2:
-                raise KeyboardInterrupt
-
-        monkeypatch.setattr(LandmarkTask, "on_train_epoch_start", seed_epoch)
         fit_tiny(through, *options)
-        monkeypatch.setattr(LandmarkTask, "on_train_epoch_start", seed_epoch_and_stop)
-        with pytest.raises(SystemExit):
-            fit_tiny(broken, *options)
-        monkeypatch.setattr(LandmarkTask, "on_train_epoch_start", seed_epoch)
+        arguments = [option.format(root=w300, folder=broken) for option in TINY_FIT.split()]
+        done = subprocess.run([sys.executable, "-c", KILLED, *arguments, *options], cwd=ROOT, capture_output=True)
+        assert done.returncode == -signal.SIGKILL, done.stderr
         assert torch.load(broken / "checkpoints/last.ckpt", weights_only=True)["global_step"] == 6
         fit_tiny(broken, *options, f"--ckpt_path={broken / 'checkpoints/last.ckpt'}")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
 import cv2
@@ -14,8 +15,10 @@ from hypothesis import strategies as st
 
 from tracker.face.pts import write_pts
 from tracker.face.schemes import IBUG68
-from train.datasets.sample import Sample
-from train.datasets.w300 import TRAIN_FOLDERS, read_folder, read_training
+from train.datasets.collect import Bad
+from train.datasets.sample import DatasetError, Sample
+from train.datasets.w300 import TRAIN_FOLDERS, Split, read_folder, read_test, read_training
+from train.sources import W300
 
 
 def empty_300w(root: Path) -> Path:
@@ -25,13 +28,14 @@ def empty_300w(root: Path) -> Path:
 
 
 def add_face(folder: Path, name: str) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
     (folder / f"{name}.jpg").touch()
-    write_pts(folder / f"{name}.pts", np.zeros((68, 2)))
+    write_pts(folder / f"{name}.pts", np.arange(136.0).reshape(68, 2))
 
 
 class TestSplit:
     def test_of_the_drawn_faces(self, w300: Path) -> None:
-        training, validation = read_training(w300)
+        training, validation = W300(w300).faces()
         assert [(s.picture.parent.relative_to(w300).as_posix(), s.picture.stem) for s in validation] == [
             ("afw", "face21"),
             ("helen/trainset", "face5"),
@@ -43,8 +47,8 @@ class TestSplit:
         copy = tmp_path / "elsewhere é"
         shutil.copytree(w300, copy)
         add_face(copy / "afw", "another")
-        names = [{s.picture.name for s in side} for side in read_training(w300)]
-        moved = [{s.picture.name for s in side} - {"another.jpg"} for side in read_training(copy)]
+        names = [{s.picture.name for s in side} for side in W300(w300).faces()]
+        moved = [{s.picture.name for s in side} - {"another.jpg"} for side in W300(copy).faces()]
         assert names == moved
 
     @given(st.integers(0, 10**9), st.lists(st.integers(1, 99), min_size=2, max_size=4, unique=True))
@@ -58,13 +62,13 @@ class TestSplit:
                 add_face(root / folder, f"{source}_{face}")
         for folder in TRAIN_FOLDERS:
             sides = [
-                {s.picture.stem for s in side if (root / folder) in s.picture.parents} for side in read_training(root)
+                {s.picture.stem for s in side if (root / folder) in s.picture.parents} for side in W300(root).faces()
             ]
             assert set() in sides
 
     def test_of_the_shared_faces(self, shared: Path) -> None:
         root = shared / "data/300w"
-        training, validation = read_training(root)
+        training, validation = W300(root).faces()
         assert (len(training), len(validation)) == (1864, 145)
         sources = defaultdict(set)
         for side, samples in enumerate((training, validation)):
@@ -84,6 +88,62 @@ class TestSplit:
         assert str(tmp_path) in str(error.value)
 
 
+class TestTestSets:
+    @pytest.fixture
+    def root(self, tmp_path: Path) -> Path:
+        for folder in ("helen/testset", "lfpw/testset", "ibug", "01_Indoor", "02_Outdoor", *TRAIN_FOLDERS):
+            add_face(tmp_path / folder, folder.replace("/", "_"))
+        add_face(tmp_path / "ibug", "image_092 _01")  # as 300W spells it
+        return tmp_path
+
+    @pytest.mark.parametrize(
+        ("split", "faces"),
+        [
+            ("common", [("helen_testset", "common"), ("lfpw_testset", "common")]),
+            ("challenging", [("ibug", "challenging"), ("image_092 _01", "challenging")]),
+            (
+                "full",
+                [
+                    *[("helen_testset", "common"), ("lfpw_testset", "common")],
+                    *[("ibug", "challenging"), ("image_092 _01", "challenging")],
+                ],
+            ),
+            ("private", [("01_Indoor", "indoor"), ("02_Outdoor", "outdoor")]),
+        ],
+    )
+    def test_are_the_papers(self, root: Path, split: Split, faces: list[tuple[str, str]]) -> None:
+        samples = read_test(root, split)
+        assert [(s.picture.stem, *s.subsets) for s in samples] == faces
+        assert all(s.scheme is IBUG68 for s in samples)
+
+    def test_missing_folders_are_named(self, root: Path) -> None:
+        shutil.rmtree(root / "ibug")
+        assert len(read_test(root, "common")) == 2
+        with pytest.raises(DatasetError, match=r"missing: ibug$"):
+            read_test(root, "full")
+
+    @pytest.mark.parametrize(
+        "read",
+        [
+            read_training,
+            lambda root, bad: read_test(root, "full", bad),
+        ],
+        ids=["training", "test"],
+    )
+    def test_bad_faces_are_refused_or_skipped(self, root: Path, read: Callable[[Path, Bad], list[Sample]]) -> None:
+        whole = len(read(root, "refuse"))
+        for folder in ("afw", "ibug"):
+            (root / folder / "blank.jpg").touch()
+        with pytest.raises(DatasetError, match=r"one \.pts file of that name, got blank\.jpg"):
+            read(root, "refuse")
+        assert len(read(root, "skip")) == whole
+
+    def test_of_the_shared_faces(self, shared: Path) -> None:
+        assert len(read_folder(shared / "data/300w/lfpw/testset")) == 224
+        with pytest.raises(DatasetError, match="missing: helen/testset"):
+            read_test(shared / "data/300w", "common")
+
+
 class TestFolder:
     def test_points_are_read_in_our_pixels(self, tmp_path: Path) -> None:
         points = np.random.default_rng(0).uniform(0, 99, (68, 2)).round(4)
@@ -99,7 +159,7 @@ class TestFolder:
         add_face(tmp_path, "a")
         (tmp_path / "b.jpg").touch()
         write_pts(tmp_path / "b.pts", np.zeros((count, 2)))
-        with pytest.raises(ValueError, match=f"expected 68 points, got {count}$") as error:
+        with pytest.raises(ValueError, match=f"expected 68 points, got {count} ") as error:
             read_folder(tmp_path)
         assert str(error.value).startswith(str(tmp_path / "b.pts"))
 

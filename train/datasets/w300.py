@@ -5,51 +5,65 @@ The labels are for research only; so is what is trained on them.
 
 from __future__ import annotations
 
-import hashlib
 import re
+from collections.abc import Collection, Mapping
 from pathlib import Path
+from typing import Literal
 
-from tracker.face.pts import labelled_pictures, read_pts
 from tracker.face.schemes import IBUG68
+from train.datasets.collect import Bad
+from train.datasets.folder import read_pairs
 from train.datasets.sample import DatasetError, Sample
 
 TRAIN_FOLDERS = ("afw", "helen/trainset", "lfpw/trainset")
-VALIDATION_SHARE = 1 / 14
+
+Split = Literal["common", "challenging", "full", "private", "lfpw"]
+_COMMON = {"helen/testset": "common", "lfpw/testset": "common"}
+_CHALLENGING = {"ibug": "challenging"}
+TEST_FOLDERS: Mapping[Split, Mapping[str, str]] = {
+    "common": _COMMON,
+    "challenging": _CHALLENGING,
+    "full": {**_COMMON, **_CHALLENGING},
+    "private": {"01_Indoor": "indoor", "02_Outdoor": "outdoor"},
+    "lfpw": {"lfpw/testset": "common"},
+}
+"""The folders of each test set, and the subset that their faces are filed under."""
 
 
-def read_folder(folder: Path) -> list[Sample]:
-    """The faces of one folder. Raises DatasetError naming a label that is broken or has not 68 points."""
-    try:
-        samples = [Sample(picture, read_pts(label), IBUG68) for picture, label in labelled_pictures(folder)]
-    except ValueError as error:
-        raise DatasetError(str(error)) from None
-    for sample in samples:
-        if len(sample.points_px) != IBUG68.count:
-            label = sample.picture.with_suffix(".pts")
-            raise DatasetError(f"{label}: expected 68 points, got {len(sample.points_px)}")
-    return samples
+def read_folder(folder: Path, bad: Bad = "refuse") -> list[Sample]:
+    """The faces of one folder. Raises DatasetError as `train.datasets.collect.collect`."""
+    return read_pairs(folder, IBUG68, bad)
 
 
-def read_training(root: Path) -> tuple[list[Sample], list[Sample]]:
-    """The official training faces, split into those to train on and those to choose by.
+def read_training(root: Path, bad: Bad = "refuse") -> list[Sample]:
+    """The official training faces. Raises DatasetError naming missing folders, and as `collect`."""
+    _expect_folders(root, TRAIN_FOLDERS)
+    return [sample for name in TRAIN_FOLDERS for sample in read_folder(root / name, bad)]
 
-    The split is by a hash of the picture's name, so it is the same everywhere and all faces of one AFW picture
-    (NAME_1, NAME_2) fall on the same side. No test face is in either. Raises DatasetError naming missing folders.
+
+def person(root: Path, sample: Sample) -> str:
+    """The folder and name of a training picture, without the number that AFW gives each of its faces."""
+    picture = sample.picture.relative_to(root)
+    return f"{picture.parent.as_posix()}/{re.sub(r'_[0-9]{1,2}$', '', picture.stem)}"
+
+
+def read_test(root: Path, split: Split, bad: Bad = "refuse") -> list[Sample]:
+    """A test set: common (554 faces), challenging (135), full (both), private, the challenge's own (600), or lfpw,
+    LFPW's part of common (224).
+
+    root: the folder with helen, lfpw and ibug in it; for private, the one with 01_Indoor and 02_Outdoor. Each face
+    is filed under common, challenging, indoor or outdoor. Raises DatasetError as read_training.
     """
-    missing = [name for name in TRAIN_FOLDERS if not (root / name).is_dir()]
+    folders = TEST_FOLDERS[split]
+    _expect_folders(root, folders)
+    return [
+        sample
+        for name, subset in folders.items()
+        for sample in read_pairs(root / name, IBUG68, bad, frozenset({subset}))
+    ]
+
+
+def _expect_folders(root: Path, names: Collection[str]) -> None:
+    missing = [name for name in names if not (root / name).is_dir()]
     if missing:
-        raise DatasetError(
-            f"{root}: expected the 300W folders {', '.join(TRAIN_FOLDERS)}; missing: {', '.join(missing)}"
-        )
-    training: list[Sample] = []
-    validation: list[Sample] = []
-    for name in TRAIN_FOLDERS:
-        for sample in read_folder(root / name):
-            (validation if _held_back(name, sample.picture) else training).append(sample)
-    return training, validation
-
-
-def _held_back(folder: str, picture: Path) -> bool:
-    source = f"{folder}/{re.sub(r'_[0-9]{1,2}$', '', picture.stem)}"
-    draw = int.from_bytes(hashlib.sha256(source.encode()).digest()[:8], "big") / 2**64
-    return draw < VALIDATION_SHARE
+        raise DatasetError(f"{root}: expected the 300W folders {', '.join(names)}; missing: {', '.join(missing)}")

@@ -1,0 +1,155 @@
+"""python -m benchmarks.convergence: the same small net, data, seeds and steps; only the objective differs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader
+
+from benchmarks.machine import machine
+from tracker.cli import run_command
+from train.data import Crops, FaceData
+from train.datasets.w300 import read_folder
+from train.label_smoothing import ImageAware
+from train.models.edge import EdgeHourglass
+from train.objectives import HeatmapMse, Isotropic, Objective, SoftArgmax, Star, Structured
+from train.sources import W300
+from train.task import LandmarkTask
+
+SIGMA_CELLS = 0.9  # of all isotropic labels and targets
+OBJECTIVES: dict[str, Objective] = {
+    "structured": Structured(smoothing=None),
+    "structured + isotropic": Structured(smoothing=Isotropic(SIGMA_CELLS)),
+    "structured + image-aware": Structured(smoothing=ImageAware(half_width=8, gamma=0.2)),
+    "STAR": Star(),
+    "soft-argmax, l2": SoftArgmax(),
+    "heatmap, MSE": HeatmapMse(SIGMA_CELLS),
+}
+Record = dict[str, Any]
+
+
+def main() -> int:
+    """Run the command line."""
+    return run_command(convergence, "benchmarks.convergence")
+
+
+def convergence(
+    root: Path = Path("../shared/data/300w"),
+    epochs: int = 12,
+    seeds: int = 3,
+    report: Path = Path("runs/convergence.json"),
+) -> None:
+    """Train every objective with every seed; print a table and write the curves as a picture beside the report.
+
+    What the report holds already is not trained again. The learning rate is the same for all; the loss's scale
+    does not matter to AdamW.
+
+    Args:
+        root: 300W, with afw, helen and lfpw in it.
+        epochs: of each training, with the whole schedule in them.
+        seeds: how many trainings of each objective.
+        report: the .json file to keep results in.
+    """
+    record: Record = json.loads(report.read_text()) if report.exists() else {}
+    runs = record.setdefault(f"{epochs} epochs", {})
+    report.parent.mkdir(parents=True, exist_ok=True)
+    for seed in range(1, seeds + 1):
+        for name, objective in OBJECTIVES.items():
+            if f"{name}, seed {seed}" not in runs:
+                runs[f"{name}, seed {seed}"] = trained(objective, root, epochs, seed)
+                record["machine"] = machine()
+                report.write_text(json.dumps(record, indent=1))
+    print(table(runs), record["machine"], sep="\n")
+    draw(runs, report.with_suffix(".png"))
+
+
+class Curve(lightning.Callback):
+    """The validation NME after every epoch, in percent."""
+
+    def __init__(self) -> None:
+        self.nme_percent: list[float] = []
+
+    def on_validation_epoch_end(self, trainer: lightning.Trainer, task: lightning.LightningModule) -> None:
+        self.nme_percent.append(round(float(trainer.callback_metrics["val_nme"]), 4))
+
+
+def trained(objective: Objective, root: Path, epochs: int, seed: int) -> Record:
+    """Its curve, and its NME on the test faces after the last epoch."""
+    lightning.seed_everything(seed)
+    net = EdgeHourglass(channels=[64, 96, 128, 128], stacks=1, block="bottleneck")
+    task = LandmarkTask(net, objective, weight_decay=1e-2, seed=seed)
+    data = FaceData(W300(root), edges="distance" if objective.needs_edges else None, seed=seed)
+    curve = Curve()
+    trainer = lightning.Trainer(
+        accelerator="auto",
+        max_epochs=epochs,
+        logger=False,
+        enable_checkpointing=False,
+        num_sanity_val_steps=0,
+        callbacks=[curve],
+    )
+    trainer.fit(task, data)
+    test = DataLoader(Crops(read_folder(root / "lfpw/testset"), data.size), data.batch)
+    (figures,) = trainer.validate(task, test, verbose=False)
+    return {"validation_nme_percent": curve.nme_percent[:epochs], "lfpw_test_nme_percent": round(figures["val_nme"], 4)}
+
+
+def curves(runs: Record, name: str) -> NDArray[np.float64]:
+    """(seeds, epochs) the validation NME of an objective, in percent."""
+    return np.array([run["validation_nme_percent"] for key, run in runs.items() if key.rpartition(", seed")[0] == name])
+
+
+def epochs_to(curve: NDArray[np.float64], level: float) -> float:
+    """When a curve first reaches the level, in epochs, straight between them; nan where it never does."""
+    reached = np.flatnonzero(curve <= level)
+    if not len(reached):
+        return float("nan")
+    last = int(reached[0])
+    if last == 0:
+        return 1.0
+    before, after = curve[last - 1], curve[last]
+    return last + float((before - level) / (before - after))
+
+
+def table(runs: Record) -> str:
+    """Markdown. The common level is the worst objective's mean at the end, which all have reached in the mean."""
+    level = max(float(curves(runs, name)[:, -1].mean()) for name in OBJECTIVES)
+    rows = [
+        f"| objective | epochs to {level:.2f} % | validation NME, % | lfpw/testset NME, % |",
+        "| --- | --- | --- | --- |",
+    ]
+    for name in OBJECTIVES:
+        found = curves(runs, name)
+        test = [run["lfpw_test_nme_percent"] for key, run in runs.items() if key.rpartition(", seed")[0] == name]
+        spread = f"{min(test):.2f} to {max(test):.2f}"
+        when = epochs_to(found.mean(0), level)
+        rows.append(f"| {name} | {when:.1f} | {found[:, -1].mean():.2f} | {np.mean(test):.2f} ({spread}) |")
+    return "\n".join(rows)
+
+
+def draw(runs: Record, path: Path) -> None:
+    """The mean curve of every objective, and the range over its seeds."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+    for name in OBJECTIVES:
+        found = curves(runs, name)
+        epochs = np.arange(1, found.shape[1] + 1)
+        (line,) = axes.plot(epochs, found.mean(0), label=name)
+        axes.fill_between(epochs, found.min(0), found.max(0), color=line.get_color(), alpha=0.2, linewidth=0)
+    axes.set(xlabel="epoch", ylabel="validation NME, % of the outer eye distance", yscale="log")
+    axes.legend()
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    torch.set_float32_matmul_precision("high")
+    sys.exit(main())

@@ -1,0 +1,70 @@
+"""An epoch's batches follow from the seed and the epoch, whoever loads them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from tracker.face.schemes import IBUG68
+from train.boundaries import edge_maps
+from train.data import Crops, FaceData
+from train.datasets.w300 import read_folder
+from train.sources import W300
+from train.task import Batch
+
+
+def batches(root: Path, epoch: int = 0, processes: int = 1, rank: int = 0, **options: int) -> list[Batch]:
+    """Those of one process in one epoch: nine faces of 24 pixels."""
+    data = FaceData(W300(root), size=24, **{"workers": 0, "batch": 4, **options})
+    data.trainer = SimpleNamespace(world_size=processes, global_rank=rank)  # type: ignore[assignment]
+    data.setup("fit")
+    loader = data.train_dataloader()
+    loader.sampler.set_epoch(epoch)  # type: ignore[attr-defined]
+    return list(loader)
+
+
+def assert_same(found: list[Batch], expected: list[Batch]) -> None:
+    assert len(found) == len(expected) > 0
+    for one, other in zip(found, expected, strict=True):
+        assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
+
+
+def test_are_the_same_for_any_number_of_workers(w300: Path) -> None:
+    assert_same(batches(w300, epoch=3, workers=2), batches(w300, epoch=3))
+
+
+def test_two_processes_share_the_batches_of_one(w300: Path) -> None:
+    whole = batches(w300, epoch=1, batch=4)
+    shares = [batches(w300, epoch=1, batch=2, processes=2, rank=rank) for rank in (0, 1)]
+    assert len(whole) == len(shares[0]) == len(shares[1]) == 2
+    for batch, first, second in zip(whole, *shares, strict=True):
+        assert torch.equal(batch.points_px[0::2], first.points_px)
+        assert torch.equal(batch.points_px[1::2], second.points_px)
+        assert torch.equal(batch.crops[0::2], first.crops)
+
+
+@pytest.mark.parametrize("change", [{"epoch": 1}, {"seed": 2}])
+def test_differ_by_epoch_and_seed(w300: Path, change: dict[str, int]) -> None:
+    before, after = batches(w300), batches(w300, **change)
+    assert not any(torch.equal(a.points_px, b.points_px) for a, b in zip(before, after, strict=True))
+
+
+def test_an_epoch_shows_every_face_once(w300: Path) -> None:
+    data = FaceData(W300(w300), size=24)
+    data.trainer = SimpleNamespace(world_size=1, global_rank=0)  # type: ignore[assignment]
+    data.setup("fit")
+    sampler = data.train_dataloader().sampler
+    sampler.set_epoch(5)  # type: ignore[attr-defined]
+    assert sorted(sampler) == [(5, index) for index in range(9)]
+
+
+def test_edge_maps_are_those_of_the_crops_points(w300: Path) -> None:
+    crops = Crops(read_folder(w300 / "afw"), 32, edges="distance")
+    batch = crops[0]
+    assert batch.edges.shape == (9, 8, 8)
+    expected = edge_maps(batch.points_px.double().numpy(), IBUG68, 32, 4, "distance")
+    assert (batch.edges.numpy() == expected).all()
+    assert Crops(read_folder(w300 / "afw"), 32)[0].edges.shape == (0, 8, 8)

@@ -1,0 +1,132 @@
+"""Objectives: what each asks of a map, and that the shared decoder reads back what it asks for."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from numpy.testing import assert_allclose
+from torch import Tensor
+
+from tracker.face.schemes import IBUG68
+from train.boundaries import edge_maps
+from train.codecs import gaussian
+from train.label_smoothing import ImageAware
+from train.losses.structured import margin_map, structured_loss
+from train.objectives import (
+    HeatmapMse,
+    Isotropic,
+    Labels,
+    Objective,
+    SoftArgmax,
+    Star,
+    Structured,
+    describe,
+    label_distribution,
+)
+
+CELLS, STRIDE = 16, 4
+OBJECTIVES: dict[str, Objective] = {
+    "structured": Structured(),
+    "structured, hard maximum": Structured(epsilon=0, margin="l1"),
+    "structured, drawn": Structured(samples=10),
+    "image-aware": Structured(smoothing=ImageAware(half_width=4, gamma=0.5)),
+    "star": Star(),
+    "star, image-aware, drawn": Star(smoothing=ImageAware(half_width=4, gamma=0.5)),
+    "star, linear": Star(reading="linear", restriction="detach"),
+    "soft-argmax": SoftArgmax(),
+    "soft-argmax, linear": SoftArgmax(reading="linear"),
+    "soft-argmax, regularised": SoftArgmax(regularisation=1.0),
+    "heatmap": HeatmapMse(),
+}
+every = pytest.mark.parametrize("objective", OBJECTIVES.values(), ids=OBJECTIVES)
+
+
+@pytest.fixture(scope="module")
+def labels(face68: np.ndarray[tuple[int, int], np.dtype[np.float64]]) -> Labels:
+    """A face of 68 points well inside maps of 16 x 16 cells."""
+    faces = [face68 * 0.4 + 10]
+    edges = [edge_maps(face, IBUG68, CELLS * STRIDE, STRIDE, "distance") for face in faces]
+    return Labels(torch.from_numpy(np.stack(faces)).float(), torch.from_numpy(np.stack(edges)), CELLS, STRIDE)
+
+
+def learned(objective: Objective, labels: Labels, steps: int = 150) -> tuple[Tensor, list[float]]:
+    """Maps found by descent on the loss itself, one free number a cell, and the losses on the way."""
+    torch.manual_seed(0)
+    maps = (0.5 + 0.1 * torch.randn(1, 68, CELLS, CELLS)).requires_grad_()
+    optimizer, losses = torch.optim.Adam([maps], 0.2), []
+    for _ in range(steps):
+        loss = objective.loss_for(labels)(maps).sum()
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        losses.append(loss.item())
+    return maps.detach(), losses
+
+
+@every
+def test_one_loss_a_landmark(objective: Objective, labels: Labels) -> None:
+    maps = torch.randn(1, 68, CELLS, CELLS, generator=torch.Generator().manual_seed(0))
+    loss = objective.loss_for(labels)(maps)
+    assert loss.shape == (1, 68)
+    assert torch.isfinite(loss).all()
+
+
+@every
+def test_what_it_asks_for_is_what_the_decoder_reads(objective: Objective, labels: Labels) -> None:
+    maps, losses = learned(objective, labels)
+    assert losses[-1] < losses[0]
+    points, _, _ = gaussian.decode(objective.logits(maps), STRIDE, objective.window)
+    error = (points - labels.points_px).norm(dim=-1)
+    # only one of its cells is drawn for a label, and the hard maximum knows whole cells only
+    bound = 1.5 if "drawn" in repr_of(objective) or "hard" in repr_of(objective) else 0.5
+    assert error.mean() < bound
+
+
+def repr_of(objective: Objective) -> str:
+    return next(name for name, known in OBJECTIVES.items() if known is objective)
+
+
+def test_structured_is_the_loss_of_that_name(labels: Labels) -> None:
+    maps = torch.randn(1, 68, CELLS, CELLS, generator=torch.Generator().manual_seed(1))
+    target = gaussian.encode(labels.points_px, CELLS, STRIDE, 1.3)
+    expected = structured_loss(maps, target, margin_map(labels.points, CELLS, "l2"), 0.5)
+    objective = Structured(margin="l2", epsilon=0.5, smoothing=Isotropic(1.3))
+    assert_allclose(objective.loss_for(labels)(maps), expected)
+
+
+def test_drawn_labels_average_to_the_expectation(labels: Labels) -> None:
+    """Without a margin, where the two are the same in the mean."""
+    maps = torch.randn(1, 68, CELLS, CELLS, generator=torch.Generator().manual_seed(2))
+    torch.manual_seed(0)
+    drawn = Structured(margin="none", samples=2000).loss_for(labels)(maps)
+    exact = Structured(margin="none").loss_for(labels)(maps)
+    assert_allclose(drawn, exact, atol=0.15)
+
+
+def test_image_aware_labels_lie_along_the_jaw(labels: Labels) -> None:
+    """At the cheek the jaw runs down: labels are spread more in y than in x. On maps of 64 cells."""
+    points_px = 4 * labels.points_px[:1]
+    edges = torch.from_numpy(edge_maps(points_px[0].double().numpy(), IBUG68, 256, 4, "distance"))[None]
+    image = label_distribution(Labels(points_px, edges, 64, 4), ImageAware(half_width=8, gamma=0.2))[0, 1]
+    y, x = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
+    spread_x, spread_y = (((axis - (image * axis).sum()) ** 2 * image).sum() for axis in (x, y))
+    assert spread_y > 1.2 * spread_x
+
+
+def test_only_image_aware_smoothing_needs_edges() -> None:
+    needing = [name for name, objective in OBJECTIVES.items() if objective.needs_edges]
+    assert needing == ["image-aware", "star, image-aware, drawn"]
+
+
+def test_says_how_wide_labels_are() -> None:
+    """Half width 8 and gamma 0.2 are 0.5 cells across and 0.8 along: references of the paper's readings."""
+    assert describe(ImageAware(half_width=8, gamma=0.2), 64).startswith("labels spread by 0.48 cells across and 0.78")
+    assert describe(Isotropic(0.9), 64) == "labels spread by 0.90 cells"
+    assert describe(None, 64) == "labels are points"
+
+
+def test_points_are_in_the_maps_own_coordinates() -> None:
+    corners = torch.tensor([[[1.5, 1.5], [61.5, 61.5], [31.5, 1.5]]])
+    points = Labels(corners, torch.zeros(1, 0, CELLS, CELLS), CELLS, STRIDE).points
+    assert points.tolist() == [[[-1, -1], [1, 1], [0, -1]]]

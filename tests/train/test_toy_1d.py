@@ -1,0 +1,46 @@
+"""The paper's small demonstration says what the paper says (Yang & Yeh, ICCV 2025, section 5.1, Fig. 2)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import pytest
+
+pytest.importorskip("matplotlib")
+from demos.toy_1d import LABEL, LOSSES, START, descend, main
+
+
+def test_starts_with_two_peaks_and_none_on_the_label() -> None:
+    assert START.argsort()[-2:].tolist() == [1, 9]
+
+
+def test_the_structured_loss_has_its_peak_on_the_label_within_a_few_steps() -> None:
+    heatmaps, _ = descend(LOSSES["structured"])
+    assert (heatmaps[10:].argmax(1) == LABEL).all()
+    second = heatmaps[50].sort().values[-2]
+    assert heatmaps[50, LABEL] - second > 3  # "a significant gap"
+
+
+def test_the_structured_loss_raises_the_label_and_lowers_all_others() -> None:
+    _, updates = descend(LOSSES["structured"])
+    assert (updates[:, LABEL] > 0).all()
+    assert (updates[:, [k for k in range(11) if k != LABEL]] < 0).all()
+
+
+@pytest.mark.parametrize("rate", [0.1, 0.5, 1.0])
+def test_soft_argmax_has_not_at_step_50(rate: float) -> None:
+    heatmaps, updates = descend(LOSSES["soft-argmax, l2"], rate=rate)
+    assert (heatmaps.argmax(1) != LABEL).all()
+    assert updates[0, LABEL].abs() < updates[0].abs().max() / 5  # the label's own update is small
+
+
+def test_draws_both(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(tmp_path / "made")
+    picture = cv2.imread(str(tmp_path / "made/toy_1d.png"))
+    assert picture is not None
+    assert picture.std() > 10
+    assert (tmp_path / "made/toy_1d.gif").stat().st_size > 10_000
+    said = capsys.readouterr().out
+    assert "soft-argmax, l2: not by step 50" in said
+    assert "structured: on the label from step" in said

@@ -1,0 +1,54 @@
+"""AFLW with the 19 points of Zhu et al. (CVPR 2016): AFLWinfo_release.mat beside AFLW's pictures in flickr/."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracker.face.schemes import Scheme
+from train.datasets.collect import Bad, collect, expect_scheme, face_numbers
+from train.datasets.matlab import read_variables
+from train.datasets.sample import DatasetError, Sample
+
+Numbers = NDArray[Any]
+TRAIN_FACES = 20000
+"""How many of the release's order are to train on; the others, 4,386, are to test on."""
+
+
+def read_aflw19(root: Path, split: Literal["train", "test"], bad: Bad = "refuse") -> list[Sample]:
+    """The faces to train or to test on, in the release's order, with the face's box and the points' occlusion.
+
+    Hidden points are taken as labelled too, as all public readers do. Faces of which every point is visible are
+    filed under "frontal" (the SAN code asks besides that the points lie in the box). Coordinates are taken as they
+    are, the first pixel's centre at 0, as public readers take them; whether the release counts from 1 is not said.
+
+    Raises DatasetError for a missing or broken AFLWinfo_release.mat, and as `train.datasets.collect.collect`.
+    """
+    path, scheme = root / "AFLWinfo_release.mat", expect_scheme("aflw19")
+    data, boxes, visible, cells, order = read_variables(path, "data", "bbox", "mask_new", "nameList", "ra")
+    count, chosen = len(data), order.ravel().astype(int)
+    if {len(boxes), len(visible), cells.size} != {count} or {*chosen.tolist()} != {*range(1, count + 1)}:
+        raise DatasetError(f"{path}: expected bbox, mask_new, nameList and an order ra of the {count} faces of data")
+    pictures = [str(cell.item()) for cell in cells.ravel()]
+    faces = list(zip(pictures, face_numbers(pictures), data, boxes, visible))
+    chosen = chosen[:TRAIN_FACES] if split == "train" else chosen[TRAIN_FACES:]
+    labels = [(f"{path} face {i}", faces[i - 1]) for i in chosen]
+    return collect(path, labels, partial(_face, root / "flickr", scheme), bad)
+
+
+def _face(pictures: Path, scheme: Scheme, face: tuple[str, int, Numbers, Numbers, Numbers]) -> Sample:
+    picture, number, data, box, visible = face
+    left, right, top, bottom = box.astype(np.float64)
+    return Sample(
+        pictures / picture,
+        data.astype(np.float64).reshape(2, -1).T,
+        scheme,
+        box_px=np.array([left, top, right - left, bottom - top]),
+        occluded=visible == 0,
+        subsets=frozenset({"frontal"} if visible.all() else ()),
+        face=number,
+    )

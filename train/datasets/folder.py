@@ -1,0 +1,73 @@
+"""Anybody's own data: a folder of pictures with .pts files beside them, or a table of landmarks."""
+
+from __future__ import annotations
+
+import csv
+from collections import defaultdict
+from functools import partial
+from pathlib import Path
+
+from tracker.face.pts import PICTURE_SUFFIXES, read_pts
+from tracker.face.schemes import Scheme
+from train.datasets.collect import Bad, Row, collect, expect_file, expect_scheme, labelled_rows, numbers
+from train.datasets.sample import DatasetError, Sample
+
+
+def read_own(source: Path, scheme: str, bad: Bad = "refuse") -> list[Sample]:
+    """The faces of a folder, as `read_pairs`, or of a .csv file, as `read_table`, in the scheme of that name.
+
+    Raises DatasetError for an unknown scheme, and as `train.datasets.collect.collect`.
+    """
+    known = expect_scheme(scheme)
+    if source.suffix.lower() == ".csv":
+        return read_table(source, known, bad)
+    return read_pairs(source, known, bad)
+
+
+def read_pairs(
+    folder: Path, scheme: Scheme, bad: Bad = "refuse", subsets: frozenset[str] = frozenset()
+) -> list[Sample]:
+    """The faces of the pictures and labels directly in a folder: NAME.jpg (or .png ...) beside NAME.pts, 1-based.
+
+    A picture without a label is bad just as a label without a picture. Raises DatasetError as `collect`.
+    """
+    if not folder.is_dir():
+        raise DatasetError(f"{folder}: expected a folder of pictures and .pts files, there is no such folder")
+    files: dict[str, list[Path]] = defaultdict(list)
+    for path in sorted(folder.iterdir()):
+        if path.suffix.lower() in (".pts", *PICTURE_SUFFIXES):
+            files[path.stem].append(path)
+    labels = [(str(folder / f"{stem}.pts"), paths) for stem, paths in files.items()]
+    return collect(folder, labels, partial(_pair, scheme, subsets), bad)
+
+
+def _pair(scheme: Scheme, subsets: frozenset[str], paths: list[Path]) -> Sample:
+    labels = [path for path in paths if path.suffix.lower() == ".pts"]
+    pictures = [path for path in paths if path not in labels]
+    if (len(pictures), len(labels)) != (1, 1):
+        found = ", ".join(path.name for path in paths)
+        raise DatasetError(f"expected one picture and one .pts file of that name, got {found}")
+    return Sample(pictures[0], read_pts(labels[0]), scheme, subsets=subsets)
+
+
+def read_table(path: Path, scheme: Scheme, bad: Bad = "refuse") -> list[Sample]:
+    """The faces of a CSV with the header picture,x0,y0,x1,y1,... and one face a row.
+
+    picture: relative to the table's folder; several rows may name one. Points: in our pixels, the first pixel's
+    centre at 0. Raises DatasetError for another header, and as `collect`.
+    """
+    with expect_file(path, "a table of landmarks").open(encoding="utf-8-sig", errors="replace", newline="") as file:
+        rows = list(csv.reader(file)) or [[]]
+    expected = ["picture", *(f"{axis}{i}" for i in range(scheme.count) for axis in "xy")]
+    if rows[0] != expected:
+        raise DatasetError(
+            f"{path}: expected the header {','.join(expected[:5])},... of the {scheme.count} points of {scheme.name}, "
+            f"got {len(rows[0])} columns, {','.join(rows[0][:5])}"
+        )
+    labels = labelled_rows(path, rows, 0)[1:]
+    return collect(path, labels, partial(_row, path.parent, scheme), bad)
+
+
+def _row(folder: Path, scheme: Scheme, label: Row) -> Sample:
+    (picture, *cells), face = label
+    return Sample(folder / picture, numbers(cells, 2 * scheme.count).reshape(-1, 2), scheme, face=face)

@@ -1,0 +1,129 @@
+"""300VW in its official layout (Shen et al., ICCVW 2015): CLIP/vid.avi and CLIP/annot/000001.pts, a label a frame.
+
+Decoding one frame of a video decodes those before it back to a key frame, so to train, extract the frames once to
+CLIP/imgs/000001.jpg (ffmpeg -i vid.avi imgs/%06d.jpg); where that folder is there, it is read instead of the video.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tracker.face.pts import PICTURE_SUFFIXES, read_pts
+from tracker.face.schemes import IBUG68
+from train.datasets.collect import Bad, collect, expect_file
+from train.datasets.sample import DatasetError, Sample
+
+Category = Literal["train", "A", "B", "C"]
+_CLIPS: Mapping[Category, str] = {
+    "train": (
+        "001 002 003 004 007 009 010 011 013 015 016 017 018 019 020 022 025 027 028 029 031 033 034 035 037 039 041 "
+        "043 044 046 047 048 049 053 057 059 112 113 115 119 120 123 138 143 144 160 204 205 223 225"
+    ),
+    "A": (
+        "114 124 125 126 150 158 401 402 505 506 507 508 509 510 511 514 515 518 519 520 521 522 524 525 537 538 540 "
+        "541 546 547 548"
+    ),
+    "B": "203 208 211 212 213 214 218 224 403 404 405 406 407 408 409 412 550 551 553",
+    "C": "410 411 516 517 526 528 529 530 531 533 557 558 559 562",
+}
+CLIPS: Mapping[Category, tuple[str, ...]] = {category: tuple(clips.split()) for category, clips in _CLIPS.items()}
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FrameSample(Sample):
+    """A face in a frame of a video, which is opened for each reading. frame: from 1, as the labels count."""
+
+    frame: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.picture} frame {self.frame}"
+
+    def read_image(self) -> NDArray[np.uint8]:
+        capture = cv2.VideoCapture(str(self.picture))
+        try:
+            capture.set(cv2.CAP_PROP_POS_FRAMES, self.frame - 1)
+            decoded, image = capture.read()
+        finally:
+            capture.release()
+        if not decoded:
+            raise DatasetError(f"{self.name}: expected a picture, it does not decode")
+        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
+
+
+def read_300vw(root: Path, category: Category, excluded: Path | None = None, bad: Bad = "refuse") -> list[Sample]:
+    """The labelled frames of the 50 clips to train on, or of the test clips of a category, clip after clip.
+
+    excluded: a JSON file of frames to leave out by clip, {"401": [722, 723, ...], ...}, counted from 1. The
+    challenge's ReadMe excludes 2,127 test frames with broken labels, and none of the clips to train on.
+    A frame is filed under its category and its clip, so that errors can be averaged by clip first.
+
+    Raises DatasetError for missing clips, and as `train.datasets.collect.collect`.
+    """
+    missing = [clip for clip in CLIPS[category] if not (root / clip).is_dir()]
+    if missing:
+        raise DatasetError(
+            f"{root}: expected the {len(CLIPS[category])} clips of 300VW {category}; missing: {', '.join(missing)}"
+        )
+    left_out = {} if excluded is None else _read_excluded(excluded)
+    return [
+        sample
+        for clip in CLIPS[category]
+        for sample in read_clip(root / clip, left_out.get(clip, ()), bad, frozenset({category, clip}))
+    ]
+
+
+def read_clip(
+    clip: Path, excluded: Collection[int] = (), bad: Bad = "refuse", subsets: frozenset[str] = frozenset()
+) -> list[Sample]:
+    """The labelled frames of a clip but the excluded ones. A frame without a label is no error, a label without is.
+
+    Raises DatasetError for a video that is missing or does not open, and as `collect`.
+    """
+    left_out = {f"{frame:06d}" for frame in excluded}
+    labels = [(str(p), p) for p in sorted((clip / "annot").glob("*.pts")) if p.stem not in left_out]
+    if (clip / "imgs").is_dir():
+        frames = {p.stem: p for p in (clip / "imgs").iterdir() if p.suffix.lower() in PICTURE_SUFFIXES}
+        return collect(clip, labels, partial(_extracted, frames, subsets), bad)
+    video = expect_file(clip / "vid.avi", "the clip's video")
+    return collect(clip, labels, partial(_in_video, video, _frame_count(video), subsets), bad)
+
+
+def _extracted(frames: Mapping[str, Path], subsets: frozenset[str], label: Path) -> Sample:
+    if label.stem not in frames:
+        raise DatasetError("expected a picture of that name in imgs, there is none")
+    return Sample(frames[label.stem], read_pts(label), IBUG68, subsets=subsets)
+
+
+def _in_video(video: Path, count: int, subsets: frozenset[str], label: Path) -> Sample:
+    if not (label.stem.isdecimal() and 1 <= int(label.stem) <= count):
+        raise DatasetError(f"expected a label named by a frame of {video.name}, which has {count}")
+    return FrameSample(video, read_pts(label), IBUG68, subsets=subsets, frame=int(label.stem))
+
+
+def _frame_count(video: Path) -> int:
+    capture = cv2.VideoCapture(str(video))
+    try:
+        count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if capture.isOpened() else 0
+    finally:
+        capture.release()
+    if count < 1:
+        raise DatasetError(f"{video}: expected a video, it does not open")
+    return count
+
+
+def _read_excluded(path: Path) -> dict[str, list[int]]:
+    try:
+        frames = json.loads(expect_file(path, "a JSON file of frames by clip").read_text(encoding="utf-8"))
+        return {str(clip): [int(frame) for frame in frames[clip]] for clip in frames}
+    except (ValueError, TypeError) as error:
+        raise DatasetError(f'{path}: expected frames by clip as {{"401": [722, 723]}}, {error}') from None

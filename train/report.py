@@ -1,0 +1,111 @@
+"""What a test set says of a checkpoint: figures as the papers give them, the CED plot, and the worst faces drawn."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import lightning
+import numpy as np
+from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
+from numpy.typing import NDArray
+from torch import Tensor
+
+from tracker.face.accuracy import Errors, face_error, plot_ced, summary, table
+from tracker.face.geometry import Array
+from tracker.face.landmarks import Landmarks
+from train.data import Crops, FaceData
+from train.task import Batch, LandmarkTask
+
+SHEET = (4, 6)  # rows and columns of faces
+ZOOM = 2
+TRUTH, FOUND = (90, 220, 120), (255, 90, 80)
+
+
+class Report(lightning.Callback):
+    """At the end of a test: report.json, ced.png and worst.jpg in a folder, and a table on the screen.
+
+    Errors are measured in the crop, which is the picture scaled and shifted: over a length of the face they are
+    those in the picture. Figures are given for all faces and for each subset. On one device only: a test over several
+    would repeat faces to fill the last batch.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.points: list[Tensor] = []
+        self.scores: list[Tensor] = []
+
+    def on_test_batch_end(
+        self,
+        trainer: lightning.Trainer,
+        task: lightning.LightningModule,
+        outputs: Any,
+        batch: Batch,
+        index: int,
+        loader: int = 0,
+    ) -> None:
+        self.points.append(outputs["points"].float().cpu())
+        self.scores.append(outputs["scores"].float().cpu())
+
+    def on_test_epoch_end(self, trainer: lightning.Trainer, task: lightning.LightningModule) -> None:
+        assert isinstance(task, LandmarkTask)
+        data: FaceData = trainer.datamodule  # type: ignore[attr-defined]
+        points = np.concatenate([part.double().numpy() for part in self.points])
+        scores = np.concatenate([part.double().numpy() for part in self.scores])
+        errors = errors_of(data.testing, points, scores)
+        by_subset = subsets_of(data.testing, errors)
+        figures = {name: summary(part) for name, part in by_subset.items()}
+        self.folder.mkdir(parents=True, exist_ok=True)
+        (self.folder / "report.json").write_text(json.dumps(figures, indent=1, allow_nan=False))
+        cv2.imwrite(str(self.folder / "worst.jpg"), worst_sheet(data.testing, points, errors)[..., ::-1])
+        try:
+            (self.folder / "ced.png").write_bytes(plot_ced(by_subset, f"{len(errors)} faces"))
+        except ImportError as error:
+            rank_zero_warn(f"no plot is drawn: {error}")
+        rank_zero_info(table(figures))
+        rank_zero_info(f"report: {self.folder / 'report.json'}")
+
+
+def errors_of(crops: Crops, points: Array, scores: Array) -> Errors:
+    """The error of each face by its name; points (N, K, 2) and scores (N, K) in the order of the crops."""
+    errors = {}
+    for i, sample in enumerate(crops.samples):
+        covariances = np.zeros((sample.scheme.count, 3))
+        found = Landmarks(points[i], scores[i], covariances, sample.scheme)
+        errors[sample.name] = face_error(found, crops[i].points_px.double().numpy(), float(scores[i].mean()))
+    return errors
+
+
+def subsets_of(crops: Crops, errors: Errors) -> dict[str, Errors]:
+    """The errors of all faces, and those of each subset."""
+    parts: dict[str, Errors] = {"all": errors}
+    for name in sorted(frozenset[str]().union(*(sample.subsets for sample in crops.samples))):
+        parts[name] = {s.name: errors[s.name] for s in crops.samples if name in s.subsets}
+    return parts
+
+
+def worst_sheet(crops: Crops, points: Array, errors: Errors) -> NDArray[np.uint8]:
+    """The faces of the largest ocular NME, RGB, the worst first: labels in green, what was found in red, percent."""
+    by_error = sorted(range(len(crops)), key=lambda i: -_ocular(errors, crops, i))
+    rows, columns = SHEET
+    tiles = [_tile(crops, points[i], i, 100 * _ocular(errors, crops, i)) for i in by_error[: rows * columns]]
+    tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
+    return np.vstack([np.hstack(tiles[i : i + columns]) for i in range(0, len(tiles), columns)])
+
+
+def _ocular(errors: Errors, crops: Crops, i: int) -> float:
+    error = errors[crops.samples[i].name]
+    assert error is not None  # in the view of its labels every face is measured
+    return error.nme["ocular"]
+
+
+def _tile(crops: Crops, found: Array, i: int, percent: float) -> NDArray[np.uint8]:
+    batch = crops[i]
+    tile = np.asarray(cv2.resize(batch.crops.numpy(), None, fx=ZOOM, fy=ZOOM), np.uint8)
+    for points, colour in ((batch.points_px.double().numpy(), TRUTH), (found, FOUND)):
+        for x, y in ((points + 0.5) * ZOOM - 0.5).round().astype(int).tolist():
+            cv2.circle(tile, (x, y), 1, colour, -1, cv2.LINE_AA)
+    cv2.putText(tile, f"{percent:.1f} %", (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1, cv2.LINE_AA)
+    return tile
