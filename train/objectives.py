@@ -165,11 +165,14 @@ class SoftArgmax(_Regression):
     regularisation: float = 0.0
 
     def loss_for(self, labels: Labels) -> Loss:
-        target = gaussian.encode(labels.points_px, labels.cells, labels.stride, 1.0)
+        points = labels.points
+        target = gaussian.encode(labels.points_px, labels.cells, labels.stride, 1.0) if self.regularisation else None
 
         def loss(maps: Tensor) -> Tensor:
             distribution = as_distribution(maps, self.reading)
-            error = soft_argmax_loss(distribution, labels.points, self.kind)
+            error = soft_argmax_loss(distribution, points, self.kind)
+            if target is None:
+                return error
             return error + self.regularisation * jensen_shannon(distribution, target)
 
         return loss
