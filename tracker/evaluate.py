@@ -5,9 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import os
 import sys
-import tempfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +23,7 @@ from tracker.face.accuracy import Errors, FaceError, face_error, plot_ced, summa
 from tracker.face.crop import roi_of_landmarks
 from tracker.face.geometry import Array, box_iou, extent
 from tracker.face.schemes import IBUG68
+from tracker.files import write_whole
 from tracker.labelled import Dataset, LabelledFace, Split, labelled_faces
 from tracker.measure import Measurer
 from tracker.models import landmark_model
@@ -165,12 +164,8 @@ def _model_record(path: Path, engine: Engine) -> dict[str, str]:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Whole or not at all."""
     try:
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            part = Path(folder) / path.name
-            part.write_bytes(content)
-            os.replace(part, path)
+        write_whole(path, content)
     except OSError as error:
         raise TrackerError(f"cannot write {path}: {error.strerror}; give another --report") from None
 

@@ -23,6 +23,7 @@ from importlib import resources
 from pathlib import Path
 
 from tracker.errors import TrackerError
+from tracker.files import write_whole
 
 log = logging.getLogger(__name__)
 
@@ -183,10 +184,7 @@ def _download(model: ModelFile, target: Path) -> None:
     """Fetches the model's file and puts it at target, whole and checked or not at all."""
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent) as folder:
-            part = Path(folder) / model.name
-            part.write_bytes(_fetch(model, target))
-            os.replace(part, target)
+        write_whole(target, _fetch(model, target))
     except OSError as error:
         raise TrackerError(
             f"cannot write {target}: {error.strerror}; make its folder writable, or put {model.name} from "

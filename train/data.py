@@ -18,14 +18,15 @@ from train.task import Batch
 
 
 class Crops(Dataset[Batch]):
-    """The plain crops of evaluation; pictures are decoded once and kept.
+    """The plain crops of evaluation; each picture is decoded once and kept.
 
     edges: how edge maps are drawn (train.boundaries), None for none. stride: pixels a cell of them.
     """
 
     def __init__(self, samples: list[Sample], size: int, edges: EdgeProcedure | None = None, stride: int = 4) -> None:
         self.samples, self.size, self.edges, self.stride = samples, size, edges, stride
-        self.images = [sample.read_image() for sample in samples]
+        firsts = {sample.picture: sample for sample in samples}
+        self.images = {picture: sample.read_image() for picture, sample in firsts.items()}
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -36,7 +37,7 @@ class Crops(Dataset[Batch]):
     def crop(self, index: int, choices: Choices) -> Batch:
         """A face under the choices, without the axis of a batch."""
         sample, cells = self.samples[index], self.size // self.stride
-        crop, points = apply(self.images[index], sample.points_px, sample.scheme, choices, self.size)
+        crop, points = apply(self.images[sample.picture], sample.points_px, sample.scheme, choices, self.size)
         edges = np.zeros((0, cells, cells), np.float32)
         if self.edges is not None:
             edges = edge_maps(points, sample.scheme, self.size, self.stride, self.edges)

@@ -14,7 +14,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from train.data import FaceData
 from train.datasets.sample import DatasetError
 from train.report import Report
-from train.task import LandmarkTask
+from train.task import LandmarkTask, StartError
 
 
 class TrainingCLI(LightningCLI):
@@ -29,7 +29,7 @@ class TrainingCLI(LightningCLI):
 
 
 def main() -> None:
-    """Run the command line; a data set that is not as expected ends it with one sentence."""
+    """Run the command line; data or weights that are not as expected end it with one sentence."""
     try:
         TrainingCLI(
             LandmarkTask,
@@ -38,7 +38,7 @@ def main() -> None:
             parser_kwargs={"allow_abbrev": False},
             save_config_kwargs={"overwrite": True},  # a resumed run writes into the same folder
         )
-    except DatasetError as error:
+    except (DatasetError, StartError) as error:
         sys.exit(f"train.run: {error}")
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import lightning
@@ -25,6 +27,10 @@ from train.objectives import Labels, Objective, describe
 def normalise(crops: Tensor) -> Tensor:
     """Crops (N, S, S, 3) uint8 RGB as the network's input (N, 3, S, S) in [-1, 1]."""
     return (crops.float() * (1 / 127.5) - 1.0).permute(0, 3, 1, 2)
+
+
+class StartError(ValueError):
+    """Weights to start from that cannot be had: one sentence."""
 
 
 class Batch(NamedTuple):
@@ -56,7 +62,8 @@ class LandmarkTask(lightning.LightningModule):
     Adaptive Wing. scheme: the landmarks' scheme. weights: of the terms. point_sigma_cells: width of the point maps'
     Gaussians. learning_rate, weight_decay: of AdamW; the rate rises over the first warmup share of the steps and
     falls as a cosine to zero, or to a tenth at each of the milestones, in epochs. seed: of what is drawn at random
-    in a step, which follows from it and the step alone.
+    in a step, which follows from it and the step alone. start: a checkpoint whose averaged weights the training
+    starts from, None for random ones; fit raises StartError where it cannot be had.
     """
 
     def __init__(
@@ -72,6 +79,7 @@ class LandmarkTask(lightning.LightningModule):
         warmup: float = 0.03,
         milestones: Sequence[int] = (),
         seed: int = 1,
+        start: Path | None = None,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
@@ -82,6 +90,7 @@ class LandmarkTask(lightning.LightningModule):
         self.learning_rate, self.weight_decay = learning_rate, weight_decay
         self.warmup, self.milestones = warmup, milestones
         self.stride: int = net.stride  # type: ignore[assignment]
+        self.start = start
         self.errors: list[float] = []
 
     def forward(self, crops: Tensor) -> list[Tensor] | list[StackMaps]:
@@ -108,7 +117,24 @@ class LandmarkTask(lightning.LightningModule):
         return {name: getattr(self.weights, name) * _over_stacks(values) for name, values in losses.items()}
 
     def on_fit_start(self) -> None:
+        if self.start is not None and self.global_step == 0:  # a resumed training has its own
+            self._start_from(self.start)
         rank_zero_info(describe(self.objective.smoothing, self.size // self.stride))
+
+    def _start_from(self, checkpoint: Path) -> None:
+        try:
+            weights = torch.load(checkpoint, map_location=self.device, weights_only=True)["state_dict"]
+        except OSError as error:
+            raise StartError(f"cannot start from {checkpoint}: {error.strerror}; correct model.start") from None
+        except (EOFError, KeyError, RuntimeError, TypeError, ValueError, pickle.UnpicklingError):
+            raise StartError(
+                f"cannot start from {checkpoint}: expected a checkpoint of train.run, this is none"
+            ) from None
+        try:
+            self.load_state_dict(weights)
+        except RuntimeError as error:
+            first = str(error).splitlines()[1].strip()
+            raise StartError(f"cannot start from {checkpoint}: its net is another than model.net ({first})") from None
 
     def on_train_batch_start(self, batch: Batch, index: int) -> None:
         place = np.random.SeedSequence((self.seed, self.global_rank, self.global_step))

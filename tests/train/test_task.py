@@ -227,3 +227,39 @@ class TestTraining:
         moments = [raw["optimizer_states"][0]["state"] for raw in (got, expected)]
         torch.testing.assert_close(*moments, rtol=0, atol=0)
         assert got["lr_schedulers"] == expected["lr_schedulers"]
+
+
+@pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
+class TestStart:
+    FREEZE = ("--model.learning_rate=0", "--trainer.max_epochs=1")
+
+    def test_begins_with_the_averaged_weights(self, fit_tiny: Fit, checkpoint: Path, tmp_path: Path) -> None:
+        fit_tiny(tmp_path, *self.FREEZE, f"--model.start={checkpoint}")
+        first, last = (torch.load(path, weights_only=True) for path in (checkpoint, tmp_path / "checkpoints/last.ckpt"))
+        learned = [name for name in first["state_dict"] if "running" not in name and "tracked" not in name]
+        assert "net.heads.0.weight" in learned
+        for name in learned:  # BatchNorm's statistics move even so
+            assert torch.equal(first["state_dict"][name], last["current_model_state"][name]), name
+
+    def test_a_resumed_training_goes_on_with_its_own(self, fit_tiny: Fit, checkpoint: Path, tmp_path: Path) -> None:
+        fit_tiny(tmp_path, "--trainer.max_epochs=1")
+        own = tmp_path / "checkpoints/last.ckpt"
+        before = torch.load(own, weights_only=True)["current_model_state"]
+        fit_tiny(tmp_path, "--model.learning_rate=0", f"--model.start={checkpoint}", f"--ckpt_path={own}")
+        after = torch.load(own, weights_only=True)["current_model_state"]
+        other = torch.load(checkpoint, weights_only=True)["state_dict"]
+        assert not torch.equal(after["net.heads.0.weight"], other["net.heads.0.weight"])
+        assert (after["net.heads.0.weight"] - before["net.heads.0.weight"]).abs().max() < 0.1
+
+    def test_what_cannot_be_had_is_one_sentence(self, fit_tiny: Fit, checkpoint: Path, tmp_path: Path) -> None:
+        (tmp_path / "text.ckpt").write_text("no weights")
+        for start, options, reason in (
+            (tmp_path / "gone.ckpt", [], "No such file"),
+            (tmp_path / "text.ckpt", [], "this is none"),
+            (checkpoint, ["--model.net.channels=[16,16]"], "its net is another"),
+        ):
+            with pytest.raises(SystemExit) as error:
+                fit_tiny(tmp_path, *options, f"--model.start={start}")
+            assert f"cannot start from {start}" in str(error.value)
+            assert reason in str(error.value)
+            assert "\n" not in str(error.value)
