@@ -1,4 +1,4 @@
-"""Target maps drawn from a face's landmarks: boundary curves as edge maps, and the points themselves.
+"""Target maps drawn from a face's landmarks: boundary curves as edge maps.
 
 ADNet, STAR and Yang & Yeh learn them beside the landmarks. Convention: points are (x, y) in pixels of the crop, pixel
 centres at integers. The maps have size // stride cells a side; the middle of cell j is at pixel (j + 0.5) * stride -
@@ -6,7 +6,7 @@ centres at integers. The maps have size // stride cells a side; the middle of ce
 
 STAR's maps are small pictures of large ones: everything is drawn on the crop's pixels, and each cell is read off by
 bilinear interpolation at its middle, without averaging. At stride 4 it sees the inner 2 x 2 of its 4 x 4 pixels, so
-lines have gaps and peaks depend on where in its cell a point lies.
+lines have gaps.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ EdgeProcedure = Literal["polyline", "star", "distance"]
 SAMPLES = 5  # of a curve from one landmark to the next
 FINE = 4  # lines are drawn on a canvas that many times finer than the crop
 FRACTION_BITS = 4  # of the canvas's coordinates
-POINT_SIGMA_PX = 1.5  # of STAR's points
 REACH = 3.0  # cells beyond which an edge map by distance is 0
 
 
@@ -109,31 +108,3 @@ def _draw_distance(image: Maps, curve: Array, closed: bool, stride: int) -> None
     distance = cv2.distanceTransform(canvas, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
     near = distance < REACH  # without a curve in sight the distance is beyond what can be squared
     image[near] = np.exp(-np.square(distance[near]) / 2)
-
-
-def point_maps(points_px: ArrayLike, size: int, stride: int = 4, sigma_cells: float | None = None) -> Maps:
-    """(K, size // stride, size // stride) one map in [0, 1] for each point of (K, 2).
-
-    sigma_cells: of a Gaussian of peak 1 at the point itself, fractions and all; 1 to 1.5 for maps of 64 cells.
-    None: STAR's code. A Gaussian of 1.5 pixels and peak 1 at the nearest pixel, over the 10 x 10 pixels from 5
-        before it to 4 behind it, points outside the crop being moved to its border. Read off at the middles of
-        cells of 4 pixels it peaks at 0.81, 0.55 or 0.37, by how many of x and y fall on an outer pixel of their
-        cell. Within 4.5 pixels of the left or top border the code rounds up instead, which is kept.
-    """
-    points: Array = np.asarray(points_px, np.float64)[..., None]  # (K, 2, 1)
-    middles = (np.arange(size // stride, dtype=np.float64) + 0.5) * stride - 0.5
-    if sigma_cells is not None:
-        profiles = np.exp(-np.square((middles - points) / stride / sigma_cells) / 2)
-    else:
-        profiles = _star_profiles(np.clip(points, 0, size - 1)[..., None], middles)
-    x, y = profiles.astype(np.float32).transpose(1, 0, 2)
-    return np.asarray(y[:, :, None] * x[:, None, :])
-
-
-def _star_profiles(points: Array, middles: Array) -> Array:
-    """(K, 2, cells) the maps are products of: points (K, 2, 1, 1), cells' middles in pixels."""
-    before, after = np.trunc(points - 3 * POINT_SIGMA_PX), np.trunc(points + 3 * POINT_SIGMA_PX + 1)
-    pixels = np.stack([np.floor(middles), np.ceil(middles)])  # their mean is the bilinear value halfway
-    drawn = (pixels >= before) & (pixels < after)
-    values = np.where(drawn, np.exp(-np.square((pixels - before - 5) / POINT_SIGMA_PX) / 2), 0)
-    return np.asarray(values.mean(-2))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from tracker.face.accuracy import Errors, face_error, plot_ced, summary, table
 from tracker.face.geometry import Array
 from tracker.face.landmarks import Landmarks
 from train.data import Crops, FaceData
+from train.datasets.sample import Sample
 from train.task import Batch, LandmarkTask
 
 SHEET = (4, 6)  # rows and columns of faces
@@ -25,7 +28,7 @@ TRUTH, FOUND = (90, 220, 120), (255, 90, 80)
 
 
 class Report(lightning.Callback):
-    """At the end of a test: report.json, ced.png and worst.jpg in a folder, and a table on the screen.
+    """At the end of a test: report.json, ced.png, worst.jpg and the checkpoint's curve.png in a folder, and a table.
 
     Errors are measured in the crop, which is the picture scaled and shifted: over a length of the face they are
     those in the picture. Figures are given for all faces and for each subset. On one device only: a test over several
@@ -34,8 +37,7 @@ class Report(lightning.Callback):
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.points: list[Tensor] = []
-        self.scores: list[Tensor] = []
+        self.outputs: list[dict[str, Tensor]] = []
 
     def on_test_batch_end(
         self,
@@ -46,44 +48,60 @@ class Report(lightning.Callback):
         index: int,
         loader: int = 0,
     ) -> None:
-        self.points.append(outputs["points"].float().cpu())
-        self.scores.append(outputs["scores"].float().cpu())
+        self.outputs.append({name: value.double().cpu() for name, value in outputs.items()})
 
     def on_test_epoch_end(self, trainer: lightning.Trainer, task: lightning.LightningModule) -> None:
         assert isinstance(task, LandmarkTask)
         data: FaceData = trainer.datamodule  # type: ignore[attr-defined]
-        points = np.concatenate([part.double().numpy() for part in self.points])
-        scores = np.concatenate([part.double().numpy() for part in self.scores])
-        errors = errors_of(data.testing, points, scores)
-        by_subset = subsets_of(data.testing, errors)
+        points, scores, truth = (
+            np.concatenate([part[name].numpy() for part in self.outputs]) for name in ("points", "scores", "truth")
+        )
+        errors = errors_of(data.testing.samples, points, scores, truth)
+        by_subset = subsets_of(data.testing.samples, errors)
         figures = {name: summary(part) for name, part in by_subset.items()}
         self.folder.mkdir(parents=True, exist_ok=True)
         (self.folder / "report.json").write_text(json.dumps(figures, indent=1, allow_nan=False))
         cv2.imwrite(str(self.folder / "worst.jpg"), worst_sheet(data.testing, points, errors)[..., ::-1])
         try:
             (self.folder / "ced.png").write_bytes(plot_ced(by_subset, f"{len(errors)} faces"))
+            if task.curve:
+                (self.folder / "curve.png").write_bytes(plot_curve(task.curve))
         except ImportError as error:
             rank_zero_warn(f"no plot is drawn: {error}")
         rank_zero_info(table(figures))
         rank_zero_info(f"report: {self.folder / 'report.json'}")
 
 
-def errors_of(crops: Crops, points: Array, scores: Array) -> Errors:
-    """The error of each face by its name; points (N, K, 2) and scores (N, K) in the order of the crops."""
+def errors_of(samples: Sequence[Sample], points: Array, scores: Array, truth: Array) -> Errors:
+    """The error of each face by its name; points and truth (N, K, 2) and scores (N, K) in the order of the samples."""
     errors = {}
-    for i, sample in enumerate(crops.samples):
-        covariances = np.zeros((sample.scheme.count, 3))
-        found = Landmarks(points[i], scores[i], covariances, sample.scheme)
-        errors[sample.name] = face_error(found, crops[i].points_px.double().numpy(), float(scores[i].mean()))
+    for i, sample in enumerate(samples):
+        found = Landmarks(points[i], scores[i], np.zeros((sample.scheme.count, 3)), sample.scheme)
+        errors[sample.name] = face_error(found, truth[i], float(scores[i].mean()))
     return errors
 
 
-def subsets_of(crops: Crops, errors: Errors) -> dict[str, Errors]:
+def subsets_of(samples: Sequence[Sample], errors: Errors) -> dict[str, Errors]:
     """The errors of all faces, and those of each subset."""
     parts: dict[str, Errors] = {"all": errors}
-    for name in sorted(frozenset[str]().union(*(sample.subsets for sample in crops.samples))):
-        parts[name] = {s.name: errors[s.name] for s in crops.samples if name in s.subsets}
+    for name in sorted(frozenset[str]().union(*(sample.subsets for sample in samples))):
+        parts[name] = {s.name: errors[s.name] for s in samples if name in s.subsets}
     return parts
+
+
+def plot_curve(curve: Mapping[int, float]) -> bytes:
+    """The validation NME in percent by epoch, the best marked, as a PNG. Raises ImportError without matplotlib."""
+    from matplotlib.figure import Figure
+
+    best = min(curve, key=lambda epoch: curve[epoch])
+    axes = (figure := Figure(figsize=(6, 4), dpi=150, layout="constrained")).subplots()
+    axes.plot([*curve], [*curve.values()], label="validation")
+    axes.plot(best, curve[best], "o", label=f"best: {curve[best]:.2f} at epoch {best}")
+    axes.set(xlabel="epoch", ylabel="NME, % of the outer eye corners' distance", ylim=(0, 3 * curve[best]))
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(png := io.BytesIO(), format="png")
+    return png.getvalue()
 
 
 def worst_sheet(crops: Crops, points: Array, errors: Errors) -> NDArray[np.uint8]:

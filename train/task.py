@@ -7,7 +7,7 @@ import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import lightning
 import numpy as np
@@ -19,7 +19,7 @@ from tracker.face.metrics import nme
 from tracker.face.schemes import scheme_named
 from train.codecs import gaussian
 from train.losses.adaptive_wing import adaptive_wing_loss
-from train.losses.heatmap import gaussian_map
+from train.losses.heatmap import gaussian_map, star_point_map
 from train.models.hourglass import StackMaps
 from train.objectives import Labels, Objective, describe
 
@@ -60,10 +60,10 @@ class LandmarkTask(lightning.LightningModule):
 
     net: pictures to maps of every stack: tensors, or StackMaps, whose point and edge maps are learned too, by
     Adaptive Wing. scheme: the landmarks' scheme. weights: of the terms. point_sigma_cells: width of the point maps'
-    Gaussians. learning_rate, weight_decay: of AdamW; the rate rises over the first warmup share of the steps and
-    falls as a cosine to zero, or to a tenth at each of the milestones, in epochs. seed: of what is drawn at random
-    in a step, which follows from it and the step alone. start: a checkpoint whose averaged weights the training
-    starts from, None for random ones; fit raises StartError where it cannot be had.
+    Gaussians, None for the maps of STAR's code. learning_rate, weight_decay: of AdamW; the rate rises over the first
+    warmup share of the steps and falls as a cosine to zero, or to a tenth at each of the milestones, in epochs.
+    seed: of what is drawn at random in a step, which follows from it and the step alone. start: a checkpoint whose
+    averaged weights the training starts from, None for random ones; fit raises StartError where it cannot be had.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class LandmarkTask(lightning.LightningModule):
         scheme: str = "ibug68",
         size: int = 128,
         weights: Weights = Weights(),
-        point_sigma_cells: float = 1.0,
+        point_sigma_cells: float | None = 1.0,
         learning_rate: float = 2e-3,
         weight_decay: float = 1e-4,
         warmup: float = 0.03,
@@ -92,6 +92,7 @@ class LandmarkTask(lightning.LightningModule):
         self.stride: int = net.stride  # type: ignore[assignment]
         self.start = start
         self.errors: list[float] = []
+        self.curve: dict[int, float] = {}  # validation NME in percent by epoch, kept in checkpoints
 
     def forward(self, crops: Tensor) -> list[Tensor] | list[StackMaps]:
         """Crops (N, S, S, 3) uint8 to the maps of every stack."""
@@ -111,10 +112,15 @@ class LandmarkTask(lightning.LightningModule):
         losses = {"landmarks": [((loss(_fusion(maps)) * inside).sum(-1) / counted).mean() for maps in stacks]}
         auxiliary = [maps for maps in stacks if isinstance(maps, StackMaps)]
         if auxiliary:
-            points = gaussian_map(labels.points, cells, self.point_sigma_cells)
+            points = self._point_maps(labels, batch.points_px)
             losses["points"] = [adaptive_wing_loss(maps.points, points).mean() for maps in auxiliary]
             losses["edges"] = [adaptive_wing_loss(maps.edges, batch.edges).mean() for maps in auxiliary]
         return {name: getattr(self.weights, name) * _over_stacks(values) for name, values in losses.items()}
+
+    def _point_maps(self, labels: Labels, points_px: Tensor) -> Tensor:
+        if self.point_sigma_cells is None:
+            return star_point_map(points_px, labels.cells, self.stride)
+        return gaussian_map(labels.points, labels.cells, self.point_sigma_cells)
 
     def on_fit_start(self) -> None:
         if self.start is not None and self.global_step == 0:  # a resumed training has its own
@@ -169,12 +175,22 @@ class LandmarkTask(lightning.LightningModule):
         self.errors += [nme(p, t, self.scheme) for p, t in zip(points.cpu().numpy(), truth.cpu().numpy())]
 
     def test_step(self, batch: Batch, index: int) -> dict[str, Tensor]:
-        """points (N, K, 2) in pixels of the crop and scores (N, K), for train.report."""
+        """points and truth (N, K, 2) in pixels of the crop and scores (N, K), for train.report."""
         points, scores, _ = self.decode(self(batch.crops))
-        return {"points": points, "scores": scores}
+        return {"points": points, "scores": scores, "truth": batch.points_px}
 
     def on_validation_epoch_end(self) -> None:
-        self.log("val_nme", 100 * float(np.mean(self.errors)), prog_bar=True, sync_dist=True)
+        local = torch.tensor(100 * float(np.mean(self.errors)), device=self.device)
+        error = float(self.trainer.strategy.reduce(local, reduce_op="mean"))
+        self.log("val_nme", error, prog_bar=True)
+        if not self.trainer.sanity_checking:
+            self.curve[self.current_epoch] = error
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint["curve"] = self.curve
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        self.curve = checkpoint.get("curve", {})
 
     def configure_optimizers(self):  # type: ignore[no-untyped-def]
         optimizer = torch.optim.AdamW(self.parameters(), self.learning_rate, weight_decay=self.weight_decay, fused=True)

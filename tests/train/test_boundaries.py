@@ -1,4 +1,4 @@
-"""Curves, edge maps and point maps: against slow twins, at their limits, and on real faces."""
+"""Curves and edge maps: against slow twins, at their limits, and on real faces."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tracker.face.crop import roi_of_landmarks
 from tracker.face.geometry import similarity, transform_points
 from tracker.face.pts import read_pts
 from tracker.face.schemes import COFW29, IBUG68, WFLW98, Curve, Scheme
-from train.boundaries import SAMPLES, EdgeProcedure, boundary_curves, curve_through, edge_maps, point_maps
+from train.boundaries import SAMPLES, EdgeProcedure, boundary_curves, curve_through, edge_maps
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 PROCEDURES: tuple[EdgeProcedure, ...] = get_args(EdgeProcedure)
@@ -286,54 +286,3 @@ class TestRealFaces:
         column, row = np.rint((faces[0] + 0.5) / 4 - 0.5).astype(int).T
         assert image[row, column].min() < 0.1
         assert image[row, column].mean() > 0.3
-
-
-def slow_point(point: Array, size: int) -> Array:
-    """STAR's point on the crop's pixels, one after the other."""
-    x, y = (min(max(value, 0), size - 1) for value in point.tolist())
-    left, top = int(x - 4.5), int(y - 4.5)
-    image = np.zeros((size, size))
-    for row in range(max(top, 0), min(int(y + 5.5), size)):
-        for column in range(max(left, 0), min(int(x + 5.5), size)):
-            image[row, column] = math.exp(-((column - left - 5) ** 2 + (row - top - 5) ** 2) / (2 * 1.5**2))
-    return image
-
-
-class TestPointMaps:
-    @given(seed=seeds, border=st.sampled_from([-30, -3, 0, 8]))
-    @settings(max_examples=25)
-    def test_stars_are_stars(self, seed: int, border: float) -> None:
-        points = np.random.default_rng(seed).uniform(border, 63 - border, (6, 2)).round(seed % 3)
-        maps = point_maps(points, 64)
-        assert maps.shape == (6, 16, 16)
-        assert maps.dtype == np.float32
-        slow = torch.from_numpy(np.stack([slow_point(point, 64) for point in points]))
-        assert_allclose(maps, interpolated(slow), atol=1e-6)
-
-    def test_peaks(self) -> None:
-        """References 2.3 has .37 to .55: points on an inner pixel of their cell, in x and in y, reach .81."""
-        x, y = np.meshgrid(np.arange(20, 24), np.arange(20, 24))
-        peaks = point_maps(np.column_stack([x.ravel(), y.ravel()]), 64).max((1, 2)).reshape(4, 4)
-        inner, outer = (1 + math.exp(-1 / 4.5)) / 2, (math.exp(-1 / 4.5) + math.exp(-4 / 4.5)) / 2
-        along = np.array([outer, inner, inner, outer])
-        assert_allclose(peaks, along[:, None] * along, atol=1e-6)
-        assert_allclose(sorted(set(peaks.round(2).ravel().tolist())), [0.37, 0.55, 0.81])
-
-    def test_the_window_reaches_from_5_before_to_4_behind(self) -> None:
-        (image,) = point_maps([(31.4, 31.4)], 64, stride=1)
-        assert np.flatnonzero(image.max(0)).tolist() == list(range(26, 36))
-        assert image[31, 31] == image.max() == 1
-
-    @given(seed=seeds, sigma=st.floats(0.5, 3), stride=st.sampled_from([2, 4]))
-    @settings(max_examples=20)
-    def test_of_a_width_in_cells_are_gaussians_at_the_point(self, seed: int, sigma: float, stride: int) -> None:
-        points = np.random.default_rng(seed).uniform(-5, 37, (3, 2))
-        maps = point_maps(points, 32, stride, sigma)
-        for image, (x, y) in zip(maps, (points + 0.5) / stride - 0.5, strict=True):
-            for row, column in np.ndindex(image.shape):
-                squared = ((column - x) ** 2 + (row - y) ** 2) / sigma**2
-                assert image[row, column] == pytest.approx(math.exp(-squared / 2), abs=1e-6)
-
-    def test_of_a_width_in_cells_reach_one_on_a_cells_middle(self) -> None:
-        (image,) = point_maps([(21.5, 37.5)], 64, sigma_cells=1.5)
-        assert image[9, 5] == image.max() == 1

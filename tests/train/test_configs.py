@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import inspect
 import sys
 from collections.abc import Callable, Mapping
@@ -99,7 +100,11 @@ class TestEdge68:
         assert last["global_step"] == 18
         assert best["global_step"] < 18
         assert list(tmp_path.glob("tensorboard/version_0/events.*"))
-        assert list(tmp_path.glob("csv/version_0/metrics.csv"))
+        (log,) = tmp_path.glob("csv/version_0/metrics.csv")
+        speeds = [
+            float(row["train/device/samples_per_sec"] or 0) for row in csv.DictReader(log.read_text().splitlines())
+        ]
+        assert max(speeds) > 3
 
 
 class TestUnknownKeys:

@@ -34,14 +34,18 @@ def crops(w300: Path) -> Crops:
     return Crops(samples, 48)
 
 
+def labels(crops: Crops) -> Array:
+    return np.stack([crops[i].points_px.double().numpy() for i in range(len(crops))])
+
+
 def shifted(crops: Crops) -> Array:
     """(8, 68, 2) the labels, those of face i moved by i pixels."""
-    return np.stack([crops[i].points_px.double().numpy() + (i, 0) for i in range(len(crops))])
+    return labels(crops) + np.arange(len(crops))[:, None, None] * (1, 0)
 
 
 def test_errors_are_those_of_the_metrics(crops: Crops) -> None:
     points = shifted(crops)
-    errors = errors_of(crops, points, np.full((8, 68), 0.5))
+    errors = errors_of(crops.samples, points, np.full((8, 68), 0.5), labels(crops))
     for i, sample in enumerate(crops.samples):
         error = errors[sample.name]
         assert error is not None
@@ -52,8 +56,8 @@ def test_errors_are_those_of_the_metrics(crops: Crops) -> None:
 
 
 def test_subsets_are_parts_of_the_whole(crops: Crops) -> None:
-    errors = errors_of(crops, shifted(crops), np.ones((8, 68)))
-    parts = subsets_of(crops, errors)
+    errors = errors_of(crops.samples, shifted(crops), np.ones((8, 68)), labels(crops))
+    parts = subsets_of(crops.samples, errors)
     assert list(parts) == ["all", "indoor", "outdoor"]
     assert {**parts["indoor"], **parts["outdoor"]} == parts["all"]
     assert len(parts["indoor"]) == 4
@@ -61,7 +65,7 @@ def test_subsets_are_parts_of_the_whole(crops: Crops) -> None:
 
 def test_the_worst_face_comes_first_with_both_sets_of_points(crops: Crops) -> None:
     points = shifted(crops)
-    sheet = worst_sheet(crops, points, errors_of(crops, points, np.ones((8, 68))))
+    sheet = worst_sheet(crops, points, errors_of(crops.samples, points, np.ones((8, 68)), labels(crops)))
     side = 48 * ZOOM
     assert sheet.shape == (2 * side, 6 * side, 3)
     first = sheet[:side, :side].reshape(-1, 3).astype(int)
@@ -86,7 +90,7 @@ def test_the_command(checkpoint: Path, w300: Path, tmp_path: Path, monkeypatch: 
     figures = json.loads((folder / "report.json").read_text())
     assert figures["all"]["faces"] == figures["common"]["faces"] == 4
     assert figures["all"]["nme_percent"].keys() == {"ocular", "pupil", "box", "diagonal"}
-    for name in ("ced.png", "worst.jpg"):
+    for name in ("ced.png", "curve.png", "worst.jpg"):
         picture = cv2.imread(str(folder / name))
         assert picture is not None
         assert picture.std() > 10
