@@ -70,35 +70,24 @@ def convergence(
     draw(runs, report.with_suffix(".png"))
 
 
-class Curve(lightning.Callback):
-    """The validation NME after every epoch, in percent."""
-
-    def __init__(self) -> None:
-        self.nme_percent: list[float] = []
-
-    def on_validation_epoch_end(self, trainer: lightning.Trainer, task: lightning.LightningModule) -> None:
-        self.nme_percent.append(round(float(trainer.callback_metrics["val_nme"]), 4))
-
-
 def trained(objective: Objective, root: Path, epochs: int, seed: int) -> Record:
     """Its curve, and its NME on the test faces after the last epoch."""
     lightning.seed_everything(seed)
     net = EdgeHourglass(channels=[64, 96, 128, 128], stacks=1, block="bottleneck")
     task = LandmarkTask(net, objective, weight_decay=1e-2, seed=seed)
     data = FaceData(W300(root), edges="distance" if objective.needs_edges else None, seed=seed)
-    curve = Curve()
     trainer = lightning.Trainer(
         accelerator="auto",
         max_epochs=epochs,
         logger=False,
         enable_checkpointing=False,
         num_sanity_val_steps=0,
-        callbacks=[curve],
     )
     trainer.fit(task, data)
     test = DataLoader(Crops(read_folder(root / "lfpw/testset"), data.size), data.batch)
     (figures,) = trainer.validate(task, test, verbose=False)
-    return {"validation_nme_percent": curve.nme_percent[:epochs], "lfpw_test_nme_percent": round(figures["val_nme"], 4)}
+    curve = [round(error, 4) for error in task.curve.values()]
+    return {"validation_nme_percent": curve, "lfpw_test_nme_percent": round(figures["val_nme"], 4)}
 
 
 def curves(runs: Record, name: str) -> NDArray[np.float64]:

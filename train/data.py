@@ -12,21 +12,34 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from train.augmentation import Augmentation, Choices, apply
 from train.boundaries import EdgeProcedure, edge_maps
+from train.datasets.collect import Bad
+from train.datasets.pictures import Pictures
 from train.datasets.sample import Sample
 from train.sources import Source
 from train.task import Batch
 
+KEEP_GB = 4.0
+
 
 class Crops(Dataset[Batch]):
-    """The plain crops of evaluation; each picture is decoded once and kept.
+    """The plain crops of evaluation.
 
-    edges: how edge maps are drawn (train.boundaries), None for none. stride: pixels a cell of them.
+    edges: how edge maps are drawn (train.boundaries), None for none. stride: pixels a cell of them. keep_gb: of
+    decoded pictures (train.datasets.pictures). bad: what becomes of bad faces. Raises DatasetError for them.
     """
 
-    def __init__(self, samples: list[Sample], size: int, edges: EdgeProcedure | None = None, stride: int = 4) -> None:
-        self.samples, self.size, self.edges, self.stride = samples, size, edges, stride
-        firsts = {sample.picture: sample for sample in samples}
-        self.images = {picture: sample.read_image() for picture, sample in firsts.items()}
+    def __init__(
+        self,
+        samples: list[Sample],
+        size: int,
+        edges: EdgeProcedure | None = None,
+        stride: int = 4,
+        keep_gb: float = KEEP_GB,
+        bad: Bad = "refuse",
+    ) -> None:
+        self.size, self.edges, self.stride = size, edges, stride
+        self.pictures = Pictures(samples, keep_gb)
+        self.samples = self.pictures.good(samples, bad)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -37,7 +50,7 @@ class Crops(Dataset[Batch]):
     def crop(self, index: int, choices: Choices) -> Batch:
         """A face under the choices, without the axis of a batch."""
         sample, cells = self.samples[index], self.size // self.stride
-        crop, points = apply(self.images[sample.picture], sample.points_px, sample.scheme, choices, self.size)
+        crop, points = apply(self.pictures.read(sample), sample.points_px, sample.scheme, choices, self.size)
         edges = np.zeros((0, cells, cells), np.float32)
         if self.edges is not None:
             edges = edge_maps(points, sample.scheme, self.size, self.stride, self.edges)
@@ -79,7 +92,8 @@ class FaceData(lightning.LightningDataModule):
     source: the data set. size: side of the crop in pixels. batch: faces a step and process. workers: processes that
     load; each step's faces are the same for any number of them. augmentation: what is done at random. edges: how
     edge maps are drawn, for what learns from them; None for none. stride: pixels a cell of them. seed: of the order
-    of the faces and of their augmentation.
+    of the faces and of their augmentation. keep_gb: of decoded pictures that are kept; the rest is decoded anew each
+    time, by the workers.
     """
 
     def __init__(
@@ -92,21 +106,26 @@ class FaceData(lightning.LightningDataModule):
         edges: EdgeProcedure | None = None,
         stride: int = 4,
         seed: int = 1,
+        keep_gb: float = KEEP_GB,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
         self.source, self.size, self.batch, self.workers = source, size, batch, workers
         self.augmentation, self.edges, self.stride, self.seed = augmentation, edges, stride, seed
+        self.keep_gb = keep_gb
 
     def setup(self, stage: str) -> None:
         if stage == "test":
-            self.testing = Crops(self.source.test(), self.size)
+            self.testing = self._crops(self.source.test())
             return
         training, validation = self.source.faces()
         if stage == "fit":
-            crops = Crops(training, self.size, self.edges, self.stride)
+            crops = self._crops(training, self.edges)
             self.training = AugmentedCrops(crops, self.augmentation, self.seed)
-        self.validation = Crops(validation, self.size)
+        self.validation = self._crops(validation)
+
+    def _crops(self, faces: list[Sample], edges: EdgeProcedure | None = None) -> Crops:
+        return Crops(faces, self.size, edges, self.stride, self.keep_gb, self.source.bad)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         trainer = self.trainer

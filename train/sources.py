@@ -29,7 +29,9 @@ def split(samples: Faces, key: Callable[[Sample], str]) -> tuple[Faces, Faces]:
 
 
 class Source(ABC):
-    """A data set's official training faces. No test face is among them."""
+    """A data set's official training faces. No test face is among them. bad: what becomes of bad faces."""
+
+    bad: Bad
 
     @abstractmethod
     def faces(self) -> tuple[Faces, Faces]:
@@ -164,6 +166,7 @@ class Extended(Source):
     source: Source
     more: Source
     times: int = 1
+    bad: Bad = "refuse"
 
     def faces(self) -> tuple[Faces, Faces]:
         training, validation = self.source.faces()

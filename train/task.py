@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import lightning
 import numpy as np
 import torch
+from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 
@@ -183,7 +184,7 @@ class LandmarkTask(lightning.LightningModule):
         local = torch.tensor(100 * float(np.mean(self.errors)), device=self.device)
         error = float(self.trainer.strategy.reduce(local, reduce_op="mean"))
         self.log("val_nme", error, prog_bar=True)
-        if not self.trainer.sanity_checking:
+        if self.trainer.state.fn == TrainerFn.FITTING and not self.trainer.sanity_checking:
             self.curve[self.current_epoch] = error
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -13,8 +13,9 @@ import pytest
 
 from tracker.face.pts import write_pts
 from tracker.face.schemes import IBUG68
-from train.datasets.collect import check_pictures, face_numbers
+from train.datasets.collect import Bad, face_numbers
 from train.datasets.folder import read_own
+from train.datasets.pictures import Pictures
 from train.datasets.sample import DatasetError, Sample
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -24,6 +25,10 @@ WIDTH, HEIGHT = 40, 30
 
 def add_picture(folder: Path, name: str) -> None:
     cv2.imwrite(str(folder / f"{name}.png"), np.full((HEIGHT, WIDTH, 3), 7, np.uint8))
+
+
+def good_faces(samples: list[Sample], bad: Bad = "refuse") -> list[Sample]:
+    return Pictures(samples, keep_gb=0).good(samples, bad)
 
 
 @pytest.fixture
@@ -170,33 +175,31 @@ class TestPictures:
         (folder / "b.png").write_bytes(content)
         samples = self.samples(folder)  # found only when it is read
         with pytest.raises(DatasetError, match=r"b\.png: expected a picture, it does not decode \(in .* 1 of 4"):
-            check_pictures(samples)
-        good, outside = check_pictures(samples, "skip")
-        assert [sample.picture.stem for sample in good] == ["a", "d", "e"]
-        assert outside == []
+            good_faces(samples)
+        assert [sample.picture.stem for sample in good_faces(samples, "skip")] == ["a", "d", "e"]
         assert str(folder / "b.png") in caplog.text
 
-    def test_points_outside_are_counted_and_kept(self, folder: Path, points: Array) -> None:
+    def test_points_outside_are_counted_and_kept(
+        self, folder: Path, points: Array, caplog: pytest.LogCaptureFixture
+    ) -> None:
         for name, point in {"a": (WIDTH - 0.5, HEIGHT - 0.5), "b": (-0.51, 3), "d": (3, HEIGHT - 0.49)}.items():
             moved = points.copy()
             moved[5] = point
             write_pts(folder / f"{name}.pts", moved)
-        good, outside = check_pictures(self.samples(folder))
-        assert len(good) == 4
-        assert outside == [str(folder / "b.png"), str(folder / "d.png")]
+        with caplog.at_level(logging.INFO):
+            assert len(good_faces(self.samples(folder))) == 4
+        assert "2 of 4 faces have points outside of their picture" in caplog.text
 
     @pytest.mark.parametrize("shift", [(-100.0, 0.0), (0.0, 100.0)])
     def test_a_face_outside_its_picture_is_bad(self, folder: Path, points: Array, shift: tuple[float, float]) -> None:
         write_pts(folder / "b.pts", points + shift)
         with pytest.raises(DatasetError, match=r"b\.png: none of its points lies in its picture of 40 x 30 pixels"):
-            check_pictures(self.samples(folder))
-        assert len(check_pictures(self.samples(folder), "skip")[0]) == 3
+            good_faces(self.samples(folder))
+        assert len(good_faces(self.samples(folder), "skip")) == 3
 
     def test_of_shared_faces_decode(self, shared: Path) -> None:
         samples = read_own(shared / "data/300w/lfpw/testset", "ibug68")[:8]
-        good, outside = check_pictures(samples)
-        assert good == samples
-        assert set(outside) <= {sample.name for sample in samples}
+        assert good_faces(samples) == samples
 
 
 def test_faces_of_a_picture_are_numbered() -> None:

@@ -11,6 +11,7 @@ import torch
 from tracker.face.schemes import IBUG68
 from train.boundaries import edge_maps
 from train.data import Crops, FaceData
+from train.datasets.pictures import Pictures
 from train.datasets.w300 import read_folder
 from train.sources import W300
 from train.task import Batch
@@ -68,3 +69,18 @@ def test_edge_maps_are_those_of_the_crops_points(w300: Path) -> None:
     expected = edge_maps(batch.points_px.double().numpy(), IBUG68, 32, 4, "distance")
     assert (batch.edges.numpy() == expected).all()
     assert Crops(read_folder(w300 / "afw"), 32)[0].edges.shape == (0, 8, 8)
+
+
+@pytest.mark.parametrize("kept", [0, 2, 4])
+def test_pictures_that_are_not_kept_are_read_again(w300: Path, kept: int) -> None:
+    samples = read_folder(w300 / "afw")
+    size = samples[0].read_image().nbytes
+    pictures = Pictures(samples, keep_gb=(kept + 0.5) * size / 1e9)
+    assert len(pictures.kept) == kept
+    for sample in samples:
+        assert (pictures.read(sample) == sample.read_image()).all()
+
+
+def test_faces_of_one_picture_share_it(w300: Path) -> None:
+    samples = read_folder(w300 / "afw") * 3
+    assert len(Pictures(samples, keep_gb=1).kept) == 4

@@ -29,7 +29,7 @@ def collect(source: Path | str, labels: Sequence[tuple[str, T]], read: Callable[
     labels: each with the name that a message gives it. Bad is what read refuses by a ValueError or an OSError (its
     message need not name the label), another number of points than the scheme has, numbers that are not finite,
     points that all lie on each other, and a picture that is not there. Points outside the picture are not bad:
-    sets label faces that the border cuts. `check_pictures` counts them.
+    sets label faces that the border cuts. `train.datasets.pictures` counts them.
 
     Raises DatasetError for bad faces that are to be refused, and for a set of no (good) face, skipping or not.
     """
@@ -64,27 +64,6 @@ def _sound(sample: Sample) -> Sample:
     if not sample.picture.is_file():
         raise DatasetError(f"expected its picture {sample.picture}, there is no such file")
     return sample
-
-
-def check_pictures(samples: Iterable[Sample], bad: Bad = "refuse") -> tuple[list[Sample], list[str]]:
-    """Read every picture once: the faces with a picture, and the names of those with points outside of it.
-
-    A point is outside beyond the edge of the outermost pixels. Some outside are a fact and kept; a face with none
-    inside is bad, for its label is that of another picture, and so is a picture that does not decode. Raises
-    DatasetError as `collect`.
-    """
-    outside: list[str] = []
-
-    def read(sample: Sample) -> Sample:
-        height, width = sample.read_image().shape[:2]
-        inside = ((sample.points_px >= -0.5) & (sample.points_px <= (width - 0.5, height - 0.5))).all(1)
-        if not inside.any():
-            raise DatasetError(f"none of its points lies in its picture of {width} x {height} pixels")
-        if not inside.all():
-            outside.append(sample.name)
-        return sample
-
-    return collect("the set", [(sample.name, sample) for sample in samples], read, bad), outside
 
 
 def numbers(cells: Sequence[str], count: int) -> Array:
