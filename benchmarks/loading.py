@@ -1,4 +1,4 @@
-"""python -m benchmarks.loading: how many augmented faces a worker loads in a second, its pictures kept or decoded anew."""
+"""python -m benchmarks.loading: augmented faces a worker loads in a second, pictures kept or decoded anew."""
 
 from __future__ import annotations
 
