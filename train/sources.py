@@ -155,27 +155,6 @@ class StarTable(Source):
         return star_tsv.read_star_tsv(_given(self.test_path), self.pictures, self.scheme, self.bad)
 
 
-@dataclass
-class Extended(Source):
-    """A source whose training faces are joined by others, such as those that tracker.label labels.
-
-    more: the others; all of its training faces are taken. times: how often the source's own faces come in an epoch,
-    so that many others do not drown them. What is chosen by and tested on is the source's alone.
-    """
-
-    source: Source
-    more: Source
-    times: int = 1
-    bad: Bad = "refuse"
-
-    def faces(self) -> tuple[Faces, Faces]:
-        training, validation = self.source.faces()
-        return training * self.times + [face for side in self.more.faces() for face in side], validation
-
-    def test(self) -> Faces:
-        return self.source.test()
-
-
 def _given(path: Path | None) -> Path:
     if path is None:
         raise DatasetError("there is nothing to test on: give data.source.test_path")

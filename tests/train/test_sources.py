@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from collections import Counter
 from pathlib import Path
 
 import cv2
@@ -14,7 +13,7 @@ from tracker.face.pts import write_pts
 from tracker.face.schemes import IBUG68
 from train import sources
 from train.datasets.sample import DatasetError, Sample
-from train.sources import VALIDATION_SHARE, W300, Extended, Own, Source, split
+from train.sources import VALIDATION_SHARE, Own, Source, split
 
 
 def sample(name: str) -> Sample:
@@ -51,18 +50,6 @@ def test_own_pictures(tmp_path: Path) -> None:
         Own(tmp_path, "face68").faces()
 
 
-def test_extended_takes_all_of_the_others_and_chooses_by_its_own(tmp_path: Path, w300: Path) -> None:
-    points = np.random.default_rng(0).uniform(2, 30, (68, 2))
-    for i in range(40):
-        cv2.imwrite(str(tmp_path / f"{i}.png"), np.zeros((32, 32, 3), np.uint8))
-        write_pts(tmp_path / f"{i}.pts", points)
-    own_training, own_validation = W300(w300).faces()
-    training, validation = Extended(W300(w300), Own(tmp_path, "ibug68"), times=3).faces()
-    counts = Counter(face.picture for face in training)
-    assert counts == {**{f.picture: 3 for f in own_training}, **{tmp_path / f"{i}.png": 1 for i in range(40)}}
-    assert [face.picture for face in validation] == [face.picture for face in own_validation]
-
-
 MADE = [cls for _, cls in inspect.getmembers(sources, inspect.isclass) if issubclass(cls, Source) and cls is not Source]
 
 
@@ -70,7 +57,6 @@ MADE = [cls for _, cls in inspect.getmembers(sources, inspect.isclass) if issubc
 def test_a_missing_set_is_one_sentence(cls: type[Source], tmp_path: Path) -> None:
     fields = inspect.signature(cls).parameters
     options = {"root": tmp_path / "gone", "path": tmp_path / "gone", "pictures": tmp_path, "scheme": "ibug68"}
-    options |= {"source": W300(tmp_path / "gone"), "more": W300(tmp_path / "gone")}
     with pytest.raises(DatasetError, match="gone") as error:
         cls(**{name: value for name, value in options.items() if name in fields}).faces()
     assert "\n" not in str(error.value)

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from tracker.face.pts import PICTURE_SUFFIXES, read_pts
 from tracker.face.schemes import Scheme
-from tracker.face.table import table_header
 from train.datasets.collect import Bad, Row, collect, expect_file, expect_scheme, labelled_rows, numbers
 from train.datasets.sample import DatasetError, Sample
 
@@ -52,10 +51,14 @@ def _pair(scheme: Scheme, subsets: frozenset[str], paths: list[Path]) -> Sample:
 
 
 def read_table(path: Path, scheme: Scheme, bad: Bad = "refuse") -> list[Sample]:
-    """The faces of a table as tracker.face.table says. Raises DatasetError for another header, and as `collect`."""
+    """The faces of a CSV with the header picture,x0,y0,x1,y1,... and one face a row.
+
+    picture: relative to the table's folder; several rows may name one. Points: in our pixels, the first pixel's
+    centre at 0. Raises DatasetError for another header, and as `collect`.
+    """
     with expect_file(path, "a table of landmarks").open(encoding="utf-8-sig", errors="replace", newline="") as file:
         rows = list(csv.reader(file)) or [[]]
-    expected = table_header(scheme)
+    expected = ["picture", *(f"{axis}{i}" for i in range(scheme.count) for axis in "xy")]
     if rows[0] != expected:
         raise DatasetError(
             f"{path}: expected the header {','.join(expected[:5])},... of the {scheme.count} points of {scheme.name}, "
