@@ -20,6 +20,8 @@ from tracker.errors import TrackerError
 from train.data import AugmentedCrops, FaceData
 from train.task import LandmarkTask
 
+DRAWS = 8  # augmented views of each validation face: with one, a single odd view would set the threshold
+
 
 def export(checkpoint: Path, output: Path, licence: str, budget_px: float = 0.01) -> None:
     """Write a checkpoint as an ONNX engine with its decoding inside, verified on its own validation faces.
@@ -33,7 +35,8 @@ def export(checkpoint: Path, output: Path, licence: str, budget_px: float = 0.01
     task, data, config = load(checkpoint)
     graph = LandmarkGraph(task).eval()
     augmented = AugmentedCrops(data.validation, data.augmentation, seed=0)
-    faces = face_scores(graph, torch.stack([augmented[0, i][0] for i in range(len(augmented))]))
+    places = [(draw, i) for draw in range(DRAWS) for i in range(len(augmented))]
+    faces = face_scores(graph, torch.stack([augmented[place].crops for place in places]))
     others = face_scores(graph, views_without_face(data.validation.samples, task.size))
     presence = fit_presence(faces, others)
     window = min(task.objective.window, task.size // task.stride)

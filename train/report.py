@@ -90,13 +90,14 @@ def subsets_of(samples: Sequence[Sample], errors: Errors) -> dict[str, Errors]:
 
 
 def plot_curve(curve: Mapping[int, float]) -> bytes:
-    """The validation NME in percent by epoch, the best marked, as a PNG. Raises ImportError without matplotlib."""
+    """The validation NME in percent by epoch, the best and the last marked, as a PNG. Raises ImportError without matplotlib."""
     from matplotlib.figure import Figure
 
     best = min(curve, key=lambda epoch: curve[epoch])
     axes = (figure := Figure(figsize=(6, 4), dpi=150, layout="constrained")).subplots()
     axes.plot([*curve], [*curve.values()], label="validation")
-    axes.plot(best, curve[best], "o", label=f"best: {curve[best]:.2f} at epoch {best}")
+    for name, epoch in (("best", best), ("last", max(curve))):
+        axes.plot(epoch, curve[epoch], "o", label=f"{name}: {curve[epoch]:.2f} at epoch {epoch}")
     axes.set(xlabel="epoch", ylabel="NME, % of the outer eye corners' distance", ylim=(0, 3 * curve[best]))
     axes.grid(alpha=0.3)
     axes.legend()

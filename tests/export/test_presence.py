@@ -56,7 +56,7 @@ class TestFit:
 
     def test_where_both_overlap_the_faces_win(self) -> None:
         faces, others = np.linspace(0.3, 0.9, 1001), np.linspace(0.1, 0.8, 1001)
-        assert fit_presence(faces, others) == pytest.approx(0.3 + 0.002 * 0.6)
+        assert fit_presence(faces, others) == pytest.approx(0.3 + MISSED * 0.6)
 
 
 class TestViews:
