@@ -17,6 +17,7 @@ import torch
 from benchmarks.machine import machine
 from export.graph import LandmarkGraph
 from export.onnx import write_onnx
+from export.verify import BUDGETS, Reference
 from tracker.cli import run_command
 from tracker.engines.onnx import OnnxEngine
 from tracker.engines.spec import ModelSpec
@@ -105,7 +106,9 @@ def untrained_engine(name: str) -> OnnxEngine:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "untrained.onnx"
         crops = torch.randint(256, (2, task.size, task.size, 3), dtype=torch.uint8)
-        write_onnx(LandmarkGraph(task), spec, crops, path, budget_px=1.0)
+        graph = LandmarkGraph(task).eval()
+        anywhere = np.random.default_rng(0).uniform(0, task.size, (2, task.scheme.count, 2))
+        write_onnx(graph, spec, Reference(graph, crops, anywhere, task.scheme), path, BUDGETS["fp32"])
         return OnnxEngine(path)
 
 

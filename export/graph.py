@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import copy
+from typing import Literal
+
+import torch
 from torch import Tensor, nn
 
 from train.codecs import gaussian
 from train.task import LandmarkTask, normalise
 
+Precision = Literal["fp32", "fp16"]
+
 
 class LandmarkGraph(nn.Module):
     """Crops (N, S, S, 3) uint8 RGB to points_px (N, K, 2), scores (N, K), covariances_px2 (N, K, 3), float32.
 
-    Only the last stack's maps are computed and decoded; the coordinates never pass through half precision.
+    Only the last stack's maps are computed and decoded. precision: of the net; pixels are normalised and maps decoded
+    in float32 all the same, so that coordinates never pass through half precision.
     """
 
-    def __init__(self, task: LandmarkTask) -> None:
+    def __init__(self, task: LandmarkTask, precision: Precision = "fp32") -> None:
         super().__init__()
-        self.net: nn.Module = task.net.fused()
+        net: nn.Module = copy.deepcopy(task.net.fused()) if precision == "fp16" else task.net.fused()
+        self.dtype = torch.float16 if precision == "fp16" else torch.float32
+        self.net = net.to(self.dtype)
         self.stride, self.objective = task.stride, task.objective
 
     def forward(self, crops: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        logits = self.objective.logits(self.net(normalise(crops)))
-        return gaussian.decode(logits, self.stride, self.objective.window)
+        maps = self.net(normalise(crops).to(self.dtype)).float()
+        return gaussian.decode(self.objective.logits(maps), self.stride, self.objective.window)

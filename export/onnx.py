@@ -11,7 +11,7 @@ import onnx
 import torch
 
 from export.graph import LandmarkGraph
-from export.verify import Difference, compare
+from export.verify import Budget, Difference, Reference
 from tracker.engines.onnx import OUTPUTS
 from tracker.engines.spec import ModelSpec
 from tracker.errors import TrackerError
@@ -19,10 +19,8 @@ from tracker.errors import TrackerError
 OPSET = 17
 
 
-def write_onnx(
-    graph: LandmarkGraph, spec: ModelSpec, crops: torch.Tensor, output: Path, budget_px: float
-) -> Difference:
-    """Write the graph to output, unless it differs from torch by more than budget_px on the crops (N, S, S, 3).
+def write_onnx(graph: LandmarkGraph, spec: ModelSpec, reference: Reference, output: Path, budget: Budget) -> Difference:
+    """Write the graph to output, unless it differs from the reference by more than the budget.
 
     The file appears whole or not at all. Raises TrackerError when over budget or when the folder cannot be
     written.
@@ -33,15 +31,12 @@ def write_onnx(
         os.close(handle)
         partial = Path(name)
         try:
-            _trace(graph, crops[:2], partial)
+            _trace(graph, reference.crops[:2], partial)
             _embed(partial, spec)
-            difference = compare(graph, partial, crops)
-            if difference.largest_px > budget_px:
-                raise TrackerError(
-                    f"{output}: not written, its points differ from torch by up to "
-                    f"{difference.largest_px:.4f} px (landmark {difference.worst_landmark}); "
-                    f"the budget is {budget_px} px"
-                )
+            difference = reference.compare(partial)
+            if excess := difference.excess(budget):
+                worst = ", ".join(map(str, difference.worst))
+                raise TrackerError(f"{output}: not written: {excess}; the worst landmarks are {worst}")
             partial.chmod(0o644)
             os.replace(partial, output)
         finally:

@@ -14,15 +14,9 @@ from torch import Tensor
 
 from export.graph import LandmarkGraph
 from tracker.face.crop import Roi, crop, roi_of_landmarks
-from train.data import Crops
 from train.datasets.sample import Sample
 
 MISSED = 0.005  # share of faces that may fall below the threshold: augmentation hides some beyond recognition
-
-
-def crops_of(crops: Crops) -> Tensor:
-    """(N, S, S, 3) all crops of a set, uint8."""
-    return torch.stack([crops[i][0] for i in range(len(crops))])
 
 
 def face_scores(graph: LandmarkGraph, crops: Tensor) -> NDArray[np.float64]:

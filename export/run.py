@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils.data import default_collate
 
-from export.graph import LandmarkGraph
+from export.graph import LandmarkGraph, Precision
 from export.onnx import write_onnx
-from export.presence import crops_of, face_scores, fit_presence, views_without_face
+from export.presence import face_scores, fit_presence, views_without_face
+from export.verify import BUDGETS, Budget, Reference
 from tracker.cli import run_command
 from tracker.engines.spec import ModelSpec
 from tracker.errors import TrackerError
@@ -23,22 +25,23 @@ from train.task import LandmarkTask
 DRAWS = 8  # augmented views of each validation face: with one, a single odd view would set the threshold
 
 
-def export(checkpoint: Path, output: Path, licence: str, budget_px: float = 0.01) -> None:
+def export(
+    checkpoint: Path, output: Path, licence: str, precision: Precision = "fp32", budget: Budget | None = None
+) -> None:
     """Write a checkpoint as an ONNX engine with its decoding inside, verified on its own validation faces.
 
     Args:
         checkpoint: what train.run wrote.
         output: the .onnx file to write.
         licence: what may be done with the model; carried in the file.
-        budget_px: the largest difference between torch and the engine that is accepted, in pixels of the crop.
+        precision: of the net. Pixels are normalised and maps decoded in float32 in any case.
+        budget: the largest differences from torch that are accepted; export.verify has those of each precision.
     """
     task, data, config = load(checkpoint)
+    faces = default_collate([data.validation[i] for i in range(len(data.validation))])
     graph = LandmarkGraph(task).eval()
-    augmented = AugmentedCrops(data.validation, data.augmentation, seed=0)
-    places = [(draw, i) for draw in range(DRAWS) for i in range(len(augmented))]
-    faces = face_scores(graph, torch.stack([augmented[place].crops for place in places]))
-    others = face_scores(graph, views_without_face(data.validation.samples, task.size))
-    presence = fit_presence(faces, others)
+    reference = Reference(graph, faces.crops, faces.points_px.double().numpy(), task.scheme)
+    presence, told = presence_of(graph, data)
     window = min(task.objective.window, task.size // task.stride)
     spec = ModelSpec(
         size=task.size,
@@ -49,13 +52,26 @@ def export(checkpoint: Path, output: Path, licence: str, budget_px: float = 0.01
         config=config,
         commit=_commit(),
     )
-    difference = write_onnx(graph, spec, crops_of(data.validation), output, budget_px)
-    kept, refused = 100 * (faces >= presence).mean(), 100 * (others < presence).mean()
-    print(f"{output}: {output.stat().st_size / 1e6:.2f} MB")
-    print(f"presence from {presence:.3f}: keeps {kept:.1f} % of faces, refuses {refused:.1f} % of views without one")
+    difference = write_onnx(LandmarkGraph(task, precision), spec, reference, output, budget or BUDGETS[precision])
+    print(f"{output}: {output.stat().st_size / 1e6:.2f} MB, {precision}")
+    print(told)
     print(
         f"against torch on {difference.faces} faces: mean {difference.mean_px:.1e} px, "
-        f"p99 {difference.p99_px:.1e} px, largest {difference.largest_px:.1e} px"
+        f"p99 {difference.p99_px:.1e} px, largest {difference.largest_px:.1e} px; "
+        f"NME {difference.nme_percent:.3f} %, {difference.nme_change_percent:+.4f}"
+    )
+
+
+def presence_of(graph: LandmarkGraph, data: FaceData) -> tuple[float, str]:
+    """The score from which on a crop is taken to show a face, and what it does to the validation faces, in words."""
+    augmented = AugmentedCrops(data.validation, data.augmentation, seed=0)
+    places = [(draw, i) for draw in range(DRAWS) for i in range(len(augmented))]
+    faces = face_scores(graph, torch.stack([augmented[place].crops for place in places]))
+    others = face_scores(graph, views_without_face(data.validation.samples, data.size))
+    presence = fit_presence(faces, others)
+    kept, refused = 100 * (faces >= presence).mean(), 100 * (others < presence).mean()
+    return presence, (
+        f"presence from {presence:.3f}: keeps {kept:.1f} % of faces, refuses {refused:.1f} % of views without one"
     )
 
 

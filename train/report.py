@@ -90,7 +90,10 @@ def subsets_of(samples: Sequence[Sample], errors: Errors) -> dict[str, Errors]:
 
 
 def plot_curve(curve: Mapping[int, float]) -> bytes:
-    """The validation NME in percent by epoch, the best and the last marked, as a PNG. Raises ImportError without matplotlib."""
+    """The validation NME in percent by epoch, the best and the last marked, as a PNG.
+
+    Raises ImportError without matplotlib.
+    """
     from matplotlib.figure import Figure
 
     best = min(curve, key=lambda epoch: curve[epoch])

@@ -21,10 +21,12 @@ from onnx import TensorProto, helper
 from export.graph import LandmarkGraph
 from export.onnx import OPSET, write_onnx
 from export.run import export, load, main
+from export.verify import BUDGETS, Budget, Difference, Reference
 from tracker.engines.onnx import OnnxEngine
 from tracker.engines.spec import KEY, ModelSpec
 from tracker.errors import TrackerError
 from tracker.face.crop import VIEW
+from tracker.face.schemes import IBUG68
 from train.codecs import gaussian
 from train.task import LandmarkTask
 
@@ -45,12 +47,26 @@ def random_crops(count: int, seed: int = 0) -> torch.Tensor:
     return torch.randint(0, 256, (count, 32, 32, 3), dtype=torch.uint8, generator=generator)
 
 
+def reference(graph: LandmarkGraph, count: int) -> Reference:
+    """Of random crops, every one of them labelled as the same face."""
+    truth = np.random.default_rng(0).uniform(5, 27, (1, 68, 2)).repeat(count, 0)
+    return Reference(graph, random_crops(count), truth, IBUG68)
+
+
 @pytest.fixture(scope="session")
 def exported(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What export.run writes from the tiny checkpoint."""
     output = tmp_path_factory.mktemp("exported") / "Modell é.onnx"
     export(checkpoint, output, LICENCE)
     assert os.listdir(output.parent) == [output.name]
+    return output
+
+
+@pytest.fixture(scope="session")
+def half(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same in half precision; so small a net on drawn faces keeps no budget."""
+    output = tmp_path_factory.mktemp("half") / "half.onnx"
+    export(checkpoint, output, LICENCE, "fp16", Budget(9, 9, 99))
     return output
 
 
@@ -150,6 +166,51 @@ class TestSpec:
         assert ModelSpec.from_metadata(spec.to_metadata(), "here") == spec
 
 
+class TestHalf:
+    def test_halves_the_net_and_nothing_else(self, half: Path, exported: Path) -> None:
+        model = onnx.load(half)
+        types = {w.data_type for w in model.graph.initializer if len(w.dims) == 4}
+        assert types == {TensorProto.FLOAT16}
+        assert {o.type.tensor_type.elem_type for o in model.graph.output} == {TensorProto.FLOAT}
+        inferred = {
+            v.name: v.type.tensor_type.elem_type for v in onnx.shape_inference.infer_shapes(model).graph.value_info
+        }
+        for node in model.graph.node:
+            if node.op_type in ("Softmax", "ArgMax", "GatherElements", "MatMul"):
+                assert inferred[node.input[0]] == TensorProto.FLOAT, node.name
+        assert half.stat().st_size < exported.stat().st_size
+
+    def test_stays_near(self, half: Path, exported: Path) -> None:
+        """Maps of random pixels have many peaks that nearly tie, so only the middle of the distances is judged."""
+        one, other = (OnnxEngine(path).run(random_crops(8).numpy()).points_px for path in (half, exported))
+        assert 0 < np.median(np.linalg.norm(one - other, axis=-1)) < 0.1
+
+    def test_leaves_the_checkpoints_net_alone(self, task: LandmarkTask) -> None:
+        LandmarkGraph(task, "fp16")
+        assert {p.dtype for p in task.parameters()} == {torch.float32}
+
+
+class TestExcess:
+    DIFFERENCE = Difference(3, 0.1, 0.2, 0.3, (30, 1, 2), 4.0, -0.004)
+
+    def test_within(self) -> None:
+        assert self.DIFFERENCE.excess(Budget(0.3, 0.2, 0.004)) == ""
+
+    @pytest.mark.parametrize(
+        ("budget", "words"),
+        [
+            (Budget(0.29, 1, 1), "the largest distance is 0.3000 px, the budget 0.29"),
+            (Budget(1, 0.1, 1), "the distance of 99 % of the landmarks is 0.2000 px, the budget 0.1"),
+            (Budget(1, 1, 0.001), "the change of the NME is 0.0040 points, the budget 0.001"),
+        ],
+    )
+    def test_names_what_is_over(self, budget: Budget, words: str) -> None:
+        assert self.DIFFERENCE.excess(budget) == words
+
+    def test_what_is_no_number_is_over(self) -> None:
+        assert "nan px" in Difference(1, 0, 0, float("nan"), (0,), 4, 0).excess(BUDGETS["fp32"])
+
+
 class TestRefusedToWrite:
     def spec(self) -> ModelSpec:
         return ModelSpec(32, "ibug68", 0.5, "", "", {}, "")
@@ -166,20 +227,21 @@ class TestRefusedToWrite:
                     points = points + drift
                 return points, scores, covariances
 
+        drifting, output = Drifting(task), tmp_path / "model.onnx"
         with pytest.raises(TrackerError) as error:
-            write_onnx(Drifting(task), self.spec(), random_crops(3), tmp_path / "model.onnx", 4.9)
-        assert_sentence(error.value, tmp_path / "model.onnx", "5.0000 px", "landmark 30", "budget is 4.9 px")
+            write_onnx(drifting, self.spec(), reference(drifting, 3), output, Budget(4.9, 6, 99))
+        assert_sentence(error.value, output, "largest distance is 5.0000 px, the budget 4.9", "worst landmarks are 30,")
         assert os.listdir(tmp_path) == []
-        difference = write_onnx(Drifting(task), self.spec(), random_crops(3), tmp_path / "model.onnx", 5.1)
-        assert (difference.faces, difference.worst_landmark) == (3, 30)
+        difference = write_onnx(drifting, self.spec(), reference(drifting, 3), output, Budget(5.1, 6, 99))
+        assert (difference.faces, difference.worst[0]) == (3, 30)
         assert difference.largest_px == pytest.approx(5, abs=1e-3)
         assert difference.mean_px == pytest.approx(5 / 68, abs=1e-3)
 
     def test_over_budget_leaves_the_file_of_before(self, graph: LandmarkGraph, tmp_path: Path) -> None:
         output = tmp_path / "model.onnx"
         output.write_bytes(b"of before")
-        with pytest.raises(TrackerError, match="budget is -1"):
-            write_onnx(graph, self.spec(), random_crops(1), output, -1)
+        with pytest.raises(TrackerError, match="the budget -1"):
+            write_onnx(graph, self.spec(), reference(graph, 1), output, Budget(-1, 1, 1))
         assert output.read_bytes() == b"of before"
         assert os.listdir(tmp_path) == ["model.onnx"]
 
@@ -188,7 +250,7 @@ class TestRefusedToWrite:
         (tmp_path / "file").write_bytes(b"")
         (tmp_path / "folder").mkdir()
         with pytest.raises(TrackerError) as error:
-            write_onnx(graph, self.spec(), random_crops(1), tmp_path / name, 0.01)
+            write_onnx(graph, self.spec(), reference(graph, 1), tmp_path / name, BUDGETS["fp32"])
         assert_sentence(error.value, tmp_path / name, "cannot write there")
         assert sorted(os.listdir(tmp_path)) == ["file", "folder"]
         assert os.listdir(tmp_path / "folder") == []
@@ -197,7 +259,7 @@ class TestRefusedToWrite:
     def test_into_a_folder_of_somebody_else(self, graph: LandmarkGraph, tmp_path: Path) -> None:
         tmp_path.chmod(0o500)
         with pytest.raises(TrackerError, match="cannot write there: Permission denied"):
-            write_onnx(graph, self.spec(), random_crops(1), tmp_path / "model.onnx", 0.01)
+            write_onnx(graph, self.spec(), reference(graph, 1), tmp_path / "model.onnx", BUDGETS["fp32"])
         tmp_path.chmod(0o700)
 
 
