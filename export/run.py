@@ -15,18 +15,26 @@ from torch.utils.data import default_collate
 from export.graph import LandmarkGraph, Precision
 from export.onnx import write_onnx
 from export.presence import face_scores, fit_presence, views_without_face
+from export.temperature import fit_temperature
 from export.verify import BUDGETS, Budget, Reference
 from tracker.cli import run_command
 from tracker.engines.spec import ModelSpec
 from tracker.errors import TrackerError
+from train.codecs.decoders import DecoderName
 from train.data import AugmentedCrops, FaceData
-from train.task import LandmarkTask
+from train.objectives import Isotropic
+from train.task import Batch, LandmarkTask
 
 DRAWS = 8  # augmented views of each validation face: with one, a single odd view would set the threshold
 
 
 def export(
-    checkpoint: Path, output: Path, licence: str, precision: Precision = "fp32", budget: Budget | None = None
+    checkpoint: Path,
+    output: Path,
+    licence: str,
+    precision: Precision = "fp32",
+    decoder: DecoderName = "local_softmax",
+    budget: Budget | None = None,
 ) -> None:
     """Write a checkpoint as an ONNX engine with its decoding inside, verified on its own validation faces.
 
@@ -35,11 +43,14 @@ def export(
         output: the .onnx file to write.
         licence: what may be done with the model; carried in the file.
         precision: of the net. Pixels are normalised and maps decoded in float32 in any case.
+        decoder: how maps become points. The temperature of the maps is fitted on the validation faces where they
+            were learned as a distribution.
         budget: the largest differences from torch that are accepted; export.verify has those of each precision.
     """
     task, data, config = load(checkpoint)
     faces = default_collate([data.validation[i] for i in range(len(data.validation))])
-    graph = LandmarkGraph(task).eval()
+    temperature = temperature_of(LandmarkGraph(task).eval(), faces)
+    graph = LandmarkGraph(task, "fp32", decoder, temperature).eval()
     reference = Reference(graph, faces.crops, faces.points_px.double().numpy(), task.scheme)
     presence, told = presence_of(graph, data)
     window = min(task.objective.window, task.size // task.stride)
@@ -47,19 +58,33 @@ def export(
         size=task.size,
         scheme=task.scheme.name,
         presence=round(presence, 4),
-        decode=f"softmax over the map, {window} x {window} cells around its peak",
+        decode=f"{decoder}; softmax over the map, {window} x {window} cells around its peak",
+        temperature=temperature,
         licence=licence,
         config=config,
         commit=_commit(),
     )
-    difference = write_onnx(LandmarkGraph(task, precision), spec, reference, output, budget or BUDGETS[precision])
+    engine = LandmarkGraph(task, precision, decoder, temperature)
+    difference = write_onnx(engine, spec, reference, output, budget or BUDGETS[precision])
     print(f"{output}: {output.stat().st_size / 1e6:.2f} MB, {precision}")
+    print(f"temperature {temperature:g}, {decoder}")
     print(told)
     print(
         f"against torch on {difference.faces} faces: mean {difference.mean_px:.1e} px, "
         f"p99 {difference.p99_px:.1e} px, largest {difference.largest_px:.1e} px; "
         f"NME {difference.nme_percent:.3f} %, {difference.nme_change_percent:+.4f}"
     )
+
+
+def temperature_of(graph: LandmarkGraph, faces: Batch) -> float:
+    """Fitted on the faces, to four digits; 1 where the maps were not learned as a distribution."""
+    if not graph.objective.likelihood:
+        return 1.0
+    with torch.no_grad():
+        logits = torch.cat([graph.logits(part) for part in torch.split(faces.crops, 16)])
+    smoothing = graph.objective.smoothing
+    sigma_cells = smoothing.sigma_cells if isinstance(smoothing, Isotropic) else Isotropic().sigma_cells
+    return float(f"{fit_temperature(logits, faces.points_px, graph.stride, sigma_cells):.4g}")
 
 
 def presence_of(graph: LandmarkGraph, data: FaceData) -> tuple[float, str]:

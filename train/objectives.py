@@ -61,10 +61,13 @@ Smoothing = Isotropic | ImageAware
 
 
 class Objective(ABC):
-    """window: side in cells of the decoder's window. smoothing: the distribution of labels, None for the labels."""
+    """window: side in cells of the decoder's window. smoothing: the distribution of labels, None for the labels.
+    likelihood: whether maps are learned as the logits of a distribution, so that a temperature can be fitted to them.
+    """
 
     window: int
     smoothing: Smoothing | None = None
+    likelihood = False
 
     @property
     def needs_edges(self) -> bool:
@@ -110,6 +113,7 @@ class Structured(Objective):
     smoothing: Smoothing | None = field(default_factory=Isotropic)
     samples: int = 0
     window: int = 7
+    likelihood = True
 
     def loss_for(self, labels: Labels) -> Loss:
         distribution = label_distribution(labels, self.smoothing)

@@ -66,7 +66,7 @@ def exported(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 def half(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same in half precision; so small a net on drawn faces keeps no budget."""
     output = tmp_path_factory.mktemp("half") / "half.onnx"
-    export(checkpoint, output, LICENCE, "fp16", Budget(9, 9, 99))
+    export(checkpoint, output, LICENCE, "fp16", budget=Budget(9, 9, 99))
     return output
 
 
@@ -76,8 +76,8 @@ def task(checkpoint: Path) -> LandmarkTask:
 
 
 @pytest.fixture(scope="session")
-def graph(task: LandmarkTask) -> LandmarkGraph:
-    return LandmarkGraph(task).eval()
+def graph(task: LandmarkTask, exported: Path) -> LandmarkGraph:
+    return LandmarkGraph(task, temperature=OnnxEngine(exported).spec.temperature).eval()
 
 
 class TestEngine:
@@ -107,7 +107,8 @@ class TestEngine:
         raw = torch.load(checkpoint, weights_only=True)
         torch.testing.assert_close(task.state_dict(), raw["state_dict"], rtol=0, atol=0)
         with torch.no_grad():
-            points, _, _ = gaussian.decode(task(random_crops(4))[-1], 4, 7)
+            logits = task(random_crops(4))[-1] / OnnxEngine(exported).spec.temperature
+            points, _, _ = gaussian.decode(logits, 4, 7)
         output = OnnxEngine(exported).run(random_crops(4).numpy())
         assert np.linalg.norm(output.points_px - points.numpy(), axis=-1).max() < 0.01
 
@@ -127,6 +128,15 @@ class TestEngine:
         assert takers == ["Cast"]
 
 
+class TestDecoder:
+    def test_is_the_one_asked_for(self, checkpoint: Path, task: LandmarkTask, tmp_path: Path) -> None:
+        export(checkpoint, tmp_path / "argmax.onnx", LICENCE, decoder="argmax")
+        engine = OnnxEngine(tmp_path / "argmax.onnx")
+        points = engine.run(random_crops(3).numpy()).points_px
+        assert engine.spec.decode.startswith("argmax")
+        np.testing.assert_allclose((points + 0.5) / 4 % 1, 0.5, atol=1e-4)  # middles of cells
+
+
 class TestSpec:
     def test_round_trip(self, exported: Path) -> None:
         spec = OnnxEngine(exported).spec
@@ -139,6 +149,7 @@ class TestSpec:
         )
         assert 0 < spec.presence < 1
         assert "7 x 7 cells" in spec.decode
+        assert spec.temperature != 1
         assert ModelSpec.from_metadata(spec.to_metadata(), "here") == spec
 
     def test_holds_the_training_configuration(self, exported: Path, w300: Path) -> None:
@@ -183,7 +194,9 @@ class TestHalf:
     def test_stays_near(self, half: Path, exported: Path) -> None:
         """Maps of random pixels have many peaks that nearly tie, so only the middle of the distances is judged."""
         one, other = (OnnxEngine(path).run(random_crops(8).numpy()).points_px for path in (half, exported))
-        assert 0 < np.median(np.linalg.norm(one - other, axis=-1)) < 0.1
+        distances = np.linalg.norm(one - other, axis=-1)
+        assert np.median(distances) < 0.1
+        assert distances.max() > 0
 
     def test_leaves_the_checkpoints_net_alone(self, task: LandmarkTask) -> None:
         LandmarkGraph(task, "fp16")

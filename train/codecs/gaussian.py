@@ -6,6 +6,8 @@ Convention: the crop has S pixels, the map S / stride cells; cell j covers the p
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -31,22 +33,47 @@ def encode(points_px: Tensor, cells: int, stride: int, sigma_cells: float) -> Te
     return y[..., :, None] * x[..., None, :]
 
 
+class Peaks(NamedTuple):
+    """Maps as distributions, and where each is highest.
+
+    mass: (N, K, height * width), each map's softmax. row, column: (N, K) the highest cell, int32.
+    """
+
+    mass: Tensor
+    row: Tensor
+    column: Tensor
+    height: int
+    width: int
+
+
 def decode(logits: Tensor, stride: int, window: int) -> tuple[Tensor, Tensor, Tensor]:
     """Maps of logits (N, K, H, W) as points (N, K, 2), scores (N, K), covariances (N, K, 3) xx, xy, yy.
 
     Of the softmax over the whole map, the window x window cells around its peak count: their mass is the score,
     their mean the point, their covariance the covariance, in pixels of the crop. A window that would stick out is
-    moved inside the map. The peak is that of the flat map: row and column maxima taken apart would mix two peaks
-    that tie.
+    moved inside the map.
+    """
+    return read_window(find_peaks(logits), stride, window)
+
+
+def find_peaks(logits: Tensor) -> Peaks:
+    """The softmax of each map (N, K, H, W) and its highest cell, of several that tie the first by rows.
+
+    The peak is that of the flat map: row and column maxima taken apart would mix two peaks that tie.
     """
     height, width = (int(side) for side in logits.shape[2:])  # constants of an exported graph
-    rows, columns = min(window, height), min(window, width)
     mass = torch.softmax(logits.float().flatten(2), -1)
     peak = mass.argmax(-1).to(torch.int32)
-    row = _clamp(peak // width, rows // 2, height - rows + rows // 2)
-    column = _clamp(peak % width, columns // 2, width - columns + columns // 2)
-    dy = (torch.arange(rows, device=logits.device, dtype=torch.int32) - rows // 2).repeat_interleave(columns)
-    dx = (torch.arange(columns, device=logits.device, dtype=torch.int32) - columns // 2).repeat(rows)
+    return Peaks(mass, peak // width, peak % width, height, width)
+
+
+def read_window(peaks: Peaks, stride: int, window: int) -> tuple[Tensor, Tensor, Tensor]:
+    """What decode answers, from peaks that are found already."""
+    mass, height, width = peaks.mass, peaks.height, peaks.width
+    rows, columns = min(window, height), min(window, width)
+    row = clamp(peaks.row, rows // 2, height - rows + rows // 2)
+    column = clamp(peaks.column, columns // 2, width - columns + columns // 2)
+    dy, dx = offsets(rows, columns, mass.device)
     near = mass.gather(2, ((row * width + column)[..., None] + dy * width + dx).long())  # (N, K, rows * columns)
     sums = near @ torch.stack([torch.ones_like(dx), dx, dy, dx * dx, dx * dy, dy * dy], -1).float()
     scores, moments = sums[..., 0], sums[..., 1:] / sums[..., :1]
@@ -56,7 +83,14 @@ def decode(logits: Tensor, stride: int, window: int) -> tuple[Tensor, Tensor, Te
     return points, scores, covariances * float(stride**2)
 
 
-def _clamp(x: Tensor, least: int, most: int) -> Tensor:
+def offsets(rows: int, columns: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """dy, dx (rows * columns,), int32, of the cells of a window from its middle, row by row."""
+    dy = (torch.arange(rows, device=device, dtype=torch.int32) - rows // 2).repeat_interleave(columns)
+    dx = (torch.arange(columns, device=device, dtype=torch.int32) - columns // 2).repeat(rows)
+    return dy, dx
+
+
+def clamp(x: Tensor, least: int, most: int) -> Tensor:
     """Integers moved into least .. most. TensorRT 10.3 knows Min and Max of integers, but not Clip."""
     low, high = (torch.tensor(limit, dtype=x.dtype, device=x.device) for limit in (least, most))
     return torch.minimum(torch.maximum(x, low), high)
