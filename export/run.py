@@ -7,15 +7,17 @@ import subprocess
 import sys
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch.utils.data import default_collate
 
 from export.graph import LandmarkGraph, Precision
+from export.lint import lint
 from export.onnx import write_onnx
 from export.presence import face_scores, fit_presence, views_without_face
 from export.temperature import fit_temperature
+from export.tensorrt import cached_engine, engine_key
 from export.verify import BUDGETS, Budget, Reference
 from tracker.cli import run_command
 from tracker.engines.spec import ModelSpec
@@ -35,6 +37,7 @@ def export(
     precision: Precision = "fp32",
     decoder: DecoderName = "local_softmax",
     budget: Budget | None = None,
+    to: Literal["onnx", "tensorrt", "tensorrt_rtx"] = "onnx",
 ) -> None:
     """Write a checkpoint as an ONNX engine with its decoding inside, verified on its own validation faces.
 
@@ -46,6 +49,7 @@ def export(
         decoder: how maps become points. The temperature of the maps is fitted on the validation faces where they
             were learned as a distribution.
         budget: the largest differences from torch that are accepted; export.verify has those of each precision.
+        to: onnx, or what the .onnx file is built into besides, in the folder engines beside it.
     """
     task, data, config = load(checkpoint)
     faces = default_collate([data.validation[i] for i in range(len(data.validation))])
@@ -74,6 +78,11 @@ def export(
         f"p99 {difference.p99_px:.1e} px, largest {difference.largest_px:.1e} px; "
         f"NME {difference.nme_percent:.3f} %, {difference.nme_change_percent:+.4f}"
     )
+    for finding in lint(output):
+        print(f"{output}: {finding}")
+    if to != "onnx":
+        plan = cached_engine(output, output.parent / "engines", engine_key(output, to, precision))
+        print(f"{plan}: {plan.stat().st_size / 1e6:.2f} MB, built, not run: engines are verified as ONNX")
 
 
 def temperature_of(graph: LandmarkGraph, faces: Batch) -> float:

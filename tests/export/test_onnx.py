@@ -382,6 +382,19 @@ class TestCommand:
         assert str(output) in printed
         assert "against torch on 3 faces" in printed
 
+    def test_builds_an_engine_beside_the_model(
+        self,
+        command: Callable[..., int],
+        checkpoint: Path,
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        pytest.importorskip("tensorrt_rtx", reason="needs TensorRT-RTX", exc_type=ImportError)
+        options = [f"--checkpoint={checkpoint}", f"--output={tmp_path / 'model.onnx'}", f"--licence={LICENCE}"]
+        assert command(*options, "--to=tensorrt_rtx") == 0
+        (plan,) = (tmp_path / "engines").glob("*.plan")
+        assert f"{plan}: " in capsys.readouterr().out
+
     @pytest.mark.parametrize(
         "damage", ["missing", "empty", "text", "bytes", "truncated", "another", "no dict", "folder"]
     )

@@ -22,7 +22,8 @@ class ModelSpec:
     contract: version of the inputs and outputs. size: side of the crop in pixels. scheme: name of the landmarks'
     scheme. view: side of the crop over the larger extent of the landmarks. presence: the mean point score from
     which on a crop is taken to show a face, fitted on validation data. decode: how maps become points. temperature:
-    what the maps are divided by before, fitted on validation data. licence: of what it was trained on. config: the training configuration. commit: of the code that exported it.
+    what the maps are divided by before, fitted on validation data. licence: of what it was trained on. config: the
+    training configuration. commit: of the code that exported it.
     """
 
     size: int
