@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import sys
 from collections.abc import Callable
@@ -32,6 +33,40 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("needs ../shared beside the repository")
     return SHARED
+
+
+class FakeDriver:
+    """libcuda of a Jetson Orin, as far as the question goes which GPU there is; calls named in failing fail."""
+
+    def __init__(self, *failing: str) -> None:
+        self.failing = failing
+
+    def __getattr__(self, name: str) -> Any:
+        def call(target: Any = None, value: Any = None, *_: Any) -> int:
+            if name == "cuDriverGetVersion":
+                target._obj.value = 12060
+            elif name == "cuDeviceGetName":
+                target.value = b"Orin (nvgpu)"
+            elif name == "cuDeviceGetAttribute":
+                target._obj.value = {75: 8, 76: 7}[value]
+            return 35 if name in self.failing else 0
+
+        return call
+
+
+@pytest.fixture
+def fake_orin(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Puts a FakeDriver in the place of the machine's, without the calls named, or without a library at all."""
+
+    def put(*failing: str) -> None:
+        def load(name: str) -> FakeDriver:
+            if "CDLL" in failing:
+                raise OSError(f"{name}: cannot open shared object file")
+            return FakeDriver(*failing)
+
+        monkeypatch.setattr(ctypes, "CDLL", load)
+
+    return put
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from tracker.cli import run_command
 from tracker.detectors import Detection, Detector, DetectorName, load_detector
 from tracker.engines import Engine
-from tracker.engines.onnx import OnnxEngine
+from tracker.engines.load import load_engine
 from tracker.errors import TrackerError
 from tracker.face.accuracy import Errors, FaceError, face_error, plot_ced, summary, table
 from tracker.face.crop import roi_of_landmarks
@@ -117,7 +117,7 @@ def evaluate(
     if report.suffix != ".json" or not report.parent.is_dir():
         raise TrackerError(f"--report must name a .json file in a folder that exists, got {report}")
     labelled = labelled_faces(dataset, root, split)
-    engine = OnnxEngine(model := landmark_model(model))
+    engine = load_engine(model := landmark_model(model))
     evaluation = Evaluation(engine, load_detector(detector, detector_model))
     results, skipped = evaluation.faces(labelled)
     if not results:

@@ -105,6 +105,18 @@ def find_model(model: ModelFile, path: Path | None = None) -> Path:
     Raises TrackerError for a file that is missing, unreadable or not the model, ModelUnavailable when the
     file is nowhere and cannot be fetched.
     """
+    found = local_model(model, path)
+    if found is not None:
+        return found
+    cached = cache_folder() / model.name
+    if cached.exists():
+        log.warning("%s is damaged: fetching it again", cached)
+    _download(model, cached)
+    return cached
+
+
+def local_model(model: ModelFile, path: Path | None = None) -> Path | None:
+    """As find_model, but None where that would download."""
     if path is not None:
         return _checked(path, model)
     folder = os.environ.get(FOLDER_VARIABLE)
@@ -113,12 +125,7 @@ def find_model(model: ModelFile, path: Path | None = None) -> Path:
     if folder and (Path(folder) / model.name).exists():
         return _checked(Path(folder) / model.name, model)
     cached = cache_folder() / model.name
-    if cached.exists():
-        if _sha256(cached) == model.sha256:
-            return cached
-        log.warning("%s is damaged: fetching it again", cached)
-    _download(model, cached)
-    return cached
+    return cached if cached.exists() and _sha256(cached) == model.sha256 else None
 
 
 def landmark_model(path: Path | None = None) -> Path:
@@ -129,7 +136,7 @@ def landmark_model(path: Path | None = None) -> Path:
     """
     if path is not None:
         if not path.is_file():
-            raise TrackerError(f"the landmark model {path} is not a file; give an .onnx file with --model")
+            raise TrackerError(f"the landmark model {path} is not a file; give an .onnx or .plan file with --model")
         return path
     packaged = WEIGHTS / "edge68.onnx"
     try:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tracker.detectors import Detector, DetectorName, load_detector
 from tracker.engines import Engine
-from tracker.engines.onnx import OnnxEngine
+from tracker.engines.load import load_engine
 from tracker.errors import TrackerError
 from tracker.face.geometry import extent
 from tracker.face.landmarks import Landmarks
@@ -24,8 +24,9 @@ from tracker.smoothing import OneEuro
 class Tracker:
     """Follows faces through frames.
 
-    model: a landmark model; the packaged one if None. detector: finds faces; detector_model: its file.
-    max_faces: how many to follow at most. smooth: whether a One Euro filter steadies each face.
+    model: a landmark model, .onnx or a TensorRT .plan; the packaged one if None. detector: finds faces;
+    detector_model: its file. max_faces: how many to follow at most. smooth: whether a One Euro filter steadies each
+    face.
 
     Not shared between threads: make one for each. Raises TrackerError for models that cannot be had or read, and for
     max_faces below 1.
@@ -41,7 +42,7 @@ class Tracker:
     ) -> None:
         if max_faces < 1:
             raise TrackerError(f"max_faces must be at least 1, got {max_faces}")
-        self.engine: Engine = OnnxEngine(landmark_model(Path(model) if model else None))
+        self.engine: Engine = load_engine(landmark_model(Path(model) if model else None))
         self.detector: Detector = load_detector(detector, Path(detector_model) if detector_model else None)
         self._measurer = Measurer(self.engine)
         self.scheme = self._measurer.scheme

@@ -5,13 +5,13 @@ The full TensorRT needs a GPU; here TensorRT-RTX stands in for it under its name
 
 from __future__ import annotations
 
-import ctypes
 import dataclasses
 import hashlib
 import json
 import logging
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -22,7 +22,11 @@ import pytest
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 import export.tensorrt
-from export.tensorrt import FACES, EngineKey, ForeignPlan, build, cached_engine, checked_plan, engine_key
+from export.metadata import metadata_of
+from export.tensorrt import FACES, build, cached_engine, engine_key, main
+from tracker.engines.onnx import OnnxEngine
+from tracker.engines.plans import EngineKey, ForeignPlan, checked_plan, described_plan
+from tracker.engines.spec import KEY, ModelSpec
 from tracker.errors import TrackerError
 
 PACKAGED = Path(__file__).parents[2] / "tracker/weights/edge68.onnx"
@@ -135,29 +139,6 @@ class TestBuild:
 
 
 class TestMissing:
-    @pytest.mark.parametrize(
-        ("flavour", "command"), [("tensorrt", "JetPack"), ("tensorrt_rtx", "pip install tensorrt-rtx-cu13")]
-    )
-    def test_a_package(self, monkeypatch: pytest.MonkeyPatch, flavour: str, command: str) -> None:
-        monkeypatch.setitem(sys.modules, flavour, None)
-        with pytest.raises(TrackerError) as error:
-            engine_key(PACKAGED, flavour)
-        assert_sentence(error.value, "is not installed", command)
-
-    def test_all_packages(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        for flavour in ("tensorrt", "tensorrt_rtx"):
-            monkeypatch.setitem(sys.modules, flavour, None)
-        with pytest.raises(TrackerError) as error:
-            engine_key(PACKAGED)
-        assert_sentence(error.value, "JetPack", "pip install tensorrt-rtx-cu13")
-
-    def test_the_libraries_of_a_package(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-        (tmp_path / "tensorrt.py").write_text("raise OSError('libnvinfer.so.10: cannot open')")
-        monkeypatch.syspath_prepend(tmp_path)
-        monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
-        with pytest.raises(TrackerError, match=r"installed, but cannot be imported \(libnvinfer\.so\.10"):
-            engine_key(PACKAGED, "tensorrt")
-
     def test_whichever_is_there_is_taken(self, monkeypatch: pytest.MonkeyPatch, rtx: Any) -> None:
         monkeypatch.setitem(sys.modules, "tensorrt", None)
         assert engine_key(PACKAGED).flavour == "tensorrt_rtx"
@@ -166,42 +147,19 @@ class TestMissing:
         with pytest.raises(TrackerError, match=r"model\.onnx: cannot read the model: No such file"):
             engine_key(tmp_path / "model.onnx")
 
-    def test_an_unknown_flavour(self) -> None:
-        with pytest.raises(TrackerError, match="unknown flavour 'tensorrtx'"):
-            engine_key(PACKAGED, "tensorrtx")
-
     @pytest.mark.parametrize("faces", [(0, 4, 16), (4, 1, 16), (1, 16, 4)])
     def test_a_range_of_faces(self, faces: tuple[int, int, int]) -> None:
         with pytest.raises(TrackerError, match="least, most frequent and most"):
             engine_key(PACKAGED, faces=faces)
 
 
-class Driver:
-    """libcuda of an Orin; calls named in failing return an error."""
-
-    def __init__(self, *failing: str) -> None:
-        self.failing = failing
-
-    def __getattr__(self, name: str) -> Any:
-        def call(target: Any = None, value: Any = None, *_: Any) -> int:
-            if name == "cuDriverGetVersion":
-                target._obj.value = 12060
-            elif name == "cuDeviceGetName":
-                target.value = b"Orin (nvgpu)"
-            elif name == "cuDeviceGetAttribute":
-                target._obj.value = {75: 8, 76: 7}[value]
-            return 35 if name in self.failing else 0
-
-        return call
-
-
 class TestFullTensorRT:
     @pytest.fixture
-    def tensorrt(self, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    def tensorrt(self, monkeypatch: pytest.MonkeyPatch, fake_orin: Callable[..., None]) -> ModuleType:
         module = ModuleType("tensorrt")
         module.__dict__.update(__version__="10.3.0")
         monkeypatch.setitem(sys.modules, "tensorrt", module)
-        monkeypatch.setattr(ctypes, "CDLL", lambda name: Driver())
+        fake_orin()
         return module
 
     @pytest.fixture
@@ -216,18 +174,10 @@ class TestFullTensorRT:
         assert key == EngineKey(
             key.onnx_sha256, "tensorrt", "10.3.0", "12.6", ("sm87",), "Orin (nvgpu)", "fp32", (1, 4, 16)
         )
-        name = "b5ab7515857614d7_tensorrt-10.3.0_cuda-12.6_sm87_Orin-nvgpu-_fp32_1-4-16.plan"
-        assert key.file_name() == name.replace("b5ab7515857614d7", key.onnx_sha256[:16])
 
     @pytest.mark.usefixtures("tensorrt")
-    @pytest.mark.parametrize("failing", ["CDLL", "cuInit", "cuDeviceGet", "cuDeviceGetAttribute"])
-    def test_no_gpu(self, monkeypatch: pytest.MonkeyPatch, failing: str) -> None:
-        def load(name: str) -> Driver:
-            if failing == "CDLL":
-                raise OSError("libcuda.so.1: cannot open shared object file")
-            return Driver(failing)
-
-        monkeypatch.setattr(ctypes, "CDLL", load)
+    def test_no_gpu(self, fake_orin: Callable[..., None]) -> None:
+        fake_orin("CDLL")
         with pytest.raises(TrackerError) as error:
             engine_key(PACKAGED, "tensorrt")
         assert_sentence(error.value, "an NVIDIA GPU", "ask for tensorrt_rtx")
@@ -334,9 +284,8 @@ class TestCache:
         assert path.read_bytes() == checked_plan(path, make_key()) == b"plan 1"
         assert folder.stat().st_mode & 0o777 == 0o700
         sidecar = json.loads((folder / f"{path.name}.json").read_text())
-        assert sidecar.keys() == {"key", "plan_sha256", "size_bytes", "build_s"}
-        assert sidecar["key"]["compute_capabilities"] == ["sm80", "sm86"]
-        assert (sidecar["plan_sha256"], sidecar["size_bytes"]) == (hashlib.sha256(b"plan 1").hexdigest(), 6)
+        assert sidecar.keys() == {"key", "metadata", "plan_sha256", "size_bytes", "build_s"}
+        assert described_plan(path) == (make_key(), OnnxEngine(PACKAGED).spec)
         assert "there is none yet; building it from" in self.said(caplog)
 
     def test_a_hit_touches_nothing(self, folder: Path, builds: Any, caplog: pytest.LogCaptureFixture) -> None:
@@ -357,7 +306,6 @@ class TestCache:
             (b"[]", "its sidecar is damaged"),
             ({"plan_sha256": "0"}, "its SHA-256 is not the one in its sidecar"),
             ({"key": {"gpu": "Orin"}}, "it was built for another onnx_sha256, flavour"),
-            ({"key": None}, "it was built for another onnx_sha256, flavour"),
         ],
         ids=str,
     )
@@ -409,6 +357,12 @@ class TestCache:
         first.with_name(f"{first.name}.json").replace(path.with_name(f"{path.name}.json"))
         assert checked_plan(cached_engine(PACKAGED, folder, other), other) == b"plan 3"
         assert f"it was built for another {next(iter(changes))}" in self.said(caplog)
+
+    def test_a_model_without_a_spec(self, folder: Path, tmp_path: Path, builds: Any) -> None:
+        with pytest.raises(TrackerError) as error:
+            cached_engine(write_model(tmp_path / "model.onnx"), folder, make_key())
+        assert_sentence(error.value, tmp_path / "model.onnx", KEY, "found none", "export.run")
+        assert builds == [] and os.listdir(folder) == []
 
     def test_a_failing_build_leaves_nothing(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def failing(*_: object) -> bytes:
@@ -465,9 +419,28 @@ class TestCache:
 
 
 @pytest.mark.usefixtures("rtx")
-def test_a_real_engine_is_kept(tmp_path: Path) -> None:
+def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """A real engine is built, kept with its spec, and not built twice."""
     path = write_model(tmp_path / "model.onnx")
-    key = engine_key(path, "tensorrt_rtx")
-    plan = cached_engine(path, tmp_path / "engines", key)
+    spec = ModelSpec(8, "ibug68", 0.5, "cast", "none", {}, "here")
+    model = onnx.load(path)
+    helper.set_model_props(model, spec.to_metadata())
+    onnx.save(model, path)
+    monkeypatch.setattr(sys, "argv", ["export.tensorrt", "--model", str(path), "--flavour", "tensorrt_rtx"])
+    assert (main(), main()) == (0, 0)
+    first, second = capsys.readouterr().out.split()
+    assert first == second
+    plan, key = Path(first), engine_key(path, "tensorrt_rtx")
     assert len(checked_plan(plan, key)) > 1000
+    assert described_plan(plan) == (key, spec)
     assert sorted(os.listdir(plan.parent)) == [plan.name, f"{plan.name}.json"]
+
+
+class TestMetadata:
+    def test_is_what_onnx_reads(self) -> None:
+        expected = {entry.key: entry.value for entry in onnx.load(PACKAGED).metadata_props}
+        assert metadata_of(PACKAGED.read_bytes()) == expected and KEY in expected
+
+    @pytest.mark.parametrize("content", [b"", b"hello", b"\xff" * 9, b"r\x04\x0a\x02\xff\xff"])
+    def test_of_no_model(self, content: bytes) -> None:
+        assert metadata_of(content) == {}

@@ -31,10 +31,13 @@ MAY_IMPORT = {
 ALSO = {"tracker.face.crop": ("cv2",)}
 # What may be imported in these files only, and there only when it is used.
 WHEN_USED = {
-    "onnxruntime": ("tracker.engines.onnx",),
-    "tensorrt": ("tracker.engines.tensorrt", "export.tensorrt"),
-    "tensorrt_rtx": ("tracker.engines.tensorrt", "export.tensorrt"),
+    "onnxruntime": ("tracker.engines.onnx", "tracker.doctor"),
+    "tensorrt": ("tracker.engines.plans",),
+    "tensorrt_rtx": ("tracker.engines.plans",),
+    "tritonclient": ("tracker.engines.triton",),
+    "google": ("export.triton",),
     "pycuda": ("tracker.engines.cuda",),
+    "skimage": ("tracker.demo",),
     "mediapipe": ("tracker.detectors.mediapipe",),
     "matplotlib": ("tracker.face.accuracy", "train.report"),
 }
@@ -67,24 +70,28 @@ def is_type_checking(node: ast.AST) -> bool:
     return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
 
 
-def walk(node: ast.AST, late: bool = False) -> Iterator[tuple[ast.Import | ast.ImportFrom, bool]]:
+def asked_for(node: ast.AST) -> list[str]:
+    """The names in an import statement, or in a call such as import_module("pycuda.driver")."""
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        assert node.level == 0, "relative imports hide who imports whom"
+        return [f"{node.module}.{alias.name}" for alias in node.names]
+    if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("import_module"):
+        return [arg.value for arg in node.args if isinstance(arg, ast.Constant) and isinstance(arg.value, str)]
+    return []
+
+
+def walk(node: ast.AST, late: bool = False) -> Iterator[tuple[str, bool]]:
     for child in ast.iter_child_nodes(node):
-        if isinstance(child, (ast.Import, ast.ImportFrom)):
-            yield child, late
+        yield from ((name, late) for name in asked_for(child))
         function = isinstance(child, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda))
         yield from walk(child, late or function or is_type_checking(child))
 
 
 def imports_of(module: str) -> list[Import]:
-    found = []
-    for node, late in walk(ast.parse(MODULES[module].read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        else:
-            assert node.level == 0, f"{module}: relative imports hide who imports whom"
-            names = [f"{node.module}.{alias.name}" for alias in node.names]
-        found += [Import(module, name, late) for name in names]
-    return found
+    tree = ast.parse(MODULES[module].read_text(encoding="utf-8"), str(MODULES[module]))
+    return [Import(module, name, late) for name, late in walk(tree)]
 
 
 ALL = [found for module in MODULES for found in imports_of(module)]
@@ -103,6 +110,7 @@ def test_the_files_are_found() -> None:
     assert {"tracker.face.crop", "tracker.engines", "train.models.edge", "export.onnx"} <= MODULES.keys()
     assert Import("tracker.face.crop", "cv2", late=False) in ALL
     assert Import("tracker.engines.onnx", "onnxruntime", late=True) in ALL
+    assert Import("tracker.engines.cuda", "pycuda.driver", late=True) in ALL
 
 
 @pytest.mark.parametrize("package", MAY_IMPORT)
@@ -166,7 +174,11 @@ BLOCKED = (
     "mediapipe",
     "onnxruntime",
     "tensorrt",
+    "tensorrt_rtx",
     "pycuda",
+    "tritonclient",
+    "google",
+    "grpc",
 )
 IMPORT_EVERYTHING = """
 import importlib, pkgutil, sys

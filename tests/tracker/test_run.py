@@ -324,7 +324,7 @@ class TestBadInput:
             path.write_bytes(part)
             sentence = refused("--demo", "--model", path)
             assert sentence.startswith(f"{path}: expected an ONNX model, ONNX Runtime cannot load it")
-        assert "none.onnx is not a file; give an .onnx file" in refused("--demo", "--model", "none.onnx")
+        assert "none.onnx is not a file; give an .onnx or .plan file" in refused("--demo", "--model", "none.onnx")
         foreign = onnx_model(tmp_path / "foreign.onnx", {})
         expected = f"{foreign}: expected a landmark model with a landmark_tracker.spec entry"
         assert refused("--demo", "--model", foreign).startswith(expected)

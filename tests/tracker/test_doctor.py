@@ -1,0 +1,143 @@
+"""The doctor says what is here, and does not call healthy what disagrees."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from tracker.doctor import main
+from tracker.engines import EngineOutput
+from tracker.engines.onnx import OnnxEngine
+from tracker.engines.plans import EngineKey, write_plan
+from tracker.errors import TrackerError
+from tracker.models import WEIGHTS
+
+ROOT = Path(__file__).parents[2]
+MODEL = WEIGHTS / "edge68.onnx"
+DIGEST = MODEL.with_suffix(".sha256").read_text().split()[0]
+
+
+@pytest.fixture
+def plan(tmp_path: Path) -> Path:
+    """Built from the packaged model, for a machine that is not here."""
+    key = EngineKey(DIGEST, "tensorrt", "10.3.0", "12.6", ("sm87",), "Orin", "fp16", (1, 4, 16))
+    write_plan(tmp_path / "model.plan", b"plan", key, OnnxEngine(MODEL).spec, 0)
+    return tmp_path / "model.plan"
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Any:
+    """Runs the command in this process: run(*options) gives the status, the lines, and the error."""
+
+    def call(*options: object) -> tuple[int, list[str], str]:
+        monkeypatch.setattr(sys, "argv", ["tracker.doctor", *map(str, options)])
+        status = main()
+        told = capsys.readouterr()
+        return status, told.out.splitlines(), told.err
+
+    return call
+
+
+def starting(lines: list[str], start: str) -> str:
+    (line,) = [line for line in lines if line.startswith(start)]
+    return line
+
+
+def test_the_command() -> None:
+    command = [sys.executable, "-m", "tracker.doctor", "--selftest"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    for start in ("Python 3", "NumPy", "OpenCV", "ONNX Runtime 1", "MediaPipe", "scikit-image", "TensorRT"):
+        assert [line for line in lines if line.startswith(start)], start
+    assert "CPUExecutionProvider" in starting(lines, "ONNX Runtime 1")
+    assert DIGEST in starting(lines, "model ") and "licence" in starting(lines, "model ")
+    assert starting(lines, "PyCUDA") and starting(lines, "GPU: ")
+    assert starting(lines, "self-test on 6 views of ")
+    assert " ms for one face" in starting(lines, "ONNX Runtime took ")
+    assert starting(lines, "TensorRT not run: no --plan was given")
+
+
+def test_a_bare_machine(run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Nothing is downloaded, and what is missing is said with the command that mends it."""
+    for name in ("tensorrt", "tensorrt_rtx", "pycuda.driver", "skimage.data"):
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.delenv("TRACKER_MODELS", raising=False)
+    monkeypatch.setattr("tracker.models.cache_folder", lambda: tmp_path)
+    monkeypatch.setattr("tracker.models._download", None)
+    status, lines, _ = run("--selftest")
+    assert status == 0
+    assert "pip install tensorrt-rtx-cu13" in starting(lines, "TensorRT-RTX is not installed")
+    assert "pip install pycuda" in starting(lines, "PyCUDA, ")
+    assert len([line for line in lines if line.endswith("not here, downloaded when it is first needed")]) == 2
+    assert "random pixels" in starting(lines, "self-test on")
+
+
+def test_a_detector_that_is_damaged(run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "yunet_n_320_320.onnx").write_bytes(b"no")
+    monkeypatch.setenv("TRACKER_MODELS", str(tmp_path))
+    status, lines, _ = run()
+    assert status == 0 and "expected SHA-256" in starting(lines, "detector yunet")
+
+
+class ShiftedEngine:
+    """Stands for the TensorRT engine: ONNX Runtime, with the points moved by shift_px."""
+
+    shift_px = 0.0
+
+    def __init__(self, plan: Path) -> None:
+        self._engine = OnnxEngine(MODEL)
+        self.spec = self._engine.spec
+
+    def run(self, crops: NDArray[np.uint8]) -> EngineOutput:
+        output = self._engine.run(crops)
+        moved = (output.points_px + np.float32([self.shift_px, 0])).astype(np.float32)
+        return EngineOutput(moved, output.scores, output.covariances_px2)
+
+
+class TestSelfTest:
+    @pytest.mark.parametrize(("shift_px", "status"), [(0.05, 0), (0.2, 2), (float("nan"), 2)])
+    def test_compares(
+        self, run: Any, plan: Path, monkeypatch: pytest.MonkeyPatch, shift_px: float, status: int
+    ) -> None:
+        monkeypatch.setattr(ShiftedEngine, "shift_px", shift_px)
+        monkeypatch.setattr("tracker.doctor.TensorRtEngine", ShiftedEngine)
+        found, lines, error = run("--selftest", "--plan", plan)
+        assert found == status
+        assert " ms for one face" in starting(lines, "TensorRT took ")
+        assert f"largest {shift_px:.4f} px" in starting(lines, "TensorRT against ONNX Runtime")
+        assert ("the engines disagree" in error) == (status == 2)
+
+    def test_says_what_cannot_be_run(self, run: Any, plan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "tensorrt", None)
+        status, lines, _ = run("--selftest", "--plan", plan)
+        assert status == 0 and "JetPack" in starting(lines, "TensorRT not run: ")
+
+    def test_a_plan_of_another_model(self, run: Any, plan: Path, tmp_path: Path) -> None:
+        other = tmp_path / "other.onnx"
+        other.write_bytes(MODEL.read_bytes() + b"\x3a\x00")
+        status, _, error = run("--selftest", "--plan", plan, "--model", other)
+        assert status == 2 and "was built from another model" in error
+
+    def test_a_plan_that_is_none(self, run: Any, tmp_path: Path) -> None:
+        status, _, error = run("--selftest", "--plan", tmp_path / "no.plan")
+        assert status == 2 and "there is none yet" in error
+
+    def test_a_plan_without_the_test(self, run: Any, plan: Path) -> None:
+        status, _, error = run("--plan", plan)
+        assert status == 2 and "give --selftest too" in error
+
+    def test_nothing_to_run(self, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        def broken(path: Path) -> OnnxEngine:
+            raise TrackerError("ONNX Runtime is not installed")
+
+        monkeypatch.setattr("tracker.doctor.OnnxEngine", broken)
+        status, lines, error = run("--selftest")
+        assert status == 2 and "nothing was tested" in error
+        assert starting(lines, "ONNX Runtime not run: ONNX Runtime is not installed")

@@ -1,0 +1,200 @@
+"""python -m tracker.doctor: what is installed and found here, and whether the engines agree on a picture."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tracker.cli import run_command
+from tracker.demo import DemoClip
+from tracker.engines import Engine
+from tracker.engines.cuda import load_pycuda
+from tracker.engines.onnx import OnnxEngine
+from tracker.engines.plans import TITLES, described_plan, first_gpu, load_tensorrt
+from tracker.engines.tensorrt import TensorRtEngine
+from tracker.errors import TrackerError
+from tracker.face.crop import warp
+from tracker.face.landmarks import Landmarks
+from tracker.face.schemes import IBUG68
+from tracker.models import BLAZEFACE, YUNET, ModelFile, landmark_model, local_model
+from tracker.roi import next_roi
+
+BUDGET_PX = 0.1
+"""How far apart two engines may put 99 % of the points, in pixels of the crop."""
+
+VIEWS = 6  # more than one bucket of four holds
+_WARM_UP, _CALLS = 5, 50
+
+
+def doctor(selftest: bool = False, model: Path | None = None, plan: Path | None = None) -> None:
+    """Say what is installed and found; with --selftest also whether the engines agree, and how fast they are.
+
+    Args:
+        selftest: run the model in every engine that can be run here. Ends with status 2 when they disagree by more
+            than .1 px for 1 % of the points.
+        model: a landmark model that export.run wrote, in place of the packaged one.
+        plan: with selftest, a TensorRT engine of that model.
+    """
+    if plan is not None and not selftest:
+        raise TrackerError("--plan names an engine for the self-test; give --selftest too")
+    model = landmark_model(model)
+    for line in (*_packages(), *_gpu(), *map(_detector, (YUNET, BLAZEFACE)), _model(model)):
+        print(line)
+    if selftest:
+        _selftest(model, plan)
+
+
+def _packages() -> list[str]:
+    """One line for each package that the runtime may use."""
+    yunet = "with" if hasattr(cv2, "FaceDetectorYN") else "without"
+    return [
+        f"Python {platform.python_version()} on {platform.system()} {platform.machine()}",
+        f"NumPy {np.__version__}",
+        f"OpenCV {cv2.__version__}, {yunet} FaceDetectorYN, which YuNet needs",
+        _onnxruntime(),
+        *(_installed(title, name) for title, name in (("MediaPipe", "mediapipe"), ("scikit-image", "scikit-image"))),
+    ]
+
+
+def _onnxruntime() -> str:
+    try:
+        package = importlib.import_module("onnxruntime")
+    except ImportError as error:
+        return f"ONNX Runtime: cannot be imported ({error})"
+    return f"ONNX Runtime {package.__version__}: {', '.join(package.get_available_providers())}"
+
+
+def _installed(title: str, package: str) -> str:
+    """Of a package that is slow to import: asked of its metadata."""
+    try:
+        return f"{title} {version(package)}"
+    except PackageNotFoundError:
+        return f"{title}: not installed"
+
+
+def _gpu() -> list[str]:
+    """One line each for both kinds of TensorRT, PyCUDA and the GPU."""
+    gpu = first_gpu()
+    found = f"GPU: {gpu.name}, {gpu.capability}, CUDA {gpu.cuda}" if gpu else "GPU: no NVIDIA GPU with its driver"
+    return [*map(_tensorrt, TITLES), _pycuda(), found]
+
+
+def _tensorrt(flavour: str) -> str:
+    try:
+        return f"{TITLES[flavour]} {load_tensorrt(flavour)[0].__version__}"
+    except TrackerError as error:
+        return str(error)
+
+
+def _pycuda() -> str:
+    try:
+        return f"PyCUDA, with CUDA's driver {load_pycuda().get_driver_version()}"
+    except TrackerError as error:
+        return str(error)
+
+
+def _detector(file: ModelFile) -> str:
+    try:
+        path = local_model(file)
+    except TrackerError as error:
+        return f"detector {file.name}: {error}"
+    return f"detector {file.name} ({file.licence}): {path or 'not here, downloaded when it is first needed'}"
+
+
+def _model(path: Path) -> str:
+    try:
+        spec = OnnxEngine(path).spec
+    except TrackerError as error:
+        return f"model: {error}"
+    return f"model {path}: {spec.scheme}, {spec.size} px, licence: {spec.licence}, SHA-256 {_sha256(path)}"
+
+
+def _sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _selftest(model: Path, plan: Path | None) -> None:
+    """All engines that can be run, on the same crops. Raises TrackerError where they disagree, or none can be run."""
+    engines = _engines(model, plan)
+    if not engines:
+        raise TrackerError("no engine could be run, so nothing was tested")
+    crops, words = _crops(next(iter(engines.values())).spec.size)
+    print(f"self-test on {len(crops)} views of {words}")
+    for title, engine in engines.items():
+        print(f"{title} took {_median_ms(engine, crops):.2f} ms for one face, median of {_CALLS} calls")
+    if len(engines) == 2:
+        reference, other = engines.values()
+        _compare(reference, other, crops)
+
+
+def _engines(model: Path, plan: Path | None) -> dict[str, Engine]:
+    """By title; of one that cannot be run it is said why. Raises TrackerError for a plan that is not the model's."""
+    makers: dict[str, Callable[[], Engine]] = {"ONNX Runtime": lambda: OnnxEngine(model)}
+    if plan is None:
+        print("TensorRT not run: no --plan was given")
+    else:
+        if described_plan(plan)[0].onnx_sha256 != _sha256(model):
+            raise TrackerError(f"{plan} was built from another model than {model}; name that one with --model")
+        makers["TensorRT"] = lambda: TensorRtEngine(plan)
+    engines = {}
+    for title, make in makers.items():
+        try:
+            engines[title] = make()
+        except TrackerError as error:
+            print(f"{title} not run: {error}")
+    return engines
+
+
+def _crops(size: int) -> tuple[NDArray[np.uint8], str]:
+    """(VIEWS, size, size, 3) RGB crops, and what they show."""
+    try:
+        clip = DemoClip()
+    except TrackerError:
+        random = np.random.default_rng(0).integers(0, 256, (VIEWS, size, size, 3), dtype=np.uint8)
+        return random, "random pixels, for want of scikit-image: no face, so results may differ more than usual"
+    views = []
+    for index in np.linspace(0, clip.covered.start - 1, VIEWS).astype(int).tolist():
+        roi = next_roi(Landmarks.from_points(clip.truth_px(index), IBUG68))
+        views.append(warp(clip.picture(index), roi.crop_from_image(size), size))
+    return np.stack(views), "the demo clip's face"
+
+
+def _median_ms(engine: Engine, crops: NDArray[np.uint8]) -> float:
+    """Milliseconds for one face, after some calls that do not count."""
+    times = []
+    for _ in range(_WARM_UP + _CALLS):
+        start = time.perf_counter()
+        engine.run(crops[:1])
+        times.append(time.perf_counter() - start)
+    return 1000 * statistics.median(times[_WARM_UP:])
+
+
+def _compare(reference: Engine, other: Engine, crops: NDArray[np.uint8]) -> None:
+    distances = np.linalg.norm(other.run(crops).points_px - reference.run(crops).points_px, axis=2)
+    p99, largest = float(np.percentile(distances, 99)), float(distances.max())
+    print(f"TensorRT against ONNX Runtime: 99 % of the points within {p99:.4f} px, largest {largest:.4f} px")
+    if not p99 <= BUDGET_PX:  # nor is NaN
+        raise TrackerError(
+            f"the engines disagree: 1 % of the points by more than {p99:.3f} px, {BUDGET_PX} px are allowed; "
+            "do not use this plan"
+        )
+
+
+def main() -> int:
+    """Run the command line."""
+    return run_command(doctor, "tracker.doctor")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
