@@ -9,6 +9,7 @@ from pathlib import Path
 from tracker.detectors import Detector, DetectorName, load_detector
 from tracker.engines import Engine
 from tracker.engines.load import load_engine
+from tracker.engines.onnx import Provider
 from tracker.errors import TrackerError
 from tracker.face.geometry import extent
 from tracker.face.landmarks import Landmarks
@@ -26,7 +27,7 @@ class Tracker:
 
     model: a landmark model, .onnx or a TensorRT .plan; the packaged one if None. detector: finds faces;
     detector_model: its file. max_faces: how many to follow at most. smooth: whether a One Euro filter steadies each
-    face.
+    face. provider, allow_cpu: what ONNX Runtime runs an .onnx model on, and whether the CPU will do instead.
 
     Not shared between threads: make one for each. Raises TrackerError for models that cannot be had or read, and for
     max_faces below 1.
@@ -39,10 +40,12 @@ class Tracker:
         detector_model: Path | str | None = None,
         max_faces: int = 1,
         smooth: bool = True,
+        provider: Provider = "cpu",
+        allow_cpu: bool = False,
     ) -> None:
         if max_faces < 1:
             raise TrackerError(f"max_faces must be at least 1, got {max_faces}")
-        self.engine: Engine = load_engine(landmark_model(Path(model) if model else None))
+        self.engine: Engine = load_engine(landmark_model(Path(model) if model else None), provider, allow_cpu)
         self.detector: Detector = load_detector(detector, Path(detector_model) if detector_model else None)
         self._measurer = Measurer(self.engine)
         self.scheme = self._measurer.scheme

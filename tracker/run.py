@@ -17,6 +17,7 @@ from tqdm import tqdm
 from tracker.cli import run_command
 from tracker.demo import DemoClip, DemoReport
 from tracker.detectors import DetectorName
+from tracker.engines.onnx import Provider
 from tracker.errors import TrackerError
 from tracker.face.schemes import IBUG68
 from tracker.frames import FALLBACK_FPS, Camera, Folder, Source, Video
@@ -39,6 +40,8 @@ def run(
     detector: DetectorName = "auto",
     detector_model: Path | None = None,
     model: Path | None = None,
+    provider: Provider = "cpu",
+    allow_cpu: bool = False,
 ) -> None:
     """Track facial landmarks; without a source: camera 0 in a window where there are both, else the demo.
 
@@ -54,6 +57,8 @@ def run(
         detector: what finds the faces; auto takes YuNet where it can be had, else BlazeFace.
         detector_model: the detector's file.
         model: a landmark model that export.run wrote, in place of the packaged one.
+        provider: what ONNX Runtime runs the model on; an error where it cannot be had.
+        allow_cpu: run on the CPU instead, with a warning.
     """
     given = [value is not None for value in (camera, video, images)].count(True) + demo
     if given > 1:
@@ -65,7 +70,7 @@ def run(
         else:
             source, show = _default_source(show)
             stack.enter_context(source)
-        tracker = Tracker(model, detector, detector_model, max_faces)
+        tracker = Tracker(model, detector, detector_model, max_faces, provider=provider, allow_cpu=allow_cpu)
         window = stack.enter_context(Window("landmarks")) if show else None
         sinks = _sinks(source, output, overlay, window)
         for sink in sinks:

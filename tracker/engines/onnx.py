@@ -1,9 +1,12 @@
-"""Landmark models in ONNX Runtime, on the CPU."""
+"""Landmark models in ONNX Runtime, on the CPU or what else it was built for."""
 
 from __future__ import annotations
 
+import json
+import logging
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,19 +18,45 @@ from tracker.errors import TrackerError
 if TYPE_CHECKING:
     import onnxruntime
 
+log = logging.getLogger(__name__)
+
 OUTPUTS = ("points_px", "scores", "covariances_px2")
+Provider = Literal["cpu", "cuda", "tensorrt", "openvino"]
+_NAMES: Mapping[Provider, str] = {
+    "cpu": "CPUExecutionProvider",
+    "cuda": "CUDAExecutionProvider",
+    "tensorrt": "TensorrtExecutionProvider",
+    "openvino": "OpenVINOExecutionProvider",
+}
+_OPTIONS: Mapping[Provider, dict[str, str]] = {
+    # Left to itself OpenVINO takes bfloat16 where the CPU has it, which moves points by whole cells.
+    "openvino": {"device_type": "CPU", "load_config": json.dumps({"CPU": {"INFERENCE_PRECISION_HINT": "f32"}})},
+}
+_PACKAGES: Mapping[Provider, str] = {
+    "cuda": "onnxruntime-gpu",
+    "tensorrt": "onnxruntime-gpu and TensorRT",
+    "openvino": "onnxruntime-openvino",
+}
 
 
 class OnnxEngine:
     """A model file in ONNX Runtime.
 
     path: an .onnx file that export.run wrote. threads: CPU threads for one call; one is best for a single face.
+    provider: what ONNX Runtime runs it on. allow_cpu: whether the CPU will do where that cannot be had; the log then
+    warns. The attribute provider says what it really is.
 
-    Raises TrackerError for a file that is no such model, or when onnxruntime is missing.
+    Raises TrackerError for a file that is no such model, when onnxruntime is missing, and for a provider that cannot
+    be had.
     """
 
-    def __init__(self, path: Path, threads: int = 1) -> None:
-        self._session = _open(path, threads)
+    def __init__(self, path: Path, threads: int = 1, provider: Provider = "cpu", allow_cpu: bool = False) -> None:
+        self._session = _open(path, threads, provider)
+        running = self._session.get_providers()[0]
+        self.provider: Provider = next(name for name in get_args(Provider) if _NAMES[name] == running)
+        if self.provider != provider:
+            _complain(provider, allow_cpu)
+        log.info("engine: ONNX Runtime on %s, which reads %s", self.provider, path)
         metadata = self._session.get_modelmeta().custom_metadata_map
         self.spec = ModelSpec.from_metadata(metadata, str(path))
         _check_shapes(self._session, self.spec, path)
@@ -37,7 +66,8 @@ class OnnxEngine:
         return EngineOutput(*self._session.run(list(OUTPUTS), {"crops": crops}))
 
 
-def _open(path: Path, threads: int) -> onnxruntime.InferenceSession:
+def _open(path: Path, threads: int, provider: Provider) -> onnxruntime.InferenceSession:
+    """On the provider, or on the CPU where that cannot be had."""
     try:
         import onnxruntime
     except ImportError:
@@ -47,13 +77,24 @@ def _open(path: Path, threads: int) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 4  # a broken file becomes our one sentence, not its log
+    known = onnxruntime.get_available_providers()
+    wanted = [(_NAMES[name], _OPTIONS.get(name, {})) for name in dict.fromkeys((provider, "cpu"))]
     try:
-        return onnxruntime.InferenceSession(path.read_bytes(), options, providers=["CPUExecutionProvider"])
+        providers = [each for each in wanted if each[0] in known]
+        return onnxruntime.InferenceSession(path.read_bytes(), options, providers=providers)
     except OSError as error:
         raise TrackerError(f"{path}: cannot read the model: {error.strerror}") from None
     except Exception as error:  # onnxruntime raises its own types, all derived from Exception only
         reason = str(error).splitlines()[0][:160]
         raise TrackerError(f"{path}: expected an ONNX model, ONNX Runtime cannot load it ({reason})") from None
+
+
+def _complain(provider: Provider, allow_cpu: bool) -> None:
+    """Raises TrackerError, or warns where the CPU will do."""
+    why = f"ONNX Runtime cannot run on {provider} here; it needs {_PACKAGES[provider]} and the device"
+    if not allow_cpu:
+        raise TrackerError(f"{why}; without it, allow the CPU (--allow-cpu)")
+    log.warning("%s: running on the CPU", why)
 
 
 def _check_shapes(session: onnxruntime.InferenceSession, spec: ModelSpec, path: Path) -> None:
