@@ -1,0 +1,141 @@
+"""python -m benchmarks.decode: what decoding inside the graph costs, and what decoding in NumPy would."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import NDArray
+from onnx.utils import Extractor
+
+from benchmarks.machine import machine, versions
+from tracker.cli import run_command
+from tracker.engines.onnx import OUTPUTS
+from tracker.models import landmark_model
+
+WINDOW, STRIDE = 7, 4
+FACES = (1, 4)
+CALLS, ROUNDS = 200, 8
+
+
+def main() -> int:
+    """Run the command line."""
+    return run_command(decode, "benchmarks.decode")
+
+
+def decode(model: Path | None = None, report: Path = Path("runs/decode.json")) -> None:
+    """Time the engine, its net alone, and the net with NumPy's decoding, in turns, on one thread.
+
+    Args:
+        model: an .onnx file of export.run with the window softmax; the packaged one if not given.
+        report: the .json file to write.
+    """
+    cv2.setNumThreads(1)
+    path = landmark_model(model)
+    engine, (net, logits) = session(path.read_bytes()), net_alone(path)
+    rng = np.random.default_rng(0)
+    size = engine.get_inputs()[0].shape[1]
+    record = {"machine": machine(), "versions": versions(), "ms": {}}
+    for faces in FACES:
+        crops = rng.integers(0, 256, (faces, size, size, 3), dtype=np.uint8)
+        check(engine, net, logits, crops)
+        ways: dict[str, Callable[[], object]] = {
+            "engine": lambda crops=crops: engine.run(list(OUTPUTS), {"crops": crops}),  # type: ignore[misc]
+            "net": lambda crops=crops: net.run([logits], {"crops": crops}),  # type: ignore[misc]
+            "net + NumPy": lambda crops=crops: in_numpy(net.run([logits], {"crops": crops})[0]),  # type: ignore[misc]
+        }
+        record["ms"][f"{faces} faces"] = timed(ways)  # type: ignore[index]
+    report.parent.mkdir(parents=True, exist_ok=True)
+    report.write_text(json.dumps(record, indent=1))
+    print(table(record["ms"]), record["machine"], sep="\n")  # type: ignore[arg-type]
+
+
+def session(model: bytes) -> onnxruntime.InferenceSession:
+    """On one thread, as the tracker's."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+def net_alone(path: Path) -> tuple[onnxruntime.InferenceSession, str]:
+    """The model up to its maps, the output of the last convolution, and their name."""
+    model = onnx.shape_inference.infer_shapes(onnx.load(str(path)))
+    logits = [node.output[0] for node in model.graph.node if node.op_type == "Conv"][-1]
+    part = Extractor(model).extract_model(["crops"], [logits])
+    with tempfile.TemporaryDirectory() as folder:
+        onnx.save(part, str(Path(folder) / "net.onnx"))
+        return session((Path(folder) / "net.onnx").read_bytes()), logits
+
+
+def in_numpy(logits: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """What train.codecs.gaussian.decode answers, for maps (N, K, H, W): points, scores and covariances."""
+    faces, count, height, width = logits.shape
+    flat = logits.reshape(faces * count, -1)
+    peak = flat.argmax(1)
+    row, column = (
+        np.clip(at, WINDOW // 2, side - WINDOW + WINDOW // 2)
+        for at, side in ((peak // width, height), (peak % width, width))
+    )
+    mass = np.exp(flat - flat.max(1, keepdims=True))
+    total = mass.sum(1)
+    dy, dx = (axis.ravel() - WINDOW // 2 for axis in np.mgrid[:WINDOW, :WINDOW])
+    near = np.take_along_axis(mass, (row * width + column)[:, None] + dy * width + dx, 1)
+    sums = near @ np.stack([np.ones_like(dx), dx, dy, dx * dx, dx * dy, dy * dy], 1).astype(np.float32)
+    moments = sums[:, 1:] / sums[:, :1]
+    points = (np.stack([column, row], 1) + moments[:, :2] + 0.5) * STRIDE - 0.5
+    covariances = (moments[:, 2:] - moments[:, [0, 0, 1]] * moments[:, [0, 1, 1]]) * STRIDE**2
+    shape = (faces, count, -1)
+    return (
+        points.reshape(shape).astype(np.float32),
+        (sums[:, 0] / total).reshape(faces, count),
+        covariances.reshape(shape),
+    )
+
+
+def check(
+    engine: onnxruntime.InferenceSession, net: onnxruntime.InferenceSession, logits: str, crops: NDArray[np.uint8]
+) -> None:
+    """Both ways answer alike, but for the temperature, which moves points by less than it takes to notice."""
+    points = engine.run(["points_px"], {"crops": crops})[0]
+    difference = np.abs(in_numpy(net.run([logits], {"crops": crops})[0])[0] - points)
+    assert np.median(difference) < 0.05, "the net's maps are not what the engine decodes"
+
+
+def timed(ways: dict[str, Callable[[], object]]) -> dict[str, list[float]]:
+    """The median of every round, in milliseconds; the first round warms up."""
+    medians: dict[str, list[float]] = {name: [] for name in ways}
+    for turn in range(ROUNDS + 1):
+        for name, call in ways.items():
+            times = []
+            for _ in range(CALLS):
+                start = time.perf_counter()
+                call()
+                times.append(time.perf_counter() - start)
+            if turn:
+                medians[name].append(1000 * float(np.median(times)))
+    return medians
+
+
+def table(ms: dict[str, dict[str, list[float]]]) -> str:
+    """Markdown: medians over the rounds and their range, and the share of decoding."""
+    rows = [
+        "| faces | engine, ms | its net alone | net + NumPy | decoding, of the net |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for faces, ways in ms.items():
+        cells = [f"{np.median(times):.2f} ({min(times):.2f} to {max(times):.2f})" for times in ways.values()]
+        share = 100 * (np.median(ways["engine"]) / np.median(ways["net"]) - 1)
+        rows.append(f"| {faces.split()[0]} | {' | '.join(cells)} | {share:.0f} % |")
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
