@@ -13,7 +13,7 @@ from scipy.io import savemat
 
 from train.datasets import aflw
 from train.datasets.aflw import read_aflw19
-from train.datasets.collect import check_pictures
+from train.datasets.pictures import Pictures
 from train.datasets.sample import DatasetError
 
 NAMES = ["0/a.jpg", "2/b.jpg", "0/a.jpg", "3/c.jpg", "2/b.jpg"]
@@ -112,9 +112,9 @@ def test_real_faces(tmp_path: Path, shared: Path) -> None:
         },
     )
     (tmp_path / "flickr").symlink_to(source)
-    samples, outside = check_pictures(read_aflw19(tmp_path, "train"))
+    samples = read_aflw19(tmp_path, "train")
+    assert Pictures(samples, 0).good(samples, "refuse") == samples
     assert_allclose([s.points_px for s in samples], truth, atol=1e-9)
-    assert outside == []
     for sample in samples:
         mirrored = sample.points_px[sample.scheme.flip]
         pairs = sample.scheme.flip != np.arange(19)

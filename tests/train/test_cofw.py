@@ -16,7 +16,7 @@ from scipy.io import savemat
 
 from tracker.face.schemes import COFW29, IBUG68
 from train.datasets.cofw import read_cofw, read_cofw68
-from train.datasets.collect import check_pictures
+from train.datasets.pictures import Pictures
 from train.datasets.sample import DatasetError
 
 RNG = np.random.default_rng(0)
@@ -94,8 +94,8 @@ class TestPoints29:
         write_test(tmp_path, pictures=[PICTURES[0], np.zeros((4, 4)), PICTURES[2]])
         samples = read_cofw(tmp_path, "test")
         with pytest.raises(DatasetError, match=r"IsT\{2\}: expected 8-bit grey or RGB, got float64"):
-            check_pictures(samples)
-        assert len(check_pictures(samples, "skip")[0]) == 2
+            Pictures(samples, 1).good(samples, "refuse")
+        assert len(Pictures(samples, 1).good(samples, "skip")) == 2
 
     @pytest.mark.parametrize("content", [b"", b"no file of MATLAB", b"\x89HDF\r\n\x1a\n" + bytes(200)])
     def test_a_broken_file_is_named(self, tmp_path: Path, content: bytes) -> None:
@@ -119,8 +119,10 @@ class TestPoints29:
         boxes = [face["bbox"] for face in content["annotations"]]
         path = tmp_path / "COFW_test_color.mat"
         write_hdf5(path, "T", pictures, labels_of(labels[..., :2], labels[..., 2] == 1), boxes)
-        samples, outside = check_pictures(read_cofw(tmp_path, "test"))
-        assert outside == []
+        samples = read_cofw(tmp_path, "test")
+        kept = Pictures(samples, 1)
+        assert kept.good(samples, "refuse") == samples
+        assert all((kept.read(sample) == sample.read_image()).all() for sample in samples)
         for sample, picture, label in zip(samples, pictures, labels, strict=True):
             assert np.array_equal(sample.read_image(), picture)
             assert_allclose(sample.points_px, label[:, :2], atol=1e-9)

@@ -15,7 +15,7 @@ from numpy.testing import assert_allclose
 
 from tracker.face.pts import read_pts, write_pts
 from tracker.face.schemes import IBUG68
-from train.datasets.collect import check_pictures
+from train.datasets.pictures import Pictures
 from train.datasets.sample import DatasetError
 from train.datasets.video300 import CLIPS, FrameSample, read_300vw, read_clip
 
@@ -166,12 +166,12 @@ class TestCategory:
 
     def test_real_frames(self, shared: Path) -> None:
         source = shared / "data/samples/300vw"
-        samples, outside = check_pictures([*read_clip(source / "001"), *read_clip(source / "401")])
+        samples = [*read_clip(source / "001"), *read_clip(source / "401")]
+        assert Pictures(samples, 1).good(samples, "refuse") == samples
         assert [s.name for s in samples] == [
             str(source / name)
             for name in ("001/imgs/000006.jpg", "001/imgs/000009.jpg", "401/imgs/000731.jpg", "401/imgs/000732.jpg")
         ]
-        assert outside == []
         for sample in samples:
             assert_allclose(sample.points_px, read_pts(sample.picture.parents[1] / f"annot/{sample.picture.stem}.pts"))
         excluded = json.loads((shared / "spec/300vw_excluded_frames.json").read_text())

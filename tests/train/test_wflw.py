@@ -11,7 +11,7 @@ import pytest
 from numpy.testing import assert_allclose
 
 from tracker.face.schemes import WFLW98
-from train.datasets.collect import check_pictures
+from train.datasets.pictures import Pictures
 from train.datasets.sample import DatasetError
 from train.datasets.wflw import SUBSETS, read_wflw
 
@@ -114,8 +114,8 @@ def test_real_faces(tmp_path: Path, shared: Path) -> None:
     ]
     write_list(tmp_path, lines)
     (tmp_path / "WFLW_images").symlink_to(source)
-    samples, outside = check_pictures(read_wflw(tmp_path, "test"))
+    samples = read_wflw(tmp_path, "test")
+    assert Pictures(samples, 0).good(samples, "refuse") == samples
     assert_allclose([s.points_px for s in samples], truth, atol=1e-6)
     assert [(pictures[face["image_id"]]) for face in content["annotations"]] == [s.picture.name for s in samples]
     assert [s.face for s in samples] == [0, 0, 1, 2]
-    assert outside == []

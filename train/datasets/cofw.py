@@ -6,6 +6,7 @@ labels the test pictures anew, in the folder COFW68_Data: cofw68_test_bboxes.mat
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import partial
 from itertools import zip_longest
@@ -38,6 +39,10 @@ class StoredSample(Sample):
     @property
     def name(self) -> str:
         return f"{self.picture} {self.cells}{{{self.number}}}"
+
+    @property
+    def image_key(self) -> Hashable:
+        return self.name
 
     def read_image(self) -> NDArray[np.uint8]:
         try:

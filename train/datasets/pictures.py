@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,24 +24,24 @@ class Pictures:
     """
 
     def __init__(self, samples: Sequence[Sample], keep_gb: float) -> None:
-        self.kept: dict[Path, Image] = {}
-        self._found: dict[Path, tuple[int, int] | DatasetError] = {}  # height and width, or what is wrong
-        firsts, room = [*{sample.picture: sample for sample in samples}.values()], keep_gb * 1e9
+        self.kept: dict[Hashable, Image] = {}
+        self._found: dict[Hashable, tuple[int, int] | DatasetError] = {}  # height and width, or what is wrong
+        firsts, room = [*{sample.image_key: sample for sample in samples}.values()], keep_gb * 1e9
         with ThreadPoolExecutor() as pool:
             for start in range(0, len(firsts), CHUNK):
                 chunk = firsts[start : start + CHUNK]
                 for sample, image in zip(chunk, pool.map(_image_or_error, chunk)):
                     if isinstance(image, DatasetError):
-                        self._found[sample.picture] = image
+                        self._found[sample.image_key] = image
                         continue
-                    self._found[sample.picture] = image.shape[0], image.shape[1]
+                    self._found[sample.image_key] = image.shape[0], image.shape[1]
                     room -= image.nbytes
                     if room >= 0:
-                        self.kept[sample.picture] = image
+                        self.kept[sample.image_key] = image
 
     def read(self, sample: Sample) -> Image:
         """(H, W, 3) RGB. Raises DatasetError for a picture that does not decode."""
-        kept = self.kept.get(sample.picture)
+        kept = self.kept.get(sample.image_key)
         return sample.read_image() if kept is None else kept
 
     def good(self, samples: Sequence[Sample], bad: Bad) -> list[Sample]:
@@ -70,7 +69,7 @@ class Pictures:
 
     def _inside(self, sample: Sample) -> NDArray[np.bool_]:
         """(K,) which of the face's points lie in its picture."""
-        found = self._found[sample.picture]
+        found = self._found[sample.image_key]
         if isinstance(found, DatasetError):
             raise found
         height, width = found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,6 +41,11 @@ class Sample:
     def name(self) -> str:
         """How reports and errors call the face; no other face of its set is called so."""
         return f"{self.picture} face {self.face}" if self.face else str(self.picture)
+
+    @property
+    def image_key(self) -> Hashable:
+        """The same for faces of one picture, and for no others."""
+        return self.picture
 
     def read_image(self) -> NDArray[np.uint8]:
         """(H, W, 3) RGB. Raises DatasetError naming a picture that does not decode."""

@@ -7,7 +7,7 @@ CLIP/imgs/000001.jpg (ffmpeg -i vid.avi imgs/%06d.jpg); where that folder is the
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Hashable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -47,6 +47,10 @@ class FrameSample(Sample):
     @property
     def name(self) -> str:
         return f"{self.picture} frame {self.frame}"
+
+    @property
+    def image_key(self) -> Hashable:
+        return self.name
 
     def read_image(self) -> NDArray[np.uint8]:
         capture = cv2.VideoCapture(str(self.picture))
