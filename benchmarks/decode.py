@@ -18,7 +18,7 @@ from onnx.utils import Extractor
 
 from benchmarks.machine import machine, versions
 from tracker.cli import run_command
-from tracker.engines.onnx import OUTPUTS
+from tracker.engines.onnx import OUTPUTS, OnnxEngine
 from tracker.models import landmark_model
 
 WINDOW, STRIDE = 7, 4
@@ -41,16 +41,17 @@ def decode(model: Path | None = None, report: Path = Path("runs/decode.json")) -
     cv2.setNumThreads(1)
     path = landmark_model(model)
     engine, (net, logits) = session(path.read_bytes()), net_alone(path)
+    temperature = OnnxEngine(path).spec.temperature
     rng = np.random.default_rng(0)
     size = engine.get_inputs()[0].shape[1]
     record = {"machine": machine(), "versions": versions(), "ms": {}}
     for faces in FACES:
         crops = rng.integers(0, 256, (faces, size, size, 3), dtype=np.uint8)
-        check(engine, net, logits, crops)
+        check(engine, net, logits, crops, temperature)
         ways: dict[str, Callable[[], object]] = {
             "engine": lambda crops=crops: engine.run(list(OUTPUTS), {"crops": crops}),  # type: ignore[misc]
             "net": lambda crops=crops: net.run([logits], {"crops": crops}),  # type: ignore[misc]
-            "net + NumPy": lambda crops=crops: in_numpy(net.run([logits], {"crops": crops})[0]),  # type: ignore[misc]
+            "net + NumPy": lambda crops=crops: in_numpy(net.run([logits], {"crops": crops})[0], temperature),  # type: ignore[misc]
         }
         record["ms"][f"{faces} faces"] = timed(ways)  # type: ignore[index]
     report.parent.mkdir(parents=True, exist_ok=True)
@@ -75,8 +76,11 @@ def net_alone(path: Path) -> tuple[onnxruntime.InferenceSession, str]:
         return session((Path(folder) / "net.onnx").read_bytes()), logits
 
 
-def in_numpy(logits: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+def in_numpy(
+    logits: NDArray[np.float32], temperature: float
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
     """What train.codecs.gaussian.decode answers, for maps (N, K, H, W): points, scores and covariances."""
+    logits = logits * np.float32(1 / temperature)
     faces, count, height, width = logits.shape
     flat = logits.reshape(faces * count, -1)
     peak = flat.argmax(1)
@@ -101,12 +105,16 @@ def in_numpy(logits: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[
 
 
 def check(
-    engine: onnxruntime.InferenceSession, net: onnxruntime.InferenceSession, logits: str, crops: NDArray[np.uint8]
+    engine: onnxruntime.InferenceSession,
+    net: onnxruntime.InferenceSession,
+    logits: str,
+    crops: NDArray[np.uint8],
+    temperature: float,
 ) -> None:
-    """Both ways answer alike, but for the temperature, which moves points by less than it takes to notice."""
+    """Both ways answer alike; random pixels may have peaks that tie, so not every point need agree."""
     points = engine.run(["points_px"], {"crops": crops})[0]
-    difference = np.abs(in_numpy(net.run([logits], {"crops": crops})[0])[0] - points)
-    assert np.median(difference) < 0.05, "the net's maps are not what the engine decodes"
+    difference = np.abs(in_numpy(net.run([logits], {"crops": crops})[0], temperature)[0] - points)
+    assert np.percentile(difference, 95) < 0.01, "the net's maps are not what the engine decodes"
 
 
 def timed(ways: dict[str, Callable[[], object]]) -> dict[str, list[float]]:
