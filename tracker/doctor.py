@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import platform
 import statistics
@@ -27,7 +26,7 @@ from tracker.errors import TrackerError
 from tracker.face.crop import warp
 from tracker.face.landmarks import Landmarks
 from tracker.face.schemes import IBUG68
-from tracker.models import BLAZEFACE, YUNET, ModelFile, landmark_model, local_model
+from tracker.models import BLAZEFACE, YUNET, ModelFile, landmark_model, local_model, sha256_of
 from tracker.roi import next_roi
 
 BUDGET_PX = 0.1
@@ -117,11 +116,7 @@ def _model(path: Path) -> str:
         spec = OnnxEngine(path).spec
     except TrackerError as error:
         return f"model: {error}"
-    return f"model {path}: {spec.scheme}, {spec.size} px, licence: {spec.licence}, SHA-256 {_sha256(path)}"
-
-
-def _sha256(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return f"model {path}: {spec.scheme}, {spec.size} px, licence: {spec.licence}, SHA-256 {sha256_of(path)}"
 
 
 def _selftest(model: Path, plan: Path | None) -> None:
@@ -144,7 +139,7 @@ def _engines(model: Path, plan: Path | None) -> dict[str, Engine]:
     if plan is None:
         print("TensorRT not run: no --plan was given")
     else:
-        if described_plan(plan)[0].onnx_sha256 != _sha256(model):
+        if described_plan(plan)[0].onnx_sha256 != sha256_of(model):
             raise TrackerError(f"{plan} was built from another model than {model}; name that one with --model")
         makers["TensorRT"] = lambda: TensorRtEngine(plan)
     engines = {}

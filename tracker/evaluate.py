@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import sys
@@ -26,7 +25,7 @@ from tracker.face.schemes import IBUG68
 from tracker.files import write_whole
 from tracker.labelled import Dataset, LabelledFace, Split, labelled_faces
 from tracker.measure import Measurer
-from tracker.models import landmark_model
+from tracker.models import landmark_model, sha256_of
 from tracker.roi import BOX_HABITS, roi_of_detection
 
 log = logging.getLogger(__name__)
@@ -157,7 +156,7 @@ def _plot(path: Path, ways: Mapping[str, Errors], title: str) -> None:
 def _model_record(path: Path, engine: Engine) -> dict[str, str]:
     return {
         "name": path.name,
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "sha256": sha256_of(path),
         "commit": engine.spec.commit,
         "licence": engine.spec.licence,
     }

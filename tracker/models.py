@@ -125,7 +125,7 @@ def local_model(model: ModelFile, path: Path | None = None) -> Path | None:
     if folder and (Path(folder) / model.name).exists():
         return _checked(Path(folder) / model.name, model)
     cached = cache_folder() / model.name
-    return cached if cached.exists() and _sha256(cached) == model.sha256 else None
+    return cached if cached.exists() and sha256_of(cached) == model.sha256 else None
 
 
 def landmark_model(path: Path | None = None) -> Path:
@@ -145,7 +145,7 @@ def landmark_model(path: Path | None = None) -> Path:
         raise TrackerError(
             f"{packaged.with_suffix('.sha256')} is missing or empty; install landmark-tracker again"
         ) from None
-    if (got := _sha256(packaged)) != expected:
+    if (got := sha256_of(packaged)) != expected:
         raise TrackerError(
             f"the packaged landmark model {packaged} is damaged: expected SHA-256 {expected}, got {got}; "
             "install landmark-tracker again"
@@ -172,7 +172,7 @@ def cache_folder() -> Path:
 
 
 def _checked(path: Path, model: ModelFile) -> Path:
-    if (got := _sha256(path)) != model.sha256:
+    if (got := sha256_of(path)) != model.sha256:
         raise TrackerError(
             f"{path} is not the known {model.name}: expected SHA-256 {model.sha256}, got {got}; "
             f"replace it by the file from {model.origin}"
@@ -180,7 +180,8 @@ def _checked(path: Path, model: ModelFile) -> Path:
     return path
 
 
-def _sha256(path: Path) -> str:
+def sha256_of(path: Path) -> str:
+    """Of a file, hex. Raises TrackerError for one that cannot be read."""
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:

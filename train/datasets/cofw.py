@@ -6,7 +6,6 @@ labels the test pictures anew, in the folder COFW68_Data: cofw68_test_bboxes.mat
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import partial
 from itertools import zip_longest
@@ -37,12 +36,8 @@ class StoredSample(Sample):
     number: int
 
     @property
-    def name(self) -> str:
+    def image_name(self) -> str:
         return f"{self.picture} {self.cells}{{{self.number}}}"
-
-    @property
-    def image_key(self) -> Hashable:
-        return self.name
 
     def read_image(self) -> NDArray[np.uint8]:
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -24,24 +24,24 @@ class Pictures:
     """
 
     def __init__(self, samples: Sequence[Sample], keep_gb: float) -> None:
-        self.kept: dict[Hashable, Image] = {}
-        self._found: dict[Hashable, tuple[int, int] | DatasetError] = {}  # height and width, or what is wrong
-        firsts, room = [*{sample.image_key: sample for sample in samples}.values()], keep_gb * 1e9
+        self.kept: dict[str, Image] = {}
+        self._found: dict[str, tuple[int, int] | DatasetError] = {}  # height and width, or what is wrong
+        firsts, room = [*{sample.image_name: sample for sample in samples}.values()], keep_gb * 1e9
         with ThreadPoolExecutor() as pool:
             for start in range(0, len(firsts), CHUNK):
                 chunk = firsts[start : start + CHUNK]
                 for sample, image in zip(chunk, pool.map(_image_or_error, chunk)):
                     if isinstance(image, DatasetError):
-                        self._found[sample.image_key] = image
+                        self._found[sample.image_name] = image
                         continue
-                    self._found[sample.image_key] = image.shape[0], image.shape[1]
+                    self._found[sample.image_name] = image.shape[0], image.shape[1]
                     room -= image.nbytes
                     if room >= 0:
-                        self.kept[sample.image_key] = image
+                        self.kept[sample.image_name] = image
 
     def read(self, sample: Sample) -> Image:
         """(H, W, 3) RGB. Raises DatasetError for a picture that does not decode."""
-        kept = self.kept.get(sample.image_key)
+        kept = self.kept.get(sample.image_name)
         return sample.read_image() if kept is None else kept
 
     def good(self, samples: Sequence[Sample], bad: Bad) -> list[Sample]:
@@ -55,11 +55,12 @@ class Pictures:
 
         def check(sample: Sample) -> Sample:
             nonlocal cut
-            inside = self._inside(sample)
+            height, width = self._size(sample)
+            points, corner = sample.points_px, (width - 0.5, height - 0.5)
+            inside = ((points >= -0.5) & (points <= corner)).all(1)
             if not inside.any():
-                height, width = sample.read_image().shape[:2]
                 raise DatasetError(f"none of its points lies in its picture of {width} x {height} pixels")
-            cut += not inside.all()
+            cut += int(not inside.all())
             return sample
 
         faces = collect("the set", [(sample.name, sample) for sample in samples], check, bad)
@@ -67,13 +68,12 @@ class Pictures:
             LOG.info("%d of %d faces have points outside of their picture", cut, len(faces))
         return faces
 
-    def _inside(self, sample: Sample) -> NDArray[np.bool_]:
-        """(K,) which of the face's points lie in its picture."""
-        found = self._found[sample.image_key]
+    def _size(self, sample: Sample) -> tuple[int, int]:
+        """Height and width of the face's picture, as it was found at start."""
+        found = self._found[sample.image_name]
         if isinstance(found, DatasetError):
             raise found
-        height, width = found
-        return np.asarray(((sample.points_px >= -0.5) & (sample.points_px <= (width - 0.5, height - 0.5))).all(1))
+        return found
 
 
 def _image_or_error(sample: Sample) -> Image | DatasetError:

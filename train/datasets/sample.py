@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,14 +37,14 @@ class Sample:
     face: int = 0
 
     @property
-    def name(self) -> str:
-        """How reports and errors call the face; no other face of its set is called so."""
-        return f"{self.picture} face {self.face}" if self.face else str(self.picture)
+    def image_name(self) -> str:
+        """How the picture is called: the same for all of its faces, and for no other picture."""
+        return str(self.picture)
 
     @property
-    def image_key(self) -> Hashable:
-        """The same for faces of one picture, and for no others."""
-        return self.picture
+    def name(self) -> str:
+        """How reports and errors call the face; no other face of its set is called so."""
+        return f"{self.image_name} face {self.face}" if self.face else self.image_name
 
     def read_image(self) -> NDArray[np.uint8]:
         """(H, W, 3) RGB. Raises DatasetError naming a picture that does not decode."""

@@ -7,7 +7,7 @@ CLIP/imgs/000001.jpg (ffmpeg -i vid.avi imgs/%06d.jpg); where that folder is the
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Hashable, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -45,12 +45,8 @@ class FrameSample(Sample):
     frame: int
 
     @property
-    def name(self) -> str:
+    def image_name(self) -> str:
         return f"{self.picture} frame {self.frame}"
-
-    @property
-    def image_key(self) -> Hashable:
-        return self.name
 
     def read_image(self) -> NDArray[np.uint8]:
         capture = cv2.VideoCapture(str(self.picture))
