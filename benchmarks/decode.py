@@ -18,7 +18,8 @@ from onnx.utils import Extractor
 
 from benchmarks.machine import machine, versions
 from tracker.cli import run_command
-from tracker.engines.onnx import OUTPUTS, OnnxEngine
+from tracker.engines.onnx import OnnxEngine
+from tracker.engines.spec import OUTPUTS
 from tracker.models import landmark_model
 
 WINDOW, STRIDE = 7, 4

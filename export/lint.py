@@ -15,12 +15,11 @@ import onnx
 from onnx import NodeProto, TensorProto, ValueInfoProto, numpy_helper
 
 from tracker.cli import run_command
-from tracker.engines.spec import ModelSpec
+from tracker.engines.spec import INPUT, ModelSpec
 from tracker.errors import TrackerError
 
 LARGEST_K = 3840
 OLDEST_OPSET = 17
-INPUT = "crops"
 _INTEGERS = {
     *(TensorProto.INT8, TensorProto.INT16, TensorProto.INT32, TensorProto.INT64),
     *(TensorProto.UINT8, TensorProto.UINT16, TensorProto.UINT32, TensorProto.UINT64),

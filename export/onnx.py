@@ -12,8 +12,7 @@ import torch
 
 from export.graph import LandmarkGraph
 from export.verify import Budget, Difference, Reference
-from tracker.engines.onnx import OUTPUTS
-from tracker.engines.spec import ModelSpec
+from tracker.engines.spec import INPUT, OUTPUTS, ModelSpec
 from tracker.errors import TrackerError
 
 OPSET = 17
@@ -47,7 +46,7 @@ def write_onnx(graph: LandmarkGraph, spec: ModelSpec, reference: Reference, outp
 
 
 def _trace(graph: LandmarkGraph, crops: torch.Tensor, path: Path) -> None:
-    names = ["crops", *OUTPUTS]
+    names = [INPUT, *OUTPUTS]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch announces the other exporter, and constants it folds
         torch.onnx.export(

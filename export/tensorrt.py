@@ -22,7 +22,6 @@ from typing import Any, Literal
 from export.metadata import metadata_of
 from tracker.cli import run_command
 from tracker.engines.plans import (
-    INPUT,
     EngineKey,
     ForeignPlan,
     checked_plan,
@@ -32,7 +31,7 @@ from tracker.engines.plans import (
     short_reason,
     write_plan,
 )
-from tracker.engines.spec import ModelSpec
+from tracker.engines.spec import INPUT, ModelSpec
 from tracker.errors import TrackerError
 from tracker.files import write_whole
 

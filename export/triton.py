@@ -15,8 +15,8 @@ from typing import Any
 
 from tracker.cli import run_command
 from tracker.engines.onnx import OnnxEngine
-from tracker.engines.spec import ModelSpec
-from tracker.engines.triton import INPUT, import_client, tensors_of
+from tracker.engines.spec import INPUT, ModelSpec
+from tracker.engines.triton import import_client, tensors_of
 from tracker.errors import TrackerError
 
 PREFERRED_FACES = (4, 8, 16)

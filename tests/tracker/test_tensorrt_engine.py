@@ -19,9 +19,9 @@ import pytest
 from numpy.typing import DTypeLike, NDArray
 
 from tracker.engines.cuda import Buffer
-from tracker.engines.onnx import OUTPUTS, OnnxEngine
+from tracker.engines.onnx import OnnxEngine
 from tracker.engines.plans import EngineKey, ForeignPlan, Gpu, write_plan
-from tracker.engines.spec import ModelSpec
+from tracker.engines.spec import OUTPUTS, ModelSpec
 from tracker.engines.tensorrt import TensorRtEngine
 from tracker.errors import TrackerError
 

@@ -26,8 +26,8 @@ from export.triton import write_repository
 from tracker import Frame
 from tracker.demo import DemoClip
 from tracker.engines import EngineOutput
-from tracker.engines.onnx import OUTPUTS, OnnxEngine
-from tracker.engines.spec import KEY
+from tracker.engines.onnx import OnnxEngine
+from tracker.engines.spec import KEY, OUTPUTS
 from tracker.engines.triton import TritonEngine
 from tracker.errors import TrackerError
 from tracker.face.crop import crop

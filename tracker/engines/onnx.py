@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker.engines import EngineOutput
-from tracker.engines.spec import ModelSpec
+from tracker.engines.spec import INPUT, OUTPUTS, ModelSpec
 from tracker.errors import TrackerError
 
 if TYPE_CHECKING:
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-OUTPUTS = ("points_px", "scores", "covariances_px2")
 Provider = Literal["cpu", "cuda", "tensorrt", "openvino"]
 _NAMES: Mapping[Provider, str] = {
     "cpu": "CPUExecutionProvider",
@@ -63,7 +62,7 @@ class OnnxEngine:
 
     def run(self, crops: NDArray[np.uint8]) -> EngineOutput:
         """Landmarks of RGB crops (N, S, S, 3), uint8."""
-        return EngineOutput(*self._session.run(list(OUTPUTS), {"crops": crops}))
+        return EngineOutput(*self._session.run(list(OUTPUTS), {INPUT: crops}))
 
 
 def _open(path: Path, threads: int, provider: Provider) -> onnxruntime.InferenceSession:
@@ -98,13 +97,8 @@ def _complain(provider: Provider, allow_cpu: bool) -> None:
 
 
 def _check_shapes(session: onnxruntime.InferenceSession, spec: ModelSpec, path: Path) -> None:
-    size, count = spec.size, spec.landmark_scheme().count
-    expected = {
-        "crops": ["tensor(uint8)", size, size, 3],
-        "points_px": ["tensor(float)", count, 2],
-        "scores": ["tensor(float)", count],
-        "covariances_px2": ["tensor(float)", count, 3],
-    }
+    types = {name: "tensor(uint8)" if name == INPUT else "tensor(float)" for name in spec.shapes()}
+    expected = {name: [types[name], *shape] for name, shape in spec.shapes().items()}
     found = {v.name: [v.type, *v.shape[1:]] for v in (*session.get_inputs(), *session.get_outputs())}
     if found != expected:
         raise TrackerError(f"{path}: its inputs and outputs contradict its spec; expected {expected}, got {found}")

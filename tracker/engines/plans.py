@@ -23,7 +23,6 @@ from tracker.engines.spec import ModelSpec
 from tracker.errors import TrackerError
 from tracker.files import write_whole
 
-INPUT = "crops"
 TITLES = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT-RTX"}
 _INSTALL = {
     "tensorrt": "on a Jetson it comes with JetPack, elsewhere `pip install tensorrt` fetches it from NVIDIA",

@@ -12,6 +12,8 @@ from tracker.face.crop import VIEW
 from tracker.face.schemes import SCHEMES, Scheme
 
 KEY = "landmark_tracker.spec"
+INPUT = "crops"
+OUTPUTS = ("points_px", "scores", "covariances_px2")
 CONTRACT = 1  # uint8 RGB crops (N, S, S, 3) in; points_px, scores, covariances_px2 out
 
 
@@ -40,6 +42,12 @@ class ModelSpec:
     def landmark_scheme(self) -> Scheme:
         """The scheme itself."""
         return SCHEMES[self.scheme]
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of INPUT, uint8, and of the OUTPUTS, float32, by name and for one face."""
+        count = self.landmark_scheme().count
+        outputs = ((count, 2), (count,), (count, 3))
+        return {INPUT: (self.size, self.size, 3), **dict(zip(OUTPUTS, outputs))}
 
     def to_metadata(self) -> dict[str, str]:
         """As ONNX metadata: one JSON text."""

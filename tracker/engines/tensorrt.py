@@ -19,9 +19,7 @@ from numpy.typing import NDArray
 
 from tracker.engines import EngineOutput
 from tracker.engines.cuda import Buffer, Cuda, PyCuda
-from tracker.engines.onnx import OUTPUTS
 from tracker.engines.plans import (
-    INPUT,
     TITLES,
     EngineKey,
     ForeignPlan,
@@ -32,7 +30,7 @@ from tracker.engines.plans import (
     load_tensorrt,
     short_reason,
 )
-from tracker.engines.spec import ModelSpec
+from tracker.engines.spec import INPUT, OUTPUTS, ModelSpec
 from tracker.errors import TrackerError
 
 _NUMPY = {"UINT8": np.uint8, "FLOAT": np.float32}
@@ -155,14 +153,7 @@ def _context(trt: Any, engine: Any) -> Any:
 
 def _tensors(spec: ModelSpec) -> dict[str, tuple[str, tuple[int, ...]]]:
     """TensorRT's name for the type, and the shape for one face, of all that goes in and out."""
-    size, count = spec.size, spec.landmark_scheme().count
-    points, scores, covariances = OUTPUTS
-    return {
-        INPUT: ("UINT8", (size, size, 3)),
-        points: ("FLOAT", (count, 2)),
-        scores: ("FLOAT", (count,)),
-        covariances: ("FLOAT", (count, 3)),
-    }
+    return {name: ("UINT8" if name == INPUT else "FLOAT", shape) for name, shape in spec.shapes().items()}
 
 
 def _check_tensors(engine: Any, spec: ModelSpec, plan: Path) -> None:

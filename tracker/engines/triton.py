@@ -13,11 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker.engines import EngineOutput
-from tracker.engines.onnx import OUTPUTS
-from tracker.engines.spec import KEY, ModelSpec
+from tracker.engines.spec import INPUT, KEY, OUTPUTS, ModelSpec
 from tracker.errors import TrackerError
 
-INPUT = "crops"
 Tensors = dict[str, tuple[str, tuple[int, ...]]]
 _LONGEST_REASON = 300
 
@@ -128,9 +126,7 @@ def import_client() -> Any:
 
 def tensors_of(spec: ModelSpec) -> Tensors:
     """The input and the outputs of a model as Triton's configuration has them: data type and dims without the batch."""
-    size, count = spec.size, spec.landmark_scheme().count
-    dims = {"points_px": (count, 2), "scores": (count,), "covariances_px2": (count, 3)}
-    return {INPUT: ("TYPE_UINT8", (size, size, 3)), **{name: ("TYPE_FP32", dims[name]) for name in OUTPUTS}}
+    return {name: ("TYPE_UINT8" if name == INPUT else "TYPE_FP32", dims) for name, dims in spec.shapes().items()}
 
 
 def _spec_of(config: Any, source: str) -> ModelSpec:
