@@ -158,9 +158,8 @@ class PyCuda:
             module = self._driver.module_from_buffer(image)
             kernel = module.get_function(name).prepare(arguments)
         except self._driver.Error as error:
-            raise TrackerError(
-                f"the kernel {name} cannot be loaded on this GPU, CUDA says: {short_reason([str(error)])}"
-            ) from None
+            reason = short_reason([str(error)]).rstrip(" -")
+            raise TrackerError(f"the kernel {name} cannot be loaded on this GPU, CUDA says: {reason}") from None
 
         def queue(grid: tuple[int, int, int], block: tuple[int, int, int], *values: int) -> None:
             kernel.prepared_async_call(grid, block, self._stream, *values)

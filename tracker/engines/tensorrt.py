@@ -81,9 +81,9 @@ class TensorRtEngine:
     def run_on(self, frame: GpuFrame, crops_from_image: Sequence[Array]) -> EngineOutput:
         """Landmarks of the views of a frame that lies on the GPU: (2, 3) transforms, as Roi.crop_from_image gives them.
 
-        Only these few numbers cross to the GPU, and the landmarks back. The frame may be reused afterwards. Takes
-        some milliseconds more for the first in each bucket. Raises TrackerError where the GPU fails, or cannot run
-        the kernel that makes the crops.
+        Nothing crosses to the GPU but the transforms, and nothing back but the landmarks. The frame may be reused
+        afterwards. The first call for each bucket takes longer, as its graph is made then. Raises TrackerError where
+        the GPU fails, or cannot run the kernel that makes the crops.
         """
         views = views_of(frame, crops_from_image, self.spec.size)
         with self._cuda.active():
