@@ -10,11 +10,15 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.engines import Engine
+from tracker.engines import Engine, EngineOutput, GpuEngine
+from tracker.errors import TrackerError
 from tracker.face.crop import Roi, warp
 from tracker.face.geometry import Array, invert, transform_covariances, transform_points
 from tracker.face.landmarks import Landmarks
+from tracker.gpu_frame import GpuFrame
 from tracker.roi import next_roi
+
+Picture = NDArray[np.uint8] | GpuFrame
 
 
 class Stages:
@@ -46,30 +50,39 @@ class Measurer:
         self.engine = engine
         self.scheme = engine.spec.landmark_scheme()
 
-    def measure(
-        self, image_rgb: NDArray[np.uint8], rois: Sequence[Roi], stages: Stages | None = None
-    ) -> list[Measured]:
+    def measure(self, image_rgb: Picture, rois: Sequence[Roi], stages: Stages | None = None) -> list[Measured]:
         """The landmarks in each view of an RGB picture (H, W, 3), all views in one call of the engine.
 
-        stages: takes the time of "crop" and "engine".
+        image_rgb: on the host, or a GpuFrame, which is cropped where it lies; then the engine must be a TensorRT one.
+        A detector needs a picture on the host, but a small copy of the frame does (YuNet shrinks to 320 px anyway):
+        what it finds is scaled to the GpuFrame by (p + .5) * s - .5. stages: takes the time of "crop" and "engine",
+        and of both as "engine" on a GPU. Raises TrackerError for a GpuFrame that the engine does not take.
         """
         if not rois:
             return []
-        stages, size = stages or Stages(), self.engine.spec.size
-        with stages("crop"):
-            views = [roi.crop_from_image(size) for roi in rois]
-            crops = np.stack([warp(image_rgb, view, size) for view in views])
-        with stages("engine"):
-            output = self.engine.run(crops)
+        views = [roi.crop_from_image(self.engine.spec.size) for roi in rois]
+        output = self._run(image_rgb, views, stages or Stages())
         rows = zip(views, output.points_px, output.scores, output.covariances_px2)
         return [self._measured(invert(view), *row) for view, *row in rows]
 
-    def measure_twice(
-        self, image_rgb: NDArray[np.uint8], rois: Sequence[Roi], stages: Stages | None = None
-    ) -> list[Measured]:
+    def measure_twice(self, image_rgb: Picture, rois: Sequence[Roi], stages: Stages | None = None) -> list[Measured]:
         """As measure, then again in the views of what was found: for rough views, as a detection's are."""
         first = self.measure(image_rgb, rois, stages)
         return self.measure(image_rgb, [next_roi(face.landmarks) for face in first], stages)
+
+    def _run(self, image: Picture, views: Sequence[Array], stages: Stages) -> EngineOutput:
+        if isinstance(image, GpuFrame):
+            if not isinstance(self.engine, GpuEngine):
+                raise TrackerError(
+                    "this engine takes pictures of the host only; frames on the GPU need a TensorRT engine: give its "
+                    ".plan as the model, or copy the frame to the host"
+                )
+            with stages("engine"):
+                return self.engine.run_on(image, views)
+        with stages("crop"):
+            crops = np.stack([warp(image, view, self.engine.spec.size) for view in views])
+        with stages("engine"):
+            return self.engine.run(crops)
 
     def _measured(
         self,
