@@ -1,4 +1,4 @@
-"""python -m benchmarks.blinks CLIP...: the closures of the eyes that Blinks finds, by threshold."""
+"""python -m benchmarks.blinks --videos '[CLIP, ...]': the closures of the eyes that Blinks finds, by threshold."""
 
 from __future__ import annotations
 
