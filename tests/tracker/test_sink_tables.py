@@ -10,6 +10,7 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -19,6 +20,7 @@ from tracker.errors import TrackerError
 from tracker.face.landmarks import Landmarks
 from tracker.face.pts import read_pts
 from tracker.face.schemes import IBUG68, WFLW98, Scheme
+from tracker.pose import mean_head_mm
 from tracker.result import FrameResult, State, TrackedFace
 from tracker.sinks import OpenFaceCsv, PtsFiles
 
@@ -46,9 +48,10 @@ class TestCsv:
             assert (tmp_path / "out.csv").read_bytes().endswith(b",cov_yy_67\n")  # before any face
         header = (tmp_path / "out.csv").read_text().strip().split(",")
         openface = [f"{axis}_{i}" for axis, i in product("xy", range(68))]
-        assert header[:141] == ["frame", "face_id", "timestamp", "confidence", "success", *openface]
+        pose = [f"pose_{what}{axis}" for what, axis in product("TR", "xyz")]
+        assert header[:147] == ["frame", "face_id", "timestamp", "confidence", "success", *pose, *openface]
         names = ("score", "cov_xx", "cov_xy", "cov_yy")
-        assert header[141:] == [f"{name}_{i}" for name, i in product(names, range(68))]
+        assert header[147:] == [f"{name}_{i}" for name, i in product(names, range(68))]
 
     @pytest.mark.parametrize("scheme", [IBUG68, WFLW98])
     def test_a_line_a_face_and_frame(self, tmp_path: Path, scheme: Scheme) -> None:
@@ -70,6 +73,25 @@ class TestCsv:
             for name, expected in zip(("cov_xx", "cov_xy", "cov_yy"), one.landmarks.covariances_px2.T):
                 assert_allclose([float(row[f"{name}_{i}"]) for i in range(scheme.count)], expected, atol=0.51e-4)
 
+    def test_the_pose_as_openface_means_it(self, tmp_path: Path) -> None:
+        """The mean head, turned by Rx @ Ry @ Rz and seen by a pinhole in the middle of the picture."""
+        radians, at_mm = (0.2, -0.3, 0.15), (30.0, -20.0, 700.0)
+        x, y, z = (cv2.Rodrigues(angle * axis)[0] for angle, axis in zip(radians, np.eye(3)))
+        points_mm = mean_head_mm() @ (x @ y @ z).T + at_mm
+        points_px = points_mm[:, :2] / points_mm[:, 2:] * 640 + (319.5, 239.5)
+        landmarks = Landmarks.from_points(points_px, IBUG68)
+        tracked = TrackedFace(1, "tracking", 1.0, landmarks, landmarks), face(2)
+        with OpenFaceCsv(tmp_path / "out.csv", IBUG68) as sink:
+            sink.write(frame(0, np.zeros((480, 640, 3), np.uint8)), FrameResult(0, 0.0, tracked))
+        posed, shuffled = rows_of(tmp_path / "out.csv")
+        assert_allclose([float(posed[f"pose_R{axis}"]) for axis in "xyz"], radians, atol=1e-3)
+        assert_allclose([float(posed[f"pose_T{axis}"]) for axis in "xyz"], at_mm, atol=0.3)
+        assert {shuffled[f"pose_{what}{axis}"] for what, axis in product("TR", "xyz")} == {""}
+
+    def test_other_schemes_have_no_pose(self, tmp_path: Path) -> None:
+        with OpenFaceCsv(tmp_path / "out.csv", WFLW98):
+            assert "pose" not in (tmp_path / "out.csv").read_text()
+
     def test_a_line_is_there_at_once(self, tmp_path: Path) -> None:
         with OpenFaceCsv(tmp_path / "out.csv", IBUG68) as sink:
             for index in range(3):
@@ -88,7 +110,7 @@ class TestCsv:
         assert "out.csv cannot be written (File too large): choose a writable folder" in error.splitlines()[-1]
         content = (tmp_path / "out.csv").read_text()
         assert content.endswith("\n") and 10 < content.count("\n") < 1000
-        assert {line.count(",") for line in content.splitlines()} == {4 + 6 * 68}
+        assert {line.count(",") for line in content.splitlines()} == {4 + 6 + 6 * 68}
         assert content.count("\n") % 3 == 1  # the header, and frames with all of their faces
 
     @FULL

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 from tracker.face.geometry import Array
 from tracker.face.landmarks import Landmarks
-from tracker.face.schemes import Scheme
+from tracker.face.schemes import IBUG68, Scheme
 from tracker.frames import Frame
+from tracker.pose import camera_matrix, head_pose
 from tracker.result import FrameResult, TrackedFace
 from tracker.sinks.base import Closing
 from tracker.sinks.lines import WholeLines
@@ -24,6 +25,7 @@ _OF_A_FACE: dict[str, Callable[[FrameResult, TrackedFace], int | float]] = {
     "confidence": lambda result, face: round(face.score, 4),
     "success": lambda result, face: int(face.state == "tracking"),
 }
+_POSE = ("pose_Tx", "pose_Ty", "pose_Tz", "pose_Rx", "pose_Ry", "pose_Rz")
 # What is said of each of its points, in columns x_0, x_1, ...: (K,) numbers.
 _OF_A_POINT: dict[str, Callable[[Landmarks], Array]] = {
     "x": lambda landmarks: landmarks.points_px[:, 0].round(2),
@@ -40,9 +42,12 @@ class OpenFaceCsv(Closing):
 
     frame: from 1, as OpenFace counts (the results' index is from 0). face_id: the face's identity. timestamp: in
     seconds. confidence: 0..1, that this is a face. success: 1, or 0 where the face was not measured in this frame and
-    is held where it was. x_0, y_0, ...: the smoothed landmarks in pixels, x right, y down, pixel centres at integers.
-    Ours: score_0, ... in 0..1; cov_xx_0, cov_xy_0, cov_yy_0, ...: covariances in squared pixels. A frame without
-    faces has no line. Numbers have a decimal point in every locale.
+    is held where it was. A frame without faces has no line.
+    pose_Tx, pose_Ty, pose_Tz in millimetres, pose_Rx, pose_Ry, pose_Rz in radians: tracker.pose says how they are
+    found and in which frame, by a camera that camera_matrix guesses. Only of 68 landmarks; empty where there is none.
+    x_0, ..., y_0, ...: the smoothed landmarks in pixels, x right, y down, pixel centres at integers.
+    Ours: score_0, ... in 0..1; cov_xx_0, ..., cov_xy_0, ..., cov_yy_0, ...: covariances in squared pixels.
+    Numbers have a decimal point in every locale.
 
     path: replaced at the start; "-" is standard output. However the run ends, it holds complete lines only.
     scheme: of the landmarks, for the number of columns.
@@ -52,26 +57,39 @@ class OpenFaceCsv(Closing):
     """
 
     def __init__(self, path: str | Path, scheme: Scheme) -> None:
+        self._posed = scheme is IBUG68
         numbered = [f"{name}_{i}" for name in _OF_A_POINT for i in range(scheme.count)]
         self._lines = WholeLines(path)
         try:
-            self._lines.append(_as_csv([[*_OF_A_FACE, *numbered]]))
+            self._lines.append(_as_csv([[*_OF_A_FACE, *(_POSE if self._posed else ()), *numbered]]))
         except BaseException:
             self._lines.close()
             raise
 
     def write(self, frame: Frame, result: FrameResult) -> None:
-        self._lines.append(_as_csv(_row(result, face) for face in result.faces))
+        height, width = frame.image_rgb.shape[:2]
+        camera = camera_matrix(width, height) if self._posed else None
+        self._lines.append(_as_csv(_row(result, face, camera) for face in result.faces))
 
     def close(self) -> None:
         self._lines.close()
 
 
-def _row(result: FrameResult, face: TrackedFace) -> list[int | float]:
-    row = [value(result, face) for value in _OF_A_FACE.values()]
+def _row(result: FrameResult, face: TrackedFace, camera: Array | None) -> list[int | float | None]:
+    """The cells of a line. camera: None where there are no columns for the pose."""
+    row: list[int | float | None] = [value(result, face) for value in _OF_A_FACE.values()]
+    if camera is not None:
+        row += _pose(face.landmarks, camera)
     for values in _OF_A_POINT.values():
         row += values(face.landmarks).tolist()
     return row
+
+
+def _pose(landmarks: Landmarks, camera: Array) -> Sequence[float | None]:
+    pose = head_pose(landmarks, camera)
+    if pose is None:
+        return [None] * len(_POSE)  # csv writes nothing
+    return [*pose.translation_mm.round(1).tolist(), *pose.openface_rad.round(4).tolist()]
 
 
 def _as_csv(rows: Iterable[list[Any]]) -> bytes:
