@@ -124,12 +124,8 @@ class OverlayVideo(Closing):
 
 
 def _is_whole(path: Path, count: int) -> bool:
-    """Whether the file holds that many pictures, as far as its index says, which is written last.
-
-    One more will do: Ctrl-C comes between writing and counting.
-    """
-    found = round(cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FRAME_COUNT))
-    return count <= found <= count + 1 and found > 0
+    """Whether the file has an index, which is written last, and by it at least that many pictures, or one."""
+    return cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FRAME_COUNT) > max(count, 1) - 0.5
 
 
 def _even(image_rgb: Image) -> Image:
