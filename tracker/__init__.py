@@ -6,6 +6,7 @@ for result in Tracker().run("clip.mp4"):
 """
 
 from tracker.errors import TrackerError
+from tracker.expression import Blink, Blinks, Opening, eye_opening, mouth_opening
 from tracker.face.convert import convert
 from tracker.face.crop import Roi
 from tracker.face.landmarks import Landmarks
@@ -15,15 +16,20 @@ from tracker.pose import HeadPose, camera_matrix, head_pose
 from tracker.result import FrameResult, TrackedFace
 
 __all__ = [
+    "Blink",
+    "Blinks",
     "Frame",
     "FrameResult",
     "HeadPose",
     "Landmarks",
+    "Opening",
     "Roi",
     "TrackedFace",
     "Tracker",
     "TrackerError",
     "camera_matrix",
     "convert",
+    "eye_opening",
     "head_pose",
+    "mouth_opening",
 ]
