@@ -495,7 +495,7 @@ class TestOutputs:
         if option == "--output":
             assert [json.loads(line)["frame"] for line in lines] == list(range(30))
         else:
-            assert {len(line.split(",")) for line in lines} == {5 + 6 + 6 * 68} and len(lines) > 20
+            assert {len(line.split(",")) for line in lines} == {5 + 6 + 6 * 68 + 3} and len(lines) > 20
         assert err.startswith("30 frames, ") and f"written: {tmp_path}\n" in err and "written: -" not in err
 
     def test_a_disk_that_fills_up_ends_the_run_and_keeps_it(

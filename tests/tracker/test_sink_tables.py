@@ -17,6 +17,7 @@ from numpy.testing import assert_allclose
 
 from tests.tracker.sinks_shared import frame, result, run_on_full_disk
 from tracker.errors import TrackerError
+from tracker.face.geometry import Array
 from tracker.face.landmarks import Landmarks
 from tracker.face.pts import read_pts
 from tracker.face.schemes import IBUG68, WFLW98, Scheme
@@ -45,13 +46,14 @@ def rows_of(path: Path) -> list[dict[str, str]]:
 class TestCsv:
     def test_columns_as_openface_writes_them_and_ours_after(self, tmp_path: Path) -> None:
         with OpenFaceCsv(tmp_path / "out.csv", IBUG68):
-            assert (tmp_path / "out.csv").read_bytes().endswith(b",cov_yy_67\n")  # before any face
+            assert (tmp_path / "out.csv").read_bytes().endswith(b",mouth_opening\n")  # before any face
         header = (tmp_path / "out.csv").read_text().strip().split(",")
         openface = [f"{axis}_{i}" for axis, i in product("xy", range(68))]
         pose = [f"pose_{what}{axis}" for what, axis in product("TR", "xyz")]
         assert header[:147] == ["frame", "face_id", "timestamp", "confidence", "success", *pose, *openface]
         names = ("score", "cov_xx", "cov_xy", "cov_yy")
-        assert header[147:] == [f"{name}_{i}" for name, i in product(names, range(68))]
+        ours = [f"{name}_{i}" for name, i in product(names, range(68))]
+        assert header[147:] == [*ours, "right_eye_opening", "left_eye_opening", "mouth_opening"]
 
     @pytest.mark.parametrize("scheme", [IBUG68, WFLW98])
     def test_a_line_a_face_and_frame(self, tmp_path: Path, scheme: Scheme) -> None:
@@ -88,9 +90,30 @@ class TestCsv:
         assert_allclose([float(posed[f"pose_T{axis}"]) for axis in "xyz"], at_mm, atol=0.3)
         assert {shuffled[f"pose_{what}{axis}"] for what, axis in product("TR", "xyz")} == {""}
 
+    def test_the_openings_of_the_raw_landmarks(self, tmp_path: Path, face68: Array) -> None:
+        """With the lids drawn together to half of what they were, half of the number."""
+        closing = face68.copy()
+        for lids in ((37, 41), (38, 40)):
+            middle = face68[list(lids)].mean(0)
+            closing[list(lids)] = middle + (face68[list(lids)] - middle) / 2
+        raws = [Landmarks.from_points(points, IBUG68) for points in (face68, closing, np.zeros((68, 2)))]
+        smooth = Landmarks.from_points(face68 + 5, IBUG68)
+        with OpenFaceCsv(tmp_path / "out.csv", IBUG68) as sink:
+            for index, raw in enumerate(raws):
+                tracked = TrackedFace(1, "tracking", 1.0, smooth, raw)
+                sink.write(frame(index), FrameResult(index, 0.0, (tracked,)))
+        first, second, nowhere = (
+            [row[name] for name in ("right_eye_opening", "left_eye_opening", "mouth_opening")]
+            for row in rows_of(tmp_path / "out.csv")
+        )
+        assert float(second[0]) == pytest.approx(float(first[0]) / 2, abs=0.02)
+        assert second[1:] == first[1:] and 0.1 < float(first[1]) < 0.5
+        assert nowhere == ["", "", ""]
+
     def test_other_schemes_have_no_pose(self, tmp_path: Path) -> None:
         with OpenFaceCsv(tmp_path / "out.csv", WFLW98):
-            assert "pose" not in (tmp_path / "out.csv").read_text()
+            header = (tmp_path / "out.csv").read_text()
+        assert "pose" not in header and "opening" not in header
 
     def test_a_line_is_there_at_once(self, tmp_path: Path) -> None:
         with OpenFaceCsv(tmp_path / "out.csv", IBUG68) as sink:
@@ -110,7 +133,7 @@ class TestCsv:
         assert "out.csv cannot be written (File too large): choose a writable folder" in error.splitlines()[-1]
         content = (tmp_path / "out.csv").read_text()
         assert content.endswith("\n") and 10 < content.count("\n") < 1000
-        assert {line.count(",") for line in content.splitlines()} == {4 + 6 + 6 * 68}
+        assert {line.count(",") for line in content.splitlines()} == {4 + 6 + 6 * 68 + 3}
         assert content.count("\n") % 3 == 1  # the header, and frames with all of their faces
 
     @FULL

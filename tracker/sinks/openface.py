@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from tracker.expression import eye_opening, mouth_opening
 from tracker.face.geometry import Array
 from tracker.face.landmarks import Landmarks
 from tracker.face.schemes import IBUG68, Scheme
@@ -26,6 +28,7 @@ _OF_A_FACE: dict[str, Callable[[FrameResult, TrackedFace], int | float]] = {
     "success": lambda result, face: int(face.state == "tracking"),
 }
 _POSE = ("pose_Tx", "pose_Ty", "pose_Tz", "pose_Rx", "pose_Ry", "pose_Rz")
+_OPENINGS = ("right_eye_opening", "left_eye_opening", "mouth_opening")
 # What is said of each of its points, in columns x_0, x_1, ...: (K,) numbers.
 _OF_A_POINT: dict[str, Callable[[Landmarks], Array]] = {
     "x": lambda landmarks: landmarks.points_px[:, 0].round(2),
@@ -46,7 +49,8 @@ class OpenFaceCsv(Closing):
     pose_Tx, pose_Ty, pose_Tz in millimetres, pose_Rx, pose_Ry, pose_Rz in radians: tracker.pose says how they are
     found and in which frame, by a camera that camera_matrix guesses. Only of 68 landmarks; empty where there is none.
     x_0, ..., y_0, ...: the smoothed landmarks in pixels, x right, y down, pixel centres at integers.
-    Ours: score_0, ... in 0..1; cov_xx_0, ..., cov_xy_0, ..., cov_yy_0, ...: covariances in squared pixels.
+    Ours: score_0, ... in 0..1; cov_xx_0, ..., cov_xy_0, ..., cov_yy_0, ...: covariances in squared pixels; of 68
+    landmarks right_eye_opening, left_eye_opening, mouth_opening: height over width as measured in this frame.
     Numbers have a decimal point in every locale.
 
     path: replaced at the start; "-" is standard output. However the run ends, it holds complete lines only.
@@ -57,18 +61,19 @@ class OpenFaceCsv(Closing):
     """
 
     def __init__(self, path: str | Path, scheme: Scheme) -> None:
-        self._posed = scheme is IBUG68
+        self._is_68 = scheme is IBUG68
+        pose, openings = (_POSE, _OPENINGS) if self._is_68 else ((), ())
         numbered = [f"{name}_{i}" for name in _OF_A_POINT for i in range(scheme.count)]
         self._lines = WholeLines(path)
         try:
-            self._lines.append(_as_csv([[*_OF_A_FACE, *(_POSE if self._posed else ()), *numbered]]))
+            self._lines.append(_as_csv([[*_OF_A_FACE, *pose, *numbered, *openings]]))
         except BaseException:
             self._lines.close()
             raise
 
     def write(self, frame: Frame, result: FrameResult) -> None:
         height, width = frame.image_rgb.shape[:2]
-        camera = camera_matrix(width, height) if self._posed else None
+        camera = camera_matrix(width, height) if self._is_68 else None
         self._lines.append(_as_csv(_row(result, face, camera) for face in result.faces))
 
     def close(self) -> None:
@@ -76,12 +81,14 @@ class OpenFaceCsv(Closing):
 
 
 def _row(result: FrameResult, face: TrackedFace, camera: Array | None) -> list[int | float | None]:
-    """The cells of a line. camera: None where there are no columns for the pose."""
+    """The cells of a line. camera: None where there are no columns for the pose and the openings."""
     row: list[int | float | None] = [value(result, face) for value in _OF_A_FACE.values()]
     if camera is not None:
         row += _pose(face.landmarks, camera)
     for values in _OF_A_POINT.values():
         row += values(face.landmarks).tolist()
+    if camera is not None:
+        row += _openings(face.raw)
     return row
 
 
@@ -90,6 +97,11 @@ def _pose(landmarks: Landmarks, camera: Array) -> Sequence[float | None]:
     if pose is None:
         return [None] * len(_POSE)  # csv writes nothing
     return [*pose.translation_mm.round(1).tolist(), *pose.openface_rad.round(4).tolist()]
+
+
+def _openings(landmarks: Landmarks) -> list[float | None]:
+    openings = *eye_opening(landmarks), mouth_opening(landmarks)
+    return [None if math.isnan(opening.ratio) else round(opening.ratio, 4) for opening in openings]
 
 
 def _as_csv(rows: Iterable[list[Any]]) -> bytes:
