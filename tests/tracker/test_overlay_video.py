@@ -115,6 +115,8 @@ class TestOverlayVideo:
             with pytest.raises(TrackerError, match=r"out\.mp4 ends after 3 pictures: the disk is full"):
                 sink.write(BLACK, 3 / 25)
         assert len(play(path)) == 3
+        with pytest.raises(TrackerError, match=r"b\.mp4 ends after 0 pictures: the disk is full"):
+            OverlayVideo(tmp_path / "b.mp4", 25)
         assert os.listdir(tmp_path) == [path.name]
 
     def test_a_name_that_was_taken_by_a_folder_meanwhile(self, tmp_path: Path) -> None:

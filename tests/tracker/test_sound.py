@@ -200,3 +200,18 @@ def test_an_ffmpeg_that_fails(
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
     assert silent(tmp_path, caplog) == reason
+
+
+def test_ctrl_c_while_the_sound_is_copied_leaves_the_silent_video(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(*arguments: object) -> bool:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("tracker.sinks.video.add_sound", interrupt)
+    sink = OverlayVideo(tmp_path / "out.mp4", FPS, tmp_path / "clip.mp4")
+    sink.write(BLACK, 0.0)
+    with pytest.raises(KeyboardInterrupt):
+        sink.close()
+    assert len(play(tmp_path / "out.mp4")) == 1
+    assert len(list(tmp_path.iterdir())) == 1

@@ -35,8 +35,8 @@ class OverlayVideo(Closing):
     one before is repeated, so that the video keeps the time of its source.
     sound_of: a video file whose sound is copied by ffmpeg; without ffmpeg the video is silent, with a warning.
 
-    Raises TrackerError at once when such a file cannot be written there, from write when the disk is all but full
-    (close then completes what was written), and from close when the file is incomplete.
+    Raises TrackerError at once when such a file cannot be written there, also from write when the disk is all but
+    full (close then completes what was written), and from close when the file is incomplete.
     """
 
     def __init__(self, path: str | Path, fps: float, sound_of: str | Path | None = None) -> None:
@@ -50,6 +50,7 @@ class OverlayVideo(Closing):
         self._start_s = 0.0
         self._count = 0
         try:
+            self._leave_space()
             self._part.touch()
             self._writer = self._open((64, 64))  # a trial, before any work is done
             self._writer.release()
@@ -58,8 +59,7 @@ class OverlayVideo(Closing):
             raise unwritable(self._path, error) from error
 
     def write(self, image_rgb: Image, timestamp_s: float) -> None:
-        if shutil.disk_usage(self._path.parent).free < SPARE_BYTES:
-            raise TrackerError(f"{self._path} ends after {self._count} pictures: the disk is full, make space on it")
+        self._leave_space()
         picture = _even(image_rgb)
         if self._last is None:
             self._start_s = timestamp_s
@@ -71,6 +71,10 @@ class OverlayVideo(Closing):
                 self._append(self._last)
         self._append(picture)
         self._last = picture
+
+    def _leave_space(self) -> None:
+        if shutil.disk_usage(self._path.parent).free < SPARE_BYTES:
+            raise TrackerError(f"{self._path} ends after {self._count} pictures: the disk is full, make space on it")
 
     def _missing(self, timestamp_s: float) -> int:
         """How many pictures should have been written before this one, and were not."""
@@ -91,7 +95,9 @@ class OverlayVideo(Closing):
         try:
             if not _is_whole(self._part, self._count):
                 raise TrackerError(f"{self._path} could not be completed: is the disk full?")
-            os.replace(with_sound if self._add_sound(with_sound) else self._part, self._path)
+            os.replace(self._part, self._path)
+            if self._add_sound(with_sound):
+                os.replace(with_sound, self._path)
         except OSError as error:
             raise unwritable(self._path, error) from error
         finally:
@@ -103,7 +109,7 @@ class OverlayVideo(Closing):
         if self._sound_of is None:
             return False
         try:
-            added = add_sound(self._part, Path(self._sound_of), self._count / self._fps, target)
+            added = add_sound(self._path, Path(self._sound_of), self._count / self._fps, target)
             if added and not _is_whole(target, self._count):
                 raise TrackerError("ffmpeg left pictures out")
         except TrackerError as error:
