@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -25,6 +26,8 @@ from tracker.sinks import (
     Sink,
     Window,
 )
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,7 @@ class Outputs:
 
     def aside(self) -> AbstractContextManager[object]:
         """Where standard output takes results, what is printed for people goes to standard error."""
-        return redirect_stdout(sys.stderr) if STDOUT in self.paths().values() else nullcontext()
+        return redirect_stdout(sys.stderr) if STDOUT in (self.output, self.csv) else nullcontext()
 
     @contextmanager
     def sinks(self, source: Source, scheme: Scheme, max_faces: int, window: Window | None) -> Iterator[list[Sink]]:
@@ -62,19 +65,24 @@ class Outputs:
         """
         for path in self.paths().values():
             _make_folder(path.parent)
+        sinks: list[Sink] = []
         with ExitStack() as stack:
-            sinks: list[Sink] = []
-            if pictures := self._pictures(source, window):
-                sinks.append(stack.enter_context(Drawn(draw, pictures)))
-            if self.osc is not None:
-                sinks.append(stack.enter_context(OscMessages(self.osc)))
-            if self.pts is not None:
-                sinks.append(stack.enter_context(PtsFiles(self.pts, max_faces)))
-            if self.csv is not None:
-                sinks.append(stack.enter_context(OpenFaceCsv(self.csv, scheme)))
-            if self.output is not None:
-                sinks.append(stack.enter_context(JsonLines(self.output)))
+            for sink in self._open(source, scheme, max_faces, window):
+                stack.push(_completing(sink))
+                sinks.append(sink)
             yield sinks[::-1]  # drawing takes longest: the others need not wait for it
+
+    def _open(self, source: Source, scheme: Scheme, max_faces: int, window: Window | None) -> Iterator[Sink]:
+        if pictures := self._pictures(source, window):
+            yield Drawn(draw, pictures)
+        if self.osc is not None:
+            yield OscMessages(self.osc)
+        if self.pts is not None:
+            yield PtsFiles(self.pts, max_faces)
+        if self.csv is not None:
+            yield OpenFaceCsv(self.csv, scheme)
+        if self.output is not None:
+            yield JsonLines(self.output)
 
     def _pictures(self, source: Source, window: Window | None) -> list[PictureSink]:
         pictures: list[PictureSink] = [] if window is None else [window]
@@ -87,6 +95,20 @@ class Outputs:
     def written(self) -> list[str]:
         """For people: where the results are."""
         return [f"written: {path}" for path in self.paths().values() if path != STDOUT]
+
+
+def _completing(sink: Sink) -> Callable[[object, BaseException | None, object], None]:
+    """For an ExitStack: closes the sink. What it raises is only logged where something else has ended the run."""
+
+    def leave(kind: object, error: BaseException | None, trace: object) -> None:
+        try:
+            sink.close()
+        except TrackerError as second:
+            if error is None:
+                raise
+            log.warning("%s", second)
+
+    return leave
 
 
 def _make_folder(folder: Path) -> None:

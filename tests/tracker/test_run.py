@@ -511,6 +511,20 @@ class TestOutputs:
         assert count_pictures(overlay) == len(os.listdir(tmp_path / "annot")) == len(records) - 1
         assert sorted(os.listdir(tmp_path)) == ["annot", "out.csv", "out.jsonl", "out.mp4"]
 
+    def test_the_first_that_fails_is_the_reason(
+        self, call: Call, capfd: Said, caplog: pytest.LogCaptureFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The overlay, which is lost too, is only reported."""
+        monkeypatch.setattr("tracker.sinks.lines.io.FileIO", FullDisk)
+        monkeypatch.setattr("tracker.sinks.video._is_whole", lambda path, count: False)
+        table, overlay = tmp_path / "out.csv", tmp_path / "out.mp4"
+        assert call("--demo", "--csv", table, "--overlay", overlay) == 2
+        assert capfd.readouterr().err.startswith(f"tracker.run: {table} cannot be written (No space left on device)")
+        assert f"{overlay} could not be completed: is the disk full?" in caplog.text
+        assert os.listdir(tmp_path) == ["out.csv"]
+        assert call("--demo", "--overlay", overlay) == 2
+        assert capfd.readouterr().err.startswith(f"tracker.run: {overlay} could not be completed")
+
 
 @POSIX
 def test_a_reader_that_leaves_ends_the_run_quietly(avi: Path, detector_file: Path, tmp_path: Path) -> None:
