@@ -33,8 +33,8 @@ MAKE: dict[str, Callable[[Path], Sink]] = {
 
 
 def write(sink: Sink, index: int) -> None:
-    """Every fourth frame has a face, a newcomer each time."""
-    faces = (TrackedFace(index, "tracking", 0.5, POINTS, POINTS),) if index % 4 == 0 else ()
+    """Every tenth frame has a face, a newcomer each time."""
+    faces = (TrackedFace(index, "tracking", 0.5, POINTS, POINTS),) if index % 10 == 0 else ()
     sink.write(Frame(PICTURE, index / 30, index), FrameResult(index, index / 30, faces))
 
 
