@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +18,11 @@ from tracker.detectors import DetectorName
 from tracker.engines.onnx import Provider
 from tracker.errors import TrackerError
 from tracker.face.schemes import IBUG68
-from tracker.frames import FALLBACK_FPS, Camera, Folder, Source, Video
-from tracker.overlay import draw
+from tracker.frames import Camera, Folder, Source, Video
+from tracker.outputs import Outputs
 from tracker.pipeline import Tracker
 from tracker.result import FrameResult
-from tracker.sinks import Drawn, JsonLines, OverlayVideo, PictureSink, Sink, Window, has_display
+from tracker.sinks import Sink, Window, has_display
 from tracker.summary import Summary
 
 
@@ -34,7 +32,10 @@ def run(
     images: Path | None = None,
     demo: bool = False,
     output: Path | None = None,
+    csv: Path | None = None,
+    pts: Path | None = None,
     overlay: Path | None = None,
+    osc: str | None = None,
     show: bool = False,
     max_faces: int = 1,
     detector: DetectorName = "auto",
@@ -50,8 +51,11 @@ def run(
         video: a video file, or the URL of a stream.
         images: a folder of pictures, each looked at for itself.
         demo: the built-in clip, whose truth is known.
-        output: write the results here, one JSON object a line.
-        overlay: write the video with the landmarks drawn here.
+        output: write the results here, one JSON object a line; - is standard output.
+        csv: write them here as a table with OpenFace's columns; - is standard output.
+        pts: write the landmarks of each frame below this folder, in the layout of 300VW.
+        overlay: write the video with the landmarks drawn here, with its sound where ffmpeg is installed.
+        osc: send the results as Open Sound Control over UDP to this HOST:PORT.
         show: open a window; q or Esc ends.
         max_faces: how many faces to follow at most.
         detector: what finds the faces; auto takes YuNet where it can be had, else BlazeFace.
@@ -63,8 +67,9 @@ def run(
     given = [value is not None for value in (camera, video, images)].count(True) + demo
     if given > 1:
         raise TrackerError("expected one source, got several; give one of --camera, --video, --images, --demo")
-    _refuse_overwriting(video, output, overlay)
-    with ExitStack() as stack:
+    outputs = Outputs(output, csv, pts, overlay, osc)
+    outputs.refuse_overwriting(video)
+    with outputs.aside(), ExitStack() as stack:
         if given:
             source = stack.enter_context(_source(camera, video, images))
         else:
@@ -72,13 +77,10 @@ def run(
             stack.enter_context(source)
         tracker = Tracker(model, detector, detector_model, max_faces, provider=provider, allow_cpu=allow_cpu)
         window = stack.enter_context(Window("landmarks")) if show else None
-        sinks = _sinks(source, output, overlay, window)
-        for sink in sinks:
-            stack.enter_context(sink)
-        _loop(source, tracker, sinks, window)
-    for path in (output, overlay):
-        if path is not None:
-            print(f"written: {path}")
+        with outputs.sinks(source, tracker.scheme, max_faces, window) as sinks:
+            _loop(source, tracker, sinks, window)
+        for line in outputs.written():
+            print(line)
 
 
 def _source(camera: int | None, video: str | None, images: Path | None) -> Source:
@@ -87,15 +89,6 @@ def _source(camera: int | None, video: str | None, images: Path | None) -> Sourc
     if video is not None:
         return Video(video)
     return Folder(images) if images is not None else DemoClip()
-
-
-def _refuse_overwriting(video: str | None, output: Path | None, overlay: Path | None) -> None:
-    """Raise TrackerError where one file would be read and written, or written twice."""
-    named = {"--video": video, "--output": output, "--overlay": overlay}
-    files = {option: os.path.realpath(path) for option, path in named.items() if path is not None}
-    for first, second in combinations(files, 2):
-        if files[first] == files[second]:
-            raise TrackerError(f"{first} and {second} name the same file, {named[second]}; give them different ones")
 
 
 def _default_source(show: bool) -> tuple[Source, bool]:
@@ -107,26 +100,6 @@ def _default_source(show: bool) -> tuple[Source, bool]:
             pass
     print("no camera with a display here: tracking the built-in demo clip")
     return DemoClip(), show
-
-
-def _sinks(source: Source, output: Path | None, overlay: Path | None, window: Window | None) -> list[JsonLines | Drawn]:
-    for path in (output, overlay):
-        if path is not None:
-            _make_folder(path.parent)
-    pictures: list[PictureSink] = []
-    if overlay is not None:
-        pictures.append(OverlayVideo(overlay, source.fps or FALLBACK_FPS))
-    if window is not None:
-        pictures.append(window)
-    lines = [JsonLines(output)] if output is not None else []
-    return [*lines, *([Drawn(draw, pictures)] if pictures else [])]
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise TrackerError(f"{folder}: cannot make this folder to write into: {error.strerror}") from None
 
 
 def _loop(source: Source, tracker: Tracker, sinks: Sequence[Sink], window: Window | None) -> None:
