@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Literal, TypeVar
 
 from tracker.cli import run_command
 from tracker.detectors import DetectorName
-from tracker.evaluation.labelled import Dataset, Split
+from tracker.errors import TrackerError
+from tracker.evaluation import clips, labelled
 from tracker.evaluation.report import expect_report
 from tracker.evaluation.stills import evaluate_stills
+from tracker.evaluation.video_report import evaluate_videos
+
+Dataset = Literal[labelled.Dataset, clips.VideoDataset]
+Split = Literal[labelled.Split, clips.VideoSplit]
+Name = TypeVar("Name", bound=str)
 
 
 def evaluate(
@@ -21,19 +29,34 @@ def evaluate(
     detector: DetectorName = "auto",
     detector_model: Path | None = None,
 ) -> None:
-    """Measure a model on labelled faces, in the views of their labels and through a detector.
+    """Measure a model on labelled stills or videos: in the boxes of their labels, and through a detector.
 
     Args:
-        dataset: 300w in its official folders, or one folder of NAME.jpg beside NAME.pts (68 points).
-        root: the folder that holds 300W's afw, helen, ibug and lfpw, or that one folder.
-        report: the .json file to write; a plot of the errors' distribution goes beside it as .png.
-        split: which part of 300w; of no meaning for a folder.
+        dataset: 300w or 300vw in their official folders, one folder of NAME.jpg beside NAME.pts (68 points), or
+            talking-face, FGNET's clip, in the layout of one clip of 300VW.
+        root: the folder that holds 300W's afw, helen, ibug and lfpw, or 300VW's clips; or that one folder.
+        report: the .json file to write; of stills a plot goes beside it as .png, of videos a page as .html and a table
+            of the clips as .csv.
+        split: which part of 300w, or which category of 300vw, whose full set are the 64 test clips.
         model: a landmark model (.onnx); the packaged one if not given.
         detector: what finds the faces.
         detector_model: the detector's file.
     """
     expect_report(report)
-    evaluate_stills(dataset, root, report, split, model, detector, detector_model)
+    if dataset == "300vw" or dataset == "talking-face":
+        category = _expected(split, clips.SPLITS, dataset)
+        evaluate_videos(dataset, root, report, category, model, detector, detector_model)
+    else:
+        part = _expected(split, labelled.SPLITS, dataset)
+        evaluate_stills(dataset, root, report, part, model, detector, detector_model)
+
+
+def _expected(split: str, splits: Iterable[Name], dataset: str) -> Name:
+    """The split, of those that the data set has. Raises TrackerError for another."""
+    for name in splits:
+        if name == split:
+            return name
+    raise TrackerError(f"--dataset {dataset} has no --split {split}; give one of {', '.join(splits)}")
 
 
 def main() -> int:

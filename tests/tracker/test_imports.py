@@ -39,7 +39,7 @@ WHEN_USED = {
     "pycuda": ("tracker.engines.cuda",),
     "skimage": ("tracker.demo",),
     "mediapipe": ("tracker.detectors.mediapipe",),
-    "matplotlib": ("tracker.face.accuracy", "train.report"),
+    "matplotlib": ("tracker.face.accuracy", "tracker.evaluation.plots", "train.report"),
 }
 NEVER_IN_TRACKER = {"torch", "lightning", "train", "export"}
 STAGES = ("frames", "detectors", "engines", "roi", "identity", "smoothing", "sinks", "overlay")
