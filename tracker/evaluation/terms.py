@@ -33,7 +33,14 @@ TRACKING = {
     "smoothing_lag_frames": "smoothing adds, frames",
     "smoothing_lag_ms": "ms",
 }
-TITLES = {"talking-face": "Talking face", "A": "Category A", "B": "Category B", "C": "Category C", "all": "All", "train": "Training clips"}
+TITLES = {
+    "A": "Category A",
+    "B": "Category B",
+    "C": "Category C",
+    "all": "All",
+    "train": "Training clips",
+    "talking-face": "Talking face",
+}
 HOW = {
     "NME, FR, AUC": (
         "Mean distance of the points to their labels over the distance of the labels' outer eye corners; the share of "
