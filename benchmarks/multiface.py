@@ -180,8 +180,8 @@ def table(rows: dict[str, Counts]) -> str:
     total.frames_percent = round(share, 1)
     total.switches, total.swaps = (sum(getattr(row, name) for row in rows.values()) for name in names[4:6])
     total.extra = sum(row.extra for row in rows.values())
-    lines = [("picture", "labelled", "detected", "tracked", "frames %", "switches", "swaps", "extra", "untracked")]
-    lines += [(name, *(str(getattr(row, key)) for key in names)) for name, row in {**rows, "all": total}.items()]
+    lines = [["picture", *(name.replace("_percent", " %") for name in names)]]
+    lines += [[name, *(str(getattr(row, key)) for key in names)] for name, row in {**rows, "all": total}.items()]
     return "\n".join(f"{line[0]:14}" + "".join(f"{cell:>10}" for cell in line[1:]) for line in lines)
 
 

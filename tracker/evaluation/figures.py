@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.evaluation.video import NO_FACE, SMOOTH, WAYS, ClipRun
+from tracker.evaluation.video import NO_FACE, RAW, SMOOTH, TRUE_BOXES, WAYS, ClipRun
 from tracker.face.geometry import Array
 from tracker.face.stability import (
     Losses,
@@ -50,14 +50,15 @@ class ClipFigures:
 
 
 def clip_figures(run: ClipRun) -> ClipFigures:
-    """Reduce a clip's landmarks to figures: stability over its largest set of points, while the face is not lost."""
+    """Reduce a clip's landmarks to figures; stability over its largest set of points, while measured and not lost."""
     sets = run.clip.labelling.sets
     most = list(next(iter(sets.values())))
     truth = run.truth_px[:, most]
     points = {way: run.points_px[way][:, most] for way in WAYS}
     on_face = {way: _share_of_size(points[way], truth) <= LOST for way in WAYS}
     lost = run.compared & ~on_face[SMOOTH]
-    steady = {way: np.where(on_face[way][:, None, None], points[way], np.nan) for way in WAYS}
+    held = {TRUE_BOXES: np.zeros_like(run.coasting), RAW: run.coasting, SMOOTH: run.coasting}
+    steady = {way: np.where((on_face[way] & ~held[way])[:, None, None], points[way], np.nan) for way in WAYS}
     return ClipFigures(
         name=run.clip.name,
         category=run.clip.category,

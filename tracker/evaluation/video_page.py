@@ -76,7 +76,7 @@ def _ced(groups: Groups) -> Iterator[str]:
 
 def _stability(record: Record) -> Iterator[str]:
     yield heading("Stability")
-    yield paragraph("Means over videos, over the frames in which the face was not lost.", "about")
+    yield paragraph("Means over videos, of the frames in which the face was measured, neither held nor lost.", "about")
     rows = [
         [label, way, *(_cell(figures, key) for key in STABILITY)]
         for label, way, figures in _by_way(record, "stability")

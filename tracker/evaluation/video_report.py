@@ -58,10 +58,14 @@ def evaluate_videos(
         "categories": {name: group_figures(group) for name, group in categories(compared).items()},
         "by_clip": {clip.name: _clip_record(clip) for clip in compared},
     }
-    write_report(report, json.dumps(plain(record), indent=1, allow_nan=False).encode())
-    write_report(report.with_suffix(".csv"), clips_csv(record))
-    write_report(report.with_suffix(".html"), video_page(record, compared, categories(compared)))
-    print(text(record), *(f"report: {report.with_suffix(kind)}" for kind in (".html", ".csv", ".json")), sep="\n")
+    contents = {
+        ".html": video_page(record, compared, categories(compared)),
+        ".csv": clips_csv(record),
+        ".json": json.dumps(plain(record), indent=1, allow_nan=False).encode(),
+    }
+    for suffix, content in contents.items():
+        write_report(report.with_suffix(suffix), content)
+    print(text(record), *(f"report: {report.with_suffix(suffix)}" for suffix in contents), sep="\n")
 
 
 def _clip_record(clip: ClipFigures) -> dict[str, Any]:
@@ -94,7 +98,7 @@ def _row(name: str, clip: Mapping[str, Any], way: str) -> dict[str, Any]:
     tracking = clip["tracking"] if way == SMOOTH else {}
     cells = {**accuracy, **clip["stability"][way], **tracking}
     about = {"clip": name, "category": clip["category"], "way": way, "frames": clip["frames"], "fps": clip["fps"]}
-    return {**about, **{key: value for key, value in plain(cells).items() if value is not None}}
+    return {**about, **plain(cells)}
 
 
 def plain(value: Any) -> Any:
