@@ -74,7 +74,7 @@ def multiface(
     root: Path,
     report: Path = Path("runs/multiface.json"),
     frames: int = 75,
-    max_faces: int = 16,
+    max_faces: int = 32,
     model: Path | None = None,
     detector: DetectorName = "auto",
     only: str = "",
