@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import re
+import shutil
 import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
@@ -415,6 +416,23 @@ class TestMovedStills:
         assert "Not the official figures: 61 clips of the split are missing" in text
         shown = record["categories"]["B"]["accuracy"][SMOOTH]["49"]["per_video"]["nme_percent"]
         assert f"<td>{shown:.2f}</td>" in text
+
+    def test_a_broken_video_does_not_stop_the_others(
+        self, vw300: Path, evaluate: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        for name in ("410", "411"):
+            shutil.copytree(vw300 / "411", tmp_path / name)
+        (tmp_path / "410/vid.avi").write_bytes(b"no video")
+        options = ("--dataset", "300vw", "--root", tmp_path, "--report", tmp_path / "out.json")
+        assert evaluate(*options, "--split", "C") == 0
+        record = json.loads((tmp_path / "out.json").read_text())
+        assert list(record["by_clip"]) == ["411"]
+        assert "could not be opened as a video" in record["problems"]["410"][0]
+        shutil.rmtree(tmp_path / "411")
+        (tmp_path / "out.json").unlink()
+        assert evaluate(*options, "--split", "C") == 2
+        assert "can be compared; clip 410:" in capsys.readouterr().err
+        assert not (tmp_path / "out.json").exists()
 
     def test_without_matplotlib(
         self,

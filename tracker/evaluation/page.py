@@ -22,7 +22,7 @@ p{max-width:52rem;margin:.4rem 0}
 .wide{overflow-x:auto}
 table{border-collapse:collapse;font-size:.88rem;font-variant-numeric:tabular-nums;margin:.6rem 0 1rem;
  border-top:2px solid #1a1a1a;border-bottom:2px solid #1a1a1a}
-th,td{padding:.22rem .7rem;text-align:right}
+th,td{padding:.22rem .6rem;text-align:right}
 th{font-weight:600;vertical-align:bottom;max-width:7rem}
 td{white-space:nowrap}
 thead tr:last-child th{border-bottom:1px solid #1a1a1a}

@@ -42,7 +42,7 @@ def ced_svg(panels: Mapping[str, Sequence[ClipFigures]], points: int) -> bytes:
         axes.set(xlim=(0, 100 * THRESHOLD), ylim=(0, 100))
         axes.set_xlabel("NME, % of the outer-eye distance", fontsize=8)
         _plain(axes)
-        axes.legend(loc="upper left", fontsize=6.5, frameon=False)
+        axes.legend(loc="lower right", fontsize=6.5, frameon=False)
     row[0].set_ylabel("frames at or below, %", fontsize=8)
     return _saved(figure, "svg")
 
@@ -62,7 +62,7 @@ def timeline_png(clip: ClipFigures) -> bytes:
     axes.set_xlabel("seconds", fontsize=8)
     axes.set_ylabel("NME, %", fontsize=8)
     _plain(axes)
-    axes.legend(loc="upper right", fontsize=7, frameon=False, ncols=3)
+    axes.legend(loc="lower right", bbox_to_anchor=(1, 1), fontsize=7, frameon=False, ncols=3, borderpad=0)
     return _saved(figure, "png")
 
 

@@ -39,6 +39,7 @@ TITLES = {
     "C": "Category C",
     "all": "All",
     "train": "Training clips",
+    "300vw": "300VW",
     "talking-face": "Talking face",
 }
 HOW = {

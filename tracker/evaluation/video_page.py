@@ -21,7 +21,7 @@ Groups = Mapping[str, Sequence[ClipFigures]]
 
 def video_page(record: Record, clips: Sequence[ClipFigures], groups: Groups) -> bytes:
     """The whole page. record: as it is written to JSON. clips, by category in groups: for the plots."""
-    title = f"{record['dataset']}: {record['model']['name']}"
+    title = f"{TITLES[record['dataset']]}: {record['model']['name']}"
     body = [*_head(record, title), *_accuracy(record), *_ced(groups), *_stability(record), *_tracking(record)]
     return page(title, [*body, *_clips(record, clips), *_how()])
 
@@ -99,7 +99,9 @@ def _clips(record: Record, clips: Sequence[ClipFigures]) -> Iterator[str]:
     over = [("", 3), ("NME %", len(WAYS)), (SMOOTH, 5)]
     yield table(head, [_clip_row(name, clip) for name, clip in record["by_clip"].items()], 2, over)
     yield heading("Error over time")
-    yield paragraph("Shaded where the tracker had lost the face; the dotted line is the threshold of failure.", "about")
+    yield paragraph(
+        "Shaded where the tracker had lost the face; gaps are frames not compared, dots the threshold of failure.", "about"
+    )
     with suppress(ImportError):
         for clip in clips:
             yield heading(f"Clip {clip.name}", 3)

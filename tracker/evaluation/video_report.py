@@ -7,13 +7,13 @@ import io
 import json
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from tracker.detectors import DetectorName
 from tracker.errors import TrackerError
-from tracker.evaluation.clips import VideoDataset, VideoSplit, labelled_clips
+from tracker.evaluation.clips import LabelledClip, VideoDataset, VideoSplit, labelled_clips
 from tracker.evaluation.figures import ClipFigures, clip_figures
 from tracker.evaluation.groups import group_figures
 from tracker.evaluation.report import model_record, write_report
@@ -43,10 +43,9 @@ def evaluate_videos(
         log.warning("%d of %d clips are missing: %s", len(missing), len(missing) + len(clips), ", ".join(missing))
     tracker = Tracker(model := landmark_model(model), detector, detector_model, MAX_FACES)
     evaluation = VideoEvaluation(tracker)
-    figures = [clip_figures(evaluation.run(clip)) for clip in clips]
-    compared = [clip for clip in figures if clip.frames]
+    compared = list(measured(evaluation, clips))
     if not compared:
-        raise TrackerError(f"no frame of {root} can be compared: clip {clips[0].name}: {'; '.join(clips[0].problems)}")
+        raise TrackerError(f"no frame in {root} can be compared; clip {clips[0].name}: {'; '.join(clips[0].problems)}")
     record = {
         "dataset": dataset,
         "split": split if dataset == "300vw" else None,
@@ -66,6 +65,21 @@ def evaluate_videos(
     for suffix, content in contents.items():
         write_report(report.with_suffix(suffix), content)
     print(text(record), *(f"report: {report.with_suffix(suffix)}" for suffix in contents), sep="\n")
+
+
+def measured(evaluation: VideoEvaluation, clips: Sequence[LabelledClip]) -> Iterator[ClipFigures]:
+    """The figures of the clips that have a frame to compare; why the others have none is among their problems."""
+    for clip in clips:
+        try:
+            figures = clip_figures(evaluation.run(clip))
+        except TrackerError as error:
+            clip.problems.append(str(error))
+            log.warning("clip %s: %s", clip.name, error)
+        else:
+            if figures.frames:
+                yield figures
+            else:
+                clip.problems.append("none of its frames is compared")
 
 
 def _clip_record(clip: ClipFigures) -> dict[str, Any]:
