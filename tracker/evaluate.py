@@ -23,7 +23,7 @@ Name = TypeVar("Name", bound=str)
 def evaluate(
     dataset: Dataset,
     root: Path,
-    report: Path,
+    report: Path | None = None,
     split: Split = "full",
     model: Path | None = None,
     detector: DetectorName = "auto",
@@ -35,14 +35,14 @@ def evaluate(
         dataset: 300w or 300vw in their official folders, one folder of NAME.jpg beside NAME.pts (68 points), or
             talking-face, FGNET's clip, in the layout of one clip of 300VW.
         root: the folder that holds 300W's afw, helen, ibug and lfpw, or 300VW's clips; or that one folder.
-        report: the .json file to write; of stills a plot goes beside it as .png, of videos a page as .html and a table
-            of the clips as .csv.
+        report: the .json file to write, DATASET.json if not given; of stills a plot goes beside it as .png, of videos
+            a page as .html and a table of the clips as .csv.
         split: which part of 300w, or which category of 300vw, whose full set are the 64 test clips.
         model: a landmark model (.onnx); the packaged one if not given.
         detector: what finds the faces.
         detector_model: the detector's file.
     """
-    expect_report(report)
+    expect_report(report := report or Path(f"{dataset}.json"))
     if dataset == "300vw" or dataset == "talking-face":
         category = _expected(split, clips.SPLITS, dataset)
         evaluate_videos(dataset, root, report, category, model, detector, detector_model)

@@ -443,9 +443,10 @@ class TestMovedStills:
         caplog: pytest.LogCaptureFixture,
     ) -> None:
         monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-        options = ("--dataset", "300vw", "--root", vw300, "--split", "C", "--report", tmp_path / "out.json")
-        assert evaluate(*options) == 0
-        assert "<img" not in (tmp_path / "out.html").read_text(encoding="utf-8")
+        monkeypatch.chdir(tmp_path)
+        assert evaluate("--dataset", "300vw", "--root", vw300, "--split", "C") == 0
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["300vw.csv", "300vw.html", "300vw.json"]
+        assert "<img" not in (tmp_path / "300vw.html").read_text(encoding="utf-8")
         assert sum("pip install 'landmark-tracker[report]'" in message for message in caplog.messages) == 1
 
 

@@ -100,7 +100,7 @@ def _clips(record: Record, clips: Sequence[ClipFigures]) -> Iterator[str]:
     yield table(head, [_clip_row(name, clip) for name, clip in record["by_clip"].items()], 2, over)
     yield heading("Error over time")
     yield paragraph(
-        "Shaded where the tracker had lost the face; gaps are frames not compared, dots the threshold of failure.", "about"
+        "Shaded where the tracker had lost the face; gaps are frames not compared, dots the limit of failure.", "about"
     )
     with suppress(ImportError):
         for clip in clips:
