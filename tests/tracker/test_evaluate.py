@@ -78,7 +78,7 @@ class TestLabelledFaces:
         for folder in {part for parts in SPLITS.values() for part in parts}:
             write_face(tmp_path / folder, "one", face_px())
         names = {split: [f.name for f in labelled_faces("300w", tmp_path, split)] for split in SPLITS}
-        assert names["common"] == names["lfpw-test"] + names["helen-test"]
+        assert names["common"] == names["helen-test"] + names["lfpw-test"]
         assert names["full"] == names["common"] + names["challenging"]
         assert names["challenging"] == ["ibug/one"]
         assert names["helen-train"] == ["helen/trainset/one"]

@@ -8,6 +8,7 @@ import math
 import re
 import shutil
 import sys
+import weakref
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -19,20 +20,23 @@ import pytest
 from numpy.typing import NDArray
 
 from benchmarks.moving import MovingPicture
+from tracker.engines import EngineOutput
+from tracker.engines.spec import ModelSpec
 from tracker.errors import TrackerError
 from tracker.evaluate import main
 from tracker.evaluation.clips import LABELLINGS, LabelledClip, labelled_clips
 from tracker.evaluation.figures import clip_figures
 from tracker.evaluation.groups import group_figures
 from tracker.evaluation.page import number, page, table
-from tracker.evaluation.video import RAW, SMOOTH, TRUE_BOXES, ClipRun, nearest_face
+from tracker.evaluation.video import RAW, SMOOTH, TRUE_BOXES, ClipRun, VideoEvaluation, nearest_face
 from tracker.face.geometry import extent, invert
 from tracker.face.landmarks import Landmarks
 from tracker.face.metrics import nme
 from tracker.face.pts import read_pts, write_pts
 from tracker.face.schemes import IBUG68
 from tracker.face.video300 import POINTS
-from tracker.result import TrackedFace
+from tracker.frames import Frame
+from tracker.result import FrameResult, TrackedFace
 
 Array = NDArray[np.float64]
 WAYS = (TRUE_BOXES, RAW, SMOOTH)
@@ -239,6 +243,45 @@ class TestFigures:
         truth[:17] = np.nan  # not labelled
         assert nearest_face(faces, truth) is faces[1]
         assert nearest_face([], truth) is None
+
+
+class Watching:
+    """Stands for a tracker: finds nothing, and counts the pictures that anybody still holds."""
+
+    def __init__(self) -> None:
+        self.engine = Blind()
+        self.seen: list[weakref.ref[Frame]] = []
+        self.most = 0
+
+    def reset(self) -> None:
+        self.seen.clear()
+
+    def step(self, frame: Frame) -> FrameResult:
+        self.seen.append(weakref.ref(frame))
+        self.most = max(self.most, sum(one() is not None for one in self.seen))
+        return FrameResult(frame.index, frame.timestamp_s, ())
+
+
+class Blind:
+    """An engine that finds every point in the corner."""
+
+    spec = ModelSpec(32, "ibug68", presence=0.5, decode="", licence="", config={}, commit="")
+
+    def run(self, crops: NDArray[np.uint8]) -> EngineOutput:
+        shape = (len(crops), 68)
+        return EngineOutput(*(np.zeros((*shape, *more), np.float32) for more in ((2,), (), (3,))))
+
+
+def test_pictures_are_let_go(tmp_path: Path) -> None:
+    write_labels(tmp_path, range(1, 21))
+    write_frames(tmp_path, 20)
+    tracker: Any = Watching()
+    run = VideoEvaluation(tracker).run(clip_of(tmp_path))
+    assert len(tracker.seen) == 20
+    assert tracker.most <= 2
+    assert run.compared.all()
+    assert np.isnan(run.points_px[SMOOTH]).all()
+    assert np.isfinite(run.points_px[TRUE_BOXES]).all()
 
 
 class TestPage:
