@@ -190,7 +190,16 @@ class TestFigures:
         assert accuracy["found_percent"] == 80
         assert group["tracking"]["lost_percent"] == 40
         assert group["tracking"]["recovery_mean_s"] == pytest.approx(2 / 25)
+        assert (group["tracking"]["first_found_s"], group["tracking"]["never_found"]) == (0, 0)
         assert math.isnan(group["stability"][RAW]["lag_frames"])
+
+    def test_a_face_that_comes_late_or_never(self, tmp_path: Path) -> None:
+        late, never = (clip_figures(run_of(tmp_path, same([np.nan, np.nan, end]))) for end in (0, 20))
+        tracking = group_figures([late, never])["tracking"]
+        assert tracking["first_found_s"] == pytest.approx(2 / 25)
+        assert (tracking["never_found"], tracking["losses"]) == (1, 0)
+        assert tracking["lost_percent"] == pytest.approx(100 * 5 / 6)
+        assert math.isnan(tracking["recovery_mean_s"])
 
     def test_frames_left_out_count_for_nothing(self, tmp_path: Path) -> None:
         truth = np.repeat(face_px()[None], 5, axis=0)

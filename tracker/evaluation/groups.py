@@ -57,13 +57,15 @@ def tracking_figures(clips: Sequence[ClipFigures]) -> dict[str, float]:
     frames = sum(clip.frames for clip in clips)
     times = sum(clip.losses.times for clip in clips)
     recovery_s = [frames / clip.fps for clip in clips for frames in clip.losses.recovered]
+    first_s = [clip.losses.first / clip.fps for clip in clips if clip.losses.first is not None]
     return {
+        "first_found_s": _mean(first_s),
+        "never_found": len(clips) - len(first_s),
         "lost_percent": 100 * sum(clip.losses.lost for clip in clips) / frames,
         "losses": times,
         "not_recovered": times - len(recovery_s),
-        "recovery_mean_s": float(np.mean(recovery_s)) if recovery_s else math.nan,
+        "recovery_mean_s": _mean(recovery_s),
         "recovery_max_s": max(recovery_s, default=math.nan),
-        "never_found": sum(clip.losses.first is None for clip in clips),
         "coasting_percent": 100 * sum(clip.coasting for clip in clips) / frames,
         "identity_changes": sum(clip.identity_changes for clip in clips),
         **means(map(_smoothing_lag, clips)),

@@ -22,12 +22,13 @@ STABILITY = {
     "fhr_deviation": "deviation",
 }
 TRACKING = {
+    "first_found_s": "first found after s",
+    "never_found": "never found",
     "lost_percent": "lost %",
     "losses": "losses",
     "not_recovered": "not recovered",
     "recovery_mean_s": "recovery, mean s",
     "recovery_max_s": "longest s",
-    "never_found": "never found",
     "coasting_percent": "coasting %",
     "identity_changes": "identity changes",
     "smoothing_lag_frames": "smoothing adds, frames",

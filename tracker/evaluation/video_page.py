@@ -49,16 +49,17 @@ def _head(record: Record, title: str) -> Iterator[str]:
 def _accuracy(record: Record) -> Iterator[str]:
     yield heading("Accuracy")
     sets = list(next(iter(record["categories"].values()))["accuracy"][SMOOTH])
-    head = ["", "", *([label for _ in sets for label in ACCURACY.values()])]
-    over = [("", 2), *((f"{points} points", len(ACCURACY)) for points in sets)]
+    head = ["", "", "found %", *([label for _ in sets for label in ACCURACY.values()])]
+    over = [("", 3), *((f"{points} points", len(ACCURACY)) for points in sets)]
     averages = {"per_frame": "Mean over all frames", "per_video": "Mean over videos"}
     if len(record["by_clip"]) == 1:
         del averages["per_video"]
     for average, title in averages.items():
-        rows = [
-            [label, way, *(_cell(figures[average], key) for figures in accuracy.values() for key in ACCURACY)]
-            for label, way, accuracy in _by_way(record, "accuracy")
-        ]
+        rows = []
+        for label, way, accuracy in _by_way(record, "accuracy"):
+            figures = [by_average[average] for by_average in accuracy.values()]
+            cells = [_cell(one, key) for one in figures for key in ACCURACY]
+            rows.append([label, way, _cell(figures[0], "found_percent"), *cells])
         yield heading(title, 3) + table(head, rows, 2, over)
 
 
