@@ -212,3 +212,14 @@ class TestLosses:
     def test_by_hand(self, frames: str, expected: Losses) -> None:
         marks: Any = np.array(list(frames))
         assert losses(marks == "-", marks != ".") == expected
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_too_few_frames_give_no_figure_and_no_warning(count: int) -> None:
+    rows, length = noisy(0, 1, count), np.ones(count)
+    assert math.isnan(acceleration(rows, length))
+    assert math.isnan(lag_frames(rows, rows))
+    assert math.isnan(fhr_stability(rows, rows).smoothness)
+    assert math.isnan(mean_jitter(rows, rows)) == (count < 2)
+    assert math.isnan(offset_removed(rows, rows, length)) == (count == 0)
+    assert losses(np.ones(count, bool), np.zeros(count, bool)) == Losses(0, 0, None, 0, ())
