@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 # By iBUG's index, the vertex of the mesh at the same place: the corners of the eyes, the outer contour of the lips, the
-# chin, the tip of the nose. The figures of the issue that set the bar have these; others lie as near (see README.md).
+# chin, the tip of the nose. The figures of our bar have these; others lie as near (see talking_face.md).
 MESH = {
     **{36: 33, 39: 133, 42: 362, 45: 263},
     **dict(zip(range(48, 60), (61, 40, 37, 0, 267, 270, 291, 321, 314, 17, 84, 91))),
@@ -129,6 +129,7 @@ class FaceMesh:
         if not line:
             self._complaints.seek(0)
             last = (self._complaints.read().strip() or "no message").splitlines()[-1]
+            self.close()
             raise TrackerError(f"FaceMesh has ended: {last}")
         return json.loads(line)
 
@@ -136,7 +137,16 @@ class FaceMesh:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        self._process.communicate()  # closing its stdin ends it
+        self.close()
+
+    def close(self) -> None:
+        """Closing its stdin ends it."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with suppress(BrokenPipeError):
+            self._process.stdin.close()
+        self._process.wait()
+        self._process.stdout.close()
         self._complaints.close()
 
 

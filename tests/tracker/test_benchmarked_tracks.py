@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from benchmarks.multiface import FaceLog, counts, face_on, swaps, table
-from benchmarks.talking_face import MESH, POINTS, figures
+from benchmarks.talking_face import MESH, POINTS, FaceMesh, figures
+from tracker.errors import TrackerError
 from tracker.face.landmarks import Landmarks
 from tracker.face.schemes import IBUG68
 from tracker.result import TrackedFace
@@ -63,6 +67,13 @@ def test_the_face_that_lies_on_a_label(face68: Any) -> None:
 def test_facemesh_has_a_vertex_for_every_shared_point() -> None:
     assert sorted(MESH) == POINTS
     assert len(set(MESH.values())) == 18
+
+
+def test_facemesh_that_cannot_start_says_why() -> None:
+    if find_spec("mediapipe"):
+        pytest.skip("needs an environment without mediapipe")
+    with pytest.raises(TrackerError, match=r"FaceMesh has ended: .*No module named 'mediapipe'"):
+        FaceMesh(Path(sys.executable), "plain", (48, 64))
 
 
 def test_figures_of_a_side() -> None:
