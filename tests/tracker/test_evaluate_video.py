@@ -157,7 +157,7 @@ def run_of(
     write_labels(tmp_path, (1,))
     ids = np.ones(count, np.int64) if ids is None else np.array(ids)
     clip = LabelledClip(name, "A", tmp_path, LABELLINGS["300vw"])
-    return ClipRun(clip, truth, points, ids, np.zeros(count, np.bool_), 1)
+    return ClipRun(clip, truth, points, ids, np.zeros(count, np.bool_))
 
 
 def same(shift: Any) -> dict[str, Array]:

@@ -29,7 +29,7 @@ extent, sqrt(width * height); not of the outer-eye distance, which is short in p
 class ClipFigures:
     """What is kept of a clip when its landmarks are let go.
 
-    frames: how many were compared. first: the number of the first, from 1. errors: by way and number of points, (T,)
+    frames: how many were compared. errors: by way and number of points, (T,)
     NME as a fraction, infinite where there is no face and NaN where the frame is not compared. lost: (T,) whether the
     tracker had lost the face. stability: by way, see stability_figures. coasting: frames in which the face was held,
     not measured. identity_changes: how often the nearest face was another than before.
@@ -39,7 +39,6 @@ class ClipFigures:
     category: str
     fps: float
     frames: int
-    first: int
     problems: tuple[str, ...]
     errors: dict[str, dict[int, Array]]
     lost: NDArray[np.bool_]
@@ -64,7 +63,6 @@ def clip_figures(run: ClipRun) -> ClipFigures:
         category=run.clip.category,
         fps=run.clip.fps,
         frames=int(run.compared.sum()),
-        first=run.first,
         problems=tuple(run.clip.problems),
         errors={way: {number: _errors(run, way, indices) for number, indices in sets.items()} for way in WAYS},
         lost=lost,

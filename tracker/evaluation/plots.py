@@ -53,12 +53,12 @@ def timeline_png(clip: ClipFigures) -> bytes:
     axes = figure.subplots()
     for way, errors in clip.errors.items():
         series = next(iter(errors.values()))
-        seconds = (clip.first - 1 + np.arange(len(series))) / clip.fps
+        seconds = np.arange(len(series)) / clip.fps
         colour, width = STYLES[way]
         axes.plot(seconds, _without_holes(series), color=colour, linewidth=0.6 * width, label=way)
     axes.fill_between(seconds, 0, 1, clip.lost, transform=axes.get_xaxis_transform(), color=_LOST, alpha=0.25, lw=0)
     axes.axhline(100 * THRESHOLD, color="black", linewidth=0.6, linestyle=":")
-    axes.set(xlim=(seconds[0], max(seconds[-1], seconds[0] + 1 / clip.fps)), ylim=(0, _top(clip)))
+    axes.set(xlim=(0, len(seconds) / clip.fps), ylim=(0, _top(clip)))
     axes.set_xlabel("seconds", fontsize=8)
     axes.set_ylabel("NME, %", fontsize=8)
     _plain(axes)

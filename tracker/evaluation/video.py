@@ -30,11 +30,11 @@ NO_FACE = 0
 
 @dataclass(frozen=True, eq=False)
 class ClipRun:
-    """What was found in a clip, beside its truth, by frame from the first compared one to the last.
+    """What was found in a clip, beside its truth, by frame from the clip's first to the last compared one.
 
     truth_px: (T, 68, 2), NaN where a frame is not compared and at points that are not labelled. points_px: the same by
     way, NaN where there is no face. ids: (T,) of the tracked face, 0 for none. coasting: (T,) whether it was held, not
-    measured. first: number of the first frame, from 1.
+    measured.
     """
 
     clip: LabelledClip
@@ -42,7 +42,6 @@ class ClipRun:
     points_px: dict[str, Array]
     ids: NDArray[np.int64]
     coasting: NDArray[np.bool_]
-    first: int
 
     @cached_property
     def compared(self) -> NDArray[np.bool_]:
@@ -57,9 +56,9 @@ class ClipRun:
 
 
 class _Compared(NamedTuple):
-    """A frame that has a truth, numbered from 1: (68, 2) each, and the tracked face nearest to the truth."""
+    """A frame that has a truth, its place in the clip: (68, 2) each, and the tracked face nearest to the truth."""
 
-    number: int
+    place: int
     truth_px: Array
     true_box_px: Array
     face: TrackedFace | None
@@ -86,7 +85,7 @@ class VideoEvaluation:
 
     def _compare(self, frame: Frame, truth: Truth, faces: Sequence[TrackedFace]) -> _Compared:
         landmarks, _ = self.measurer.measure(frame.image_rgb, [roi_of_landmarks(truth.labels_px)])[0]
-        return _Compared(frame.index + 1, truth.points_px, landmarks.points_px, nearest_face(faces, truth.points_px))
+        return _Compared(frame.index, truth.points_px, landmarks.points_px, nearest_face(faces, truth.points_px))
 
 
 def nearest_face(faces: Sequence[TrackedFace], truth_px: Array) -> TrackedFace | None:
@@ -99,8 +98,7 @@ def nearest_face(faces: Sequence[TrackedFace], truth_px: Array) -> TrackedFace |
 
 
 def _run(clip: LabelledClip, rows: Sequence[_Compared]) -> ClipRun:
-    first = rows[0].number if rows else 1
-    places = [row.number - first for row in rows]
+    places = [row.place for row in rows]
     count = places[-1] + 1 if rows else 0
 
     def spread(points: Iterable[Array | None]) -> Array:
@@ -119,4 +117,4 @@ def _run(clip: LabelledClip, rows: Sequence[_Compared]) -> ClipRun:
     ids, coasting = np.full(count, NO_FACE, np.int64), np.zeros(count, np.bool_)
     ids[places] = [face.id if face else NO_FACE for face in faces]
     coasting[places] = [face is not None and face.state == "coasting" for face in faces]
-    return ClipRun(clip, spread(row.truth_px for row in rows), points, ids, coasting, first)
+    return ClipRun(clip, spread(row.truth_px for row in rows), points, ids, coasting)
