@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 
 from tracker.cli import run_command
 from tracker.detectors import Detector, load_detector
-from tracker.evaluate import nearest
+from tracker.evaluation.labelled import LabelledFace, labelled_faces
+from tracker.evaluation.stills import nearest
 from tracker.face.crop import roi_of_landmarks
 from tracker.face.geometry import extent, transform_points
-from tracker.labelled import LabelledFace, labelled_faces
 from tracker.roi import BoxHabit, roi_of_detection
 
 BOX_ITSELF = BoxHabit(right=0.0, down=0.0, side=1.0)

@@ -20,10 +20,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker.cli import run_command
+from tracker.evaluation.labelled import labelled_faces
 from tracker.face.pts import read_pts
 from tracker.face.schemes import IBUG68
 from tracker.files import write_whole
-from tracker.labelled import labelled_faces
 
 Array = NDArray[np.float64]
 

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from tracker import HeadPose, Landmarks, Tracker, camera_matrix, head_pose
 from tracker.cli import run_command
 from tracker.engines.load import load_engine
+from tracker.evaluation.labelled import labelled_faces
 from tracker.face.geometry import similarity, transform_points
 from tracker.face.schemes import IBUG68
 from tracker.frames import open_source
-from tracker.labelled import labelled_faces
 from tracker.measure import Measurer
 from tracker.models import landmark_model
 from tracker.pose import mean_head_mm

@@ -2,171 +2,61 @@
 
 from __future__ import annotations
 
-import json
-import logging
 import sys
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import Literal, TypeVar
 
 from tracker.cli import run_command
-from tracker.detectors import Detection, Detector, DetectorName, load_detector
-from tracker.engines import Engine
-from tracker.engines.load import load_engine
+from tracker.detectors import DetectorName
 from tracker.errors import TrackerError
-from tracker.face.accuracy import Errors, FaceError, face_error, plot_ced, summary, table
-from tracker.face.crop import roi_of_landmarks
-from tracker.face.geometry import Array, box_iou, extent
-from tracker.face.schemes import IBUG68
-from tracker.files import write_whole
-from tracker.labelled import Dataset, LabelledFace, Split, labelled_faces
-from tracker.measure import Measurer
-from tracker.models import landmark_model, sha256_of
-from tracker.roi import BOX_HABITS, roi_of_detection
+from tracker.evaluation import clips, labelled
+from tracker.evaluation.report import expect_report
+from tracker.evaluation.stills import evaluate_stills
+from tracker.evaluation.video_report import evaluate_videos
 
-log = logging.getLogger(__name__)
-
-MIN_IOU = 0.3  # a detection that overlaps the labels' extent by less is of something else
-
-
-@dataclass(frozen=True)
-class FaceResult:
-    """One face, in the view of its labels and through the detector (None: not found, and why in missed)."""
-
-    true_box: FaceError
-    detected: FaceError | None
-    missed: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        """Both errors, or what became of the face."""
-        detected = self.detected.to_json() if self.detected else {"missed": self.missed}
-        return {"true_boxes": self.true_box.to_json(), "detector": detected}
-
-
-class Evaluation:
-    """Measures labelled faces as Tracker would measure them in a first frame."""
-
-    def __init__(self, engine: Engine, detector: Detector) -> None:
-        """Raises TrackerError for a model of another scheme than the labels'."""
-        self.measurer = Measurer(engine)
-        self.detector = detector
-        if self.measurer.scheme is not IBUG68:
-            raise TrackerError(
-                f"the labels are {IBUG68.name}, the model gives {engine.spec.scheme}; give another --model"
-            )
-
-    def face(self, image_rgb: NDArray[np.uint8], truth_px: Array) -> FaceResult:
-        """One face of an RGB picture (H, W, 3), its labels (68, 2) in the picture's pixels."""
-        landmarks, score = self.measurer.measure(image_rgb, [roi_of_landmarks(truth_px)])[0]
-        true_box = face_error(landmarks, truth_px, score)
-        detection = nearest(self.detector.detect(image_rgb), extent(truth_px))
-        if detection is None:
-            return FaceResult(true_box, None, "not detected")
-        roi = roi_of_detection(detection.box_px, detection.eyes_px, BOX_HABITS[self.detector.name])
-        landmarks, score = self.measurer.measure_twice(image_rgb, [roi])[0]
-        if score < self.measurer.engine.spec.presence:
-            return FaceResult(true_box, None, f"detected, but its score {score:.3f} is too low for a face")
-        return FaceResult(true_box, face_error(landmarks, truth_px, score))
-
-    def faces(self, labelled: Iterable[LabelledFace]) -> tuple[dict[str, FaceResult], list[str]]:
-        """The results by name, and what is wrong with each face that cannot be read, which is skipped."""
-        results: dict[str, FaceResult] = {}
-        skipped: list[str] = []
-        for face in labelled:
-            try:
-                image_rgb, truth_px = face.read()
-            except (ValueError, OSError) as error:
-                log.warning("skipped %s", error)
-                skipped.append(str(error))
-            else:
-                results[face.name] = self.face(image_rgb, truth_px)
-        return results, skipped
-
-
-def nearest(detections: Iterable[Detection], box_px: Array) -> Detection | None:
-    """The detection that overlaps a box (4,) x, y, width, height most; None where none does by MIN_IOU."""
-    best = max(detections, key=lambda found: box_iou(found.box_px, box_px), default=None)
-    return best if best is not None and box_iou(best.box_px, box_px) >= MIN_IOU else None
+Dataset = Literal[labelled.Dataset, clips.VideoDataset]
+Split = Literal[labelled.Split, clips.VideoSplit]
+Name = TypeVar("Name", bound=str)
 
 
 def evaluate(
     dataset: Dataset,
     root: Path,
-    report: Path,
+    report: Path | None = None,
     split: Split = "full",
     model: Path | None = None,
     detector: DetectorName = "auto",
     detector_model: Path | None = None,
 ) -> None:
-    """Measure a model on labelled faces, in the views of their labels and through a detector.
+    """Measure a model on labelled stills or videos: in the boxes of their labels, and through a detector.
 
     Args:
-        dataset: 300w in its official folders, or one folder of NAME.jpg beside NAME.pts (68 points).
-        root: the folder that holds 300W's afw, helen, ibug and lfpw, or that one folder.
-        report: the .json file to write; a plot of the errors' distribution goes beside it as .png.
-        split: which part of 300w; of no meaning for a folder.
+        dataset: 300w or 300vw in their official folders, one folder of NAME.jpg beside NAME.pts (68 points), or
+            talking-face, FGNET's clip, in the layout of one clip of 300VW.
+        root: the folder that holds 300W's afw, helen, ibug and lfpw, or 300VW's clips; or that one folder.
+        report: the .json file to write, DATASET.json if not given; of stills a plot goes beside it as .png, of videos
+            a page as .html and a table of the clips as .csv.
+        split: which part of 300w, or which category of 300vw, whose full set are the 64 test clips.
         model: a landmark model (.onnx); the packaged one if not given.
         detector: what finds the faces.
         detector_model: the detector's file.
     """
-    if report.suffix != ".json" or not report.parent.is_dir():
-        raise TrackerError(f"--report must name a .json file in a folder that exists, got {report}")
-    labelled = labelled_faces(dataset, root, split)
-    engine = load_engine(model := landmark_model(model))
-    evaluation = Evaluation(engine, load_detector(detector, detector_model))
-    results, skipped = evaluation.faces(labelled)
-    if not results:
-        raise TrackerError(f"none of the {len(labelled)} faces in {root} can be read; the first: {skipped[0]}")
-    ways: dict[str, Errors] = {
-        "true boxes": {name: result.true_box for name, result in results.items()},
-        evaluation.detector.name: {name: result.detected for name, result in results.items()},
-    }
-    figures = {way: summary(errors) for way, errors in ways.items()}
-    record = {
-        "dataset": dataset,
-        "split": split if dataset == "300w" else None,
-        "model": _model_record(model, engine),
-        "detector": evaluation.detector.name,
-        "counts": {"labelled": len(labelled), "measured": len(results), "skipped": len(skipped)},
-        "skipped": skipped,
-        "true_boxes": figures["true boxes"],
-        "through_detector": figures[evaluation.detector.name],
-        "by_face": {name: result.to_json() for name, result in results.items()},
-    }
-    name = f"300w {split}" if dataset == "300w" else root.resolve().name
-    title = f"{name}: {len(results)} faces, {len(skipped)} skipped; {model.name}"
-    _write(report, json.dumps(record, indent=1, allow_nan=False).encode())
-    _plot(report.with_suffix(".png"), ways, title)
-    print(title, table(figures), f"report: {report}", sep="\n")
-
-
-def _plot(path: Path, ways: Mapping[str, Errors], title: str) -> None:
-    try:
-        content = plot_ced(ways, title)
-    except ImportError as error:
-        log.warning("no plot is drawn: %s", error)
+    expect_report(report := report or Path(f"{dataset}.json"))
+    if dataset == "300vw" or dataset == "talking-face":
+        category = _expected(split, clips.SPLITS, dataset)
+        evaluate_videos(dataset, root, report, category, model, detector, detector_model)
     else:
-        _write(path, content)
+        part = _expected(split, labelled.SPLITS, dataset)
+        evaluate_stills(dataset, root, report, part, model, detector, detector_model)
 
 
-def _model_record(path: Path, engine: Engine) -> dict[str, str]:
-    return {
-        "name": path.name,
-        "sha256": sha256_of(path),
-        "commit": engine.spec.commit,
-        "licence": engine.spec.licence,
-    }
-
-
-def _write(path: Path, content: bytes) -> None:
-    try:
-        write_whole(path, content)
-    except OSError as error:
-        raise TrackerError(f"cannot write {path}: {error.strerror}; give another --report") from None
+def _expected(split: str, splits: Iterable[Name], dataset: str) -> Name:
+    """The split, of those that the data set has. Raises TrackerError for another."""
+    for name in splits:
+        if name == split:
+            return name
+    raise TrackerError(f"--dataset {dataset} has no --split {split}; give one of {', '.join(splits)}")
 
 
 def main() -> int:

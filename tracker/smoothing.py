@@ -32,7 +32,8 @@ class OneEuro:
     """A low-pass filter whose cutoff rises with speed: a point at rest is smoothed hard, a moving one hardly at all.
 
     G. Casiez, N. Roussel and D. Vogel, "1 Euro Filter: A Simple Speed-based Low-pass Filter for Noisy Input in
-    Interactive Systems", CHI 2012. Every point has its own speed and so its own cutoff.
+    Interactive Systems", CHI 2012. Every point has its own speed and so its own cutoff. The first points are averaged
+    at least, because a face that has just been found is measured worst.
 
     min_cutoff_hz: cutoff at rest; lower is steadier. beta: how many Hz the cutoff rises per face size a
     second; higher lags less. derivative_cutoff_hz: cutoff of the speed itself; higher reacts sooner.
@@ -55,6 +56,7 @@ class OneEuro:
         self._timestamp_s = np.inf
         self._points_px = np.zeros((0, 2))
         self._velocity = np.zeros((0, 2))  # face sizes a second
+        self._count = 0
 
     def __call__(
         self, points_px: Array, timestamp_s: float, face_size_px: float, covariances_px2: Array | None = None
@@ -67,15 +69,17 @@ class OneEuro:
             self._advance(points_px, step_s, face_size_px)
         else:
             self._velocity = np.zeros_like(points_px)
-            self._points_px = points_px
+            self._points_px, self._count = points_px, 1
         return self._points_px.copy()
 
     def _advance(self, points_px: Array, step_s: float, face_size_px: float) -> None:
+        self._count += 1
         move_px = points_px - self._points_px
         velocity = move_px / (face_size_px * step_s)
         self._velocity += _weight(self.derivative_cutoff_hz, step_s) * (velocity - self._velocity)
         speed = np.hypot(self._velocity[:, :1], self._velocity[:, 1:])
-        self._points_px += _weight(self.min_cutoff_hz + self.beta * speed, step_s) * move_px
+        weight = np.maximum(_weight(self.min_cutoff_hz + self.beta * speed, step_s), 1 / self._count)
+        self._points_px += weight * move_px
 
 
 def _weight(cutoff_hz: float | Array, step_s: float) -> float | Array:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from tracker.face.video300 import Category
 from train.datasets import aflw, cofw, folder, star_tsv, video300, w300, wflw
 from train.datasets.collect import Bad
 from train.datasets.sample import DatasetError, Sample
@@ -87,21 +88,17 @@ class Cofw(Source):
 
 @dataclass
 class Video300(Source):
-    """300VW: root holds the clips' folders. The frames of one clip stay together.
-
-    excluded: the JSON file of test frames to leave out (train.datasets.video300), None for none.
-    """
+    """300VW: root holds the clips' folders. The frames of one clip stay together."""
 
     root: Path
-    excluded: Path | None = None
     bad: Bad = "refuse"
 
     def faces(self) -> tuple[Faces, Faces]:
         return split(video300.read_300vw(self.root, "train", bad=self.bad), lambda sample: min(sample.subsets))
 
     def test(self) -> Faces:
-        categories: tuple[video300.Category, ...] = ("A", "B", "C")
-        return [f for c in categories for f in video300.read_300vw(self.root, c, self.excluded, self.bad)]
+        categories: tuple[Category, ...] = ("A", "B", "C")
+        return [f for c in categories for f in video300.read_300vw(self.root, c, self.bad)]
 
 
 @dataclass

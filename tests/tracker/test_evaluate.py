@@ -23,14 +23,15 @@ from tracker.engines import EngineOutput
 from tracker.engines.onnx import OnnxEngine
 from tracker.engines.spec import ModelSpec
 from tracker.errors import TrackerError
-from tracker.evaluate import Evaluation, main, nearest
+from tracker.evaluate import main
+from tracker.evaluation.labelled import SPLITS, LabelledFace, labelled_faces
+from tracker.evaluation.stills import Evaluation, nearest
 from tracker.face.accuracy import Errors, FaceError, face_error, plot_ced, summary, table
 from tracker.face.crop import roi_of_landmarks
 from tracker.face.geometry import extent, transform_points
 from tracker.face.landmarks import Landmarks
 from tracker.face.pts import write_pts
 from tracker.face.schemes import IBUG68
-from tracker.labelled import SPLITS, LabelledFace, labelled_faces
 from tracker.models import BLAZEFACE, YUNET
 from tracker.roi import BOX_HABITS, roi_of_detection
 
@@ -77,7 +78,7 @@ class TestLabelledFaces:
         for folder in {part for parts in SPLITS.values() for part in parts}:
             write_face(tmp_path / folder, "one", face_px())
         names = {split: [f.name for f in labelled_faces("300w", tmp_path, split)] for split in SPLITS}
-        assert names["common"] == names["lfpw-test"] + names["helen-test"]
+        assert names["common"] == names["helen-test"] + names["lfpw-test"]
         assert names["full"] == names["common"] + names["challenging"]
         assert names["challenging"] == ["ibug/one"]
         assert names["helen-train"] == ["helen/trainset/one"]

@@ -28,7 +28,7 @@ MAY_IMPORT = {
     ),
 }
 # What one file alone may import besides.
-ALSO = {"tracker.face.crop": ("cv2",)}
+ALSO = {"tracker.face.crop": ("cv2",), "tracker.identity": ("scipy",)}
 # What may be imported in these files only, and there only when it is used.
 WHEN_USED = {
     "onnxruntime": ("tracker.engines.onnx", "tracker.doctor"),
@@ -39,7 +39,7 @@ WHEN_USED = {
     "pycuda": ("tracker.engines.cuda",),
     "skimage": ("tracker.demo",),
     "mediapipe": ("tracker.detectors.mediapipe",),
-    "matplotlib": ("tracker.face.accuracy", "train.report"),
+    "matplotlib": ("tracker.face.accuracy", "tracker.evaluation.plots", "train.report"),
     "pythonosc": ("tracker.sinks.osc",),
 }
 NEVER_IN_TRACKER = {"torch", "lightning", "train", "export"}

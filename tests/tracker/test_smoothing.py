@@ -31,7 +31,8 @@ def run(points: Array, times: Array, size: float = 200.0, smooth: OneEuro | None
 
 
 def slow_reference(points: Array, times: Array, size: float, cutoff: float, beta: float, dcutoff: float) -> Array:
-    """The paper's algorithm 1, number by number, with the speed of both coordinates taken together."""
+    """The paper's algorithm 1, number by number, with the speed of both coordinates taken together; the first points
+    are averaged at least."""
 
     def alpha(cutoff_hz: float, rate_hz: float) -> float:
         tau, period = 1 / (2 * np.pi * cutoff_hz), 1 / rate_hz
@@ -45,7 +46,7 @@ def slow_reference(points: Array, times: Array, size: float, cutoff: float, beta
             for c in range(2):
                 now = float(points[t, k, c] - out[t - 1, k, c]) * rate / size
                 speed[c] = alpha(dcutoff, rate) * now + (1 - alpha(dcutoff, rate)) * speed[c]
-            a = alpha(cutoff + beta * float(np.hypot(speed[0], speed[1])), rate)
+            a = max(alpha(cutoff + beta * float(np.hypot(speed[0], speed[1])), rate), 1 / (t + 1))
             for c in range(2):
                 out[t, k, c] = a * points[t, k, c] + (1 - a) * out[t - 1, k, c]
     return out
@@ -105,6 +106,14 @@ def test_each_point_by_itself() -> None:
     points, times = walk(0)
     alone = run(points[:, 2:3], times)
     np.testing.assert_allclose(run(points, times)[:, 2:3], alone)
+
+
+def test_what_is_measured_badly_at_first_does_not_linger() -> None:
+    """A still face, whose first measurement lay 5 px off."""
+    points = np.zeros((FPS, 4, 2))
+    points[0] = 5
+    left = np.abs(run(points, np.arange(FPS) / FPS)).max((1, 2))
+    assert left[2] < 2 and left[10] < 0.5
 
 
 def test_converges_after_a_jump() -> None:

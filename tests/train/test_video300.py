@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 import shutil
 from pathlib import Path
@@ -15,9 +14,10 @@ from numpy.testing import assert_allclose
 
 from tracker.face.pts import read_pts, write_pts
 from tracker.face.schemes import IBUG68
+from tracker.face.video300 import CLIPS, excluded_frames
 from train.datasets.pictures import Pictures
 from train.datasets.sample import DatasetError
-from train.datasets.video300 import CLIPS, FrameSample, read_300vw, read_clip
+from train.datasets.video300 import FrameSample, read_300vw, read_clip
 
 FRAMES, WIDTH, HEIGHT = 15, 64, 48
 POINTS = np.random.default_rng(0).uniform(5, 40, (68, 2)).round(3)
@@ -137,27 +137,17 @@ class TestCategory:
                 (tmp_path / clip / f"imgs/{frame:06d}.jpg").touch()
         return tmp_path
 
-    def test_clips_are_those_of_the_challenge(self) -> None:
-        assert {category: len(clips) for category, clips in CLIPS.items()} == {"train": 50, "A": 31, "B": 19, "C": 14}
-        assert len({clip for clips in CLIPS.values() for clip in clips}) == 114
-
     def test_frames_are_filed_under_their_clip(self, root: Path) -> None:
         samples = read_300vw(root, "C")
         assert len(samples) == 28
         assert samples[3].subsets == {"C", "411"}
         assert samples[3].picture == root / "411/imgs/000002.jpg"
 
-    def test_excluded_frames(self, root: Path, tmp_path: Path) -> None:
-        (tmp_path / "excluded.json").write_text(json.dumps({"411": [2, 3], "562": [1], "401": [1]}))
-        samples = read_300vw(root, "C", tmp_path / "excluded.json")
-        assert len(samples) == 26
-        assert [s.picture.stem for s in samples if "562" in s.subsets] == ["000002"]
-
-    @pytest.mark.parametrize("content", ["", "[1, 2]", '{"411": 3}', '{"411": ["x"]}', "5"])
-    def test_other_exclusions_are_refused(self, root: Path, content: str) -> None:
-        (root / "excluded.json").write_text(content)
-        with pytest.raises(DatasetError, match=r"excluded\.json: expected frames by clip as"):
-            read_300vw(root, "C", root / "excluded.json")
+    def test_excluded_frames(self, root: Path) -> None:
+        shutil.move(root / "411/annot/000002.pts", root / "411/annot/000019.pts")  # 19 is one of the 2,127
+        samples = read_300vw(root, "C")
+        assert len(samples) == 27
+        assert [s.picture.stem for s in samples if "411" in s.subsets] == ["000001"]
 
     def test_missing_clips_are_named(self, root: Path) -> None:
         shutil.rmtree(root / "411")
@@ -174,7 +164,4 @@ class TestCategory:
         ]
         for sample in samples:
             assert_allclose(sample.points_px, read_pts(sample.picture.parents[1] / f"annot/{sample.picture.stem}.pts"))
-        excluded = json.loads((shared / "spec/300vw_excluded_frames.json").read_text())
-        assert sum(map(len, excluded.values())) == 2127
-        assert not set(excluded) & set(CLIPS["train"])
-        assert [s.picture.stem for s in read_clip(source / "401", excluded["401"])] == ["000732"]
+        assert [s.picture.stem for s in read_clip(source / "401", excluded_frames()["401"])] == ["000732"]

@@ -15,14 +15,15 @@ from hypothesis import strategies as st
 
 from tracker.face.pts import write_pts
 from tracker.face.schemes import IBUG68
+from tracker.face.w300 import TRAINING
 from train.datasets.collect import Bad
 from train.datasets.sample import DatasetError, Sample
-from train.datasets.w300 import TRAIN_FOLDERS, Split, read_folder, read_test, read_training
+from train.datasets.w300 import Split, read_folder, read_test, read_training
 from train.sources import W300
 
 
 def empty_300w(root: Path) -> Path:
-    for name in TRAIN_FOLDERS:
+    for name in TRAINING:
         (root / name).mkdir(parents=True)
     return root
 
@@ -57,10 +58,10 @@ class TestSplit:
         self, tmp_path_factory: pytest.TempPathFactory, source: int, faces: list[int]
     ) -> None:
         root = empty_300w(tmp_path_factory.mktemp("300w"))
-        for folder in TRAIN_FOLDERS:
+        for folder in TRAINING:
             for face in faces:
                 add_face(root / folder, f"{source}_{face}")
-        for folder in TRAIN_FOLDERS:
+        for folder in TRAINING:
             sides = [
                 {s.picture.stem for s in side if (root / folder) in s.picture.parents} for side in W300(root).faces()
             ]
@@ -79,7 +80,7 @@ class TestSplit:
         assert len(sources) < len(training) + len(validation)  # AFW has pictures with several faces
         assert all(len(sides) == 1 for sides in sources.values())
         assert not any("testset" in s.picture.parts for s in training + validation)
-        assert {s.picture.parent.relative_to(root).as_posix() for s in validation} == set(TRAIN_FOLDERS)
+        assert {s.picture.parent.relative_to(root).as_posix() for s in validation} == set(TRAINING)
 
     def test_missing_folders_are_named(self, tmp_path: Path) -> None:
         (tmp_path / "afw").mkdir()
@@ -91,7 +92,7 @@ class TestSplit:
 class TestTestSets:
     @pytest.fixture
     def root(self, tmp_path: Path) -> Path:
-        for folder in ("helen/testset", "lfpw/testset", "ibug", "01_Indoor", "02_Outdoor", *TRAIN_FOLDERS):
+        for folder in ("helen/testset", "lfpw/testset", "ibug", "01_Indoor", "02_Outdoor", *TRAINING):
             add_face(tmp_path / folder, folder.replace("/", "_"))
         add_face(tmp_path / "ibug", "image_092 _01")  # as 300W spells it
         return tmp_path

@@ -6,12 +6,10 @@ CLIP/imgs/000001.jpg (ffmpeg -i vid.avi imgs/%06d.jpg); where that folder is the
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 import cv2
 import numpy as np
@@ -19,23 +17,9 @@ from numpy.typing import NDArray
 
 from tracker.face.pts import PICTURE_SUFFIXES, read_pts
 from tracker.face.schemes import IBUG68
+from tracker.face.video300 import CLIPS, Category, excluded_frames
 from train.datasets.collect import Bad, collect, expect_file
 from train.datasets.sample import DatasetError, Sample
-
-Category = Literal["train", "A", "B", "C"]
-_CLIPS: Mapping[Category, str] = {
-    "train": (
-        "001 002 003 004 007 009 010 011 013 015 016 017 018 019 020 022 025 027 028 029 031 033 034 035 037 039 041 "
-        "043 044 046 047 048 049 053 057 059 112 113 115 119 120 123 138 143 144 160 204 205 223 225"
-    ),
-    "A": (
-        "114 124 125 126 150 158 401 402 505 506 507 508 509 510 511 514 515 518 519 520 521 522 524 525 537 538 540 "
-        "541 546 547 548"
-    ),
-    "B": "203 208 211 212 213 214 218 224 403 404 405 406 407 408 409 412 550 551 553",
-    "C": "410 411 516 517 526 528 529 530 531 533 557 558 559 562",
-}
-CLIPS: Mapping[Category, tuple[str, ...]] = {category: tuple(clips.split()) for category, clips in _CLIPS.items()}
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -60,12 +44,11 @@ class FrameSample(Sample):
         return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
 
 
-def read_300vw(root: Path, category: Category, excluded: Path | None = None, bad: Bad = "refuse") -> list[Sample]:
+def read_300vw(root: Path, category: Category, bad: Bad = "refuse") -> list[Sample]:
     """The labelled frames of the 50 clips to train on, or of the test clips of a category, clip after clip.
 
-    excluded: a JSON file of frames to leave out by clip, {"401": [722, 723, ...], ...}, counted from 1. The
-    challenge's ReadMe excludes 2,127 test frames with broken labels, and none of the clips to train on.
-    A frame is filed under its category and its clip, so that errors can be averaged by clip first.
+    The test frames that the challenge leaves out are left out. A frame is filed under its category and its clip, so
+    that errors can be averaged by clip first.
 
     Raises DatasetError for missing clips, and as `train.datasets.collect.collect`.
     """
@@ -74,7 +57,7 @@ def read_300vw(root: Path, category: Category, excluded: Path | None = None, bad
         raise DatasetError(
             f"{root}: expected the {len(CLIPS[category])} clips of 300VW {category}; missing: {', '.join(missing)}"
         )
-    left_out = {} if excluded is None else _read_excluded(excluded)
+    left_out = excluded_frames()
     return [
         sample
         for clip in CLIPS[category]
@@ -119,11 +102,3 @@ def _frame_count(video: Path) -> int:
     if count < 1:
         raise DatasetError(f"{video}: expected a video, it does not open")
     return count
-
-
-def _read_excluded(path: Path) -> dict[str, list[int]]:
-    try:
-        frames = json.loads(expect_file(path, "a JSON file of frames by clip").read_text(encoding="utf-8"))
-        return {str(clip): [int(frame) for frame in frames[clip]] for clip in frames}
-    except (ValueError, TypeError) as error:
-        raise DatasetError(f'{path}: expected frames by clip as {{"401": [722, 723]}}, {error}') from None

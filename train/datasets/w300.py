@@ -11,15 +11,14 @@ from pathlib import Path
 from typing import Literal
 
 from tracker.face.schemes import IBUG68
+from tracker.face.w300 import CHALLENGING, COMMON, TRAINING
 from train.datasets.collect import Bad
 from train.datasets.folder import read_pairs
 from train.datasets.sample import DatasetError, Sample
 
-TRAIN_FOLDERS = ("afw", "helen/trainset", "lfpw/trainset")
-
 Split = Literal["common", "challenging", "full", "private", "lfpw"]
-_COMMON = {"helen/testset": "common", "lfpw/testset": "common"}
-_CHALLENGING = {"ibug": "challenging"}
+_COMMON = dict.fromkeys(COMMON, "common")
+_CHALLENGING = dict.fromkeys(CHALLENGING, "challenging")
 TEST_FOLDERS: Mapping[Split, Mapping[str, str]] = {
     "common": _COMMON,
     "challenging": _CHALLENGING,
@@ -37,8 +36,8 @@ def read_folder(folder: Path, bad: Bad = "refuse") -> list[Sample]:
 
 def read_training(root: Path, bad: Bad = "refuse") -> list[Sample]:
     """The official training faces. Raises DatasetError naming missing folders, and as `collect`."""
-    _expect_folders(root, TRAIN_FOLDERS)
-    return [sample for name in TRAIN_FOLDERS for sample in read_folder(root / name, bad)]
+    _expect_folders(root, TRAINING)
+    return [sample for name in TRAINING for sample in read_folder(root / name, bad)]
 
 
 def person(root: Path, sample: Sample) -> str:

@@ -14,6 +14,7 @@ from tracker.face.geometry import Array
 from tracker.face.metrics import normaliser
 from tracker.face.pts import labelled_pictures, read_pts
 from tracker.face.schemes import IBUG68
+from tracker.face.w300 import CHALLENGING, COMMON, TRAINING
 from tracker.frames import read_picture
 
 Dataset = Literal["300w", "folder"]
@@ -21,13 +22,13 @@ Split = Literal["lfpw-test", "helen-test", "common", "challenging", "full", "afw
 SPLITS: dict[Split, tuple[str, ...]] = {
     "lfpw-test": ("lfpw/testset",),
     "helen-test": ("helen/testset",),
-    "common": ("lfpw/testset", "helen/testset"),
-    "challenging": ("ibug",),
-    "full": ("lfpw/testset", "helen/testset", "ibug"),
+    "common": COMMON,
+    "challenging": CHALLENGING,
+    "full": COMMON + CHALLENGING,
     "afw": ("afw",),
     "lfpw-train": ("lfpw/trainset",),
     "helen-train": ("helen/trainset",),
-    "train": ("afw", "lfpw/trainset", "helen/trainset"),
+    "train": TRAINING,
 }
 """Folders of 300W by split, as the papers name them."""
 

@@ -1,0 +1,41 @@
+"""What every report holds, and how its files are written."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tracker.engines import Engine
+from tracker.errors import TrackerError
+from tracker.face.schemes import IBUG68
+from tracker.files import write_whole
+from tracker.models import sha256_of
+
+
+def expect_report(path: Path) -> None:
+    """Raise TrackerError unless a report can be named so."""
+    if path.suffix != ".json" or not path.parent.is_dir():
+        raise TrackerError(f"--report must name a .json file in a folder that exists, got {path}")
+
+
+def expect_ibug68(engine: Engine) -> None:
+    """Raise TrackerError for a model of another scheme than the labels'."""
+    if engine.spec.scheme != IBUG68.name:
+        raise TrackerError(f"the labels are {IBUG68.name}, the model gives {engine.spec.scheme}; give another --model")
+
+
+def model_record(path: Path, engine: Engine) -> dict[str, str]:
+    """Which model was measured."""
+    return {
+        "name": path.name,
+        "sha256": sha256_of(path),
+        "commit": engine.spec.commit,
+        "licence": engine.spec.licence,
+    }
+
+
+def write_report(path: Path, content: bytes) -> None:
+    """Write a file of a report whole. Raises TrackerError where that is impossible."""
+    try:
+        write_whole(path, content)
+    except OSError as error:
+        raise TrackerError(f"cannot write {path}: {error.strerror}; give another --report") from None

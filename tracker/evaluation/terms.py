@@ -1,0 +1,78 @@
+"""What the figures of a report on videos are called, and how they are measured, for people."""
+
+from __future__ import annotations
+
+from tracker.evaluation.figures import LOST
+from tracker.evaluation.groups import THRESHOLD
+from tracker.evaluation.video import RAW, SMOOTH, TRUE_BOXES
+from tracker.face.stability import MOST_LAG
+
+ACCURACY = {"nme_percent": "NME %", "failure_percent": "FR %", "auc": "AUC"}
+STABILITY = {
+    "offset_removed_percent": "offset removed %",
+    "acceleration_error_percent": "acceleration error %",
+    "acceleration_percent": "acceleration %",
+    "truth_acceleration_percent": "truth's own %",
+    "lag_frames": "lag, frames",
+    "lag_ms": "lag, ms",
+    "mean_jitter": "NMJ",
+    "fhr_delay": "delay",
+    "fhr_accuracy": "accuracy",
+    "fhr_smoothness": "smoothness",
+    "fhr_deviation": "deviation",
+}
+TRACKING = {
+    "first_found_s": "first found after s",
+    "never_found": "never found",
+    "lost_percent": "lost %",
+    "losses": "losses",
+    "not_recovered": "not recovered",
+    "recovery_mean_s": "recovery, mean s",
+    "recovery_max_s": "longest s",
+    "coasting_percent": "coasting %",
+    "identity_changes": "identity changes",
+    "smoothing_lag_frames": "smoothing adds, frames",
+    "smoothing_lag_ms": "ms",
+}
+TITLES = {
+    "A": "Category A",
+    "B": "Category B",
+    "C": "Category C",
+    "all": "All",
+    "train": "Training clips",
+    "300vw": "300VW",
+    "talking-face": "Talking face",
+}
+HOW = {
+    "NME, FR, AUC": (
+        "Mean distance of the points to their labels over the distance of the labels' outer eye corners; the share of "
+        f"frames with an NME above {THRESHOLD:.0%}; the area under the cumulative distribution up to there. A frame "
+        "without a face is a failure; the NME is over the frames with one."
+    ),
+    "points": "68: all of iBUG's; 51: without the jaw; 49: also without the inner corners of the mouth.",
+    TRUE_BOXES: "Each frame for itself, in the box of its own labels: the protocol of 300VW.",
+    f"{RAW}; {SMOOTH}": (
+        "The clip from its first frame to its last, faces found by the detector; as measured, and as smoothed. Of "
+        "several faces the one nearest to the labels is compared."
+    ),
+    "offset removed": "The error once each point's mean offset over the clip is taken off.",
+    "acceleration error": (
+        "Mean size of the second difference over time of (points - labels), in percent of the outer-eye distance: "
+        "jitter. Acceleration: that of the points alone; truth's own: that of the labels."
+    ),
+    "lag": (
+        f"The shift in time, to parts of a frame and up to {MOST_LAG} frames, at which points and labels fit best. "
+        "A dash: the face hardly moves, or there are too few frames."
+    ),
+    "NMJ": "Normalised mean jitter of LDEQ: root mean square change of the error, in 1/100 px of a face of 256 px.",
+    "FHR": (
+        "Delay in frames behind the labels' last motion; accuracy, smoothness (distance to the mean of the frames "
+        "before and after) and deviation (distance to the segment between them) in percent of the labels' larger side."
+    ),
+    "lost": (
+        f"Frames without a face, or with a mean error above {LOST:.0%} of the labels' size, sqrt(width x height). "
+        "A loss begins where the face was held before; recovery is the time until it is held again. Coasting: held "
+        "over a gap without a measurement."
+    ),
+    "excluded frames": "Those that 300VW's authors exclude are tracked but not compared; no window of time spans them.",
+}

@@ -1,0 +1,120 @@
+"""Runs a clip both ways: frame by frame in the boxes of its labels, and as a tracker through a detector."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from tracker.evaluation.clips import LabelledClip, Truth
+from tracker.evaluation.report import expect_ibug68
+from tracker.face.crop import roi_of_landmarks
+from tracker.face.geometry import Array
+from tracker.face.schemes import IBUG68
+from tracker.frames import Frame
+from tracker.measure import Measurer
+from tracker.pipeline import Tracker
+from tracker.result import TrackedFace
+
+TRUE_BOXES, RAW, SMOOTH = "true boxes", "tracker, raw", "tracker, smooth"
+WAYS = (TRUE_BOXES, RAW, SMOOTH)
+"""In the view of the frame's own label, as 300VW's protocol gives it; as the tracker measured; as it smoothed that."""
+
+NO_FACE = 0
+
+
+@dataclass(frozen=True, eq=False)
+class ClipRun:
+    """What was found in a clip, beside its truth, by frame from the clip's first to the last compared one.
+
+    truth_px: (T, 68, 2), NaN where a frame is not compared and at points that are not labelled. points_px: the same by
+    way, NaN where there is no face. ids: (T,) of the tracked face, 0 for none. coasting: (T,) whether it was held, not
+    measured.
+    """
+
+    clip: LabelledClip
+    truth_px: Array
+    points_px: dict[str, Array]
+    ids: NDArray[np.int64]
+    coasting: NDArray[np.bool_]
+
+    @cached_property
+    def compared(self) -> NDArray[np.bool_]:
+        """(T,) the frames that have a truth."""
+        return np.asarray(np.isfinite(self.truth_px).any((1, 2)))
+
+    @cached_property
+    def length_px(self) -> Array:
+        """(T,) the truth's outer-eye distance; NaN in frames without a truth."""
+        right, left = (self.truth_px[:, list(group)].mean(1) for group in IBUG68.ocular)
+        return np.asarray(np.linalg.norm(right - left, axis=1))
+
+
+class _Compared(NamedTuple):
+    """A frame that has a truth, its place in the clip: (68, 2) each, and the tracked face nearest to the truth."""
+
+    place: int
+    truth_px: Array
+    true_box_px: Array
+    face: TrackedFace | None
+
+
+class VideoEvaluation:
+    """Runs clips through a tracker, which may follow several faces: the one nearest to the truth is compared."""
+
+    def __init__(self, tracker: Tracker) -> None:
+        """Raises TrackerError for a model of another scheme than the labels'."""
+        expect_ibug68(tracker.engine)
+        self.tracker = tracker
+        self.measurer = Measurer(tracker.engine)
+
+    def run(self, clip: LabelledClip) -> ClipRun:
+        """One clip from a fresh start; its pictures are read once, and none is kept. The tracker sees every frame."""
+        self.tracker.reset()
+        rows = list[_Compared]()
+        for frame, truth in tqdm(clip.read(), clip.name, len(clip), unit=" frames", disable=None, leave=False):
+            faces = self.tracker.step(frame).faces
+            if truth is not None:
+                rows.append(self._compare(frame, truth, faces))
+        return _run(clip, rows)
+
+    def _compare(self, frame: Frame, truth: Truth, faces: Sequence[TrackedFace]) -> _Compared:
+        landmarks, _ = self.measurer.measure(frame.image_rgb, [roi_of_landmarks(truth.labels_px)])[0]
+        return _Compared(frame.index, truth.points_px, landmarks.points_px, nearest_face(faces, truth.points_px))
+
+
+def nearest_face(faces: Sequence[TrackedFace], truth_px: Array) -> TrackedFace | None:
+    """The face whose landmarks (68, 2) lie nearest to the truth's, which may be NaN in places; None of no faces."""
+
+    def distance(face: TrackedFace) -> float:
+        return float(np.nanmean(np.linalg.norm(face.landmarks.points_px - truth_px, axis=1)))
+
+    return min(faces, key=distance, default=None)
+
+
+def _run(clip: LabelledClip, rows: Sequence[_Compared]) -> ClipRun:
+    places = [row.place for row in rows]
+    count = places[-1] + 1 if rows else 0
+
+    def spread(points: Iterable[Array | None]) -> Array:
+        table = np.full((count, IBUG68.count, 2), np.nan)
+        for place, row in zip(places, points):
+            if row is not None:
+                table[place] = row
+        return table
+
+    faces = [row.face for row in rows]
+    points = {
+        TRUE_BOXES: spread(row.true_box_px for row in rows),
+        RAW: spread(face.raw.points_px if face else None for face in faces),
+        SMOOTH: spread(face.landmarks.points_px if face else None for face in faces),
+    }
+    ids, coasting = np.full(count, NO_FACE, np.int64), np.zeros(count, np.bool_)
+    ids[places] = [face.id if face else NO_FACE for face in faces]
+    coasting[places] = [face is not None and face.state == "coasting" for face in faces]
+    return ClipRun(clip, spread(row.truth_px for row in rows), points, ids, coasting)
