@@ -16,8 +16,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from tracker.engines.spec import INPUT
 from tracker.errors import TrackerError
@@ -82,6 +80,9 @@ def quantise(path: Path, quantisation: Quantisation) -> None:
     Weights: int8, symmetric, a scale for each output channel. Activations: a scale for each tensor, from the least
     and the largest value over the crops. Raises OSError.
     """
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
     target = quantisation.target
     kind = QuantType.QInt8 if target.symmetric else QuantType.QUInt8
     with tempfile.TemporaryDirectory() as folder:
@@ -116,8 +117,8 @@ def _kept_in_float(model: onnx.ModelProto) -> Iterator[str]:
             yield node.name
 
 
-class _Reader(CalibrationDataReader):  # type: ignore[misc, unused-ignore]
-    """Batches of crops, as ONNX Runtime asks for them."""
+class _Reader:
+    """Batches of crops, as ONNX Runtime's CalibrationDataReader gives them: by get_next, until None."""
 
     def __init__(self, crops: NDArray[np.uint8]) -> None:
         self.batches = iter([crops[start : start + _BATCH] for start in range(0, len(crops), _BATCH)])
