@@ -77,7 +77,7 @@ def write_engines(checkpoint: Path, folder: Path) -> dict[str, Difference]:
 
 
 def table(ms: dict[str, dict[str, list[float]]], errors: dict[str, Difference]) -> str:
-    """Markdown: medians over the rounds and their range, times of FP32, and distances from torch."""
+    """Markdown: medians over the rounds and their range; the median of the rounds' ratios; distances from torch."""
     rows = [
         "| engine | "
         + " | ".join(f"{faces}, ms | of fp32" for faces in ms)
