@@ -11,14 +11,15 @@ from torch import Tensor, nn
 from train.codecs.decoders import DECODERS, DecoderName
 from train.task import LandmarkTask, normalise
 
-Precision = Literal["fp32", "fp16"]
+Precision = Literal["fp32", "fp16", "int8"]
 
 
 class LandmarkGraph(nn.Module):
     """Crops (N, S, S, 3) uint8 RGB to points_px (N, K, 2), scores (N, K), covariances_px2 (N, K, 3), float32.
 
     Only the last stack's maps are computed and decoded. precision: of the net; pixels are normalised and maps decoded
-    in float32 all the same, so that coordinates never pass through half precision. decoder: of train.codecs.decoders.
+    in float32 all the same, so that coordinates never pass through half precision. int8 is float32 here: it is put
+    into the file (export.quantize). decoder: of train.codecs.decoders.
     temperature: what the logits are divided by.
     """
 

@@ -30,6 +30,7 @@ _REDUCTIONS = {
     *("InstanceNormalization", "LayerNormalization", "GroupNormalization"),
 }
 _READ_AT_INDICES = {"Gather", "GatherElements", "GatherND"}
+_SYMMETRIC = "TensorRT wants them; for it export with --precision int8 --to tensorrt"
 _COMPARISONS = {"Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual"}
 
 
@@ -151,6 +152,25 @@ def _int64_output(graph: _Graph) -> _Found:
         yield output.name, "this output is int64, which TensorRT may not return; cast to int32 or float32 in the graph"
 
 
+def _zero_point(graph: _Graph) -> _Found:
+    """TensorRT quantises to int8, symmetrically."""
+    nodes = [node for node in graph.of("QuantizeLinear", "DequantizeLinear") if len(node.input) > 2]
+    asymmetric = [_name(node) for node in nodes if _off_zero(graph.constants.get(node.input[2]))]
+    if asymmetric:
+        yield asymmetric[0], f"it and {len(asymmetric) - 1} more are not int8 around zero, as {_SYMMETRIC}"
+
+
+def _off_zero(point: TensorProto | None) -> bool:
+    return point is not None and (point.data_type == TensorProto.UINT8 or bool(numpy_helper.to_array(point).any()))
+
+
+def _int32_dequantize(graph: _Graph) -> _Found:
+    """ONNX Runtime wants biases so, TensorRT in float32."""
+    found = [_name(node) for node in graph.of("DequantizeLinear") if graph.type_of(node.input[0]) == TensorProto.INT32]
+    if found:
+        yield found[0], f"it and {len(found) - 1} more read int32, but biases must be float32, as {_SYMMETRIC}"
+
+
 def _batch_norm(graph: _Graph) -> _Found:
     """Folded, it costs nothing and keeps small variances out of half precision."""
     for node in graph.of("BatchNormalization"):
@@ -220,6 +240,8 @@ RULES: dict[str, Callable[[_Graph], _Found]] = {
     "large-top-k": _large_top_k,
     "half-coordinates": _half_coordinates,
     "int64-output": _int64_output,
+    "zero-point": _zero_point,
+    "int32-dequantize": _int32_dequantize,
     "batch-norm": _batch_norm,
     "half-reduction": _half_reduction,
     "separate-argmax": _separate_argmax,

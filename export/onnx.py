@@ -11,6 +11,7 @@ import onnx
 import torch
 
 from export.graph import LandmarkGraph
+from export.quantize import Quantisation, quantise
 from export.verify import Budget, Difference, Reference
 from tracker.engines.spec import INPUT, OUTPUTS, ModelSpec
 from tracker.errors import TrackerError
@@ -18,8 +19,15 @@ from tracker.errors import TrackerError
 OPSET = 17
 
 
-def write_onnx(graph: LandmarkGraph, spec: ModelSpec, reference: Reference, output: Path, budget: Budget) -> Difference:
-    """Write the graph to output, unless it differs from the reference by more than the budget.
+def write_onnx(
+    graph: LandmarkGraph,
+    spec: ModelSpec,
+    reference: Reference,
+    output: Path,
+    budget: Budget,
+    quantisation: Quantisation | None = None,
+) -> Difference:
+    """Write the graph to output, its net in int8 if so asked, unless it differs from the reference over the budget.
 
     The file appears whole or not at all. Raises TrackerError when over budget or when the folder cannot be
     written.
@@ -31,6 +39,8 @@ def write_onnx(graph: LandmarkGraph, spec: ModelSpec, reference: Reference, outp
         partial = Path(name)
         try:
             _trace(graph, reference.crops[:2], partial)
+            if quantisation is not None:
+                quantise(partial, quantisation)
             _embed(partial, spec)
             difference = reference.compare(partial)
             if excess := difference.excess(budget):

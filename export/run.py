@@ -16,6 +16,7 @@ from export.graph import LandmarkGraph, Precision
 from export.lint import lint
 from export.onnx import write_onnx
 from export.presence import face_scores, fit_presence, views_without_face
+from export.quantize import quantisation_for
 from export.temperature import fit_temperature
 from export.tensorrt import cached_engine, engine_key
 from export.triton import write_repository
@@ -46,7 +47,8 @@ def export(
         checkpoint: what train.run wrote.
         output: the .onnx file to write.
         licence: what may be done with the model; carried in the file.
-        precision: of the net. Pixels are normalised and maps decoded in float32 in any case.
+        precision: of the net. Pixels are normalised and maps decoded in float32 in any case. int8 is calibrated on
+            training faces, for TensorRT where the engine is for it, else for CPUs.
         decoder: how maps become points. The temperature of the maps is fitted on the validation faces where they
             were learned as a distribution.
         budget: the largest differences from torch that are accepted; export.verify has those of each precision.
@@ -71,7 +73,8 @@ def export(
         commit=_commit(),
     )
     engine = LandmarkGraph(task, precision, decoder, temperature)
-    difference = write_onnx(engine, spec, reference, output, budget or BUDGETS[precision])
+    quantisation = quantisation_for(data, to) if precision == "int8" else None
+    difference = write_onnx(engine, spec, reference, output, budget or BUDGETS[precision], quantisation)
     print(f"{output}: {output.stat().st_size / 1e6:.2f} MB, {precision}")
     print(f"temperature {temperature:g}, {decoder}")
     print(told)
@@ -80,6 +83,8 @@ def export(
         f"p99 {difference.p99_px:.1e} px, largest {difference.largest_px:.1e} px; "
         f"NME {difference.nme_percent:.3f} %, {difference.nme_change_percent:+.4f}"
     )
+    if precision == "int8" and not to.startswith("tensorrt"):
+        print(f"faster or slower than fp32, as the CPU has it: `python -m benchmarks.int8 --checkpoint {checkpoint}`")
     for finding in lint(output):
         print(f"{output}: {finding}")
     if to == "triton":

@@ -1,7 +1,7 @@
 """An .onnx file to a serialized TensorRT engine, kept in a folder that trusts only what was built into it.
 
-One builder serves TensorRT 10 and 11 and TensorRT-RTX. Every network is strongly typed: half precision is in the
-.onnx file or nowhere. This file needs neither torch nor onnx, so that it runs where the engine will.
+One builder serves TensorRT 10 and 11 and TensorRT-RTX. Every network is strongly typed: half precision and int8 are
+in the .onnx file or nowhere. This file needs neither torch nor onnx, so that it runs where the engine will.
 
 TensorRT-RTX builds without a GPU, and the tests do so. Not proven so far, for want of a GPU: a build by the full
 TensorRT, and its timing cache.
@@ -189,8 +189,8 @@ def _side_of_crops(trt: Any, network: Any, onnx: Path) -> int:
 
 
 def _check_precision(trt: Any, network: Any, key: EngineKey, onnx: Path) -> None:
-    halves = any(tensor.dtype == trt.DataType.HALF for tensor in _tensors(network))
-    found = "fp16" if halves else "fp32"
+    kinds = {tensor.dtype for tensor in _tensors(network)}
+    found = "int8" if trt.DataType.INT8 in kinds else "fp16" if trt.DataType.HALF in kinds else "fp32"
     if found != key.precision:
         raise TrackerError(
             f"{onnx}: the key says {key.precision}, the model is {found}; ask for that or export it again"
@@ -233,7 +233,7 @@ def _keep_timings(timings: Path, config: Any) -> None:
 def to_plan(
     model: Path,
     flavour: Literal["tensorrt", "tensorrt_rtx"] | None = None,
-    precision: Literal["fp32", "fp16"] = "fp32",
+    precision: Literal["fp32", "fp16", "int8"] = "fp32",
 ) -> None:
     """Build the TensorRT engine of a model for this machine, into the folder engines beside it, unless it is there.
 

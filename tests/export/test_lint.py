@@ -115,6 +115,25 @@ BREAKS = {
         model(FLOATS, node("Cast", ["x"], ["y"], to=TensorProto.DOUBLE), kind=TensorProto.DOUBLE),
     ],
     "int64-output": [model(FLOATS, node("ArgMax", ["x"], ["y"], axis=1), kind=INT64)],
+    "zero-point": [
+        model(
+            FLOATS,
+            node("QuantizeLinear", ["x", "step", "zero"], ["q"], name="here"),
+            node("DequantizeLinear", ["q", "step", "zero"], ["y"]),
+            step=np.float32(0.1),
+            zero=zero,
+        )
+        for zero in (np.uint8(0), np.uint8(3), np.int8(-3))
+    ],
+    "int32-dequantize": [
+        model(
+            FLOATS,
+            node("DequantizeLinear", ["bias", "step"], ["b"], name="here"),
+            node("Add", ["x", "b"], ["y"]),
+            bias=np.int32([1, 2, 3]),
+            step=np.float32(0.1),
+        )
+    ],
     "batch-norm": [
         model(
             FLOATS,
@@ -205,6 +224,13 @@ CLEAN = {
         none=np.float16(0),
     ),
     "largest TopK": model(FLOATS, node("Flatten", ["x"], ["f"]), node("TopK", ["f", "k"], ["y", "i"]), k=[3840]),
+    "int8 around zero": model(
+        FLOATS,
+        node("QuantizeLinear", ["x", "step", "zero"], ["q"]),
+        node("DequantizeLinear", ["q", "step", "zero"], ["y"]),
+        step=np.float32(0.1),
+        zero=np.int8(0),
+    ),
     "Clip of floats": model(FLOATS, node("Clip", ["x"], ["y"])),
     "Softmax in float32": model(FLOATS, node("Softmax", ["x"], ["y"])),
 }
@@ -242,7 +268,7 @@ class TestCommand:
         self, command: Callable[..., int], option: tuple[str, ...], capsys: pytest.CaptureFixture[str]
     ) -> None:
         assert command(*option, str(PACKAGED)) == 0
-        assert capsys.readouterr().out == f"{PACKAGED}: clean by 12 rules\n"
+        assert capsys.readouterr().out == f"{PACKAGED}: clean by 14 rules\n"
 
     def test_findings(self, command: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         path = tmp_path / "model.onnx"

@@ -49,7 +49,7 @@ class EngineKey:
 
     onnx_sha256: of the .onnx file, hex. flavour: "tensorrt" or "tensorrt_rtx". version: of that package. cuda: what
     the driver offers, such as "12.6", or "any". compute_capabilities: such as "sm87". gpu: its name, or "portable".
-    precision: "fp32" or "fp16", as the .onnx file has it. faces: least, most frequent and most in one call.
+    precision: "fp32", "fp16" or "int8", as the .onnx file has it. faces: least, most frequent and most in one call.
     """
 
     onnx_sha256: str

@@ -1,0 +1,100 @@
+"""python -m benchmarks.int8 --checkpoint runs/edge68_finish/best.ckpt: what INT8 costs in error and gains in time."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch.utils.data import default_collate
+
+from benchmarks.decode import timed
+from benchmarks.machine import int8_instructions, machine, versions
+from export.graph import LandmarkGraph
+from export.onnx import write_onnx
+from export.quantize import CPU, TENSORRT, Quantisation, calibration_crops
+from export.run import load, temperature_of
+from export.verify import Budget, Difference, Reference
+from tracker.cli import run_command
+from tracker.engines.onnx import OnnxEngine
+from tracker.engines.spec import ModelSpec
+
+FACES = (1, 4)
+ANY = Budget(np.inf, np.inf, np.inf)  # losses are published
+
+
+def main() -> int:
+    """Run the command line."""
+    return run_command(compare, "benchmarks.int8")
+
+
+def compare(checkpoint: Path, report: Path = Path("runs/int8.json")) -> None:
+    """Time FP32 and both kinds of INT8 in ONNX Runtime, in turns, on one thread, and say how far each is from torch.
+
+    Args:
+        checkpoint: what train.run wrote; calibrated on its training faces, compared on its validation faces.
+        report: the .json file to write.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        errors = write_engines(checkpoint, Path(folder))
+        engines = {name: OnnxEngine(Path(folder) / f"{name}.onnx") for name in errors}
+    record: dict[str, Any] = {"machine": machine(), "int8_instructions": int8_instructions(), "versions": versions()}
+    rng = np.random.default_rng(0)
+    for faces in FACES:
+        size = engines["fp32"].spec.size
+        crops = rng.integers(0, 256, (faces, size, size, 3), dtype=np.uint8)
+        ways: dict[str, Callable[[], object]] = {name: partial(e.run, crops) for name, e in engines.items()}
+        record.setdefault("ms", {})[f"{faces} faces"] = timed(ways)
+    record["error"] = {name: asdict(difference) for name, difference in errors.items()}
+    report.parent.mkdir(parents=True, exist_ok=True)
+    report.write_text(json.dumps(record, indent=1))
+    print(table(record["ms"], errors), record["machine"], sep="\n")
+    print("instructions for int8:", ", ".join(record["int8_instructions"]) or "none known")
+
+
+def write_engines(checkpoint: Path, folder: Path) -> dict[str, Difference]:
+    """fp32.onnx, int8.onnx and int8_tensorrt.onnx, and what each differs from torch on the validation faces."""
+    task, data, _ = load(checkpoint)
+    faces = default_collate([data.validation[i] for i in range(len(data.validation))])
+    temperature = temperature_of(LandmarkGraph(task).eval(), faces)
+    graph = LandmarkGraph(task, temperature=temperature).eval()
+    reference = Reference(graph, faces.crops, faces.points_px.double().numpy(), task.scheme)
+    spec = ModelSpec(
+        task.size, task.scheme.name, 0.5, "window softmax", "for the benchmark", {}, "", temperature=temperature
+    )
+    crops = calibration_crops(data)
+    kinds = {"fp32": None, "int8": Quantisation(crops, CPU), "int8_tensorrt": Quantisation(crops, TENSORRT)}
+    return {
+        name: write_onnx(graph, spec, reference, folder / f"{name}.onnx", ANY, quantisation)
+        for name, quantisation in kinds.items()
+    }
+
+
+def table(ms: dict[str, dict[str, list[float]]], errors: dict[str, Difference]) -> str:
+    """Markdown: medians over the rounds and their range; the median of the rounds' ratios; distances from torch."""
+    rows = [
+        "| engine | "
+        + " | ".join(f"{faces}, ms | of fp32" for faces in ms)
+        + " | mean px | p99 px | NME, % | change |",
+        "| --- " * (2 * len(ms) + 5) + "|",
+    ]
+    for name, error in errors.items():
+        cells = [name]
+        for ways in ms.values():
+            times = ways[name]
+            cells.append(f"{np.median(times):.2f} ({min(times):.2f} to {max(times):.2f})")
+            cells.append(f"{np.median(np.divide(times, ways['fp32'])):.2f}")
+        cells += [f"{error.mean_px:.3f}", f"{error.p99_px:.2f}"]
+        cells += [f"{error.nme_percent:.3f}", f"{error.nme_change_percent:+.4f}"]
+        rows.append(f"| {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
