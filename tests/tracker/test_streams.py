@@ -223,7 +223,8 @@ class RtspHandler(socketserver.StreamRequestHandler):
         }.get(method, ("Session: 1",))
 
     def _description(self, method: str) -> str:
-        return "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=test\r\nt=0 0\r\nm=video 0 RTP/AVP 26\r\n" * (method == "DESCRIBE")
+        lines = ["v=0", "o=- 0 0 IN IP4 127.0.0.1", "s=test", "t=0 0", self.server.length, "m=video 0 RTP/AVP 26"]
+        return "".join(f"{line}\r\n" for line in lines) if method == "DESCRIBE" else ""
 
     def _answer(self, status: str, *headers: str, body: str = "") -> None:
         head = [f"RTSP/1.0 {status}", *headers, f"Content-Length: {len(body)}"]
@@ -245,6 +246,7 @@ class RtspHandler(socketserver.StreamRequestHandler):
 class RtspServer(socketserver.ThreadingTCPServer):
     allow_reuse_address = True
     daemon_threads = True
+    length = "a=range:npt=now-"
     level = 100
     sending = True
 
@@ -265,7 +267,9 @@ def rtsp() -> Iterator[RtspServer]:
 
 
 class TestRtsp:
-    def test_live_over_tcp(self, rtsp: RtspServer) -> None:
+    @pytest.mark.parametrize("length", ["a=range:npt=now-", "a=range:npt=0-20"], ids=["camera", "recording"])
+    def test_live_over_tcp(self, rtsp: RtspServer, length: str) -> None:
+        rtsp.length = length
         with open_source(f"rtsp://{address(rtsp)}/camera") as stream:
             assert isinstance(stream, Stream)
             assert stream.live and stream.frame_count is None
