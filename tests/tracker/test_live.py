@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import math
 import os
@@ -447,6 +448,12 @@ class TestClose:
         source.close()
         source.close()
         assert next(source, None) is None and source.poll() is None
+
+    def test_forgotten_is_closed_when_it_is_collected(self, camera: FakeCamera) -> None:
+        source = Live("fake", camera.open)
+        next(source)
+        del source
+        gc.collect()  # nothing_left sees to the rest
 
 
 class TestPoll:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import http.server
+import json
 import os
+import re
 import socket
 import socketserver
 import struct
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,7 +25,9 @@ import pytest
 
 from tracker.errors import TrackerError
 from tracker.frames import Frame, Patience, Stream, Video, open_source
+from tracker.run import main
 
+ROOT = Path(__file__).parents[2]
 WAIT_S = 10.0
 QUICK = Patience(retry_s=0.02, longest_retry_s=0.1, give_up_s=WAIT_S)
 HEIGHT, WIDTH = 48, 64
@@ -64,7 +70,7 @@ class QuietHandler(http.server.SimpleHTTPRequestHandler):
         self.end_headers()
         try:
             while self.server.sending:
-                content = jpeg(self.server.level)
+                content = self.server.content()
                 self.wfile.write(b"--next\r\nContent-Type: image/jpeg\r\nContent-Length: %d\r\n\r\n" % len(content))
                 self.wfile.write(content + b"\r\n")
                 time.sleep(0.005)
@@ -87,6 +93,7 @@ class Server(http.server.ThreadingHTTPServer):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.released = threading.Event()
+        self.content = lambda: jpeg(self.level)
 
 
 @pytest.fixture
@@ -311,3 +318,42 @@ def test_several_in_one_process(server: Server, rtsp: RtspServer) -> None:
             return min(counts.values()) >= 10
 
         wait_until(look)
+
+
+def test_a_program_that_forgets_to_close_ends_in_peace(server: Server) -> None:
+    """A thread that were inside OpenCV when Python goes down would abort the process."""
+    code = "import sys, tracker.frames as f; s = f.open_source(sys.argv[1]); [next(s) for _ in range(3)]; print('end')"
+    command = [sys.executable, "-c", code, f"http://{address(server)}/live"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "end\n", "")
+
+
+def test_the_command_tracks_a_stream_until_it_is_lost_for_good(
+    server: Server,
+    frames: list[Frame],
+    fake_detector: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    output = tmp_path / "out.jsonl"
+    picture = cv2.imencode(".jpg", frames[10].image_rgb[..., ::-1])[1].tobytes()
+
+    def content() -> bytes:
+        server.sending = not output.exists() or output.read_bytes().count(b"\n") < 5
+        return picture
+
+    server.content = content
+    monkeypatch.setattr("tracker.pipeline.load_detector", lambda *_: fake_detector)
+    url = f"http://{address(server)}/live"
+    arguments = ["tracker.run", "--video", url, "--output", str(output), "--give-up-s", "0"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    assert main() == 2
+    said = capsys.readouterr()
+    records = [json.loads(line) for line in output.read_text().splitlines()]
+    assert len(records) >= 5
+    assert all(len(record["faces"]) == 1 for record in records)
+    times = [record["timestamp_s"] for record in records]
+    assert times[0] == 0 and times == sorted(set(times))
+    assert re.search(rf"{url}: \d+ frames dropped, 0 unreadable, 0 gaps\n$", said.out)
+    assert f"tracker.run: {url} was lost after {len(records)} frames and did not come back" in said.err

@@ -6,6 +6,7 @@ import logging
 import math
 import threading
 import time
+import weakref
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
@@ -73,32 +74,29 @@ class Live(Source):
         self._patience = patience or Patience()
         self._changed = threading.Condition()
         self._closed = False
-        self._hanging: list[Reader] = []
         self.lost = False
         self._given = 0
         self._last_s = 0.0
         self._retry_s = self._patience.retry_s
+        self._readers: list[Reader] = []  # all whose threads may still run
+        self._end = weakref.finalize(self, _end, self._readers)  # at exit too: a thread that is in OpenCV then aborts
         first = capture or open_capture()
         super().__init__(name, None, stated_fps(first), live=True)
         self._reader: Reader | None = self._read_by_thread(lambda: first)
         self._again_s = 0.0  # when to try again, while there is no reader
 
     def _read_by_thread(self, open_capture: Callable[[], Capture]) -> Reader:
-        return Reader(self.name, open_capture, self._changed, self.losses)
+        reader = Reader(self.name, open_capture, self._changed, self.losses)
+        self._readers.append(reader)
+        return reader
 
     def close(self) -> None:
         """Free the device and end the thread, within CLOSE_S; one that hangs in the driver is left with a warning."""
         with self._changed:
-            self._closed = True
-            readers = [*self._hanging, *([self._reader] if self._reader else [])]
-            for reader in readers:
-                reader.stop()
-            self._reader, self._hanging = None, []
+            self._closed, self._reader = True, None
             self._changed.notify_all()
-        until_s = time.monotonic() + CLOSE_S
-        left = [reader for reader in readers if not reader.join(max(0.0, until_s - time.monotonic()))]
-        if left:
-            log.warning("%s is closed, but %d reads of it still hang in the driver", self.name, len(left))
+        if left := self._end():
+            log.warning("%s is closed, but %d reads of it still hang in the driver", self.name, left)
 
     def poll(self) -> Frame | None:
         """The newest frame if it was not given yet, else None; never waits, and keeps a lost source being retried.
@@ -149,12 +147,12 @@ class Live(Source):
         """Give the reader up and plan the next. Raises TrackerError where there is no hope, or what it failed with."""
         reader.stop()
         self._reader = None
-        self._hanging = [r for r in (*self._hanging, reader) if not (r.over or r.join(0))]
+        self._readers[:] = [r for r in self._readers if not (r.over or r.join(0))]
         if reader.failure is not None and not isinstance(reader.failure, (TrackerError, cv2.error)):
             raise reader.failure
         if self.started_s is None:
             raise TrackerError(f"{self.name} was opened but delivers no picture: does another program use it?")
-        if len(self._hanging) >= MOST_HANGING:
+        if len(self._readers) >= MOST_HANGING:
             raise TrackerError(f"{self.name}: {MOST_HANGING} reads hang in its driver; unplug it and start again")
         self._plan_retry(reader.failure)
 
@@ -169,6 +167,14 @@ class Live(Source):
         self.lost = True
         self._again_s = now_s + min(self._retry_s, hope_s)
         self._retry_s = min(2 * self._retry_s, self._patience.longest_retry_s)
+
+
+def _end(readers: list[Reader]) -> int:
+    """Stop the readers; how many still hang in the driver after CLOSE_S."""
+    for reader in readers:
+        reader.stop()
+    until_s = time.monotonic() + CLOSE_S
+    return sum(not reader.join(max(0.0, until_s - time.monotonic())) for reader in readers)
 
 
 class Stream(Live):

@@ -68,7 +68,8 @@ class Reader:
 
     def join(self, timeout_s: float) -> bool:
         """Wait for the thread; whether it has ended."""
-        self._thread.join(timeout_s)
+        if self._thread is not threading.current_thread():  # where garbage may be collected
+            self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
     def _run(self) -> None:
