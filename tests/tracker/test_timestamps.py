@@ -98,7 +98,7 @@ def fake_clip(monkeypatch: pytest.MonkeyPatch, path: Path, stated_ms: Sequence[f
             return self.index < len(stated_ms)
 
         def retrieve(self) -> tuple[bool, Any]:
-            return True, np.full((4, 4 + self.index, 3), 7, np.uint8)
+            return self.index != stated.get("unreadable"), np.full((4, 4 + self.index, 3), 7, np.uint8)
 
         def get(self, propId: int) -> float:  # noqa: N803
             ended = not 0 <= self.index < len(stated_ms)
@@ -142,16 +142,50 @@ class TestBadContainers:
         with fake_clip(monkeypatch, tmp_path / "clip.avi", [0, 40, 80]) as video:
             assert [frame.image_rgb.shape for frame in video] == [(4, 4, 3), (4, 5, 3), (4, 6, 3)]
 
-    def test_announcing_frames_by_length_and_rate_is_no_cut(
+    @pytest.mark.parametrize(
+        ("stated_ms", "why"),
+        [
+            ([0, 500], "cut short: read 2 of 30 frames"),
+            ([0, 500, 967], "damaged, or its frame rate varies: read 3 of 30 frames"),
+        ],
+    )
+    def test_fewer_frames_than_announced_are_said(
+        self,
+        stated_ms: list[float],
+        why: str,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        """By Matroska, which announces its length times its nominal rate."""
+        with fake_clip(monkeypatch, tmp_path / "clip.mkv", stated_ms, fps=30.0, count=30.0) as video:
+            list(video)
+        assert caplog.messages == [f"{tmp_path / 'clip.mkv'} is {why}"]
+
+    def test_damage_in_the_middle_costs_its_frames_only(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        path, rng = tmp_path / "clip.mkv", np.random.default_rng(0)
+        writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 25, (64, 48))
+        for _ in range(20):
+            writer.write(cv2.resize(rng.integers(0, 255, (6, 8, 3), np.uint8), (64, 48)))
+        writer.release()
+        content = path.read_bytes()
+        middle = len(content) // 2
+        path.write_bytes(content[:middle] + bytes(900) + content[middle + 900 :])
+        with Video(path) as video:
+            frames = list(video)
+        assert 15 <= len(frames) < 20
+        on_grid = [25 * frame.timestamp_s for frame in frames]
+        assert on_grid == pytest.approx(np.round(on_grid), abs=1e-6)  # those that are left keep their times
+        assert on_grid[-1] == pytest.approx(19)
+        assert f"damaged, or its frame rate varies: read {len(frames)} of 20 frames" in caplog.text
+
+    def test_a_frame_that_cannot_be_retrieved_is_left_out(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
     ) -> None:
-        """Matroska of 30 a second nominally, with 3 frames in a second."""
-        with fake_clip(monkeypatch, tmp_path / "clip.mkv", [0, 500, 967], fps=30.0, count=30.0) as video:
-            assert len(list(video)) == 3
-        assert not caplog.records
-        with fake_clip(monkeypatch, tmp_path / "clip.mkv", [0, 500], fps=30.0, count=30.0) as video:
-            list(video)
-        assert "cut short: read 2 of 30 frames" in caplog.text
+        with fake_clip(monkeypatch, tmp_path / "clip.avi", [0, 40, 80, 120], unreadable=2) as video:
+            assert [(frame.index, frame.timestamp_s) for frame in video] == [(0, 0.0), (1, 0.04), (3, 0.12)]
+            assert video.losses.unreadable == 1
+        assert "damaged, or its frame rate varies: read 3 of 4 frames" in caplog.text
 
 
 @given(st.lists(st.floats(allow_nan=True, allow_infinity=True, width=32), min_size=1, max_size=30))

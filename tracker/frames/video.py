@@ -22,7 +22,8 @@ class Video(Source):
 
     path: of the file, or its URL. capture: it, if it is open already. fps: as stated, 30 where nothing is.
     frame_count: where the frame rate varies, some containers announce another number than they hold.
-    A file that ends before the length it announces is read as far as it goes, with a warning.
+    A file that is cut short or damaged is read as far as it goes, with a warning at its end; of a frame that OpenCV
+    gives up decoding nothing is seen but the count and the time that is missing.
     Raises TrackerError when there is no such file, or it is not a video, or nothing in it can be decoded.
     """
 
@@ -45,11 +46,11 @@ class Video(Source):
         while self._capture.grab():
             time_s = timeline(self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)  # after the last grab it is 0
             decoded, image = self._capture.retrieve()
-            if not decoded:
-                break
-            yield Frame(as_rgb(image), time_s, index)
+            if decoded:
+                yield Frame(as_rgb(image), time_s, index)
+            self.losses.unreadable += not decoded
             index += 1
-        self._report_end(index, time_s + interval_s)
+        self._report_end(index - self.losses.unreadable, time_s + interval_s)
 
     def _report_end(self, count: int, length_s: float) -> None:
         """Say what is wrong when no more frames come after count of them, which last length_s."""
@@ -57,8 +58,9 @@ class Video(Source):
             raise TrackerError(f"no picture could be decoded from {self.name}: is it damaged, or only sound?")
         if self.frame_count is None or self.fps is None or count >= self.frame_count:
             return
-        if length_s + 0.5 / self.fps < self.frame_count / self.fps:
-            log.warning("%s is cut short: read %d of %d frames", self.name, count, self.frame_count)
+        cut = length_s + 0.5 / self.fps < self.frame_count / self.fps
+        what = "cut short" if cut else "damaged, or its frame rate varies"
+        log.warning("%s is %s: read %d of %d frames", self.name, what, count, self.frame_count)
 
 
 def _open(path: str) -> Capture:
