@@ -347,6 +347,20 @@ class TestLoss:
         ):
             next(source)
 
+    def test_a_first_picture_may_take_longer(self) -> None:
+        script = FakeScript()
+        with Live("fake", lambda: script, Patience(stall_s=0.05)) as source:
+            threading.Timer(0.2, script.tell, [grey(1)]).start()
+            assert level_of(next(source)) == 1
+            script.tell(False)
+
+    def test_a_first_picture_that_never_comes_is_an_error(self) -> None:
+        script = FakeScript()
+        with Live("fake", lambda: script, Patience(open_s=0.05)) as source:
+            with pytest.raises(TrackerError, match="delivers no picture"):
+                next(source)
+            script.tell(False)
+
     def test_of_what_cannot_be_opened_at_all(self, camera: FakeCamera) -> None:
         camera.unplug()
         with pytest.raises(TrackerError, match="could not be opened"):

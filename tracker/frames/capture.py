@@ -17,7 +17,7 @@ from tracker.errors import TrackerError
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet; OpenCV looks when it first opens a video
 
 OPEN_URL_MS = 10_000
-READ_URL_MS = 5_000
+READ_URL_MS = 15_000  # for one picture: a stream may begin long before its first key frame
 _level_lock = threading.Lock()
 _levels: list[int] = []  # OpenCV's level before, once for each that wants quiet now
 
@@ -62,7 +62,7 @@ def open_capture(
 
 
 def open_url(url: str) -> cv2.VideoCapture:
-    """A stream or a file behind a URL; gives up after 10 s, its reads after 5 s, where OpenCV's FFmpeg does it.
+    """A stream or a file behind a URL; gives up after 10 s, its reads after 15 s, where OpenCV's FFmpeg does it.
 
     RTSP comes over TCP wherever the server offers that; $OPENCV_FFMPEG_CAPTURE_OPTIONS sets FFmpeg's options otherwise.
     Raises TrackerError when it cannot be opened.

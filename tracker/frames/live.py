@@ -28,15 +28,16 @@ CLOSE_S = 2.0
 class Patience:
     """How long a live source is waited for, in seconds.
 
-    stall_s: without a picture after which it counts as lost. retry_s: before the first attempt to get it back, doubled
-    with each that fails up to longest_retry_s. open_s: for one attempt; some drivers need long. give_up_s: without a
-    picture after which frames end with an error, 0: at the first loss. Raises TrackerError for times that cannot be.
+    stall_s: without a picture, after which it counts as lost. open_s: the same for a connection's first picture,
+    which some drivers, and streams with rare key frames, are long about. retry_s: before the first attempt to get it
+    back, doubled with each that fails up to longest_retry_s. give_up_s: without a picture, after which frames end with
+    an error; 0: at the first loss. Raises TrackerError for times that cannot be.
     """
 
     stall_s: float = 5.0
     retry_s: float = 0.5
     longest_retry_s: float = 10.0
-    open_s: float = 30.0
+    open_s: float = 20.0
     give_up_s: float = math.inf
 
     def __post_init__(self) -> None:
@@ -51,7 +52,7 @@ class Live(Source):
     driver took before is not in them. Index: counts the frames that were given. losses: pictures dropped and
     unreadable, and gaps.
 
-    A connection that ends, or gives no picture for patience.stall_s, is given up and opened again until it is back;
+    A connection that ends, or stalls for longer than patience allows, is given up and opened again until it is back;
     loss and return are logged as warnings, the time between is a gap, and lost is true meanwhile. The frame after a gap
     is told by its timestamp alone: with the usual Patience the gap is longer than a Tracker holds a face, so all is
     forgotten.
@@ -60,7 +61,7 @@ class Live(Source):
 
     open_capture opens it: here, unless capture is it, opened already, and later in the thread. Frames are asked for by
     one thread; close() may come from any. Raises TrackerError when the source cannot be opened; iterating, when it
-    gives no first picture within stall_s, when it did not come back within give_up_s, and when too many reads hang.
+    gives no first picture within open_s, when it did not come back within give_up_s, and when too many reads hang.
     """
 
     def __init__(
@@ -128,7 +129,7 @@ class Live(Source):
         """Seconds until something must be done even if nothing happens."""
         if self._reader is None:
             return self._again_s - time.monotonic()
-        allowed_s = self._patience.stall_s if self._reader.opened else self._patience.open_s
+        allowed_s = self._patience.stall_s if self._reader.begun else self._patience.open_s
         return allowed_s - self._reader.silent_s()
 
     def _frame(self, picture: Picture) -> Frame:

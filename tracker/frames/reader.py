@@ -32,8 +32,8 @@ class Reader:
     thread that hangs in a driver cannot be killed by anybody: it ends when the driver lets go of it, and until then
     keeps the device open. Whatever changes is notified on changed, whose lock guards all that is here.
 
-    wanted: whether to count pictures as dropped. over: whether the thread has done its work; failure: why, if
-    something was raised. silent_s(): how long it has not got on.
+    wanted: whether to count pictures as dropped. begun: whether it has had a picture. over: whether the thread has done
+    its work; failure: why, if something was raised. silent_s(): how long it has not got on.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class Reader:
     ) -> None:
         self.wanted = False
         self.over = False
-        self.opened = False
+        self.begun = False
         self.failure: Exception | None = None
         self._open = open_capture
         self._changed = changed
@@ -59,7 +59,7 @@ class Reader:
         return newest
 
     def silent_s(self) -> float:
-        """Seconds since it was started, or opened, or had a picture."""
+        """Seconds since it last had a picture, or was started."""
         return time.monotonic() - self._sign_s
 
     def stop(self) -> None:
@@ -84,9 +84,6 @@ class Reader:
     def _grab_all(self) -> None:
         capture = self._open()
         try:
-            with self._changed:
-                self.opened = True
-                self._sign_s = time.monotonic()
             while not self._stopped and capture.grab():
                 grabbed_s = time.monotonic()
                 self._keep(_decoded(capture), grabbed_s)
@@ -102,6 +99,7 @@ class Reader:
                 return
             self._losses.dropped += self.wanted and self._newest is not None
             self._newest = Picture(image_rgb, grabbed_s)
+            self.begun = True
             self._sign_s = grabbed_s
             self._changed.notify_all()
 
