@@ -1,9 +1,12 @@
 # make run: tracks camera 0 or the demo clip. make test: everything CI checks.
+# make kernels: compiles tracker/engines/crop.cu; the result is committed. Needs CUDA's toolkit, any version.
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-.PHONY: run test clean
+NVRTC := .venv/cuda12/nvidia/cuda_nvrtc/lib/libnvrtc.so.12
+
+.PHONY: run test kernels clean
 run: .venv/.run
 	$(BIN)/python -m tracker.run --output out/landmarks.jsonl --overlay out/overlay.mp4
 
@@ -12,6 +15,12 @@ test: .venv/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
+
+kernels: .venv/.run $(NVRTC)
+	$(BIN)/python -m export.crop_kernel --nvrtc $(NVRTC)
+
+$(NVRTC): .venv/.made
+	$(PIP) --no-deps --target .venv/cuda12 nvidia-cuda-nvrtc-cu12==12.2.140
 
 .venv/.made:
 	$(PYTHON) -c 'import sys; sys.version_info >= (3, 10) or sys.exit("Python 3.10 or newer is needed, this is " + sys.version)'

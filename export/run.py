@@ -18,6 +18,7 @@ from export.onnx import write_onnx
 from export.presence import face_scores, fit_presence, views_without_face
 from export.temperature import fit_temperature
 from export.tensorrt import cached_engine, engine_key
+from export.triton import write_repository
 from export.verify import BUDGETS, Budget, Reference
 from tracker.cli import run_command
 from tracker.engines.spec import ModelSpec
@@ -37,7 +38,7 @@ def export(
     precision: Precision = "fp32",
     decoder: DecoderName = "local_softmax",
     budget: Budget | None = None,
-    to: Literal["onnx", "tensorrt", "tensorrt_rtx"] = "onnx",
+    to: Literal["onnx", "tensorrt", "tensorrt_rtx", "triton"] = "onnx",
 ) -> None:
     """Write a checkpoint as an ONNX engine with its decoding inside, verified on its own validation faces.
 
@@ -49,7 +50,8 @@ def export(
         decoder: how maps become points. The temperature of the maps is fitted on the validation faces where they
             were learned as a distribution.
         budget: the largest differences from torch that are accepted; export.verify has those of each precision.
-        to: onnx, or what the .onnx file is built into besides, in the folder engines beside it.
+        to: onnx, or what is made of the .onnx file besides: an engine of TensorRT or TensorRT-RTX in the folder engines
+            beside it, or a model of its name in triton_models, a model repository of Triton Inference Server beside it.
     """
     task, data, config = load(checkpoint)
     faces = default_collate([data.validation[i] for i in range(len(data.validation))])
@@ -80,7 +82,9 @@ def export(
     )
     for finding in lint(output):
         print(f"{output}: {finding}")
-    if to != "onnx":
+    if to == "triton":
+        print(f"written: {write_repository(output, output.parent / 'triton_models', output.stem)}")
+    elif to != "onnx":
         plan = cached_engine(output, output.parent / "engines", engine_key(output, to, precision))
         print(f"{plan}: {plan.stat().st_size / 1e6:.2f} MB, built, not run: engines are verified as ONNX")
 

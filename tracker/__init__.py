@@ -6,10 +6,30 @@ for result in Tracker().run("clip.mp4"):
 """
 
 from tracker.errors import TrackerError
+from tracker.expression import Blink, Blinks, Opening, eye_opening, mouth_opening
+from tracker.face.convert import convert
 from tracker.face.crop import Roi
 from tracker.face.landmarks import Landmarks
 from tracker.frames import Frame
 from tracker.pipeline import Tracker
+from tracker.pose import HeadPose, camera_matrix, head_pose
 from tracker.result import FrameResult, TrackedFace
 
-__all__ = ["Frame", "FrameResult", "Landmarks", "Roi", "TrackedFace", "Tracker", "TrackerError"]
+__all__ = [
+    "Blink",
+    "Blinks",
+    "Frame",
+    "FrameResult",
+    "HeadPose",
+    "Landmarks",
+    "Opening",
+    "Roi",
+    "TrackedFace",
+    "Tracker",
+    "TrackerError",
+    "camera_matrix",
+    "convert",
+    "eye_opening",
+    "head_pose",
+    "mouth_opening",
+]

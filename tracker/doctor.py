@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from tracker.cli import run_command
 from tracker.demo import DemoClip
-from tracker.engines import Engine
-from tracker.engines.cuda import load_pycuda
+from tracker.engines import Engine, GpuEngine
+from tracker.engines.cuda import PyCuda, load_pycuda
 from tracker.engines.onnx import OnnxEngine
 from tracker.engines.plans import TITLES, described_plan, first_gpu, load_tensorrt
 from tracker.engines.tensorrt import TensorRtEngine
@@ -27,6 +27,7 @@ from tracker.face.crop import warp
 from tracker.face.landmarks import Landmarks
 from tracker.face.schemes import IBUG68
 from tracker.frames import camera_lines
+from tracker.gpu_check import compare_gpu_crops
 from tracker.models import BLAZEFACE, YUNET, ModelFile, landmark_model, local_model, sha256_of
 from tracker.roi import next_roi
 
@@ -41,8 +42,8 @@ def doctor(selftest: bool = False, model: Path | None = None, plan: Path | None 
     """Say what is installed and found; with --selftest also whether the engines agree, and how fast they are.
 
     Args:
-        selftest: run the model in every engine that can be run here. Ends with status 2 when they disagree by more
-            than .1 px for 1 % of the points.
+        selftest: run the model in every engine that can be run here, and crop on the GPU. Ends with status 2 when
+            the engines disagree by more than .1 px for 1 % of the points, or the crops are not the CPU's.
         model: a landmark model that export.run wrote, in place of the packaged one.
         plan: with selftest, a TensorRT engine of that model.
     """
@@ -132,6 +133,7 @@ def _selftest(model: Path, plan: Path | None) -> None:
     if len(engines) == 2:
         reference, other = engines.values()
         _compare(reference, other, crops)
+    _compare_gpu_crops(engines.get("TensorRT"))
 
 
 def _engines(model: Path, plan: Path | None) -> dict[str, Engine]:
@@ -185,6 +187,17 @@ def _compare(reference: Engine, other: Engine, crops: NDArray[np.uint8]) -> None
             f"the engines disagree: 1 % of the points by more than {p99:.3f} px, {BUDGET_PX} px are allowed; "
             "do not use this plan"
         )
+
+
+def _compare_gpu_crops(engine: Engine | None) -> None:
+    """Where there is a GPU; it is said why there is none."""
+    try:
+        cuda = PyCuda()
+    except TrackerError as error:
+        print(f"crops on the GPU not tried: {error}")
+        return
+    words = compare_gpu_crops(cuda, engine if isinstance(engine, GpuEngine) else None)
+    print(f"crops on the GPU against those of OpenCV: {words}")
 
 
 def main() -> int:

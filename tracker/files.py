@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
 from pathlib import Path
 
 
 def write_whole(path: Path, content: bytes) -> None:
     """Write the file whole or not at all. Raises OSError."""
-    with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-        part = Path(folder) / path.name
+    part = path.parent / f".{secrets.token_hex(8)}.part"
+    try:
         part.write_bytes(content)
         os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)

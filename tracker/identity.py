@@ -3,92 +3,207 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import count
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from tracker.face.geometry import box_iou, extent
+from tracker.face.geometry import Array, box_iou, extent
 from tracker.face.landmarks import Landmarks
+from tracker.result import LostFace
 
 log = logging.getLogger(__name__)
 
 SAME_FACE_IOU = 0.4  # extents that overlap more are one face
+FARTHEST_IOU = 0.2  # a face found again overlaps the place where it was expected by more
+FARTHEST = 0.6  # and its landmarks lie nearer to it, in face sizes
+LEAP = 0.5  # face sizes from the expected place within one frame that are no motion, but another face
+FLASH = 0.1  # a face that moves less, in face sizes, while the whole picture changes, is still the same
+SETTLING_S = 0.05  # a velocity is trusted after so long; timestamps that jitter do no harm
+GHOST = 3  # runs of the detector in a row without a face there, after which another one may take its place
+HORIZON_S = 0.2  # no motion is foretold for longer
+APART = 1e3  # the cost of a pair that is none
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Identity:
     """One face as last measured. seen_s: when that was. score: 0..1, that it was a face then.
 
-    measured: whether that was in the frame being looked at; a face that was not, coasts.
+    velocity_px_s: (2,) of its middle. measured: whether that was in the frame being looked at; a face that was not,
+    coasts. unconfirmed: runs of the detector in a row that did not find it. doubtful: whether the scene may have been
+    cut since.
     """
 
     id: int
     landmarks: Landmarks
     score: float
     seen_s: float
+    velocity_px_s: Array
     measured: bool = True
+    unconfirmed: int = 0
+    doubtful: bool = False
 
-    @property
+    @cached_property
     def box_px(self) -> NDArray[np.float64]:
         """(4,) x, y, width, height of the landmarks' extent."""
         return extent(self.landmarks.points_px)
+
+    @cached_property
+    def size_px(self) -> float:
+        """The side of a square as large as the extent, at least a pixel."""
+        return max(float(np.sqrt(self.box_px[2] * self.box_px[3])), 1.0)
+
+    def expected_px(self, timestamp_s: float) -> Array:
+        """(K, 2) where its landmarks should be by then, if it goes on as it did."""
+        ahead_s = min(max(timestamp_s - self.seen_s, 0.0), HORIZON_S)
+        return self.landmarks.points_px + ahead_s * self.velocity_px_s
+
+    def surprise(self, landmarks: Landmarks, timestamp_s: float) -> float:
+        """Mean distance of landmarks from those expected, in face sizes."""
+        away = landmarks.points_px - self.expected_px(timestamp_s)
+        return float(np.hypot(away[:, 0], away[:, 1]).mean()) / self.size_px
+
+    def moved_to(self, landmarks: Landmarks, score: float, timestamp_s: float) -> Identity:
+        """The same face, measured again."""
+        velocity, step_s = self.velocity_px_s, timestamp_s - self.seen_s
+        if step_s > 0:
+            moved_px = landmarks.points_px.mean(0) - self.landmarks.points_px.mean(0)
+            velocity = velocity + (moved_px - step_s * velocity) / (step_s + SETTLING_S)
+        return Identity(self.id, landmarks, score, timestamp_s, velocity, True, self.unconfirmed)
+
+
+@dataclass(frozen=True, eq=False)
+class Sighting:
+    """A face that was measured in the frame being looked at; score: 0..1, that it is one."""
+
+    landmarks: Landmarks
+    score: float
 
 
 class Identities:
     """The faces being followed, oldest first.
 
     max_faces: how many are held at most; one that is seen displaces one that coasts. coast_s: how long a
-    face is held after it was last seen before it is given up.
+    face is held after it was last seen before it is given up. lost: those given up in the frame being looked at.
     """
 
     def __init__(self, max_faces: int, coast_s: float = 0.5) -> None:
         self.max_faces = max_faces
         self.coast_s = coast_s
         self.faces: list[Identity] = []
+        self.lost: list[LostFace] = []
+        self._now_s = 0.0
         self._next_id = count(1)
 
     def next_frame(self, timestamp_s: float) -> None:
         """Look at a frame of that time: no face has been measured in it yet, those too old are given up."""
+        self._now_s, self.lost = timestamp_s, []
         self.faces = [replace(face, measured=False) for face in self.faces]
-        self.prune(timestamp_s)
+        self._give_up_the_old()
 
-    def seen(self, face: Identity, landmarks: Landmarks, score: float, timestamp_s: float) -> None:
-        """A face that is being followed has been measured again."""
-        self.faces[self.faces.index(face)] = Identity(face.id, landmarks, score, timestamp_s)
+    def doubt(self) -> None:
+        """The picture has changed as a whole: who is not where it was, is somebody else."""
+        self.faces = [replace(face, doubtful=True) for face in self.faces]
 
-    def found(self, landmarks: Landmarks, score: float, timestamp_s: float) -> None:
-        """A face came from the detector: a coasting one that is there again, or a new one."""
-        box = extent(landmarks.points_px)
-        coasting = [face for face in self.faces if not face.measured]
-        back = max(coasting, key=lambda face: box_iou(face.box_px, box), default=None)
-        if back is not None and box_iou(back.box_px, box) > SAME_FACE_IOU:
-            self.seen(back, landmarks, score, timestamp_s)
-            return
-        new = Identity(next(self._next_id), landmarks, score, timestamp_s)
-        self.faces.append(new)
-        log.info("face %d found at %.3f s, score %.2f", new.id, timestamp_s, score)
+    def followed(self, sightings: Sequence[tuple[Identity, Sighting]]) -> None:
+        """What was measured where the faces were looked for.
+
+        A sighting that lies too far from where its face should be is of something else, and one face cannot be two:
+        who was expected there more has it. The others coast.
+        """
+        taken: list[Array] = []
+        rated = [(face.surprise(seen.landmarks, self._now_s), face, seen) for face, seen in sightings]
+        for surprise, face, seen in sorted(rated, key=lambda each: (each[0], each[1].id)):
+            box = extent(seen.landmarks.points_px)
+            if surprise > (FLASH if face.doubtful else LEAP) or any(box_iou(box, b) > SAME_FACE_IOU for b in taken):
+                continue
+            taken.append(box)
+            self._put(face, face.moved_to(seen.landmarks, seen.score, self._now_s))
+
+    def confirm(self, boxes_px: Sequence[ArrayLike]) -> None:
+        """Note which of the faces measured in this frame a detector sees as well."""
+        for face in [face for face in self.faces if face.measured]:
+            seen = any(box_iou(face.box_px, box) > FARTHEST_IOU for box in boxes_px)
+            self._put(face, replace(face, unconfirmed=0 if seen else face.unconfirmed + 1))
+
+    def found(self, sightings: Sequence[Sighting]) -> list[int]:
+        """Faces that came from the detector: coasting ones that are there again, and new ones; returns their ids.
+
+        Those that are known already are left out.
+        """
+        fresh: list[Sighting] = []
+        for seen in sightings:
+            box = extent(seen.landmarks.points_px)
+            others = (extent(other.landmarks.points_px) for other in fresh)
+            if not self.known(box) and not any(box_iou(box, other) > SAME_FACE_IOU for other in others):
+                fresh.append(seen)
+        back = self._assign(fresh)
+        ids = [self._again(back[i], seen) if i in back else self._new(seen) for i, seen in enumerate(fresh)]
+        self._give_up_those_too_many()
+        return ids
 
     def known(self, box_px: ArrayLike) -> bool:
         """Whether a box shows a face that has been measured in this frame already."""
         return any(f.measured and box_iou(f.box_px, box_px) > SAME_FACE_IOU for f in self.faces)
 
-    def prune(self, timestamp_s: float) -> None:
-        """Give up faces not seen for coast_s, the worse of two that lie on each other, and those too many."""
-        by_merit = sorted(self.faces, key=lambda face: (not face.measured, -face.seen_s, face.id))
-        kept: list[Identity] = []
-        for face in by_merit:
-            reason = self._reason_to_drop(face, kept, timestamp_s)
-            if reason:
-                log.info("face %d lost at %.3f s: %s", face.id, timestamp_s, reason)
-            else:
-                kept.append(face)
-        self.faces = sorted(kept, key=lambda face: face.id)
+    def room(self) -> int:
+        """How many faces may still be found: the places left by those measured, but for ghosts."""
+        return self.max_faces - sum(face.measured and face.unconfirmed < GHOST for face in self.faces)
 
-    def _reason_to_drop(self, face: Identity, kept: list[Identity], timestamp_s: float) -> str:
-        if not 0 <= timestamp_s - face.seen_s <= self.coast_s:
-            return f"last seen at {face.seen_s:.3f} s"
-        if any(box_iou(face.box_px, other.box_px) > SAME_FACE_IOU for other in kept):
-            return "it lies on another one"
-        return "there are others to follow" if len(kept) >= self.max_faces else ""
+    def _assign(self, sightings: Sequence[Sighting]) -> dict[int, Identity]:
+        """By the sighting's place in the list, the coasting face that it is: the pairs nearest together."""
+        coasting = [face for face in self.faces if not face.measured]
+        if not (coasting and sightings):
+            return {}
+        costs = np.array([[_cost(face, seen.landmarks, self._now_s) for face in coasting] for seen in sightings])
+        return {int(i): coasting[j] for i, j in _pairs(costs) if costs[i, j] < APART}
+
+    def _again(self, face: Identity, seen: Sighting) -> int:
+        self._put(face, replace(face.moved_to(seen.landmarks, seen.score, self._now_s), unconfirmed=0))
+        return face.id
+
+    def _new(self, seen: Sighting) -> int:
+        new = Identity(next(self._next_id), seen.landmarks, seen.score, self._now_s, np.zeros(2))
+        self.faces.append(new)
+        log.info("face %d found at %.3f s, score %.2f", new.id, self._now_s, seen.score)
+        return new.id
+
+    def _put(self, face: Identity, now: Identity) -> None:
+        self.faces[[other.id for other in self.faces].index(face.id)] = now
+
+    def _give_up_the_old(self) -> None:
+        for face in list(self.faces):
+            if not 0 <= self._now_s - face.seen_s <= self.coast_s:
+                self._give_up(face, f"last seen at {face.seen_s:.3f} s")
+
+    def _give_up_those_too_many(self) -> None:
+        """Ghosts and those that coast first, of those the longest unseen, then the newest."""
+        by_merit = sorted(self.faces, key=lambda f: (f.unconfirmed >= GHOST, not f.measured, -f.seen_s, f.id))
+        for face in by_merit[self.max_faces :]:
+            self._give_up(face, "there are others to follow")
+
+    def _give_up(self, face: Identity, reason: str) -> None:
+        log.info("face %d lost at %.3f s: %s", face.id, self._now_s, reason)
+        self.faces.remove(face)
+        self.lost.append(LostFace(face.id, reason))
+
+
+def _cost(face: Identity, landmarks: Landmarks, timestamp_s: float) -> float:
+    """How far landmarks are from those expected, and how little they overlap; APART where they are of another face."""
+    surprise = face.surprise(landmarks, timestamp_s)
+    overlap = box_iou(extent(face.expected_px(timestamp_s)), extent(landmarks.points_px))
+    near = surprise < (FLASH if face.doubtful else FARTHEST) and overlap > FARTHEST_IOU
+    return surprise + 1 - overlap if near else APART
+
+
+def _pairs(costs: Array) -> list[tuple[int, int]]:
+    """Row and column of the pairs with the least cost in all; costs (R, C)."""
+    if 1 in costs.shape:
+        row, column = divmod(int(costs.argmin()), costs.shape[1])
+        return [(row, column)]
+    from scipy.optimize import linear_sum_assignment  # its memory is for those who follow several faces
+
+    return list(zip(*(indices.tolist() for indices in linear_sum_assignment(costs)), strict=True))

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.engines import Engine
+from tracker.engines import Engine, EngineOutput, GpuEngine
+from tracker.errors import TrackerError
 from tracker.face.crop import Roi, warp
 from tracker.face.geometry import Array, invert, transform_covariances, transform_points
 from tracker.face.landmarks import Landmarks
+from tracker.gpu_frame import GpuFrame
 from tracker.roi import next_roi
+
+log = logging.getLogger(__name__)
+
+Picture = NDArray[np.uint8] | GpuFrame
 
 
 class Stages:
@@ -31,6 +38,11 @@ class Stages:
         finally:
             self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
+    def add(self, other: Stages) -> None:
+        """Count in what another has counted."""
+        for name, seconds in other.seconds.items():
+            self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+
 
 class Measured(NamedTuple):
     """Landmarks in pixels of the picture, and how sure the engine is, 0..1, that the view shows a face."""
@@ -46,38 +58,56 @@ class Measurer:
         self.engine = engine
         self.scheme = engine.spec.landmark_scheme()
 
-    def measure(
-        self, image_rgb: NDArray[np.uint8], rois: Sequence[Roi], stages: Stages | None = None
-    ) -> list[Measured]:
+    def measure(self, image_rgb: Picture, rois: Sequence[Roi], stages: Stages | None = None) -> list[Measured]:
         """The landmarks in each view of an RGB picture (H, W, 3), all views in one call of the engine.
 
-        stages: takes the time of "crop" and "engine".
+        image_rgb: on the host, or a GpuFrame, which is cropped where it lies; then the engine must be a TensorRT one.
+        A detector needs a picture on the host, but a small copy of the frame does (YuNet shrinks to 320 px anyway):
+        what it finds is scaled to the GpuFrame by (p + .5) * s - .5. stages: takes the time of "crop" and "engine",
+        and of both as "engine" on a GPU. Raises TrackerError for a GpuFrame that the engine does not take.
         """
+        if isinstance(image_rgb, GpuFrame):
+            views = self._views(rois)
+            return self._measured(views, self._run_on(image_rgb, views, stages or Stages())) if rois else []
+        return self.measure_in([image_rgb] * len(rois), rois, stages)
+
+    def measure_in(
+        self, images_rgb: Sequence[NDArray[np.uint8]], rois: Sequence[Roi], stages: Stages | None = None
+    ) -> list[Measured]:
+        """As measure, each view in a picture of its own, still in one call of the engine."""
         if not rois:
             return []
-        stages, size = stages or Stages(), self.engine.spec.size
+        views, stages = self._views(rois), stages or Stages()
         with stages("crop"):
-            views = [roi.crop_from_image(size) for roi in rois]
-            crops = np.stack([warp(image_rgb, view, size) for view in views])
+            size = self.engine.spec.size
+            crops = np.stack([warp(image, view, size) for image, view in zip(images_rgb, views)])
         with stages("engine"):
             output = self.engine.run(crops)
-        rows = zip(views, output.points_px, output.scores, output.covariances_px2)
-        return [self._measured(invert(view), *row) for view, *row in rows]
+        return self._measured(views, output)
 
-    def measure_twice(
-        self, image_rgb: NDArray[np.uint8], rois: Sequence[Roi], stages: Stages | None = None
-    ) -> list[Measured]:
+    def measure_twice(self, image_rgb: Picture, rois: Sequence[Roi], stages: Stages | None = None) -> list[Measured]:
         """As measure, then again in the views of what was found: for rough views, as a detection's are."""
         first = self.measure(image_rgb, rois, stages)
         return self.measure(image_rgb, [next_roi(face.landmarks) for face in first], stages)
 
-    def _measured(
-        self,
-        image_from_crop: Array,
-        points: NDArray[np.float32],
-        scores: NDArray[np.float32],
-        covariances: NDArray[np.float32],
-    ) -> Measured:
+    def _views(self, rois: Sequence[Roi]) -> list[Array]:
+        return [roi.crop_from_image(self.engine.spec.size) for roi in rois]
+
+    def _run_on(self, frame: GpuFrame, views: Sequence[Array], stages: Stages) -> EngineOutput:
+        if not isinstance(self.engine, GpuEngine):
+            raise TrackerError(
+                "this engine takes pictures of the host only; frames on the GPU need a TensorRT engine: give its "
+                ".plan as the model, or copy the frame to the host"
+            )
+        with stages("engine"):
+            return self.engine.run_on(frame, views)
+
+    def _measured(self, views: Sequence[Array], output: EngineOutput) -> list[Measured]:
+        """The engine's answers, in pixels of the picture."""
+        rows = zip(views, *_finite(output, self.engine.spec.size))
+        return [self._in_picture(invert(view), *row) for view, *row in rows]
+
+    def _in_picture(self, image_from_crop: Array, points: Array, scores: Array, covariances: Array) -> Measured:
         landmarks = Landmarks(
             transform_points(image_from_crop, points),
             scores.clip(0, 1),
@@ -85,3 +115,17 @@ class Measurer:
             self.scheme,
         )
         return Measured(landmarks, float(scores.mean()))
+
+
+def _finite(output: EngineOutput, size: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Points, scores and covariances; a face whose numbers are not finite gets a score of 0, its points the crop's
+    corners: to every stage after it is a view without a face."""
+    points, scores, covariances = output.points_px, output.scores, output.covariances_px2
+    rows = (np.isfinite(part).reshape(len(part), -1).all(1) for part in (points, scores, covariances))
+    sound = np.logical_and.reduce(list(rows))
+    if sound.all():
+        return points, scores, covariances
+    log.warning("the engine answered %d of %d views with numbers that are not finite", (~sound).sum(), len(sound))
+    corners = np.resize([[0, 0], [size, 0], [size, size], [0, size]], points.shape[1:])
+    each = sound[:, None, None]
+    return np.where(each, points, corners), np.where(sound[:, None], scores, 0), np.where(each, covariances, 0)

@@ -17,6 +17,7 @@ Points = NDArray[np.float64]
 _SURE, _UNSURE = np.array([45.0, 225, 200]), np.array([255.0, 176, 32])  # teal, amber
 _LINE, _PLATE, _TEXT = (225, 255, 248), (12, 20, 28), (245, 250, 250)
 _OPACITY = {"tracking": 1.0, "coasting": 0.55}
+_SMALL = 90  # pixels of a face's extent, below which its plate with all words would be wider than it
 _SHIFT = 4  # cv2 draws in sixteenths of a pixel
 
 
@@ -24,7 +25,8 @@ def draw(image_rgb: Image, result: FrameResult) -> Image:
     """A copy of the picture with every face drawn over it.
 
     Boundary curves as thin lines, points as dots from teal (score 1) to amber (score 0), the box as corner
-    brackets, and a plate with id, state and score. All sizes follow the face's size. A coasting face is dim.
+    brackets, and a plate with id, state and score; of a small face that is tracked, id and score. All sizes follow
+    the face's size. A coasting face is dim.
 
     image_rgb: (H, W, 3) uint8. result: points in its pixels, pixel centres at integers.
     """
@@ -73,7 +75,7 @@ def _line(layer: Image, points: Points, size: float, closed: bool = False) -> No
 
 
 def _dots(layer: Image, points: Points, scores: Points, size: float) -> None:
-    radius = int(_fixed(np.array(max(1.0, 0.0095 * size))))
+    radius = int(_fixed(np.array(max(0.6, 0.0095 * size))))  # a small face is not to be covered
     colours = _UNSURE + (_SURE - _UNSURE) * scores[:, None]
     for centre, colour in zip(_fixed(points).tolist(), colours.tolist(), strict=True):
         cv2.circle(layer, centre, radius, colour, cv2.FILLED, cv2.LINE_AA, _SHIFT)
@@ -90,9 +92,11 @@ def _brackets(layer: Image, low: Points, high: Points, size: float) -> None:
 def _label(canvas: Image, face: TrackedFace, low: Points, high: Points, size: float, opacity: float) -> None:
     """A plate with text above the box, below it where there is no room, always inside the picture.
 
-    None where the picture is too small to read it.
+    None where the picture is too small to read it. A tracked face that is small goes without the word, so that its
+    plate leaves its neighbours' free.
     """
-    text, font = f"{face.id}  {face.state}  {face.score:.2f}", cv2.FONT_HERSHEY_SIMPLEX
+    state = "" if size < _SMALL and face.state == "tracking" else f"  {face.state}"
+    text, font = f"{face.id}{state}  {face.score:.2f}", cv2.FONT_HERSHEY_SIMPLEX
     frame = np.array(canvas.shape[1::-1])
     scale = min(max(size / 420, 0.36), 0.75 * frame[0] / cv2.getTextSize(text, font, 1.0, 1)[0][0])
     thickness = max(1, round(1.5 * scale))

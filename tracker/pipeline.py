@@ -2,32 +2,42 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
+import time
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from tracker.detectors import Detector, DetectorName, load_detector
+from tracker.detectors import Detection, Detector, DetectorName, load_detector
 from tracker.engines import Engine
 from tracker.engines.load import load_engine
 from tracker.engines.onnx import Provider
 from tracker.errors import TrackerError
-from tracker.face.geometry import extent
+from tracker.face.crop import Roi, eye_rotation_rad, roi_of_landmarks
 from tracker.face.landmarks import Landmarks
 from tracker.frames import Frame, Source, open_source
-from tracker.identity import Identities, Identity
-from tracker.measure import Measurer, Stages
+from tracker.identity import Identities, Identity, Sighting
+from tracker.measure import Measured, Measurer, Stages
 from tracker.models import landmark_model
 from tracker.result import FrameResult, TrackedFace
 from tracker.roi import BOX_HABITS, DetectionSchedule, next_roi, roi_of_detection
-from tracker.smoothing import OneEuro
+from tracker.scene import SceneCut
+from tracker.smoothing import Smoother, Smoothing, smoother
+
+SURER = 1 / 3
+"""Who is found must be surer to be a face than who is kept: by this part of the way from the model's presence to 1.
+Those kept need the presence still: the packaged model scores a covered face .8 to .87, just below it."""
+
+Steps = Generator[Sequence[Roi], list[Measured], FrameResult]
+"""One frame's work: gives views to measure in it, is sent what was measured there, returns the result."""
 
 
 class Tracker:
     """Follows faces through frames.
 
-    model: a landmark model, .onnx or a TensorRT .plan; the packaged one if None. detector: finds faces;
-    detector_model: its file. max_faces: how many to follow at most. smooth: whether a One Euro filter steadies each
-    face. provider, allow_cpu: what ONNX Runtime runs an .onnx model on, and whether the CPU will do instead.
+    model: a landmark model, .onnx or a TensorRT .plan; the packaged one if None; or an engine that is there already, as
+    another tracker's. detector: finds faces; detector_model: its file. max_faces: how many to follow at most.
+    smoothing: how each face is steadied, see tracker.smoothing.PRESETS; "none" leaves it raw. provider, allow_cpu: what
+    ONNX Runtime runs an .onnx model on, and whether the CPU will do instead.
 
     Not shared between threads: make one for each. Raises TrackerError for models that cannot be had or read, and for
     max_faces below 1.
@@ -35,29 +45,33 @@ class Tracker:
 
     def __init__(
         self,
-        model: Path | str | None = None,
+        model: Path | str | Engine | None = None,
         detector: DetectorName = "auto",
         detector_model: Path | str | None = None,
         max_faces: int = 1,
-        smooth: bool = True,
+        smoothing: Smoothing = "balanced",
         provider: Provider = "cpu",
         allow_cpu: bool = False,
     ) -> None:
         if max_faces < 1:
             raise TrackerError(f"max_faces must be at least 1, got {max_faces}")
-        self.engine: Engine = load_engine(landmark_model(Path(model) if model else None), provider, allow_cpu)
+        if model is None or isinstance(model, (Path, str)):
+            model = load_engine(landmark_model(Path(model) if model else None), provider, allow_cpu)
+        self.engine: Engine = model
         self.detector: Detector = load_detector(detector, Path(detector_model) if detector_model else None)
         self._measurer = Measurer(self.engine)
         self.scheme = self._measurer.scheme
         self.max_faces = max_faces
-        self.smooth = smooth
+        self.smoothing: Smoothing = smoothing
         self.reset()
 
     def reset(self) -> None:
         """Forget every face, as before a new video. Identities start again at 1."""
         self._identities = Identities(self.max_faces)
-        self._schedule = DetectionSchedule(self.max_faces)
-        self._filters: dict[int, OneEuro] = {}
+        self._schedule = DetectionSchedule()
+        self._cut = SceneCut()
+        self._smoothers: dict[int, Smoother] = {}
+        self._steady: dict[int, Landmarks] = {}
 
     def run(self, source: Source | Path | str | int) -> Iterator[FrameResult]:
         """The result of every frame of a video file, stream URL, folder of pictures or camera number.
@@ -72,52 +86,115 @@ class Tracker:
 
     def step(self, frame: Frame) -> FrameResult:
         """The faces of the next frame. A frame that comes long after the last one is searched afresh."""
-        stages = Stages()
-        with stages("step"):
-            self._identities.next_frame(frame.timestamp_s)
-            self._follow(frame, stages)
-            if self._schedule.due(self._measured(), frame.timestamp_s):
-                self._detect(frame, stages)
-            self._identities.prune(frame.timestamp_s)
-            with stages("smooth"):
-                faces = self._results()
-        return FrameResult(frame.index, frame.timestamp_s, faces, stages.seconds)
+        return step_together([self], [frame])[0]
 
-    def _measured(self) -> int:
-        return sum(face.measured for face in self._identities.faces)
-
-    def _follow(self, frame: Frame, stages: Stages) -> None:
-        """Measure the known faces where they were last."""
+    def steps(self, frame: Frame, stages: Stages) -> Steps:
+        """The work on the next frame without the measuring, which step_together does for several at once."""
+        self._identities.next_frame(frame.timestamp_s)
+        yield from self._follow(frame)
         faces = self._identities.faces
-        rois = [next_roi(face.landmarks) for face in faces]
-        measured = self._measurer.measure(frame.image_rgb, rois, stages)
-        for face, (landmarks, score) in zip(list(faces), measured):
-            if score >= self.engine.spec.presence:
-                self._identities.seen(face, landmarks, score, frame.timestamp_s)
+        measured = sum(face.measured for face in faces)
+        if self._schedule.due(measured, len(faces) - measured, frame.timestamp_s):
+            yield from self._detect(frame, stages)
+        with stages("smooth"):
+            results = self._results()
+        return FrameResult(frame.index, frame.timestamp_s, results, stages.seconds, tuple(self._identities.lost))
 
-    def _detect(self, frame: Frame, stages: Stages) -> None:
+    def _follow(self, frame: Frame) -> Generator[Sequence[Roi], list[Measured], None]:
+        """Measure the known faces where they are expected."""
+        if self._cut(frame.image_rgb):
+            self._identities.doubt()
+        faces = self._identities.faces
+        if not faces:
+            return
+        measured = yield [self._view(face, frame.timestamp_s) for face in faces]
+        presence = self.engine.spec.presence
+        seen = [(face, Sighting(*m)) for face, m in zip(faces, measured) if m.score >= presence]
+        self._identities.followed(seen)
+
+    def _view(self, face: Identity, timestamp_s: float) -> Roi:
+        points_px = face.expected_px(timestamp_s)
+        return roi_of_landmarks(points_px, eye_rotation_rad(points_px, self.scheme))
+
+    def _detect(self, frame: Frame, stages: Stages) -> Generator[Sequence[Roi], list[Measured], None]:
         """Find faces that are not followed; measured twice, the second time in the view of the first."""
         with stages("detect"):
-            detections = self.detector.detect(frame.image_rgb)
+            detections = self._detections(frame)
         self._schedule.detected(frame.timestamp_s)
+        self._identities.confirm([d.box_px for d in detections])
         new = [d for d in detections if not self._identities.known(d.box_px)]
-        new = new[: self.max_faces - self._measured()]
-        rois = [roi_of_detection(d.box_px, d.eyes_px, BOX_HABITS[self.detector.name]) for d in new]
-        for landmarks, score in self._measurer.measure_twice(frame.image_rgb, rois, stages):
-            known = self._identities.known(extent(landmarks.points_px))
-            if score >= self.engine.spec.presence and not known:
-                self._identities.found(landmarks, score, frame.timestamp_s)
+        new = new[: self._identities.room()]
+        if not new:
+            return
+        rough = yield [roi_of_detection(d.box_px, d.eyes_px, BOX_HABITS[self.detector.name]) for d in new]
+        measured = yield [next_roi(face.landmarks) for face in rough]
+        presence = self.engine.spec.presence
+        seen = [Sighting(*m) for m in measured if m.score >= presence + SURER * (1 - presence)]
+        for number in self._identities.found(seen):
+            self._smoothers.pop(number, None)  # where it was seen last says nothing of where it is
+
+    def _detections(self, frame: Frame) -> list[Detection]:
+        try:
+            return self.detector.detect(frame.image_rgb)
+        except TrackerError:
+            raise
+        except Exception as error:  # OpenCV's and MediaPipe's have no common type
+            reason = " ".join(str(error).split())[:160]
+            raise TrackerError(
+                f"the detector {self.detector.name} failed on frame {frame.index} ({reason}); try another --detector"
+            ) from error
 
     def _results(self) -> tuple[TrackedFace, ...]:
         """Every face that is followed, steadied; one that was not measured now is held where it was."""
         faces = self._identities.faces
-        self._filters = {face.id: self._filters.get(face.id) or OneEuro() for face in faces}
-        return tuple(self._result(face) for face in faces)
+        self._smoothers = {face.id: self._smoothers.get(face.id) or smoother(self.smoothing) for face in faces}
+        self._steady = {face.id: self._steadied(face) if face.measured else self._steady[face.id] for face in faces}
+        return tuple(
+            TrackedFace(f.id, "tracking" if f.measured else "coasting", f.score, self._steady[f.id], f.landmarks)
+            for f in faces
+        )
 
-    def _result(self, face: Identity) -> TrackedFace:
-        raw = steady = face.landmarks
-        if self.smooth:
-            _, _, width, height = face.box_px.tolist()
-            points_px = self._filters[face.id](raw.points_px, face.seen_s, math.sqrt(width * height))
-            steady = Landmarks(points_px, raw.scores, raw.covariances_px2, raw.scheme)
-        return TrackedFace(face.id, "tracking" if face.measured else "coasting", face.score, steady, raw)
+    def _steadied(self, face: Identity) -> Landmarks:
+        raw = face.landmarks
+        points_px = self._smoothers[face.id](raw.points_px, face.seen_s, face.size_px, raw.covariances_px2)
+        return raw if points_px is raw.points_px else replace(raw, points_px=points_px)
+
+
+def step_together(trackers: Sequence[Tracker], frames: Sequence[Frame]) -> list[FrameResult]:
+    """A step of several trackers that share one engine, each with its own next frame; their crops are one batch.
+
+    trackers: made with the engine of the first: Tracker(first.engine). A tracker's result is what its step alone would
+    have given; stage_s counts what was done together for every one of them. Raises ValueError for trackers of
+    different engines, and as many frames as trackers are needed.
+    """
+    measurer = Measurer(trackers[0].engine)
+    if any(each.engine is not measurer.engine for each in trackers):
+        raise ValueError("trackers that step together need one engine: Tracker(first.engine)")
+    stages = [Stages() for _ in frames]
+    works = {i: each.steps(frame, stages[i]) for i, (each, frame) in enumerate(zip(trackers, frames, strict=True))}
+    results: dict[int, FrameResult] = {}
+    started_s = time.perf_counter()
+    answers: dict[int, list[Measured] | None] = dict.fromkeys(works)
+    while answers:
+        asked: dict[int, Sequence[Roi]] = {}
+        for i, answer in answers.items():
+            try:
+                asked[i] = works[i].send(answer)  # type: ignore[arg-type]  # the first time None
+            except StopIteration as done:
+                results[i] = done.value
+        answers = _measured(measurer, frames, asked, stages)
+    for each in stages:
+        each.seconds["step"] = time.perf_counter() - started_s
+    return [results[i] for i in range(len(frames))]
+
+
+def _measured(
+    measurer: Measurer, frames: Sequence[Frame], asked: Mapping[int, Sequence[Roi]], stages: Sequence[Stages]
+) -> dict[int, list[Measured] | None]:
+    """What was measured in the views asked for, by frame."""
+    images = [frames[i].image_rgb for i, rois in asked.items() for _ in rois]
+    shared = Stages()
+    measured = iter(measurer.measure_in(images, [roi for rois in asked.values() for roi in rois], shared))
+    for i in asked:
+        stages[i].add(shared)
+    return {i: [next(measured) for _ in rois] for i, rois in asked.items()}

@@ -37,9 +37,18 @@ class TrackedFace:
 
 
 @dataclass(frozen=True)
+class LostFace:
+    """A face that was given up in a frame, and why, for people."""
+
+    id: int
+    reason: str
+
+
+@dataclass(frozen=True)
 class FrameResult:
     """The faces of one frame, and what each stage of finding them cost.
 
+    No faces: the tracker is searching. lost: the faces that were given up in this frame; their ids never come back.
     stage_s: seconds spent by stage name: "detect", "crop", "engine", "smooth", "step" (the whole).
     """
 
@@ -47,6 +56,7 @@ class FrameResult:
     timestamp_s: float
     faces: tuple[TrackedFace, ...]
     stage_s: dict[str, float] = field(default_factory=dict)
+    lost: tuple[LostFace, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """The record that one line of a JSONL file holds. Pixels to 2 decimals, scores to 4."""

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-import os
 import re
 import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -22,11 +20,11 @@ from tracker.detectors import DetectorName
 from tracker.engines.onnx import Provider
 from tracker.errors import TrackerError
 from tracker.face.schemes import IBUG68
-from tracker.frames import FALLBACK_FPS, Camera, Folder, Patience, Source, Video, open_url_source
-from tracker.overlay import draw
+from tracker.frames import Camera, Folder, Patience, Source, Video, open_url_source
+from tracker.outputs import Outputs
 from tracker.pipeline import Tracker
 from tracker.result import FrameResult
-from tracker.sinks import Drawn, JsonLines, OverlayVideo, PictureSink, Sink, Window, has_display
+from tracker.sinks import Sink, Window, has_display
 from tracker.summary import Summary
 
 
@@ -39,7 +37,10 @@ def run(
     camera_fps: float | None = None,
     give_up_s: float = math.inf,
     output: Path | None = None,
+    csv: Path | None = None,
+    pts: Path | None = None,
     overlay: Path | None = None,
+    osc: str | None = None,
     show: bool = False,
     max_faces: int = 1,
     detector: DetectorName = "auto",
@@ -59,8 +60,11 @@ def run(
         camera_size: width and height to ask the camera for, such as 1280x720.
         camera_fps: frames a second to ask the camera for.
         give_up_s: end when a lost camera or stream did not come back for so many seconds; else it is waited for.
-        output: write the results here, one JSON object a line.
-        overlay: write the video with the landmarks drawn here.
+        output: write the results here, one JSON object a line; - is standard output.
+        csv: write them here as a table with OpenFace's columns; - is standard output.
+        pts: write the landmarks of each frame below this folder, in the layout of 300VW.
+        overlay: write the video with the landmarks drawn here, with its sound where ffmpeg is installed.
+        osc: send the results as Open Sound Control over UDP to this HOST:PORT.
         show: open a window; q or Esc ends.
         max_faces: how many faces to follow at most.
         detector: what finds the faces; auto takes YuNet where it can be had, else BlazeFace.
@@ -74,8 +78,9 @@ def run(
         raise TrackerError("expected one source, got several; give one of --camera, --video, --images, --demo")
     if camera is None and (camera_size, camera_fps) != (None, None):
         raise TrackerError("--camera-size and --camera-fps are for a camera; name it with --camera")
-    _refuse_overwriting(video, output, overlay)
-    with ExitStack() as stack:
+    outputs = Outputs(output, csv, pts, overlay, osc)
+    outputs.refuse_overwriting(video)
+    with outputs.aside(), ExitStack() as stack:
         if given:
             wanted = (_size(camera_size), camera_fps)
             source = stack.enter_context(_source(camera, wanted, video, images, Patience(give_up_s=give_up_s)))
@@ -84,13 +89,10 @@ def run(
             stack.enter_context(source)
         tracker = Tracker(model, detector, detector_model, max_faces, provider=provider, allow_cpu=allow_cpu)
         window = stack.enter_context(Window("landmarks")) if show else None
-        sinks = _sinks(source, output, overlay, window)
-        for sink in sinks:
-            stack.enter_context(sink)
-        _loop(source, tracker, sinks, window)
-    for path in (output, overlay):
-        if path is not None:
-            print(f"written: {path}")
+        with outputs.sinks(source, tracker.scheme, max_faces, window) as sinks:
+            _loop(source, tracker, sinks, window)
+        for line in outputs.written():
+            print(line)
 
 
 def _source(
@@ -117,15 +119,6 @@ def _size(text: str | None) -> tuple[int, int] | None:
     return int(match[1]), int(match[2])
 
 
-def _refuse_overwriting(video: str | None, output: Path | None, overlay: Path | None) -> None:
-    """Raise TrackerError where one file would be read and written, or written twice."""
-    named = {"--video": video, "--output": output, "--overlay": overlay}
-    files = {option: os.path.realpath(path) for option, path in named.items() if path is not None}
-    for first, second in combinations(files, 2):
-        if files[first] == files[second]:
-            raise TrackerError(f"{first} and {second} name the same file, {named[second]}; give them different ones")
-
-
 def _default_source(show: bool) -> tuple[Source, bool]:
     """Camera 0 in a window where there are a camera and a display, else the demo clip."""
     if has_display():
@@ -135,26 +128,6 @@ def _default_source(show: bool) -> tuple[Source, bool]:
             pass
     print("no camera with a display here: tracking the built-in demo clip")
     return DemoClip(), show
-
-
-def _sinks(source: Source, output: Path | None, overlay: Path | None, window: Window | None) -> list[JsonLines | Drawn]:
-    for path in (output, overlay):
-        if path is not None:
-            _make_folder(path.parent)
-    pictures: list[PictureSink] = []
-    if overlay is not None:
-        pictures.append(OverlayVideo(overlay, source.fps or FALLBACK_FPS))
-    if window is not None:
-        pictures.append(window)
-    lines = [JsonLines(output)] if output is not None else []
-    return [*lines, *([Drawn(draw, pictures)] if pictures else [])]
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise TrackerError(f"{folder}: cannot make this folder to write into: {error.strerror}") from None
 
 
 def _loop(source: Source, tracker: Tracker, sinks: Sequence[Sink], window: Window | None) -> None:

@@ -1,11 +1,13 @@
-"""Smoothing that hardly lags: the One Euro filter over the points of one face.
+"""Smoothing that hardly lags, over the points of one face: the One Euro filter, and a Kalman filter.
 
-G. Casiez, N. Roussel and D. Vogel, "1 Euro Filter: A Simple Speed-based Low-pass Filter for Noisy Input in
-Interactive Systems", CHI 2012: a low-pass filter whose cutoff rises with speed, so that a point at rest is
-smoothed hard and a moving one hardly at all.
+Both count in face sizes and seconds, by the timestamps, so that neither the picture's resolution nor an unsteady
+frame rate changes the result.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,11 +15,24 @@ from numpy.typing import NDArray
 Array = NDArray[np.float64]
 
 
-class OneEuro:
-    """Smooths (K, 2) points of one face over time; every point has its own speed and so its own cutoff.
+class Smoother(Protocol):
+    """Steadies the points of one face from frame to frame."""
 
-    Speed is counted in face sizes a second, so the result does not depend on the picture's resolution, and
-    by the timestamps, so it does not depend on the frame rate being steady.
+    def __call__(self, points_px: Array, timestamp_s: float, face_size_px: float, covariances_px2: Array) -> Array:
+        """The smoothed points, (K, 2) pixels like those given.
+
+        timestamp_s: at the same time as before, or an earlier one, or with another number of points, the filter
+        starts anew. face_size_px: any measure of the face that grows with it, positive. covariances_px2: (K, 3) xx,
+        xy, yy of the points.
+        """
+        ...
+
+
+class OneEuro:
+    """A low-pass filter whose cutoff rises with speed: a point at rest is smoothed hard, a moving one hardly at all.
+
+    G. Casiez, N. Roussel and D. Vogel, "1 Euro Filter: A Simple Speed-based Low-pass Filter for Noisy Input in
+    Interactive Systems", CHI 2012. Every point has its own speed and so its own cutoff.
 
     min_cutoff_hz: cutoff at rest; lower is steadier. beta: how many Hz the cutoff rises per face size a
     second; higher lags less. derivative_cutoff_hz: cutoff of the speed itself; higher reacts sooner.
@@ -37,25 +52,22 @@ class OneEuro:
 
     def reset(self) -> None:
         """Forget everything: the next points pass unchanged."""
-        self._timestamp_s: float | None = None
+        self._timestamp_s = np.inf
         self._points_px = np.zeros((0, 2))
         self._velocity = np.zeros((0, 2))  # face sizes a second
 
-    def __call__(self, points_px: Array, timestamp_s: float, face_size_px: float) -> Array:
-        """The smoothed points, (K, 2) pixels like those given.
-
-        timestamp_s: at the same time as before, the last result is given again; at an earlier time, or
-        with another number of points, the filter starts anew. face_size_px: any measure of the face that
-        grows with it, positive.
-        """
+    def __call__(
+        self, points_px: Array, timestamp_s: float, face_size_px: float, covariances_px2: Array | None = None
+    ) -> Array:
+        """As Smoother says; the covariances are not looked at."""
         points_px = np.array(points_px, dtype=np.float64)
-        step_s = 0.0 if self._timestamp_s is None else timestamp_s - self._timestamp_s
-        if self._timestamp_s is None or step_s < 0 or points_px.shape != self._points_px.shape:
+        step_s = timestamp_s - self._timestamp_s
+        self._timestamp_s = timestamp_s
+        if step_s > 0 and points_px.shape == self._points_px.shape:
+            self._advance(points_px, step_s, face_size_px)
+        else:
             self._velocity = np.zeros_like(points_px)
             self._points_px = points_px
-        elif step_s > 0:
-            self._advance(points_px, step_s, face_size_px)
-        self._timestamp_s = timestamp_s
         return self._points_px.copy()
 
     def _advance(self, points_px: Array, step_s: float, face_size_px: float) -> None:
@@ -70,3 +82,73 @@ def _weight(cutoff_hz: float | Array, step_s: float) -> float | Array:
     """How much of the new value a first-order low-pass filter takes after step_s seconds, 0..1."""
     turns = 2 * np.pi * cutoff_hz * step_s
     return turns / (1 + turns)
+
+
+class Kalman:
+    """A Kalman filter of constant velocity whose measurement noise is what the net says of each point.
+
+    Sure points are followed, unsure ones are smoothed; x and y are filtered apart, by the covariances' xx and yy.
+    (Bar-Shalom, Li and Kirubarajan, "Estimation with Applications to Tracking and Navigation", 2001, 6.2.2.)
+
+    noise: the frame-to-frame variance of a point over its covariance; below 1, for a covariance also holds what stays
+    the same from frame to frame. restlessness: spectral density of the white acceleration, in squared face sizes over
+    cubed seconds; higher lags less. agility: how much more restless a point is for each squared standard deviation by
+    which it surprises, so that a sudden move is followed.
+    """
+
+    def __init__(self, noise: float = 0.02, restlessness: float = 0.02, agility: float = 1.0) -> None:
+        self.noise = noise
+        self.restlessness = restlessness
+        self.agility = agility
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget everything: the next points pass unchanged."""
+        self._timestamp_s = np.inf
+        self._points_px = np.zeros((0, 2))
+        self._velocity_px_s = np.zeros((0, 2))
+        self._uncertainty = np.zeros((3, 0, 2))  # of place, of place with velocity, of velocity; px and s
+
+    def __call__(self, points_px: Array, timestamp_s: float, face_size_px: float, covariances_px2: Array) -> Array:
+        """As Smoother says."""
+        points_px = np.array(points_px, dtype=np.float64)
+        variance = self.noise * np.maximum(covariances_px2[:, [0, 2]], 1e-6 * face_size_px**2)
+        step_s = timestamp_s - self._timestamp_s
+        self._timestamp_s = timestamp_s
+        if step_s > 0 and points_px.shape == self._points_px.shape:
+            self._advance(points_px, variance, step_s, face_size_px)
+        else:
+            self._points_px, self._velocity_px_s = points_px, np.zeros_like(points_px)
+            self._uncertainty = np.stack([variance, np.zeros_like(variance), np.full_like(variance, face_size_px**2)])
+        return self._points_px.copy()
+
+    def _advance(self, points_px: Array, variance: Array, step_s: float, face_size_px: float) -> None:
+        place, mixed, velocity = self._uncertainty
+        predicted = self._points_px + step_s * self._velocity_px_s
+        surprise = points_px - predicted
+        calm = place + step_s * (2 * mixed + step_s * velocity) + variance
+        restless = self.restlessness * face_size_px**2 * (1 + self.agility * surprise**2 / calm)
+        place = place + step_s * (2 * mixed + step_s * velocity) + restless * step_s**3 / 3
+        mixed = mixed + step_s * velocity + restless * step_s**2 / 2
+        velocity = velocity + restless * step_s
+        gain, gain_s = place / (place + variance), mixed / (place + variance)
+        self._points_px = predicted + gain * surprise
+        self._velocity_px_s = self._velocity_px_s + gain_s * surprise
+        self._uncertainty = np.stack([(1 - gain) * place, (1 - gain) * mixed, velocity - gain_s * mixed])
+
+
+Smoothing = Literal["none", "accurate", "balanced", "steady", "covariance"]
+PRESETS: Mapping[Smoothing, Callable[[], Smoother]] = {
+    "none": lambda: lambda points_px, *_: points_px,
+    "accurate": lambda: OneEuro(min_cutoff_hz=1.0, beta=60.0),
+    "balanced": OneEuro,
+    "steady": lambda: OneEuro(min_cutoff_hz=0.3, beta=10.0),
+    "covariance": Kalman,
+}
+"""Smoothers by name, from the one that lags least to the steadiest, and the one that goes by the net's covariances.
+benchmarks/smoothing.md has the jitter and the lag of each."""
+
+
+def smoother(smoothing: Smoothing) -> Smoother:
+    """A new one for one face."""
+    return PRESETS[smoothing]()

@@ -18,9 +18,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from export.graph import LandmarkGraph
+from export.graph import LandmarkGraph, Precision
+from export.lint import lint
 from export.onnx import OPSET, write_onnx
 from export.run import export, load, main
+from export.tensorrt import build, engine_key
 from export.verify import BUDGETS, Budget, Difference, Reference
 from tracker.engines.onnx import OnnxEngine
 from tracker.engines.spec import KEY, ModelSpec
@@ -28,6 +30,8 @@ from tracker.errors import TrackerError
 from tracker.face.crop import VIEW
 from tracker.face.schemes import IBUG68
 from train.codecs import gaussian
+from train.models.hourglass import StackedHourglass
+from train.objectives import Structured
 from train.task import LandmarkTask
 
 LICENCE = "research only, drawn faces"
@@ -126,6 +130,34 @@ class TestEngine:
         """TensorRT takes uint8 in no other operation."""
         takers = [node.op_type for node in onnx.load(exported).graph.node if "crops" in node.input]
         assert takers == ["Cast"]
+
+
+class TestFourStacks:
+    """The hourglass of the papers, narrow and with few levels; at full size it takes a minute."""
+
+    @pytest.fixture
+    def trained(self) -> LandmarkTask:
+        torch.manual_seed(0)
+        net = StackedHourglass("ibug68", levels=1, width=16).train()
+        with torch.no_grad():  # statistics that are not those of an untrained BatchNorm
+            net(torch.rand(4, 3, 32, 32) * 2 - 1)
+        with pytest.warns(UserWarning, match="Attribute 'net' is an instance"):
+            return LandmarkTask(net, Structured(), size=32).eval()
+
+    @pytest.mark.parametrize("precision", ["fp32", "fp16"])
+    def test_answers_within_the_budget_and_is_built(
+        self, trained: LandmarkTask, exported: Path, precision: Precision, tmp_path: Path
+    ) -> None:
+        output = tmp_path / "four.onnx"
+        spec = OnnxEngine(exported).spec
+        write_onnx(
+            LandmarkGraph(trained, precision), spec, reference(LandmarkGraph(trained), 8), output, BUDGETS[precision]
+        )
+        assert lint(output) == []
+        pytest.importorskip(
+            "tensorrt_rtx", reason="needs TensorRT-RTX: pip install tensorrt-rtx-cu13", exc_type=ImportError
+        )
+        assert build(output, engine_key(output, "tensorrt_rtx", precision=precision))
 
 
 class TestDecoder:
@@ -394,6 +426,17 @@ class TestCommand:
         assert command(*options, "--to=tensorrt_rtx") == 0
         (plan,) = (tmp_path / "engines").glob("*.plan")
         assert f"{plan}: " in capsys.readouterr().out
+
+    def test_puts_the_model_into_a_repository_for_triton(
+        self, command: Callable[..., int], checkpoint: Path, tmp_path: Path
+    ) -> None:
+        pytest.importorskip("tritonclient.grpc", reason="needs Triton's client: pip install 'tritonclient[grpc]'")
+        output = tmp_path / "face.onnx"
+        options = [f"--checkpoint={checkpoint}", f"--output={output}", f"--licence={LICENCE}"]
+        assert command(*options, "--to=triton") == 0
+        folder = tmp_path / "triton_models/face"
+        assert (folder / "1/model.onnx").read_bytes() == output.read_bytes()
+        assert 'name: "face"' in (folder / "config.pbtxt").read_text()
 
     @pytest.mark.parametrize(
         "damage", ["missing", "empty", "text", "bytes", "truncated", "another", "no dict", "folder"]

@@ -45,8 +45,11 @@ def write_model(path: Path, *nodes: NodeProto, kind: int = UINT8, crops: tuple[A
     """From crops to y (faces, 8, 8, 3), by default cast to float32."""
     x = helper.make_tensor_value_info("crops", kind, crops)
     y = helper.make_tensor_value_info("y", FLOAT, ["n", 8, 8, 3])
-    weights = numpy_helper.from_array(np.full((1, 1, 1, 3), 2, np.float16), "two")
-    graph = helper.make_graph(nodes or [node("Cast", ["crops"], ["y"], to=FLOAT)], "g", [x], [y], [weights])
+    weights = [
+        numpy_helper.from_array(np.full((1, 1, 1, 3), 2, np.float16), "two"),
+        numpy_helper.from_array(np.ones((3, 3), np.float32), "nine"),
+    ]
+    graph = helper.make_graph(nodes or [node("Cast", ["crops"], ["y"], to=FLOAT)], "g", [x], [y], weights)
     onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), str(path))
     return path
 
@@ -87,10 +90,13 @@ class TestBuild:
         with pytest.raises(TrackerError, match=r"knows none of the targets SM999"):
             engine_key(PACKAGED, "tensorrt_rtx", targets=("SM999",))
 
-    def test_what_the_builder_refuses(self) -> None:
-        with pytest.raises(TrackerError) as error:  # there is no FP32 product on Turing
-            build(PACKAGED, engine_key(PACKAGED, "tensorrt_rtx", targets=("SM75",)))
-        assert_sentence(error.value, PACKAGED, "TensorRT-RTX", "cannot build it", "'/MatMul'", "SM75")
+    def test_what_the_builder_refuses(self, tmp_path: Path) -> None:
+        """There is no matrix product in float32 on Turing."""
+        cast = node("Cast", ["crops"], ["x"], to=FLOAT)
+        path = write_model(tmp_path / "model.onnx", cast, node("MatMul", ["x", "nine"], ["y"], name="product"))
+        with pytest.raises(TrackerError) as error:
+            build(path, engine_key(path, "tensorrt_rtx", targets=("SM75",)))
+        assert_sentence(error.value, path, "TensorRT-RTX", "cannot build it", "'product'", "SM75")
 
     def test_half_precision_is_in_the_file(self, tmp_path: Path) -> None:
         path = write_half(tmp_path / "half.onnx")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import struct
 import sys
 from collections.abc import Callable
 from types import ModuleType, SimpleNamespace
@@ -83,7 +84,29 @@ class FakeDriver(ModuleType):
         if self._note("download"):
             raise self.Error("cuMemcpyDtoHAsync failed: an illegal memory access was encountered")
 
+    def module_from_buffer(self, image: bytes) -> Any:
+        assert self.pushed == 1
+        if self._note(f"load {image!r}"):
+            raise self.Error("cuModuleLoadDataEx failed: no kernel image is available for execution on the device - \n")
+        return SimpleNamespace(get_function=self._function)
+
+    def _function(self, name: str) -> Any:
+        def queue(grid: Any, block: Any, stream: Any, *values: int) -> None:
+            assert stream.handle == BIG
+            self._note(f"{name} {grid} {block} {len(struct.pack(kernel.formats, *values))}")
+
+        def prepare(formats: str) -> Any:
+            kernel.formats = formats
+            return kernel
+
+        kernel = SimpleNamespace(prepare=prepare, prepared_async_call=queue)
+        return kernel
+
     # libcuda
+    def cuStreamSynchronize(self, stream: Any) -> int:  # noqa: N802
+        assert stream.value == BIG + 5
+        return self._note("wait")
+
     def cuStreamBeginCapture_v2(self, stream: Any, mode: int) -> int:  # noqa: N802
         assert stream.value == BIG and mode == 1
         failed = self._note("begin")
@@ -199,6 +222,35 @@ class TestGraph:
         driver.fails["launch"] = 700
         with pytest.raises(TrackerError, match="cuGraphLaunch failed with CUDA's error 700"):
             launch()
+
+
+class TestKernel:
+    def test_is_queued_on_the_stream(self, make: Callable[..., FakeDriver]) -> None:
+        driver = make()
+        cuda = PyCuda()
+        with cuda.active():
+            queue = cuda.load(b"fatbin", "crop", "PPi")
+            queue((8, 8, 2), (16, 16, 1), BIG, BIG + 1, 128)
+        assert driver.calls[1:] == ["load b'fatbin'", "crop (8, 8, 2) (16, 16, 1) 20"]
+
+    def test_that_is_not_for_this_gpu(self, make: Callable[..., FakeDriver]) -> None:
+        driver = make()
+        driver.fails["load b'fatbin'"] = 209
+        sentence = "^the kernel crop cannot be loaded on this GPU, CUDA says: .*: no kernel image is .* on the device$"
+        cuda = PyCuda()
+        with pytest.raises(TrackerError, match=sentence), cuda.active():
+            cuda.load(b"fatbin", "crop", "PPi")
+        assert driver.pushed == 0
+
+    def test_waits_for_another_stream(self, make: Callable[..., FakeDriver]) -> None:
+        driver = make()
+        cuda = PyCuda()
+        with cuda.active():
+            cuda.wait_for(BIG + 5)
+        assert driver.calls[1:] == ["wait"]
+        driver.fails["wait"] = 400
+        with pytest.raises(TrackerError, match="cuStreamSynchronize failed with CUDA's error 400"), cuda.active():
+            cuda.wait_for(BIG + 5)
 
 
 class TestFails:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fake_cuda import FakeCuda
 from numpy.typing import NDArray
 
 from tracker.doctor import main
@@ -62,6 +63,7 @@ def test_the_command() -> None:
     assert starting(lines, "self-test on 6 views of ")
     assert " ms for one face" in starting(lines, "ONNX Runtime took ")
     assert starting(lines, "TensorRT not run: no --plan was given")
+    assert starting(lines, "crops on the GPU ")
 
 
 def test_a_bare_machine(run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -118,6 +120,17 @@ class TestSelfTest:
         monkeypatch.setitem(sys.modules, "tensorrt", None)
         status, lines, _ = run("--selftest", "--plan", plan)
         assert status == 0 and "JetPack" in starting(lines, "TensorRT not run: ")
+
+    def test_compares_crops_on_the_gpu(self, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("tracker.doctor.PyCuda", FakeCuda)
+        status, lines, _ = run("--selftest")
+        assert status == 0
+        assert "largest difference " in starting(lines, "crops on the GPU against those of OpenCV: ")
+
+    def test_says_why_no_crops_were_made_on_the_gpu(self, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "pycuda.driver", None)
+        status, lines, _ = run("--selftest")
+        assert status == 0 and "pip install pycuda" in starting(lines, "crops on the GPU not tried: PyCUDA")
 
     def test_a_plan_of_another_model(self, run: Any, plan: Path, tmp_path: Path) -> None:
         other = tmp_path / "other.onnx"

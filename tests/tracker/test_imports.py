@@ -40,6 +40,7 @@ WHEN_USED = {
     "skimage": ("tracker.demo",),
     "mediapipe": ("tracker.detectors.mediapipe",),
     "matplotlib": ("tracker.face.accuracy", "train.report"),
+    "pythonosc": ("tracker.sinks.osc",),
 }
 NEVER_IN_TRACKER = {"torch", "lightning", "train", "export"}
 STAGES = ("frames", "detectors", "engines", "roi", "identity", "smoothing", "sinks", "overlay")
@@ -179,6 +180,7 @@ BLOCKED = (
     "tritonclient",
     "google",
     "grpc",
+    "pythonosc",
 )
 IMPORT_EVERYTHING = """
 import importlib, pkgutil, sys

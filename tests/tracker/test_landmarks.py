@@ -25,6 +25,16 @@ def test_from_points_are_known_exactly() -> None:
     assert landmarks.covariances_px2.shape == (68, 3)
 
 
+def test_uncertainty_is_that_of_draws_along_any_direction() -> None:
+    covariance = np.array([[9.0, 2.0], [2.0, 1.0]])
+    landmarks = Landmarks(POINTS, SCORES, np.tile(covariance[[0, 0, 1], [0, 1, 1]], (29, 1)), COFW29)
+    draws = np.random.default_rng(0).multivariate_normal([0, 0], covariance, 20000)
+    angles = np.linspace(0, 2 * np.pi, 100, endpoint=False)
+    along = draws @ np.stack([np.cos(angles), np.sin(angles)])
+    assert landmarks.uncertainty_px == pytest.approx(np.full(29, np.sqrt(np.square(along).mean())), rel=0.02)
+    assert not Landmarks.from_points(POINTS, COFW29).uncertainty_px.any()
+
+
 def test_are_a_copy_in_double_precision() -> None:
     points = np.full((29, 2), 7, np.float32)
     landmarks = Landmarks(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
@@ -10,9 +13,11 @@ from numpy.typing import NDArray
 
 from tracker.engines import EngineOutput
 from tracker.engines.spec import ModelSpec
+from tracker.errors import TrackerError
 from tracker.face.crop import Roi
 from tracker.face.geometry import transform_points
 from tracker.face.schemes import IBUG68
+from tracker.gpu_frame import GpuFrame
 from tracker.measure import Measurer, Stages
 from tracker.roi import next_roi
 
@@ -91,3 +96,31 @@ def test_stages_add_up_even_when_one_fails() -> None:
     with stages("crop"):
         pass
     assert stages.seconds["crop"] > once > 0
+
+
+class TakesGpuFrames(SameEverywhere):
+    """Stands for a TensorRT engine: remembers the frames and transforms it was given."""
+
+    def run_on(self, frame: GpuFrame, crops_from_image: Sequence[NDArray[np.float64]]) -> EngineOutput:
+        self.given = frame, list(crops_from_image)
+        return self.run(np.empty((len(crops_from_image), SIZE, SIZE, 3), np.uint8))
+
+
+FRAME = GpuFrame(4096, 120, 100, 360)
+ROIS = [Roi((50, 50), 40, 0.2), Roi((70, 30), 60)]
+
+
+def test_a_frame_on_the_gpu_is_measured_as_one_of_the_host() -> None:
+    engine, stages = TakesGpuFrames(POINTS), Stages()
+    found = Measurer(engine).measure(FRAME, ROIS, stages)
+    assert engine.given[0] is FRAME
+    assert_allclose(engine.given[1], [roi.crop_from_image(SIZE) for roi in ROIS])
+    for one, other in zip(found, Measurer(SameEverywhere(POINTS)).measure(PICTURE, ROIS)):
+        assert_allclose(one.landmarks.points_px, other.landmarks.points_px)
+    assert stages.seconds.keys() == {"engine"}
+    assert len(Measurer(engine).measure_twice(FRAME, ROIS)) == 2
+
+
+def test_a_frame_on_the_gpu_needs_an_engine_there() -> None:
+    with pytest.raises(TrackerError, match=r"takes pictures of the host only.*need a TensorRT engine"):
+        Measurer(SameEverywhere(POINTS)).measure(FRAME, ROIS)

@@ -86,6 +86,29 @@ def test_label_stays_inside_at_the_right_edge() -> None:
     assert columns[-1] <= 639 and columns[-1] - columns[0] > 80
 
 
+def width_of_plate(one: TrackedFace) -> int:
+    _, changed = drawn(480, 640, one)
+    columns = np.flatnonzero(changed[: int(one.box_px[1] - 0.1 * one.box_px[3])].any(0))
+    return int(np.ptp(columns)) + 1
+
+
+def test_the_plate_of_a_small_face_leaves_room_for_its_neighbours() -> None:
+    """Its word is left out while it is tracked, which most faces are; a large one says both."""
+    small, coasting = (width_of_plate(face((320, 240), 50, state=state)) for state in ("tracking", "coasting"))
+    assert small < 85 and coasting > 1.4 * small
+    assert width_of_plate(face((320, 240), 200)) > 100
+
+
+def test_the_dots_leave_a_small_face_visible(face68: np.ndarray[Any, Any]) -> None:
+    """More than two fifths of the mouth's own light are still there, on a face 45 px high."""
+    landmarks = Landmarks.from_points(face68 * 0.45 + (300, 200), IBUG68)
+    image, _ = drawn(480, 640, TrackedFace(7, "tracking", 1.0, landmarks, landmarks))
+    (left, top), (right, bottom) = landmarks.points_px[48:].min(0).astype(int), landmarks.points_px[48:].max(0) + 1
+    mouth = image[top : int(bottom), left : int(right)].astype(int)
+    covered = (np.abs(mouth - GREY).max(2) / (225 - GREY)).clip(0, 1)
+    assert 0.2 < covered.mean() < 0.57  # .62 with dots of a pixel
+
+
 @settings(max_examples=60, deadline=None)
 @given(
     st.integers(1, 300),

@@ -19,7 +19,12 @@ from numpy.typing import NDArray
 from tracker import Frame, FrameResult, Tracker, TrackerError
 from tracker.demo import DemoClip, DemoReport
 from tracker.detectors import Detection
+from tracker.engines import EngineOutput
+from tracker.face.crop import Roi, crop, roi_of_landmarks
+from tracker.face.pts import read_pts
+from tracker.frames import read_picture
 from tracker.measure import Measurer
+from tracker.pipeline import step_together
 from tracker.roi import BOX_HABITS, roi_of_detection
 
 Image = NDArray[np.uint8]
@@ -162,7 +167,7 @@ class TestDemoClip:
         assert len(detected) <= 18
 
     def test_smoothing_can_be_left_out(self, make_tracker: Make, frames: list[Frame]) -> None:
-        results = follow(make_tracker(smooth=False), frames[:8])
+        results = follow(make_tracker(smoothing="none"), frames[:8])
         assert all(face.landmarks is face.raw for result in results for face in result.faces)
         smooth = follow(make_tracker(), frames[:8])
         first, last = smooth[0].faces[0], smooth[-1].faces[0]
@@ -259,6 +264,169 @@ class TestIdentity:
         first = follow(tracker, frames[66:70])
         tracker.reset()
         assert records(follow(tracker, frames[66:70])) == records(first)
+
+
+@pytest.fixture(scope="module")
+def two_faces(shared: Path) -> tuple[Image, Image]:
+    """Pictures of two people, 150 x 150 px, the face filling two thirds of each."""
+    faces = []
+    for name in ("image_0001", "image_0008"):
+        labels = read_pts(shared / f"data/300w/lfpw/testset/{name}.pts")
+        image = read_picture(next((shared / "data/300w/lfpw/testset").glob(f"{name}.[jp][pn]g")))
+        assert image is not None
+        roi = roi_of_landmarks(labels)
+        faces.append(crop(image, Roi(roi.center_px, 1.3 * roi.side_px), 150))
+    return faces[0], faces[1]
+
+
+def scene(*placed: tuple[Image, float]) -> Image:
+    """A grey 640 x 300 picture with faces at these x, the last in front."""
+    image: Image = np.full((300, 640, 3), 120, np.uint8)
+    for face, x in placed:
+        image[75:225, round(x) : round(x) + 150] = face
+    return image
+
+
+@pytest.fixture
+def yunet(shared: Path) -> Callable[..., Tracker]:
+    def make(max_faces: int) -> Tracker:
+        return Tracker(
+            detector="yunet", detector_model=shared / "data/models/yunet_n_320_320.onnx", max_faces=max_faces
+        )
+
+    return make
+
+
+def watch(tracker: Tracker, images: Iterable[Image]) -> list[dict[int, float]]:
+    """By frame, the middle of each face that was measured, in x, by its id."""
+    results = follow(tracker, [Frame(image, n / 30, n) for n, image in enumerate(images)])
+    return [{f.id: float(f.raw.points_px[:, 0].mean()) for f in r.faces if f.state == "tracking"} for r in results]
+
+
+class TestScenes:
+    """Real faces, a real detector, known motion."""
+
+    def test_two_that_cross_keep_their_ids(self, two_faces: tuple[Image, Image], yunet: Callable[..., Tracker]) -> None:
+        front, behind = two_faces
+        path = np.linspace(0, 1, 50)
+        seen = watch(yunet(2), [scene((behind, 470 - 450 * t), (front, 20 + 450 * t)) for t in path])
+        assert len(seen[2]) == 2
+        left, right = sorted(seen[2], key=seen[2].__getitem__)
+        assert sorted(seen[-1], key=seen[-1].__getitem__) == [right, left]
+        for t, frame in zip(path, seen):
+            assert abs(frame.get(left, 95 + 450 * t) - 95 - 450 * t) < 25
+            assert abs(frame.get(right, 545 - 450 * t) - 545 + 450 * t) < 25
+
+    def test_one_that_leaves_and_comes_back_is_a_new_one_and_leaves_the_other_alone(
+        self, two_faces: tuple[Image, Image], yunet: Callable[..., Tracker]
+    ) -> None:
+        stays, goes = two_faces
+        seen = watch(yunet(2), [scene((stays, 60), *([] if 10 <= n < 40 else [(goes, 400)])) for n in range(80)])
+        first = seen[2]
+        assert len(first) == 2
+        stayed = min(first, key=first.__getitem__)
+        assert all(abs(frame[stayed] - first[stayed]) < 5 for frame in seen[2:])
+        assert all(set(frame) == {stayed} for frame in seen[10:40])
+        (back,) = set(seen[-1]) - {stayed}
+        assert back not in first
+        assert abs(seen[-1][back] - 475) < 15
+
+    def test_a_newcomer_is_found_within_a_second_and_a_half(
+        self, two_faces: tuple[Image, Image], yunet: Callable[..., Tracker]
+    ) -> None:
+        stays, comes = two_faces
+        seen = watch(yunet(2), [scene((stays, 60), *([(comes, 400)] if n >= 5 else [])) for n in range(50)])
+        assert len(seen[4]) == 1 and len(seen[-1]) == 2
+
+    def test_a_cut_to_another_person_near_the_same_place_is_a_new_face(
+        self, two_faces: tuple[Image, Image], yunet: Callable[..., Tracker]
+    ) -> None:
+        before, after = two_faces
+        bright = scene((after, 250))
+        bright[:, :240] = bright[:, 405:] = 255
+        seen = watch(yunet(1), [scene((before, 220))] * 10 + [bright] * 10)
+        assert set(seen[9]) == {1}
+        assert set(seen[-1]) == {2}
+
+    def test_the_front_of_two_is_not_left_for_the_other(
+        self, two_faces: tuple[Image, Image], yunet: Callable[..., Tracker]
+    ) -> None:
+        """One face is wanted; the one that is followed is kept, though the detector sees another as well."""
+        seen = watch(yunet(1), [scene((two_faces[0], 60), *([(two_faces[1], 400)] if n else [])) for n in range(70)])
+        assert all(set(frame) == {1} and frame[1] < 200 for frame in seen)
+
+    def test_one_black_frame_is_no_cut(self, make_tracker: Make, frames: list[Frame]) -> None:
+        stream = [frames[n].image_rgb if n != 5 else np.zeros_like(frames[n].image_rgb) for n in range(10)]
+        seen = faces_of(follow(make_tracker(), [Frame(x, n / 30, n) for n, x in enumerate(stream)]))
+        assert seen == [[(1, "coasting" if n == 5 else "tracking")] for n in range(10)]
+
+    def test_what_is_lost_is_said_once_with_its_reason(self, make_tracker: Make, frames: list[Frame]) -> None:
+        stream = [frames[0], *(Frame(NOISE, n / 30, n) for n in range(1, 40))]
+        lost = [face for result in follow(make_tracker(), stream) for face in result.lost]
+        assert [(face.id, face.reason) for face in lost] == [(1, "last seen at 0.000 s")]
+
+
+class TestFaults:
+    def test_an_engine_that_answers_with_nan_measures_nothing(
+        self, make_tracker: Make, frames: list[Frame], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        tracker = make_tracker()
+        sound = tracker.engine
+
+        class FakeBroken:
+            """The engine, whose every fifth answer is not a number."""
+
+            spec, calls = sound.spec, 0
+
+            def run(self, crops: Image) -> EngineOutput:
+                self.calls += 1
+                output = sound.run(crops)
+                return dataclasses.replace(output, points_px=output.points_px * (np.nan if self.calls % 5 == 0 else 1))
+
+        broken = make_tracker(model=FakeBroken())
+        results = follow(broken, frames[:12])
+        states = [state for faces in faces_of(results) for _, state in faces]
+        assert states == ["tracking"] * 12  # the detector finds the face again in the same frame
+        assert all(np.isfinite(face.landmarks.points_px).all() for result in results for face in result.faces)
+        assert "1 of 1 views with numbers that are not finite" in caplog.text
+
+    def test_a_detector_that_raises_is_one_sentence(self, make_tracker: Make, frames: list[Frame]) -> None:
+        def detect(image_rgb: Image) -> list[Detection]:
+            raise cv2.error("(-215:Assertion failed)\n  in function 'detect'")
+
+        tracker = make_tracker(Fake(detect))
+        with pytest.raises(TrackerError, match=r"^the detector yunet failed on frame 0 \(.*Assertion failed.*\); try"):
+            tracker.step(frames[0])
+
+
+class TestTogether:
+    def test_several_give_what_each_alone_gives(self, make_tracker: Make, frames: list[Frame]) -> None:
+        """Three sources, one of them without a face, another one starting later; one call of the engine a round."""
+        first = make_tracker()
+        calls: list[int] = []
+
+        class Counted:
+            spec = first.engine.spec
+
+            def run(self, crops: Image) -> EngineOutput:
+                calls.append(len(crops))
+                return first.engine.run(crops)
+
+        engine = Counted()
+        streams = [frames[:10], [Frame(NOISE, n / 30, n) for n in range(10)], at(frames, range(80, 90))]
+        together = [make_tracker(model=engine) for _ in streams]
+        results = [step_together(together, each) for each in zip(*streams)]
+        assert max(calls) == calls[-1] == 2  # two of them have a face
+        for which, stream in enumerate(streams):
+            alone = follow(make_tracker(), stream)
+            for mine, theirs in zip(alone, results):
+                assert faces_of([mine]) == faces_of([theirs[which]])
+                for a, b in zip(mine.faces, theirs[which].faces):
+                    np.testing.assert_allclose(a.landmarks.points_px, b.landmarks.points_px, atol=1e-3)
+
+    def test_two_engines_are_refused(self, make_tracker: Make, frames: list[Frame]) -> None:
+        with pytest.raises(ValueError, match="need one engine"):
+            step_together([make_tracker(), make_tracker()], frames[:2])
 
 
 class TestNoFace:

@@ -111,32 +111,34 @@ def test_every_detector_has_a_habit(name: str) -> None:
 
 class TestSchedule:
     @pytest.fixture
-    def due(self) -> Callable[[int, float], bool]:
-        """Of two faces at most; the detector has run at 10 s."""
-        schedule = DetectionSchedule(max_faces=2)
+    def due(self) -> Callable[[int, int, float], bool]:
+        """The detector has run at 10 s."""
+        schedule = DetectionSchedule()
         schedule.detected(10.0)
         return schedule.due
 
     def test_at_once_at_the_start(self) -> None:
-        assert DetectionSchedule(1).due(0, 0.0)
-        assert DetectionSchedule(2).due(1, -5.0)
+        assert DetectionSchedule().due(0, 0, 0.0)
+        assert DetectionSchedule().due(1, 0, -5.0)
 
-    def test_in_every_frame_while_there_is_none(self, due: Callable[[int, float], bool]) -> None:
-        assert due(0, 10.0)
-        assert due(0, 10.01)
-        assert due(0, 100.0)
+    @pytest.mark.parametrize("coasting", [0, 1])
+    def test_in_every_frame_while_there_is_none(self, due: Callable[[int, int, float], bool], coasting: int) -> None:
+        assert due(0, coasting, 10.0)
+        assert due(0, coasting, 10.01)
+        assert due(0, coasting, 100.0)
 
-    def test_once_a_second_for_newcomers(self, due: Callable[[int, float], bool]) -> None:
-        assert not due(1, 10.0)
-        assert not due(1, 10.99)
-        assert due(1, 11.0)
-        assert due(1, 60.0)
+    @pytest.mark.parametrize("measured", [1, 2, 5])
+    def test_once_a_second_however_many_are_followed(
+        self, due: Callable[[int, int, float], bool], measured: int
+    ) -> None:
+        assert not due(measured, 0, 10.0)
+        assert not due(measured, 0, 10.99)
+        assert due(measured, 0, 11.0)
+        assert due(measured, 0, 60.0)
 
-    def test_never_while_all_are_followed(self, due: Callable[[int, float], bool]) -> None:
-        assert not due(2, 10.0)
-        assert not due(2, 100.0)
-        assert not due(3, 100.0)
+    def test_sooner_while_one_coasts(self, due: Callable[[int, int, float], bool]) -> None:
+        assert not due(1, 1, 10.09)
+        assert due(1, 1, 10.11)
 
-    def test_when_the_clock_has_run_backwards(self, due: Callable[[int, float], bool]) -> None:
-        assert due(1, 9.0)
-        assert not due(2, 9.0)
+    def test_when_the_clock_has_run_backwards(self, due: Callable[[int, int, float], bool]) -> None:
+        assert due(1, 0, 9.0)

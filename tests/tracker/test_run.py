@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import csv
+import errno
+import importlib
+import io
 import json
 import os
 import re
@@ -9,8 +13,10 @@ import signal
 import struct
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +28,7 @@ from tracker import Frame, Tracker, TrackerError
 from tracker.demo import DemoClip
 from tracker.detectors import load_detector
 from tracker.engines.spec import ModelSpec
+from tracker.face.pts import read_pts
 from tracker.frames import Source
 from tracker.run import main
 
@@ -352,25 +359,44 @@ class TestBadInput:
     def test_what_cannot_be_written(self, refused: Refused, tmp_path: Path) -> None:
         file = tmp_path / "file"
         file.write_text("kept")
-        for option, name in (("--output", "out.jsonl"), ("--overlay", "out.mp4")):
+        for option, name in (("--output", "out.jsonl"), ("--csv", "out.csv"), ("--overlay", "out.mp4")):
             for folder in (file, file / "below"):
                 assert refused("--demo", option, folder / name).startswith(f"{folder}: cannot make this folder")
-        assert refused("--demo", "--output", tmp_path).startswith(f"{tmp_path} cannot be written (Is a directory)")
+        for option in ("--output", "--csv"):
+            assert refused("--demo", option, tmp_path).startswith(f"{tmp_path} cannot be written (Is a directory)")
+        assert refused("--demo", "--pts", file).startswith(f"{file}/annot cannot be written (Not a directory)")
         assert "expected the name of a video file" in refused("--demo", "--overlay", tmp_path)
         assert "ending in .mp4, .mov, .avi, .mkv" in refused("--demo", "--overlay", tmp_path / "out.gif")
         assert file.read_text() == "kept"
         assert os.listdir(tmp_path) == ["file"]
 
-    @pytest.mark.parametrize("option", ["--output", "--overlay"])
+    @pytest.mark.parametrize("option", ["--output", "--csv", "--pts", "--overlay"])
     def test_to_write_over_its_own_source(self, refused: Refused, tmp_path: Path, option: str) -> None:
         source = tmp_path / "mine.mp4"
         source.write_bytes(b"a recording")
         assert "name the same file" in refused("--video", source, option, tmp_path / "." / "mine.mp4")
         assert source.read_bytes() == b"a recording"
 
-    def test_two_outputs_of_one_name(self, refused: Refused, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("pair", list(combinations(["--output", "--csv", "--pts", "--overlay"], 2)))
+    def test_two_outputs_of_one_name(self, refused: Refused, tmp_path: Path, pair: tuple[str, str]) -> None:
         both = tmp_path / "both.mp4"
-        assert "--output and --overlay" in refused("--demo", "--output", both, "--overlay", both)
+        sentence = refused("--demo", pair[0], both, pair[1], tmp_path / "elsewhere" / ".." / "both.mp4")
+        assert sentence.startswith(f"{pair[0]} and {pair[1]} name the same file, ")
+
+    def test_two_outputs_on_standard_output(self, refused: Refused) -> None:
+        assert "--output and --csv name the same file, -;" in refused("--demo", "--output", "-", "--csv", "-")
+
+    def test_labels_that_are_there(self, refused: Refused, tmp_path: Path) -> None:
+        (tmp_path / "annot").mkdir()
+        (tmp_path / "annot/000001.pts").write_text("by hand")
+        assert "annot holds labels already: empty it" in refused("--demo", "--pts", tmp_path)
+
+    def test_osc(self, refused: Refused, monkeypatch: pytest.MonkeyPatch) -> None:
+        pytest.importorskip("pythonosc", reason="needs python-osc, of the extra osc")
+        assert "expected HOST:PORT such as 127.0.0.1:9000, got 9000" in refused("--demo", "--osc", 9000)
+        monkeypatch.setitem(sys.modules, "pythonosc.osc_bundle_builder", None)
+        sentence = refused("--demo", "--osc", "127.0.0.1:9000")
+        assert sentence == "OSC needs python-osc: pip install 'landmark-tracker[osc]'"
 
     def test_an_overlay_without_a_name(self, refused: Refused) -> None:
         assert "expected the name of a video file" in refused("--demo", "--overlay", ".")
@@ -379,7 +405,8 @@ class TestBadInput:
         older = tmp_path / "out.jsonl"
         older.write_text("older")
         refused("--demo", "--output", older, "--model", "none.onnx")
-        refused("--demo", "--output", older, "--overlay", tmp_path / "out.gif")
+        for option, value in (("--overlay", tmp_path / "out.gif"), ("--osc", "here"), ("--pts", older), ("--csv", "/")):
+            refused("--demo", "--output", older, option, value)
         refused("--video", "none.mp4", "--output", older)
         assert older.read_text() == "older"
 
@@ -387,6 +414,13 @@ class TestBadInput:
     def test_full_disk(self, refused: Refused) -> None:
         expected = "/dev/full cannot be written (No space left on device): choose a writable folder"
         assert refused("--demo", "--output", "/dev/full").startswith(expected)
+
+    @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
+    def test_full_disk_under_the_table(self, refused: Refused, tmp_path: Path) -> None:
+        output, overlay = tmp_path / "out.jsonl", tmp_path / "out.mp4"
+        sentence = refused("--demo", "--csv", "/dev/full", "--output", output, "--overlay", overlay)
+        assert sentence.startswith("/dev/full cannot be written (No space left on device): choose a writable folder")
+        assert os.listdir(tmp_path) == []
 
     @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere there is always a display")
     def test_no_display(self, refused: Refused, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -416,8 +450,106 @@ class TestPictures:
         colour, *others = (np.array(r["faces"][0]["points_px"]) for r in records if r["faces"])
         for points in others:
             assert np.linalg.norm(points - colour, axis=1).mean() < 1.5
-        assert count_pictures(overlay) == 7
+        assert count_pictures(overlay) == 8  # the one before stands in for 6
         assert capfd.readouterr().out.startswith("7 frames, 6 with a face, 6 faces in all")
+
+
+class FullDisk(io.FileIO):
+    """A file on a disk that is full when a .csv has grown to 30 kB."""
+
+    def write(self, content: Any) -> int:
+        room = 30_000 - self.tell() if str(self.name).endswith(".csv") else len(content)
+        if room <= 0:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return super().write(content[:room])
+
+
+class TestOutputs:
+    def test_all_at_once_say_the_same(self, call: Call, capfd: Said, tmp_path: Path) -> None:
+        osc_server = pytest.importorskip("pythonosc.osc_server", reason="needs python-osc, of the extra osc")
+        dispatcher = importlib.import_module("pythonosc.dispatcher").Dispatcher()
+        heard: list[int] = []
+        dispatcher.map("/frame", lambda address, index, *rest: heard.append(index))
+        output, table, overlay = tmp_path / "o/out.jsonl", tmp_path / "t/out.csv", tmp_path / "v/out.mp4"
+        with osc_server.ThreadingOSCUDPServer(("127.0.0.1", 0), dispatcher) as server:
+            thread = threading.Thread(target=server.serve_forever)
+            thread.start()
+            try:
+                files = ["--output", output, "--csv", table, "--pts", tmp_path / "p", "--overlay", overlay]
+                assert call("--demo", *files, "--osc", f"127.0.0.1:{server.server_address[1]}") == 0
+            finally:
+                server.shutdown()
+                thread.join()
+        records = lines_of(output)
+        faces = [(record["frame"], face) for record in records for face in record["faces"]]
+        with table.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        assert sorted(heard) == [record["frame"] for record in records] == list(range(30))
+        assert [(int(row["frame"]) - 1, int(row["face_id"])) for row in rows] == [(i, face["id"]) for i, face in faces]
+        for row, (_, face) in zip(rows, faces, strict=True):
+            assert [float(row["x_30"]), float(row["y_30"])] == face["points_px"][30]
+        measured = {f"{index + 1:06d}.pts": face for index, face in faces if face["state"] == "tracking"}
+        assert sorted(os.listdir(tmp_path / "p/annot")) == sorted(measured)
+        for name, face in measured.items():
+            np.testing.assert_allclose(read_pts(tmp_path / "p/annot" / name), face["points_px"], atol=0.0051)
+        assert count_pictures(overlay) == 30
+        said = [line for line in capfd.readouterr().out.splitlines() if line.startswith("written: ")]
+        assert said == [f"written: {path}" for path in (output, table, tmp_path / "p", overlay)]
+
+    @pytest.mark.parametrize("option", ["--output", "--csv"])
+    def test_standard_output_has_results_only(self, call: Call, capfd: Said, tmp_path: Path, option: str) -> None:
+        assert call("--demo", option, "-", "--pts", tmp_path) == 0
+        out, err = capfd.readouterr()
+        lines = out.splitlines()
+        if option == "--output":
+            assert [json.loads(line)["frame"] for line in lines] == list(range(30))
+        else:
+            assert {len(line.split(",")) for line in lines} == {5 + 6 + 6 * 68 + 3} and len(lines) > 20
+        assert err.startswith("30 frames, ") and f"written: {tmp_path}\n" in err and "written: -" not in err
+
+    def test_a_disk_that_fills_up_ends_the_run_and_keeps_it(
+        self, call: Call, capfd: Said, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("tracker.sinks.lines.io.FileIO", FullDisk)
+        output, table, overlay = (tmp_path / name for name in ("out.jsonl", "out.csv", "out.mp4"))
+        assert call("--demo", "--output", output, "--csv", table, "--overlay", overlay, "--pts", tmp_path) == 2
+        sentence = f"tracker.run: {table} cannot be written (No space left on device): choose a writable folder"
+        assert capfd.readouterr().err.startswith(sentence)
+        rows, records = table.read_text().splitlines(), lines_of(output)
+        assert table.stat().st_size < 30_000 and len({row.count(",") for row in rows}) == 1
+        assert len(rows) == len(records) > 5  # the header, and one less
+        assert count_pictures(overlay) == len(os.listdir(tmp_path / "annot")) == len(records) - 1
+        assert sorted(os.listdir(tmp_path)) == ["annot", "out.csv", "out.jsonl", "out.mp4"]
+
+    def test_the_first_that_fails_is_the_reason(
+        self, call: Call, capfd: Said, caplog: pytest.LogCaptureFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The overlay, which is lost too, is only reported."""
+        monkeypatch.setattr("tracker.sinks.lines.io.FileIO", FullDisk)
+        monkeypatch.setattr("tracker.sinks.video._is_whole", lambda path, count: False)
+        table, overlay = tmp_path / "out.csv", tmp_path / "out.mp4"
+        assert call("--demo", "--csv", table, "--overlay", overlay) == 2
+        assert capfd.readouterr().err.startswith(f"tracker.run: {table} cannot be written (No space left on device)")
+        assert f"{overlay} could not be completed: is the disk full?" in caplog.text
+        assert os.listdir(tmp_path) == ["out.csv"]
+        assert call("--demo", "--overlay", overlay) == 2
+        assert capfd.readouterr().err.startswith(f"tracker.run: {overlay} could not be completed")
+
+
+@POSIX
+def test_a_reader_that_leaves_ends_the_run_quietly(avi: Path, detector_file: Path, tmp_path: Path) -> None:
+    """As `tracker.run --output - | head -n 1`: the other outputs are completed."""
+    overlay = tmp_path / "out.mp4"
+    arguments = ["--video", avi, "--output", "-", "--overlay", overlay, "--detector-model", detector_file]
+    process = subprocess.Popen(command(*arguments), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout is not None and process.stderr is not None
+    assert json.loads(process.stdout.readline())["frame"] == 0
+    process.stdout.close()
+    err = process.stderr.read().decode()
+    process.stderr.close()
+    assert process.wait(timeout=60) == 141
+    assert "Traceback" not in err and "Broken" not in err
+    assert 1 <= count_pictures(overlay) <= 30
 
 
 class TestSources:
@@ -496,7 +628,7 @@ class TestSources:
 
             def close(self) -> None: ...
 
-            def write(self, image_rgb: Any) -> None:
+            def write(self, image_rgb: Any, timestamp_s: float) -> None:
                 shown.append(image_rgb)
 
             @property

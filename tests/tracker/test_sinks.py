@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import signal
 import subprocess
 import sys
 import textwrap
@@ -16,69 +14,10 @@ import cv2
 import numpy as np
 import pytest
 
+from tests.tracker.sinks_shared import BLACK, ROOT, frame, play, result, run_on_full_disk, run_until_interrupted
 from tracker.errors import TrackerError
-from tracker.face.landmarks import Landmarks
-from tracker.face.schemes import IBUG68
-from tracker.frames import Frame
-from tracker.result import FrameResult, TrackedFace
+from tracker.result import FrameResult
 from tracker.sinks import Drawn, JsonLines, OverlayVideo, Window
-
-ROOT = Path(__file__).parents[2]
-BLACK = np.zeros((48, 64, 3), np.uint8)
-
-
-def result(index: int, faces: int = 1) -> FrameResult:
-    points = np.random.default_rng(index).uniform(0, 640, (68, 2))
-    landmarks = Landmarks.from_points(points, IBUG68)
-    tracked = tuple(TrackedFace(i, "tracking", 0.5, landmarks, landmarks) for i in range(faces))
-    return FrameResult(index, index / 30, tracked)
-
-
-def frame(index: int, image_rgb: np.ndarray[Any, Any] = BLACK) -> Frame:
-    return Frame(image_rgb, index / 30, index)
-
-
-def play(path: Path) -> list[np.ndarray[Any, Any]]:
-    """All pictures of a video, BGR."""
-    capture, pictures = cv2.VideoCapture(str(path)), []
-    while (got := capture.read())[0]:
-        pictures.append(got[1])
-    return pictures
-
-
-def run_until_interrupted(code: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run code that prints "ready" and goes on for ever; press Ctrl-C a moment later."""
-    script = (
-        "from tests.tracker.test_sinks import *\nfolder = Path(sys.argv[1])\n"
-        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background job ignores it
-        + textwrap.dedent(code)
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", script, str(folder)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=ROOT,
-    )
-    assert process.stdout is not None
-    process.stdout.readline()
-    process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=30)
-    return subprocess.CompletedProcess(code, process.returncode, out, err)
-
-
-def run_on_full_disk(code: str, folder: Path) -> str:
-    """Run code in a process whose files may not grow beyond 100 kB; its standard error."""
-    pytest.importorskip("resource")
-    script = (
-        "from tests.tracker.test_sinks import *\nimport resource\nfolder = Path(sys.argv[1])\n"
-        "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))\n" + textwrap.dedent(code)
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", script, str(folder)], capture_output=True, text=True, timeout=60, cwd=ROOT
-    )
-    assert done.returncode == 1
-    return done.stderr
 
 
 class TestJsonLines:
@@ -128,6 +67,23 @@ class TestJsonLines:
         with JsonLines("/dev/full") as sink, pytest.raises(TrackerError, match="/dev/full cannot be written"):
             sink.write(frame(0), result(0))
 
+    def test_goes_on_where_the_disk_has_space_again(self, tmp_path: Path) -> None:
+        """What was written of a line is taken back, and the next one follows the last whole one."""
+        resource = pytest.importorskip("resource")
+        path = tmp_path / "out.jsonl"
+        path.write_text("an older run\n")
+        before = resource.getrlimit(resource.RLIMIT_FSIZE)
+        with JsonLines(path) as sink:
+            sink.write(frame(0), result(0))
+            try:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (path.stat().st_size + 100, before[1]))
+                with pytest.raises(TrackerError, match="cannot be written"):
+                    sink.write(frame(1), result(1))
+            finally:
+                resource.setrlimit(resource.RLIMIT_FSIZE, before)
+            sink.write(frame(2), result(2))
+        assert [json.loads(line)["frame"] for line in path.read_text().splitlines()] == [0, 2]
+
     def test_unwritable(self, tmp_path: Path) -> None:
         with pytest.raises(TrackerError, match=r"missing.out\.jsonl cannot be written \(No such file"):
             JsonLines(tmp_path / "missing" / "out.jsonl")
@@ -139,94 +95,54 @@ class TestJsonLines:
             sink.write(frame(0), FrameResult(0, float("nan"), ()))
 
 
-class TestOverlayVideo:
-    def test_plays_every_picture_in_rgb(self, tmp_path: Path) -> None:
-        path = tmp_path / "größe_日本.mp4"
-        with OverlayVideo(path, 29.97) as sink:
-            for index in range(10):
-                picture = np.full((48, 64, 3), 20 * index, np.uint8)
-                picture[:, :32] = (255, 0, 0)
-                sink.write(picture)
-            assert not path.exists()
-        pictures = play(path)
-        assert [p.shape for p in pictures] == [(48, 64, 3)] * 10
-        assert [round(float(p[:, 40:].mean()) / 20) for p in pictures] == list(range(10))
-        assert all(p[24, 8, 2] > 200 > 60 > p[24, 8, 0] for p in pictures)
-        assert cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FPS) == pytest.approx(29.97, abs=0.01)
-        assert os.listdir(tmp_path) == [path.name]
+class TestStandardOutput:
+    """ "-", in a process of its own."""
 
-    def test_other_sizes_are_fitted_into_the_first(self, tmp_path: Path) -> None:
-        with OverlayVideo(tmp_path / "out.mp4", 25) as sink:
-            for shape in ((48, 64), (96, 128), (96, 48), (1, 200)):
-                sink.write(np.full((*shape, 3), 255, np.uint8))
-        same, half, tall, flat = (p[..., 0] for p in play(tmp_path / "out.mp4"))
-        assert same.min() > 230 and half.min() > 230
-        bright = tall.mean(0) > 128  # 24 of 64 columns, in the middle
-        assert (bright.sum(), bright[:20].any(), bright[44:].any()) == (24, False, False)
-        assert flat.shape == (48, 64)
+    CODE = """
+        import sys
+        from tests.tracker.sinks_shared import frame, result
+        from tracker.sinks import JsonLines
+        with JsonLines("-") as sink:
+            for index in range(int(sys.argv[1])):
+                sink.write(frame(index), result(index))
+    """
 
-    @pytest.mark.parametrize(("height", "width"), [(1, 1), (3, 5), (481, 641)])
-    def test_odd_sizes_grow_by_one(self, tmp_path: Path, height: int, width: int) -> None:
-        with OverlayVideo(tmp_path / "out.mp4", 25) as sink:
-            sink.write(np.full((height, width, 3), 200, np.uint8))
-        (picture,) = play(tmp_path / "out.mp4")
-        assert picture.shape == (height + height % 2, width + width % 2, 3)
-        assert np.abs(picture.astype(int) - 200).max() < 20
+    def start(self, count: int, stdout: Any) -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-c", textwrap.dedent(self.CODE), str(count)]
+        return subprocess.Popen(command, cwd=ROOT, stdout=stdout, stderr=subprocess.PIPE)
 
-    @pytest.mark.parametrize("fps", [0.5, 1, 14.985014985, 23.976023976, 30000 / 1001, 239.76, 240.123, 999.9])
-    def test_any_frame_rate(self, tmp_path: Path, fps: float) -> None:
-        with OverlayVideo(tmp_path / "out.mp4", fps) as sink:
-            sink.write(BLACK)
-        assert cv2.VideoCapture(str(tmp_path / "out.mp4")).get(cv2.CAP_PROP_FPS) == pytest.approx(fps, rel=2e-3)
+    def test_lines_are_piped_at_once(self) -> None:
+        process = self.start(3, subprocess.PIPE)
+        out, err = process.communicate(timeout=60)
+        assert (process.returncode, err) == (0, b"")
+        assert [json.loads(line)["frame"] for line in out.splitlines()] == [0, 1, 2]
 
-    def test_without_pictures_nothing_changes(self, tmp_path: Path) -> None:
-        (tmp_path / "out.mp4").write_text("kept")
-        OverlayVideo(tmp_path / "out.mp4", 25).close()
-        assert (tmp_path / "out.mp4").read_text() == "kept"
-        assert os.listdir(tmp_path) == ["out.mp4"]
+    def test_a_reader_that_leaves_is_a_broken_pipe(self) -> None:
+        process = self.start(100_000, subprocess.PIPE)
+        assert process.stdout is not None and process.stderr is not None
+        assert json.loads(process.stdout.readline())["frame"] == 0
+        process.stdout.close()
+        assert b"BrokenPipeError" in process.stderr.read()
+        process.stderr.close()
+        assert process.wait(timeout=60) == 1
 
-    @pytest.mark.skipif(sys.platform == "win32", reason="Ctrl-C cannot be sent to one process on Windows")
-    def test_interrupted_is_playable(self, tmp_path: Path) -> None:
-        done = run_until_interrupted(
-            """
-            with OverlayVideo(folder / "out.mp4", 25) as sink:
-                for index in range(10**9):
-                    sink.write(BLACK)
-                    if index == 20: print("ready", flush=True)
-            """,
-            tmp_path,
-        )
-        assert "KeyboardInterrupt" in done.stderr
-        assert len(play(tmp_path / "out.mp4")) > 20
-        assert os.listdir(tmp_path) == ["out.mp4"]
-
-    def test_full_disk_is_one_sentence_and_no_file(self, tmp_path: Path) -> None:
-        error = run_on_full_disk(
-            """
-            with OverlayVideo(folder / "out.mp4", 25) as sink:
-                for index in range(60):
-                    sink.write(np.random.default_rng(index).integers(0, 255, (240, 320, 3), np.uint8))
-            """,
-            tmp_path,
-        )
-        assert "out.mp4 could not be completed: is the disk full?" in error.splitlines()[-1]
-        assert os.listdir(tmp_path) == []
-
-    def test_what_cannot_be_written_is_said_at_once(self, tmp_path: Path) -> None:
-        with pytest.raises(TrackerError, match=r"out\.mp4 cannot be written \(No such file"):
-            OverlayVideo(tmp_path / "missing" / "out.mp4", 25)
-        for name in ("out.xyz", "out", "."):
-            with pytest.raises(TrackerError, match=r"ending in \.mp4"):
-                OverlayVideo(tmp_path / name, 25)
-        (tmp_path / "folder.mp4").mkdir()
-        with pytest.raises(TrackerError, match="expected the name of a video file"):
-            OverlayVideo(tmp_path / "folder.mp4", 25)
-        assert os.listdir(tmp_path) == ["folder.mp4"]
-
-    def test_what_the_codec_refuses_is_said_at_once(self, tmp_path: Path) -> None:
-        with pytest.raises(TrackerError, match=r"this OpenCV cannot write .*out\.mp4 as MPEG-4 of 70000 frames"):
-            OverlayVideo(tmp_path / "out.mp4", 70000)
-        assert os.listdir(tmp_path) == []
+    def test_full_disk_takes_nothing_from_what_was_there_before(self, tmp_path: Path) -> None:
+        """As behind `>> all.jsonl`."""
+        path = tmp_path / "all.jsonl"
+        path.write_text("older\n" * 5000)
+        code = """
+            with JsonLines("-") as sink:
+                for index in range(1000):
+                    sink.write(frame(index), result(index))
+        """
+        with path.open("ab") as stdout:
+            error = run_on_full_disk(code, tmp_path, stdout)
+        assert "TrackerError: standard output cannot be written (File too large)" in error
+        assert path.stat().st_size < 100_000
+        *older, last = path.read_text().split("\n")
+        assert older[:5000] == ["older"] * 5000 and last == ""
+        assert [json.loads(line)["frame"] for line in older[5000:]] == list(range(len(older) - 5000))
+        assert len(older) > 5010
 
 
 class Shown:
@@ -251,13 +167,13 @@ class TestWindow:
     def test_closed_by_its_user(self, monkeypatch: pytest.MonkeyPatch, key: int, visible: float) -> None:
         shown = Shown(monkeypatch)
         with Window("faces") as window:
-            window.write(np.full((2, 2, 3), (255, 0, 0), np.uint8))
+            window.write(np.full((2, 2, 3), (255, 0, 0), np.uint8), 0.0)
             assert not window.closed
             assert (shown.pictures[0] == (0, 0, 255)).all()
             shown.key, shown.visible = key, visible
-            window.write(BLACK)
+            window.write(BLACK, 0.0)
             assert window.closed
-            window.write(BLACK)
+            window.write(BLACK, 0.0)
             assert len(shown.pictures) == 2
 
     def test_opencv_without_windows(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -282,8 +198,9 @@ class TestDrawn:
         calls, taken = [], []
 
         class Output:
-            def write(self, image_rgb: Any) -> None:
+            def write(self, image_rgb: Any, timestamp_s: float) -> None:
                 taken.append(image_rgb)
+                assert timestamp_s == 2 / 30
 
             def close(self) -> None:
                 taken.append(None)
@@ -293,7 +210,7 @@ class TestDrawn:
             return image_rgb + 1
 
         with Drawn(draw, [Output(), Output()]) as sink:
-            sink.write(frame(0), expected := result(0))
+            sink.write(frame(2), expected := result(2))
         assert len(calls) == 1 and calls[0][0] is BLACK and calls[0][1] is expected
         assert taken[0] is taken[1] and (taken[0] == 1).all() and taken[2:] == [None, None]
 

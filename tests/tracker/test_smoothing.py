@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tracker.smoothing import OneEuro
+from tracker.smoothing import Kalman, OneEuro, Smoothing, smoother
 
 FPS = 30
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -120,25 +120,75 @@ def test_long_gap_takes_the_new_point() -> None:
     np.testing.assert_allclose(smooth(np.full((5, 2), 80.0), 60.0, 200.0), 80, atol=1)
 
 
-def test_same_time_gives_the_last_result_again() -> None:
+@pytest.mark.parametrize("late_s", [0.0, -5.0])
+@pytest.mark.parametrize("name", ["accurate", "balanced", "steady", "covariance"])
+def test_time_that_stands_still_or_goes_back_and_other_points_start_anew(name: Smoothing, late_s: float) -> None:
+    """A clock that stands still would otherwise freeze the face."""
+    points, times = walk(4)
+    smooth, covariances = smoother(name), np.ones((points.shape[1], 3))
+    for place, time in zip(points, times.tolist()):
+        smooth(place, time, 200.0, covariances)
+    jumped = points[7] + 50
+    assert (smooth(jumped, times[-1] + late_s, 200.0, covariances) == jumped).all()
+    assert (smooth(points[7, :3], 99.1, 200.0, covariances[:3]) == points[7, :3]).all()
+
+
+def test_reset_and_what_is_done_with_a_result() -> None:
     points, times = walk(3)
     smooth = OneEuro()
     last = run(points, times, 200.0, smooth)[-1]
-    again = smooth(points[0], float(times[-1]), 200.0)
-    assert (again == last).all()
-    again += 1000  # what the caller does with it is no business of the filter's
-    assert (smooth(points[0], float(times[-1]), 200.0) == last).all()
-
-
-def test_earlier_time_reset_and_other_points_start_anew() -> None:
-    points, times = walk(4)
-    smooth = OneEuro()
-    run(points, times, 200.0, smooth)
-    anew = run(points, times - 5, 200.0, smooth)
-    np.testing.assert_allclose(anew, run(points, times))
+    smooth(points[-1], 99.0, 200.0)[:] += 1000  # no business of the filter's
     smooth.reset()
-    assert (smooth(points[7], 99.0, 200.0) == points[7]).all()
-    assert (smooth(points[7, :3], 99.1, 200.0) == points[7, :3]).all()
+    np.testing.assert_allclose(run(points, times, 200.0, smooth)[-1], last)
+
+
+class TestKalman:
+    """As a slow reference that takes each coordinate by itself, with matrices."""
+
+    @staticmethod
+    def slow(points: Array, times: Array, variance: Array, size: float, filtered: Kalman) -> Array:
+        states: dict[tuple[int, int], tuple[Array, Array]] = {}
+        out = points.copy()
+        for n in range(len(points)):
+            for k, axis in np.ndindex(points.shape[1:]):
+                z, r = points[n, k, axis], filtered.noise * variance[k, axis]
+                if n == 0:
+                    states[k, axis] = np.array([z, 0.0]), np.diag([r, size**2])
+                    continue
+                dt = times[n] - times[n - 1]
+                x, p = states[k, axis]
+                move = np.array([[1, dt], [0, 1]])
+                x, p = move @ x, move @ p @ move.T
+                surprise = z - x[0]
+                q = filtered.restlessness * size**2 * (1 + filtered.agility * surprise**2 / (p[0, 0] + r))
+                p = p + q * np.array([[dt**3 / 3, dt**2 / 2], [dt**2 / 2, dt]])
+                gain = p[:, 0] / (p[0, 0] + r)
+                x, p = x + gain * surprise, (np.eye(2) - np.outer(gain, [1, 0])) @ p
+                states[k, axis] = x, p
+                out[n, k, axis] = x[0]
+        return out
+
+    def test_against_the_reference(self) -> None:
+        points, times = walk(5)
+        points, times = points[:40, :3], times[:40]
+        variance = np.random.default_rng(0).uniform(1, 30, (3, 2))
+        covariances = np.stack([variance[:, 0], np.zeros(3), variance[:, 1]], 1)
+        smooth = Kalman()
+        got = np.array([smooth(p, float(t), 200.0, covariances) for p, t in zip(points, times)])
+        np.testing.assert_allclose(got, self.slow(points, times, variance, 200.0, smooth), rtol=1e-9)
+
+    def test_unsure_points_are_smoothed_more(self) -> None:
+        noise, smooth = np.random.default_rng(0).normal(0, 1, (300, 2, 2)), Kalman()
+        covariances = np.array([[4.0, 0, 4.0], [400.0, 0, 400.0]])
+        out = np.array([smooth(p, n / FPS, 200.0, covariances) for n, p in enumerate(noise)])[FPS:]
+        sure, unsure = out.std((0, 2)) / noise[FPS:].std((0, 2))
+        assert unsure < 0.7 * sure < 1
+
+    def test_steady_motion_does_not_lag(self) -> None:
+        times, smooth = np.arange(5 * FPS) / FPS, Kalman()
+        points = np.repeat(np.repeat(200 * times[:, None, None], 2, 1), 2, 2)  # a face size a second
+        out = np.array([smooth(p, float(t), 200.0, np.full((2, 3), 25.0)) for p, t in zip(points, times)])
+        np.testing.assert_allclose(out[2 * FPS :], points[2 * FPS :], atol=0.2)
 
 
 def test_leaves_its_input_alone() -> None:

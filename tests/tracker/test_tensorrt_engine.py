@@ -8,100 +8,29 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import DTypeLike, NDArray
+from fake_cuda import FakeCuda, bytes_of
+from numpy.typing import NDArray
 
-from tracker.engines.cuda import Buffer
+from tracker.engines import GpuEngine
+from tracker.engines.gpu_crop import views_of
 from tracker.engines.onnx import OnnxEngine
 from tracker.engines.plans import EngineKey, ForeignPlan, Gpu, write_plan
 from tracker.engines.spec import OUTPUTS, ModelSpec
 from tracker.engines.tensorrt import TensorRtEngine
 from tracker.errors import TrackerError
+from tracker.face.crop import Roi, warp
+from tracker.gpu_check import GREY_LEVELS, compare_gpu_crops
+from tracker.gpu_frame import GpuFrame
 
 PACKAGED = Path(__file__).parents[2] / "tracker/weights/edge68.onnx"
 ORIN = Gpu("12.6", "sm87", "Orin (nvgpu)")
 KEY = EngineKey("ab" * 32, "tensorrt", "10.3.0", ORIN.cuda, (ORIN.capability,), ORIN.name, "fp32", (1, 4, 16))
-GARBAGE = 0xAB
-
-
-class FakeCuda:
-    """Stands for a GPU's memory and stream: what is queued happens at synchronise, in order, on bytes of its own.
-
-    shared: as on a Jetson, host and GPU see the same memory. graphs: whether work can be captured.
-    done: the names of what has happened, one line for each.
-    """
-
-    stream = 7
-
-    def __init__(self, shared: bool = False, graphs: bool = True) -> None:
-        self.shared, self.graphs = shared, graphs
-        self.memory: dict[int, NDArray[np.uint8]] = {}
-        self.done: list[str] = []
-        self.captured = 0
-        self._queue: list[tuple[str, Callable[[], None]]] = []
-        self._graph: list[tuple[str, Callable[[], None]]] | None = None
-        self._current = False
-
-    @contextmanager
-    def active(self) -> Iterator[None]:
-        assert not self._current
-        self._current = True
-        try:
-            yield
-        finally:
-            self._current = False
-
-    def queue(self, name: str, work: Callable[[], None]) -> None:
-        assert self._current
-        (self._queue if self._graph is None else self._graph).append((name, work))
-
-    def buffer(self, shape: tuple[int, ...], dtype: DTypeLike) -> Buffer:
-        assert self._current and self._graph is None
-        host, address = np.zeros(shape, dtype), 4096 * (1 + len(self.memory))
-        there = host.reshape(-1).view(np.uint8)
-        self.memory[address] = there if self.shared else np.full_like(there, GARBAGE)
-        return Buffer(host, address, None if self.shared else self.memory[address])
-
-    def upload(self, buffer: Buffer) -> None:
-        if not self.shared:
-            self.queue("upload", lambda: np.copyto(self.memory[buffer.address], bytes_of(buffer.host)))
-
-    def download(self, buffer: Buffer) -> None:
-        if not self.shared:
-            self.queue("download", lambda: np.copyto(bytes_of(buffer.host), self.memory[buffer.address]))
-
-    def synchronise(self) -> None:
-        assert self._current and self._graph is None
-        for name, work in self._queue:
-            work()
-            self.done.append(name)
-        self._queue.clear()
-
-    def capture(self, work: Callable[[], None]) -> Callable[[], None]:
-        assert self.done and not self._queue, "the work must have run once, and be done"
-        if not self.graphs:
-            return work
-        self._graph = graph = []
-        work()
-        self._graph = None
-        self.captured += 1
-
-        def launch() -> None:
-            for step in graph:
-                self.queue(*step)
-
-        return launch
-
-
-def bytes_of(array: NDArray[Any]) -> NDArray[np.uint8]:
-    return array.reshape(-1).view(np.uint8)
 
 
 class FakeRuntime:
@@ -323,6 +252,74 @@ class TestRuns:
             engine.run(crops[:1])
         setup.runtime.refuses = ""
         assert_rows(engine.run(crops[:1]), expected, slice(1))
+
+
+class TestFramesOnTheGpu:
+    """The kernel's source, compiled for the CPU, makes the crops: of a frame of the host, as if it were the GPU's."""
+
+    IMAGE = np.random.default_rng(1).integers(0, 256, (12, 16, 3), dtype=np.uint8).repeat(20, 0).repeat(20, 1)
+
+    def frame(self, **more: Any) -> GpuFrame:
+        return GpuFrame(self.IMAGE.ctypes.data, 320, 240, 960, owner=self.IMAGE, **more)
+
+    def views(self, count: int) -> list[NDArray[np.float64]]:
+        return [Roi((40 + 12 * i, 60 + 7 * i), 50 + 15 * i, 0.3 * i).crop_from_image(128) for i in range(count)]
+
+    @pytest.mark.parametrize(("faces", "buckets"), [(1, [1]), (3, [4]), (17, [16, 1])])
+    @pytest.mark.parametrize("kind", [{}, {"shared": True}, {"graphs": False}], ids=str)
+    def test_are_cropped_there(self, setup: Setup, faces: int, buckets: list[int], kind: Any) -> None:
+        setup.use(FakeCuda(**kind))
+        engine, views = setup.engine(), self.views(faces)
+        for _ in range(2):  # the first makes the graphs
+            setup.cuda.done.clear()
+            setup.runtime.crops.clear()
+            output = engine.run_on(self.frame(), views)
+        given = np.concatenate(setup.runtime.crops)
+        expected = np.stack([warp(self.IMAGE, view, 128) for view in views])
+        assert np.abs(given[:faces].astype(int) - expected).max() <= GREY_LEVELS and not given[faces:].any()
+        assert_rows(output, setup.model.run(given), slice(faces))
+        up, down = ([], []) if setup.cuda.shared else (["upload"], ["download"] * 3)
+        assert setup.cuda.done == [s for n in buckets for s in (*up, f"crop {n}", f"run {n}", *down)]
+
+    def test_take_turns_with_pictures_of_the_host(self, setup: Setup, crops: NDArray[np.uint8], expected: Any) -> None:
+        engine, views = setup.engine(), self.views(4)
+        first = engine.run_on(self.frame(), views)
+        assert_rows(engine.run(crops[:4]), expected, slice(4))
+        assert_rows(engine.run_on(self.frame(), views[:2]), first, slice(2))
+        assert not setup.runtime.crops[-1][2:].any()
+
+    def test_memory_and_graphs_are_made_at_the_first(self, setup: Setup) -> None:
+        engine = setup.engine()
+        engine.run_on(self.frame(), self.views(1))
+        made = len(setup.cuda.memory), setup.cuda.captured
+        assert made == (3 * 4 + 1, 3 + 1)
+        engine.run_on(self.frame(), self.views(1))
+        assert (len(setup.cuda.memory), setup.cuda.captured) == made
+
+    def test_are_waited_for(self, setup: Setup) -> None:
+        engine = setup.engine()
+        engine.run_on(self.frame(stream=5), self.views(1))
+        assert setup.cuda.done[0] == "wait for 5"
+
+    def test_of_no_view(self, setup: Setup) -> None:
+        assert setup.engine().run_on(self.frame(), []).points_px.shape == (0, 68, 2)
+
+    def test_where_the_kernel_cannot_be_loaded(self, setup: Setup, crops: NDArray[np.uint8], expected: Any) -> None:
+        engine = setup.engine()
+        setup.cuda.refuses = "no kernel image is available for execution on the device"
+        with pytest.raises(TrackerError, match=r"no kernel image is available.*; crops on the GPU need"):
+            engine.run_on(self.frame(), self.views(1))
+        assert_rows(engine.run(crops[:1]), expected, slice(1))
+
+    def test_are_taken_by_this_engine_only(self, setup: Setup) -> None:
+        assert isinstance(setup.engine(), GpuEngine) and not isinstance(setup.model, GpuEngine)
+
+    def test_the_doctor_compares_the_landmarks_too(self, setup: Setup, monkeypatch: pytest.MonkeyPatch) -> None:
+        engine = setup.engine()
+        compare_gpu_crops(FakeCuda(), engine)
+        monkeypatch.setattr("tracker.engines.tensorrt.views_of", lambda *given: views_of(*given)[::-1])
+        with pytest.raises(TrackerError, match=r"landmarks in a frame on the GPU are \d+\.\d+ px from those"):
+            compare_gpu_crops(FakeCuda(), engine)
 
 
 class TestRefuses:

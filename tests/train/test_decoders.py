@@ -302,5 +302,6 @@ def test_the_exported_graph_answers_as_torch_does(decoder: Decoder, tmp_path: Pa
             assert got.dtype == np.float32
             assert_allclose(got, expected, atol=1e-4)
     operations = [node.op_type for node in onnx.load(path).graph.node]
-    assert operations.count("ArgMax") == 1
+    assert operations.count("ArgMax") == 2  # the row, then the column in it
     assert not {"NonZero", "ScatterND", "GatherND", "If", "Loop"} & set(operations)
+    assert "MatMul" not in operations or decoder is dark  # Turing has none in float32

@@ -419,7 +419,7 @@ class TestNet:
     def test_fused_answers_as_the_last_stack(self, activation: Activation, masking: Masking) -> None:
         net = tiny(activation, masking)
         with torch.no_grad():
-            assert torch.equal(net.fused()(pictures()), net(pictures())[-1].fusion)
+            assert_allclose(net.fused()(pictures()), net(pictures())[-1].fusion, rtol=1e-9, atol=1e-12)
 
     def test_weights_for_bgr_answer_rgb_alike(self) -> None:
         net = tiny()

@@ -22,7 +22,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from tracker.engines.plans import cuda_library, why_absent
+from tracker.engines.plans import cuda_library, short_reason, why_absent
 from tracker.errors import TrackerError
 
 log = logging.getLogger(__name__)
@@ -73,6 +73,18 @@ class Cuda(Protocol):
 
     def synchronise(self) -> None:
         """Wait until all that was queued is done."""
+        ...
+
+    def wait_for(self, stream: int) -> None:
+        """Wait until all that was queued on another stream, of this handle, is done."""
+        ...
+
+    def load(self, image: bytes, name: str, arguments: str) -> Callable[..., None]:
+        """What queues a kernel: called with its grid (x, y, z), its block (x, y, z) and its arguments.
+
+        image: a fatbin that holds the kernel of that name. arguments: their types, as struct's formats: P is an
+        address, i an int. Raises TrackerError where the GPU or its driver does not take it.
+        """
         ...
 
     def capture(self, work: Callable[[], None]) -> Callable[[], None]:
@@ -136,6 +148,23 @@ class PyCuda:
 
     def synchronise(self) -> None:
         self._stream.synchronize()
+
+    def wait_for(self, stream: int) -> None:
+        """Asked of the driver's library, as PyCUDA takes no stream that it has not made."""
+        _check("cuStreamSynchronize", cuda_library().cuStreamSynchronize(ctypes.c_void_p(stream)))
+
+    def load(self, image: bytes, name: str, arguments: str) -> Callable[..., None]:
+        try:
+            module = self._driver.module_from_buffer(image)
+            kernel = module.get_function(name).prepare(arguments)
+        except self._driver.Error as error:
+            reason = short_reason([str(error)]).rstrip(" -")
+            raise TrackerError(f"the kernel {name} cannot be loaded on this GPU, CUDA says: {reason}") from None
+
+        def queue(grid: tuple[int, int, int], block: tuple[int, int, int], *values: int) -> None:
+            kernel.prepared_async_call(grid, block, self._stream, *values)
+
+        return queue
 
     def capture(self, work: Callable[[], None]) -> Callable[[], None]:
         """As a CUDA graph; the work itself, with a warning in the log, where the driver or TensorRT refuses."""

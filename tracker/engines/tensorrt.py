@@ -3,6 +3,7 @@
 Every number of faces that a plan was built for has an execution context, buffers and a CUDA graph of its own, made
 once: shapes and addresses never change afterwards, and a call copies crops in, launches one graph, and copies a few
 numbers out. The contexts share the plan's one optimisation profile, which TensorRT allows from version 10 on.
+For frames that are on the GPU there is a second graph, made at the first of them, which begins with the crop.
 
 Not proven so far, for want of a GPU: that any plan runs. The tests put a fake in the place of TensorRT and CUDA, which
 does what was asked of it with ONNX Runtime.
@@ -11,6 +12,7 @@ does what was asked of it with ONNX Runtime.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from numpy.typing import NDArray
 
 from tracker.engines import EngineOutput
 from tracker.engines.cuda import Buffer, Cuda, PyCuda
+from tracker.engines.gpu_crop import VIEW, CropKernel, views_of
 from tracker.engines.plans import (
     TITLES,
     EngineKey,
@@ -32,7 +35,10 @@ from tracker.engines.plans import (
 )
 from tracker.engines.spec import INPUT, OUTPUTS, ModelSpec
 from tracker.errors import TrackerError
+from tracker.face.geometry import Array
+from tracker.gpu_frame import GpuFrame
 
+_Outputs = list[NDArray[np.float32]]
 _NUMPY = {"UINT8": np.uint8, "FLOAT": np.float32}
 _REBUILD = "`python -m export.tensorrt` builds one for this machine"
 
@@ -58,6 +64,7 @@ class TensorRtEngine:
         with self._cuda.active():
             self._engine = _deserialise(trt, content, plan, key)
             _check_tensors(self._engine, self.spec, plan)
+            self._kernel: CropKernel | None = None
             self._buckets = [_Bucket(trt, self._engine, self._cuda, n, self.spec) for n in sorted(set(key.faces))]
 
     def run(self, crops: NDArray[np.uint8]) -> EngineOutput:
@@ -69,13 +76,29 @@ class TensorRtEngine:
         size = self.spec.size
         if crops.shape[1:] != (size, size, 3) or crops.dtype != np.uint8:
             raise ValueError(f"expected crops (N, {size}, {size}, 3) uint8, got {crops.shape} {crops.dtype}")
-        most = self._buckets[-1].faces
-        with self._cuda.active():
-            parts = [self._run(crops[start : start + most]) for start in range(0, max(len(crops), 1), most)]
-        return EngineOutput(*map(np.concatenate, zip(*parts)))
+        return self._in_parts(crops, _Bucket.run)
 
-    def _run(self, crops: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
-        return next(bucket for bucket in self._buckets if bucket.faces >= len(crops)).run(crops)
+    def run_on(self, frame: GpuFrame, crops_from_image: Sequence[Array]) -> EngineOutput:
+        """Landmarks of the views of a frame that lies on the GPU: (2, 3) transforms, as Roi.crop_from_image gives them.
+
+        Nothing crosses to the GPU but the transforms, and nothing back but the landmarks. The frame may be reused
+        afterwards. The first call for each bucket takes longer, as its graph is made then. Raises TrackerError where
+        the GPU fails, or cannot run the kernel that makes the crops.
+        """
+        views = views_of(frame, crops_from_image, self.spec.size)
+        with self._cuda.active():
+            if frame.stream is not None:
+                self._cuda.wait_for(frame.stream)
+            kernel = self._kernel = self._kernel or CropKernel(self._cuda)
+        return self._in_parts(views, lambda bucket, part: bucket.run_on(part, kernel))
+
+    def _in_parts(self, given: NDArray[Any], run: Callable[[_Bucket, NDArray[Any]], _Outputs]) -> EngineOutput:
+        """What is given, in the buckets that it fits in: the smallest that holds it, in parts where none does."""
+        most = self._buckets[-1].faces
+        parts = [given[start : start + most] for start in range(0, max(len(given), 1), most)]
+        with self._cuda.active():
+            outputs = [run(next(b for b in self._buckets if b.faces >= len(part)), part) for part in parts]
+        return EngineOutput(*map(np.concatenate, zip(*outputs)))
 
 
 class _Bucket:
@@ -93,24 +116,52 @@ class _Bucket:
             self._buffers[name] = cuda.buffer((faces, *shape), _NUMPY[kind])
             self._must(self._context.set_tensor_address(name, self._buffers[name].address), f"take {name}")
         self._must(self._context.set_input_shape(INPUT, (faces, *tensors[INPUT][1])), f"take {faces} faces")
-        self._enqueue()  # once before it is captured: TensorRT prepares itself for new shapes in the first run
-        cuda.synchronise()
-        self._launch = cuda.capture(self._enqueue)
+        self._launch = self._captured(lambda: cuda.upload(self._buffers[INPUT]))
+        self._on_gpu: tuple[Buffer, Callable[[], None]] | None = None
 
-    def run(self, crops: NDArray[np.uint8]) -> list[NDArray[np.float32]]:
+    def run(self, crops: NDArray[np.uint8]) -> _Outputs:
         """The OUTPUTS of at most as many crops as the bucket holds."""
-        host = self._buffers[INPUT].host
-        host[: len(crops)] = crops
-        host[len(crops) :] = 0
-        self._launch()
-        self._cuda.synchronise()
-        return [self._buffers[name].host[: len(crops)].copy() for name in OUTPUTS]
+        return self._run(self._buffers[INPUT], crops, self._launch)
 
-    def _enqueue(self) -> None:
-        self._cuda.upload(self._buffers[INPUT])
-        self._must(self._context.execute_async_v3(self._cuda.stream), "run")
-        for name in OUTPUTS:
-            self._cuda.download(self._buffers[name])
+    def run_on(self, views: NDArray[np.void], kernel: CropKernel) -> _Outputs:
+        """The OUTPUTS of at most as many views of a frame, VIEW, as the bucket holds."""
+        if self._on_gpu is None:
+            self._on_gpu = self._with_crop(kernel)
+        buffer, launch = self._on_gpu
+        return self._run(buffer, views, launch)
+
+    def _run(self, buffer: Buffer, given: NDArray[Any], launch: Callable[[], None]) -> _Outputs:
+        buffer.host[: len(given)] = given
+        buffer.host[len(given) :] = np.zeros((), buffer.host.dtype)
+        launch()
+        self._cuda.synchronise()
+        return [self._buffers[name].host[: len(given)].copy() for name in OUTPUTS]
+
+    def _with_crop(self, kernel: CropKernel) -> tuple[Buffer, Callable[[], None]]:
+        """The views' buffer, and what makes the crops from it and goes on as for crops of the host."""
+        views = self._cuda.buffer((self.faces,), VIEW)
+
+        def crop() -> None:
+            self._cuda.upload(views)
+            kernel.queue(views, self._buffers[INPUT])
+
+        return views, self._captured(crop)
+
+    def _captured(self, bring_crops: Callable[[], None]) -> Callable[[], None]:
+        """What brings the crops, runs the engine and fetches its outputs, as a graph.
+
+        Done once before it is captured: TensorRT prepares itself for new shapes in the first run.
+        """
+
+        def work() -> None:
+            bring_crops()
+            self._must(self._context.execute_async_v3(self._cuda.stream), "run")
+            for name in OUTPUTS:
+                self._cuda.download(self._buffers[name])
+
+        work()
+        self._cuda.synchronise()
+        return self._cuda.capture(work)
 
     def _must(self, done: bool, what: str) -> None:
         if not done:

@@ -68,23 +68,47 @@ def crop(image: NDArray[np.uint8], roi: Roi, size: int) -> NDArray[np.uint8]:
 
 
 def warp(image: NDArray[np.uint8], crop_from_image: Array, size: int) -> NDArray[np.uint8]:
-    """As crop, for any (2, 3) similarity, mirrored ones included."""
-    shrink = round(1 / scale_of(crop_from_image), 6)  # 6 is not 5.9999999
-    if shrink >= 2:
-        image, image_from_reduced = _reduce(image, crop_from_image, size, int(shrink))
+    """As crop, for any (2, 3) similarity, mirrored ones included.
+
+    engines/crop.cu does the same for frames on a GPU, from the same three functions below.
+    """
+    factor = block_side(crop_from_image)
+    if factor > 1:
+        image, image_from_reduced = _reduce(image, crop_from_image, size, factor)
         crop_from_image = compose(crop_from_image, image_from_reduced)
     return cv2.warpAffine(image, crop_from_image, (size, size), flags=cv2.INTER_LINEAR)  # type: ignore[return-value]
+
+
+def block_side(crop_from_image: Array) -> int:
+    """The side in pixels of the blocks that are averaged before the picture is sampled; 1 where none are."""
+    return max(1, int(round(1 / scale_of(crop_from_image), 6)))  # 6 is not 5.9999999
+
+
+def seen_px(
+    crop_from_image: Array, size: int, factor: int, limit: tuple[int, int]
+) -> tuple[NDArray[np.int_], NDArray[np.int_]]:
+    """The part low .. high - 1, each (x, y), of a picture of limit (width, height) that the crop sees.
+
+    With a block more on each side; high <= low in a direction where the view lies outside.
+    """
+    edges = np.array([[0, 0], [size, 0], [0, size], [size, size]]) - 0.5
+    corners = transform_points(invert(crop_from_image), edges)
+    low = np.clip(np.floor(corners.min(0)).astype(int) - factor, 0, limit)
+    high = np.clip(np.ceil(corners.max(0)).astype(int) + factor + 1, 0, limit)
+    return low, high
+
+
+def image_from_blocks(low: NDArray[np.int_], factor: int) -> Array:
+    """(2, 3) from the middles of blocks, the first of which begins at the pixel low."""
+    offset = low + (factor - 1) / 2
+    return np.array([[factor, 0, offset[0]], [0, factor, offset[1]]], np.float64)
 
 
 def _reduce(
     image: NDArray[np.uint8], crop_from_image: Array, size: int, factor: int
 ) -> tuple[NDArray[np.uint8], Array]:
     """The blocks of factor x factor pixels that the crop sees, averaged, and image_from_reduced."""
-    edges = np.array([[0, 0], [size, 0], [0, size], [size, size]]) - 0.5
-    corners = transform_points(invert(crop_from_image), edges)
-    limit = image.shape[1::-1]
-    low = np.clip(np.floor(corners.min(0)).astype(int) - factor, 0, limit)
-    high = np.clip(np.ceil(corners.max(0)).astype(int) + factor + 1, 0, limit)
+    low, high = seen_px(crop_from_image, size, factor, (image.shape[1], image.shape[0]))
     if (high <= low).any():  # the view lies outside
         return image, np.eye(2, 3)
     part = image[low[1] : high[1], low[0] : high[0]]
@@ -93,5 +117,4 @@ def _reduce(
         part = cv2.copyMakeBorder(part, 0, int(missing[1]), 0, int(missing[0]), cv2.BORDER_CONSTANT)  # type: ignore[assignment]
     blocks = (part.shape[1] // factor, part.shape[0] // factor)
     reduced = cv2.resize(part, blocks, interpolation=cv2.INTER_AREA)
-    offset = low + (factor - 1) / 2
-    return reduced, np.array([[factor, 0, offset[0]], [0, factor, offset[1]]], np.float64)  # type: ignore[return-value]
+    return reduced, image_from_blocks(low, factor)  # type: ignore[return-value]

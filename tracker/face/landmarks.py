@@ -38,6 +38,11 @@ class Landmarks:
             array.setflags(write=False)
             object.__setattr__(self, name, array)
 
+    @property
+    def uncertainty_px(self) -> Array:
+        """(K,) how far off each point is along any one direction, a standard deviation: sqrt((xx + yy) / 2)."""
+        return np.asarray(np.sqrt((self.covariances_px2[:, 0] + self.covariances_px2[:, 2]) / 2))
+
     @classmethod
     def from_points(cls, points_px: Array, scheme: Scheme) -> Landmarks:
         """Landmarks known exactly (labels): scores 1, covariances 0."""

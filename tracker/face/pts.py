@@ -35,10 +35,15 @@ def read_pts(path: Path) -> Array:
     return values.reshape(-1, 2) - 1.0
 
 
+def as_pts(points_px: Array) -> bytes:
+    """Points (K, 2) of our pixels as the content of a .pts file, 1-based."""
+    lines = [f"{x:.4f} {y:.4f}" for x, y in np.asarray(points_px) + 1.0]
+    return "\n".join(["version: 1", f"n_points: {len(lines)}", "{", *lines, "}", ""]).encode("ascii")
+
+
 def write_pts(path: Path, points_px: Array) -> None:
     """Write points (K, 2) of our pixels as a .pts file, 1-based."""
-    lines = [f"{x:.4f} {y:.4f}" for x, y in np.asarray(points_px) + 1.0]
-    path.write_text("\n".join(["version: 1", f"n_points: {len(lines)}", "{", *lines, "}", ""]), encoding="ascii")
+    path.write_bytes(as_pts(points_px))
 
 
 def labelled_pictures(folder: Path) -> list[tuple[Path, Path]]:

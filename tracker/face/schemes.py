@@ -7,7 +7,7 @@ boundary curves are those of ADNet and STAR (Huang et al., ICCV 2021; Zhou et al
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -186,6 +186,32 @@ AFLW19 = Scheme(
         chin=(18,),
     ),
 )
+
+
+def _part(scheme: Scheme, name: str, dropped: tuple[int, ...]) -> Scheme:
+    """The scheme without some points; the others keep their order."""
+    kept = [index for index in range(scheme.count) if index not in dropped]
+    new = {old: index for index, old in enumerate(kept)}
+
+    def renumbered(indices: Iterable[int]) -> tuple[int, ...]:
+        return tuple(new[index] for index in indices if index in new)
+
+    return Scheme(
+        name=name,
+        count=len(kept),
+        flip=np.array(renumbered(scheme.flip[kept].tolist())),
+        ocular=(renumbered(scheme.ocular[0]), renumbered(scheme.ocular[1])),
+        pupil=(renumbered(scheme.pupil[0]), renumbered(scheme.pupil[1])),
+        curves=tuple(Curve(c.name, renumbered(c.indices), c.closed) for c in scheme.curves if renumbered(c.indices)),
+        groups={part: renumbered(indices) for part, indices in scheme.groups.items() if renumbered(indices)},
+    )
+
+
+IBUG51 = _part(IBUG68, "ibug51", _span(0, 16))
+"""The inner points: without the jaw, as 300W and 300VW report them too."""
+
+IBUG49 = _part(IBUG68, "ibug49", (*_span(0, 16), 60, 64))
+"""The 51 without the inner corners of the mouth, as 300VW reports them."""
 
 SCHEMES: Mapping[str, Scheme] = {s.name: s for s in (IBUG68, WFLW98, COFW29, AFLW19)}
 

@@ -7,6 +7,7 @@ parameters). Modules carry STAR's names, so that its published state_dict loads 
 
 from __future__ import annotations
 
+import copy
 from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Literal, NamedTuple, get_args
@@ -47,7 +48,7 @@ class Residual(nn.Module):
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         middle = outputs // 2
-        self.bn1 = nn.BatchNorm2d(inputs)
+        self.bn1: nn.Module = nn.BatchNorm2d(inputs)
         self.conv1 = _named(conv=nn.Conv2d(inputs, middle, 1))
         self.bn2 = nn.BatchNorm2d(middle)
         self.conv2 = _named(conv=nn.Conv2d(middle, middle, 3, padding=1))
@@ -62,6 +63,24 @@ class Residual(nn.Module):
         y = self.conv3(functional.relu(self.bn3(y), inplace=True))
         total: Tensor = y + (self.skip_layer(x) if self.widens else x)
         return total
+
+
+class Affine(nn.Module):
+    """What a trained BatchNorm does: a factor and a summand for each channel of (N, C, H, W)."""
+
+    factor: Tensor
+    summand: Tensor
+
+    def __init__(self, norm: nn.BatchNorm2d) -> None:
+        super().__init__()
+        mean, variance = norm.running_mean, norm.running_var
+        assert mean is not None and variance is not None
+        factor = norm.weight.detach() / (variance + norm.eps).sqrt()
+        self.register_buffer("factor", factor[:, None, None])
+        self.register_buffer("summand", (norm.bias.detach() - mean * factor)[:, None, None])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.factor + self.summand
 
 
 class Hourglass(nn.Module):
@@ -181,11 +200,16 @@ class LastStack(nn.Module):
     """Pictures (N, 3, S, S) to the last stack's fusion (N, K, S / 4, S / 4).
 
     Logits, unless the net's activation is "instance_norm_relu": those maps are read by linear_mean, not by a softmax.
+    A BatchNorm behind a convolution is folded into it when the graph is exported; those in front of one cannot be, and
+    become Affine here.
     """
 
     def __init__(self, net: StackedHourglass) -> None:
         super().__init__()
-        self.net = net
+        self.net = copy.deepcopy(net)
+        for module in self.net.modules():
+            if isinstance(module, Residual):
+                module.bn1 = Affine(module.bn1)  # type: ignore[arg-type]
 
     def forward(self, pictures: Tensor) -> Tensor:
         last: StackMaps = self.net(pictures)[-1]

@@ -1,0 +1,66 @@
+"""A picture that lies in the GPU's memory, where a decoder has put it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tracker.errors import TrackerError
+
+
+@dataclass(frozen=True, eq=False)
+class GpuFrame:
+    """An RGB picture in the first GPU's memory, uint8, read where it lies and never copied.
+
+    address: of the first pixel's red. width, height: in pixels. row_bytes: from one row to the next, its pitch.
+    pixel_bytes: from one pixel to the next: 3, or 4 where a byte of alpha or nothing follows. channel_bytes: from
+    red to green, and from green to blue: 1, -1 for BGR (whose red is at address + 2), or the size of a plane.
+    stream: the CUDA stream whose work makes the picture, waited for before it is read; None for one that is ready.
+    owner: what keeps the memory alive.
+
+    Not for NV12, which decoders give unless asked: ask for RGB (PyNvVideoCodec's OutputColorType.RGB, DALI,
+    torchcodec; on a Jetson nvvidconv to RGBA, as NV12 there lies in blocks that only its hardware reads plainly).
+
+    Raises TrackerError for a picture without pixels or an address.
+    """
+
+    address: int
+    width: int
+    height: int
+    row_bytes: int
+    pixel_bytes: int = 3
+    channel_bytes: int = 1
+    stream: int | None = None
+    owner: object = None
+
+    def __post_init__(self) -> None:
+        if self.address <= 0 or self.width < 1 or self.height < 1:
+            raise TrackerError(
+                f"a frame on the GPU needs an address and pixels, got {self.width} x {self.height} at {self.address}"
+            )
+
+    @classmethod
+    def of(cls, array: Any) -> GpuFrame:
+        """An array of CuPy, PyTorch, Numba, PyNvVideoCodec, jetson-utils: what has __cuda_array_interface__.
+
+        array: (H, W, 3) RGB or (H, W, 4) RGBA, uint8, on the first GPU, with any strides: a view such as
+        `planes.permute(1, 2, 0)` will do, and `bgr[..., ::-1]` where the library has such views. PyTorch names no
+        stream: synchronise before.
+
+        Raises TrackerError for anything else.
+        """
+        interface = getattr(array, "__cuda_array_interface__", None)
+        if interface is None:
+            raise TrackerError(
+                "a frame on the GPU must have __cuda_array_interface__, as arrays of CuPy and PyTorch have there, "
+                f"got {type(array).__name__}"
+            )
+        shape, kind = tuple(interface["shape"]), interface["typestr"]
+        if len(shape) != 3 or shape[2] not in (3, 4) or kind[1:] != "u1":
+            raise TrackerError(
+                f"a frame on the GPU must be RGB or RGBA of shape (height, width, 3 or 4) and type uint8, got {shape} "
+                f"of {kind}: ask the decoder for RGB"
+            )
+        height, width, channels = shape
+        row, pixel, channel = interface.get("strides") or (width * channels, channels, 1)
+        return cls(interface["data"][0] or 0, width, height, row, pixel, channel, interface.get("stream"), array)

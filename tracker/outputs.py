@@ -1,0 +1,118 @@
+"""What a run is to write, as its options say."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, redirect_stdout
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from tracker.errors import TrackerError
+from tracker.face.schemes import Scheme
+from tracker.frames import FALLBACK_FPS, Source, Video
+from tracker.overlay import draw
+from tracker.sinks import (
+    STDOUT,
+    Drawn,
+    JsonLines,
+    OpenFaceCsv,
+    OscMessages,
+    OverlayVideo,
+    PictureSink,
+    PtsFiles,
+    Sink,
+    Window,
+)
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """The options of that name; None: not asked for."""
+
+    output: Path | None
+    csv: Path | None
+    pts: Path | None
+    overlay: Path | None
+    osc: str | None
+
+    def paths(self) -> dict[str, Path]:
+        """What is written to disk or standard output, by option."""
+        given = {f"--{field.name}": getattr(self, field.name) for field in fields(self)}
+        return {option: path for option, path in given.items() if isinstance(path, Path)}
+
+    def refuse_overwriting(self, video: str | None) -> None:
+        """Raise TrackerError where one file would be read and written, or written twice."""
+        seen: dict[str, str] = {} if video is None else {os.path.realpath(video): "--video"}
+        for option, path in self.paths().items():
+            first = seen.setdefault(os.path.realpath(path), option)
+            if first != option:
+                raise TrackerError(f"{first} and {option} name the same file, {path}; give them different ones")
+
+    def aside(self) -> AbstractContextManager[object]:
+        """Where standard output takes results, what is printed for people goes to standard error."""
+        return redirect_stdout(sys.stderr) if STDOUT in (self.output, self.csv) else nullcontext()
+
+    @contextmanager
+    def sinks(self, source: Source, scheme: Scheme, max_faces: int, window: Window | None) -> Iterator[list[Sink]]:
+        """The sinks asked for, completed on leaving. source: a Video's own sound goes into the overlay.
+
+        Raises TrackerError where one cannot be written; those that replace an older file are opened last.
+        """
+        for path in self.paths().values():
+            _make_folder(path.parent)
+        sinks: list[Sink] = []
+        with ExitStack() as stack:
+            for sink in self._open(source, scheme, max_faces, window):
+                stack.push(_completing(sink))
+                sinks.append(sink)
+            yield sinks[::-1]  # drawing takes longest: the others need not wait for it
+
+    def _open(self, source: Source, scheme: Scheme, max_faces: int, window: Window | None) -> Iterator[Sink]:
+        if pictures := self._pictures(source, window):
+            yield Drawn(draw, pictures)
+        if self.osc is not None:
+            yield OscMessages(self.osc)
+        if self.pts is not None:
+            yield PtsFiles(self.pts, max_faces)
+        if self.csv is not None:
+            yield OpenFaceCsv(self.csv, scheme)
+        if self.output is not None:
+            yield JsonLines(self.output)
+
+    def _pictures(self, source: Source, window: Window | None) -> list[PictureSink]:
+        pictures: list[PictureSink] = [] if window is None else [window]
+        if self.overlay is not None:
+            a_file = isinstance(source, Video) and "://" not in source.name
+            sound_of = source.name if a_file else None
+            pictures.append(OverlayVideo(self.overlay, source.fps or FALLBACK_FPS, sound_of))
+        return pictures
+
+    def written(self) -> list[str]:
+        """For people: where the results are."""
+        return [f"written: {path}" for path in self.paths().values() if path != STDOUT]
+
+
+def _completing(sink: Sink) -> Callable[[object, BaseException | None, object], None]:
+    """For an ExitStack: closes the sink. What it raises is only logged where something else has ended the run."""
+
+    def leave(kind: object, error: BaseException | None, trace: object) -> None:
+        try:
+            sink.close()
+        except TrackerError as second:
+            if error is None:
+                raise
+            log.warning("%s", second)
+
+    return leave
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrackerError(f"{folder}: cannot make this folder to write into: {error.strerror}") from None

@@ -1,0 +1,29 @@
+"""Where results go: JSON lines, a CSV table, .pts files, OSC; the drawn picture into a video and a window.
+
+A Sink takes a frame and its result. Drawn is the sink that draws a frame once and hands the picture to every
+PictureSink it holds. All are context managers; leaving one, or close(), completes what it wrote. None keeps more
+than the last frame in memory. What cannot be written raises TrackerError; what was complete before it stays.
+"""
+
+from tracker.sinks.base import STDOUT, PictureSink, Sink
+from tracker.sinks.drawn import Drawn
+from tracker.sinks.lines import JsonLines
+from tracker.sinks.openface import OpenFaceCsv
+from tracker.sinks.osc import OscMessages
+from tracker.sinks.pts import PtsFiles
+from tracker.sinks.video import OverlayVideo
+from tracker.sinks.window import Window, has_display
+
+__all__ = [
+    "STDOUT",
+    "Drawn",
+    "JsonLines",
+    "OpenFaceCsv",
+    "OscMessages",
+    "OverlayVideo",
+    "PictureSink",
+    "PtsFiles",
+    "Sink",
+    "Window",
+    "has_display",
+]

@@ -1,0 +1,48 @@
+"""A video's sound beside new pictures, by the ffmpeg program where that is installed."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from fractions import Fraction
+from pathlib import Path
+
+from tracker.errors import TrackerError
+
+
+def add_sound(pictures: Path, source: Path, seconds: float, target: Path) -> bool:
+    """Write the first video stream of pictures with all sound of source. False, and nothing written, if it has none.
+
+    Picture 0 is shown when the first picture of source is. seconds: how long the pictures last; the sound ends with
+    them. Both are copied as they are; sound that the target's container cannot hold is encoded anew.
+
+    Raises TrackerError where ffmpeg is not installed or fails; target may then be there in part.
+    """
+    if shutil.which("ffmpeg") is None:
+        raise TrackerError("ffmpeg is not installed")
+    if _first_s(source, "a") is None:
+        return False
+    late_s = _first_s(source, "v") or Fraction(0)
+    command = ["-y", "-itsoffset", f"{float(late_s):.6f}", "-i", f"file:{pictures}", "-i", f"file:{source}"]
+    command += ["-map", "0:v:0", "-map", "1:a", "-t", f"{float(late_s) + seconds:.6f}", "-c:v", "copy"]
+    done = _ffmpeg(*command, "-c:a", "copy", f"file:{target}")
+    if done.returncode:
+        done = _ffmpeg(*command, f"file:{target}")
+    if done.returncode:
+        said = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
+        raise TrackerError(f"ffmpeg: {said[-1]}")
+    return True
+
+
+def _first_s(source: Path, kind: str) -> Fraction | None:
+    """When the first packet of the first such stream is due, in seconds from the file's start; None: no such stream."""
+    done = _ffmpeg("-i", f"file:{source}", "-map", f"0:{kind}:0", "-c", "copy", "-frames", "1", "-f", "framecrc", "-")
+    lines = done.stdout.splitlines()
+    units = [Fraction(line.split()[-1]) for line in lines if line.startswith("#tb 0:")]
+    packets = [line.split(",") for line in lines if not line.startswith("#")]
+    return int(packets[0][2]) * units[0] if packets else None
+
+
+def _ffmpeg(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = ["ffmpeg", "-nostdin", "-v", "error", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
