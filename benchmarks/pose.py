@@ -97,7 +97,7 @@ def measured(measurer: Measurer, image_rgb: NDArray[np.uint8], labels_px: Array)
 
 def jitter(video: Path) -> Array:
     """(N, 3) second differences of the raw pose, over sqrt(6): of white noise, its standard deviation."""
-    tracker = Tracker(max_faces=1, smooth=False)
+    tracker = Tracker(max_faces=1, smoothing="none")
     with open_source(str(video)) as frames:
         poses = [
             angles(head_pose(face.raw, camera_matrix(frame.image_rgb.shape[1], frame.image_rgb.shape[0])))

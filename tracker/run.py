@@ -25,6 +25,7 @@ from tracker.outputs import Outputs
 from tracker.pipeline import Tracker
 from tracker.result import FrameResult
 from tracker.sinks import Sink, Window, has_display
+from tracker.smoothing import Smoothing
 from tracker.summary import Summary
 
 
@@ -43,6 +44,7 @@ def run(
     osc: str | None = None,
     show: bool = False,
     max_faces: int = 1,
+    smoothing: Smoothing = "balanced",
     detector: DetectorName = "auto",
     detector_model: Path | None = None,
     model: Path | None = None,
@@ -67,6 +69,8 @@ def run(
         osc: send the results as Open Sound Control over UDP to this HOST:PORT.
         show: open a window; q or Esc ends.
         max_faces: how many faces to follow at most.
+        smoothing: how each face is steadied, from accurate (least lag) to steady (least jitter); covariance goes by how
+            unsure the model is of each point.
         detector: what finds the faces; auto takes YuNet where it can be had, else BlazeFace.
         detector_model: the detector's file.
         model: a landmark model that export.run wrote, in place of the packaged one.
@@ -87,7 +91,7 @@ def run(
         else:
             source, show = _default_source(show)
             stack.enter_context(source)
-        tracker = Tracker(model, detector, detector_model, max_faces, provider=provider, allow_cpu=allow_cpu)
+        tracker = Tracker(model, detector, detector_model, max_faces, smoothing, provider, allow_cpu)
         window = stack.enter_context(Window("landmarks")) if show else None
         with outputs.sinks(source, tracker.scheme, max_faces, window) as sinks:
             _loop(source, tracker, sinks, window)
