@@ -26,6 +26,7 @@ from tracker.errors import TrackerError
 from tracker.face.crop import warp
 from tracker.face.landmarks import Landmarks
 from tracker.face.schemes import IBUG68
+from tracker.frames import camera_lines
 from tracker.gpu_check import compare_gpu_crops
 from tracker.models import BLAZEFACE, YUNET, ModelFile, landmark_model, local_model, sha256_of
 from tracker.roi import next_roi
@@ -49,7 +50,7 @@ def doctor(selftest: bool = False, model: Path | None = None, plan: Path | None 
     if plan is not None and not selftest:
         raise TrackerError("--plan names an engine for the self-test; give --selftest too")
     model = landmark_model(model)
-    for line in (*_packages(), *_gpu(), *map(_detector, (YUNET, BLAZEFACE)), _model(model)):
+    for line in (*_packages(), *_gpu(), *camera_lines(), *map(_detector, (YUNET, BLAZEFACE)), _model(model)):
         print(line)
     if selftest:
         _selftest(model, plan)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -18,7 +20,7 @@ from tracker.detectors import DetectorName
 from tracker.engines.onnx import Provider
 from tracker.errors import TrackerError
 from tracker.face.schemes import IBUG68
-from tracker.frames import Camera, Folder, Source, Video
+from tracker.frames import Camera, Folder, Patience, Source, Video, open_url_source
 from tracker.outputs import Outputs
 from tracker.pipeline import Tracker
 from tracker.result import FrameResult
@@ -28,10 +30,13 @@ from tracker.summary import Summary
 
 
 def run(
-    camera: int | None = None,
+    camera: int | str | None = None,
     video: str | None = None,
     images: Path | None = None,
     demo: bool = False,
+    camera_size: str | None = None,
+    camera_fps: float | None = None,
+    give_up_s: float = math.inf,
     output: Path | None = None,
     csv: Path | None = None,
     pts: Path | None = None,
@@ -49,10 +54,14 @@ def run(
     """Track facial landmarks; without a source: camera 0 in a window where there are both, else the demo.
 
     Args:
-        camera: number of a camera, 0 for the first.
+        camera: a camera's number, 0 for the first; its path such as /dev/v4l/by-id/...; csi://0; or a GStreamer
+            pipeline that ends in an appsink.
         video: a video file, or the URL of a stream.
         images: a folder of pictures, each looked at for itself.
         demo: the built-in clip, whose truth is known.
+        camera_size: width and height to ask the camera for, such as 1280x720.
+        camera_fps: frames a second to ask the camera for.
+        give_up_s: end when a lost camera or stream did not come back for so many seconds; else it is waited for.
         output: write the results here, one JSON object a line; - is standard output.
         csv: write them here as a table with OpenFace's columns; - is standard output.
         pts: write the landmarks of each frame below this folder, in the layout of 300VW.
@@ -71,11 +80,14 @@ def run(
     given = [value is not None for value in (camera, video, images)].count(True) + demo
     if given > 1:
         raise TrackerError("expected one source, got several; give one of --camera, --video, --images, --demo")
+    if camera is None and (camera_size, camera_fps) != (None, None):
+        raise TrackerError("--camera-size and --camera-fps are for a camera; name it with --camera")
     outputs = Outputs(output, csv, pts, overlay, osc)
     outputs.refuse_overwriting(video)
     with outputs.aside(), ExitStack() as stack:
         if given:
-            source = stack.enter_context(_source(camera, video, images))
+            wanted = (_size(camera_size), camera_fps)
+            source = stack.enter_context(_source(camera, wanted, video, images, Patience(give_up_s=give_up_s)))
         else:
             source, show = _default_source(show)
             stack.enter_context(source)
@@ -87,12 +99,28 @@ def run(
             print(line)
 
 
-def _source(camera: int | None, video: str | None, images: Path | None) -> Source:
+def _source(
+    camera: int | str | None,
+    wanted: tuple[tuple[int, int] | None, float | None],
+    video: str | None,
+    images: Path | None,
+    patience: Patience,
+) -> Source:
     if camera is not None:
-        return Camera(camera)
+        return Camera(camera, *wanted, patience)
     if video is not None:
-        return Video(video)
+        return open_url_source(video, patience) if "://" in video else Video(video)
     return Folder(images) if images is not None else DemoClip()
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    """(width, height) of "1280x720"."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
+    if match is None:
+        raise TrackerError(f"--camera-size: expected width and height such as 1280x720, got {text}")
+    return int(match[1]), int(match[2])
 
 
 def _default_source(show: bool) -> tuple[Source, bool]:
@@ -123,6 +151,8 @@ def _loop(source: Source, tracker: Tracker, sinks: Sequence[Sink], window: Windo
     finally:
         if summary.frames:
             print("\n".join(summary.lines(time.perf_counter() - start)))
+            if source.live:
+                print(f"{source.name}: {source.losses}")
         if report is not None and summary.frames == source.frame_count:
             _print_truth(report)
 

@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import http.server
 import logging
-import threading
-from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tracker.errors import TrackerError
-from tracker.frames import Camera, Folder, Frame, Video, as_rgb, open_source
+from tracker.frames import Folder, Frame, Video, as_rgb, open_source
 
 RED_BGR = (0, 0, 255)
 
@@ -88,7 +84,8 @@ class TestVideo:
         assert [frame.index for frame in frames] == list(range(20))
         assert [round(float(frame.image_rgb[:, 40:].mean()) / 12) for frame in frames] == list(range(20))
         assert all(frame.image_rgb[24, 8, 0] > 200 > 60 > frame.image_rgb[24, 8, 2] for frame in frames)
-        assert [frame.timestamp_s for frame in frames] == pytest.approx([i / 23.976 for i in range(20)])
+        exact = 0.0005 if suffix == ".mkv" else 1e-6  # Matroska counts in milliseconds
+        assert [frame.timestamp_s for frame in frames] == pytest.approx([i / 23.976 for i in range(20)], abs=exact)
 
     def test_name_beyond_ascii(self, tmp_path: Path) -> None:
         with Video(write_video(tmp_path / "Gesicht_für_日本.mp4")) as video:
@@ -119,7 +116,7 @@ class TestVideo:
     def test_impossible_frame_rate_falls_back(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         with Video(write_video(tmp_path / "clip.avi", "MJPG", fps=1000)) as video:
             assert video.fps == 30 and video.frame_count is None
-            assert [frame.timestamp_s for frame in video] == pytest.approx([i / 30 for i in range(20)])
+            assert [frame.timestamp_s for frame in video] == pytest.approx([i / 1000 for i in range(20)])
         assert "frame rate" in caplog.text
 
     @pytest.mark.parametrize(
@@ -164,39 +161,6 @@ class TestVideo:
             assert sum(1 for _ in video) == video.frame_count == 75
 
 
-class QuietHandler(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *args: Any) -> None:
-        pass
-
-
-@pytest.fixture
-def served(tmp_path: Path) -> Iterator[str]:
-    """The address of a local web server that serves tmp_path."""
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(QuietHandler, directory=tmp_path)) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        yield f"127.0.0.1:{server.server_address[1]}"
-        server.shutdown()
-        thread.join()
-
-
-class TestStream:
-    def test_is_live_and_keeps_passwords_to_itself(self, tmp_path: Path, served: str) -> None:
-        write_video(tmp_path / "clip.mp4")
-        with Video(f"http://anna:secret@{served}/clip.mp4") as video:
-            assert video.live and video.frame_count is None
-            assert video.name == f"http://{served}/clip.mp4"
-            times = [frame.timestamp_s for frame in video]
-        assert len(times) == 20 and times[0] == 0
-        assert times == sorted(times) and times[-1] < 10
-
-    def test_out_of_reach(self, served: str, capfd: pytest.CaptureFixture[str]) -> None:
-        with pytest.raises(TrackerError, match="reachable") as caught:
-            Video(f"http://anna:secret@{served}/missing.mp4")
-        assert "secret" not in str(caught.value)
-        assert capfd.readouterr().err == ""
-
-
 @pytest.mark.parametrize(
     "image",
     [np.zeros((4, 5), np.uint8), np.zeros((4, 5, 4), np.uint8), np.zeros((4, 5, 3)), np.zeros((0, 5, 3), np.uint8)],
@@ -205,37 +169,6 @@ class TestStream:
 def test_a_frame_refuses_what_is_no_rgb_picture(image: np.ndarray[Any, Any]) -> None:
     with pytest.raises(TrackerError, match="must be RGB"):
         Frame(image, 0.0, 0)
-
-
-class TestCamera:
-    def test_missing_is_one_quiet_sentence(self, capfd: pytest.CaptureFixture[str]) -> None:
-        with pytest.raises(TrackerError, match=r"camera 87 could not be opened: .* try another"):
-            Camera(87)
-        assert capfd.readouterr().err == ""
-
-    @pytest.fixture
-    def plugged(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        """Camera 0 is a real capture of a file of 5 frames."""
-        path, real = str(write_video(tmp_path / "camera.avi", "MJPG", count=5)), cv2.VideoCapture
-        monkeypatch.setattr(cv2, "VideoCapture", lambda index: real(path))
-
-    @pytest.mark.usefixtures("plugged")
-    def test_times_are_of_the_monotonic_clock_from_the_first_frame(
-        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        clock = iter([100.0, 100.5, 100.75, 103.0, 104.0])
-        monkeypatch.setattr("tracker.frames.time.monotonic", lambda: next(clock))
-        with Camera(0) as camera:
-            assert (camera.live, camera.frame_count, camera.name) == (True, None, "camera 0")
-            assert [frame.timestamp_s for frame in camera] == [0, 0.5, 0.75, 3, 4]
-        assert "camera 0 stopped" in caplog.text
-
-    def test_without_a_first_picture(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        drained = cv2.VideoCapture(str(write_video(tmp_path / "camera.avi", "MJPG", count=1)))
-        drained.read()
-        monkeypatch.setattr(cv2, "VideoCapture", lambda index: drained)
-        with Camera(0) as camera, pytest.raises(TrackerError, match="delivers no picture"):
-            next(camera)
 
 
 class TestFolder:
@@ -252,7 +185,7 @@ class TestFolder:
             names = [path.name for path in folder.paths]
             frames = list(folder)
         assert names == ["größe_日本.jpg", "Pic1.png", "pic2.PNG", "pic03.bmp", "pic10.png"]
-        assert (folder.frame_count, folder.fps, folder.live, folder.skipped) == (5, 1.0, False, 0)
+        assert (folder.frame_count, folder.fps, folder.live, folder.losses.unreadable) == (5, 1.0, False, 0)
         assert [(frame.index, frame.timestamp_s) for frame in frames] == [(i, float(i)) for i in range(5)]
         assert all(abs(frame.image_rgb.astype(int) - 50).max() <= 1 for frame in frames)
         assert [frame.image_rgb.shape for frame in frames] == [(6, 8, 3)] * 3 + [(1, 1, 3)] + [(6, 8, 3)]
@@ -273,7 +206,7 @@ class TestFolder:
         write_picture(tmp_path / "f.png", picture)
         folder = Folder(tmp_path)
         assert [frame.index for frame in folder] == [0, 5]
-        assert folder.skipped == 4
+        assert folder.losses.unreadable == 4
         assert [record.levelname for record in caplog.records] == ["WARNING"] * 4
         assert all(f"{name} " in caplog.text for name in ("b.png", "c.jpg", "d.jpg", "e.tiff"))
         assert "WARN" not in capfd.readouterr().err  # some builds let libpng speak for itself

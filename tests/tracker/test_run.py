@@ -293,7 +293,17 @@ class TestBadInput:
 
     def test_camera(self, refused: Refused) -> None:
         assert "camera 63 could not be opened: check that it is connected" in refused("--camera", 63)
-        assert refused("--camera", "front").startswith("--camera: expected a whole number, got front")
+        assert refused("--camera", "front").startswith("camera front does not exist: expected a number, a device such")
+        assert "v4l/by-id/usb-none could not be opened" in refused("--camera", "/dev/v4l/by-id/usb-none")
+
+    def test_what_is_asked_of_the_camera(self, refused: Refused, video: Path) -> None:
+        expected = "--camera-size: expected width and height such as 1280x720, got "
+        for size in ("1280", "1280*720", "0x720", "big"):
+            assert refused("--camera", 0, "--camera-size", size) == expected + size
+        expected = "--camera-size and --camera-fps are for a camera; name it with --camera"
+        assert refused("--camera-size", "640x480") == expected
+        assert refused("--video", video, "--camera-fps", 30) == expected
+        assert "give_up_s may be 0" in refused("--camera", 0, "--give-up-s", -1)
 
     def test_camera_with_a_number_beyond_all(self, refused: Refused) -> None:
         assert "99999999999" in refused("--camera", 99999999999)
@@ -631,7 +641,9 @@ class TestSources:
         assert call() == 0
         assert [picture.shape for picture in shown] == [(240, 320, 3)] * 7
         assert np.abs(shown[0].astype(int) - frames[0].image_rgb).max() > 50  # the landmarks are drawn
-        assert capfd.readouterr().out.startswith("7 frames, 7 with a face, 1 faces in all")
+        out = capfd.readouterr().out
+        assert out.startswith("7 frames, 7 with a face, 1 faces in all")
+        assert out.endswith("camera 0: 0 frames dropped, 0 unreadable, 0 gaps\n")
 
 
 def onnx_model(path: Path, metadata: dict[str, str]) -> Path:

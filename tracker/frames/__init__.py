@@ -1,0 +1,62 @@
+"""Where frames come from: cameras, streams, video files, folders of pictures, arrays.
+
+The only clock of the tracker is read here; everything after takes time as an argument.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from tracker.frames.arrays import Arrays
+from tracker.frames.camera import Camera
+from tracker.frames.capture import open_url, stated_count
+from tracker.frames.devices import camera_lines
+from tracker.frames.frame import Frame, as_rgb
+from tracker.frames.live import Live, Patience, Stream
+from tracker.frames.pictures import Folder, read_picture
+from tracker.frames.source import FALLBACK_FPS, Losses, Source
+from tracker.frames.video import Video
+
+__all__ = [
+    "FALLBACK_FPS",
+    "Arrays",
+    "Camera",
+    "Folder",
+    "Frame",
+    "Live",
+    "Losses",
+    "Patience",
+    "Source",
+    "Stream",
+    "Video",
+    "as_rgb",
+    "camera_lines",
+    "open_source",
+    "open_url_source",
+    "read_picture",
+]
+
+
+def open_source(source: Path | str | int, patience: Patience | None = None) -> Source:
+    """What is named: a camera by number, device, csi://N or GStreamer pipeline; a stream's URL; a folder; a video.
+
+    patience: of cameras and streams. Raises TrackerError when it cannot be opened.
+    """
+    text = os.fspath(source) if not isinstance(source, int) else ""
+    if isinstance(source, int) or text.startswith(("csi://", "/dev/")) or (" ! " in text and not os.path.exists(text)):
+        return Camera(source if isinstance(source, int) else text, patience=patience)
+    if "://" in text:
+        return open_url_source(text, patience)
+    return Folder(text) if os.path.isdir(text) else Video(text)
+
+
+def open_url_source(url: str, patience: Patience | None = None) -> Source:
+    """A URL's frames: as a Video, none of them dropped, where its container announces a length, else as a Stream.
+
+    RTSP is a Stream always: its server sends in real time. Raises TrackerError when it cannot be opened.
+    """
+    capture = open_url(url)
+    if stated_count(capture) is not None and not url.lower().startswith("rtsp"):
+        return Video(url, capture)
+    return Stream(url, patience, capture)

@@ -1,0 +1,91 @@
+"""Opening a cv2.VideoCapture quietly, and asking it what it states."""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import cv2
+from numpy.typing import NDArray
+
+from tracker.errors import TrackerError
+
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet; OpenCV looks when it first opens a video
+
+OPEN_URL_MS = 10_000
+READ_URL_MS = 15_000  # for one picture: a stream may begin long before its first key frame
+_level_lock = threading.Lock()
+_levels: list[int] = []  # OpenCV's level before, once for each that wants quiet now
+
+
+class Capture(Protocol):
+    """What is used of cv2.VideoCapture. grab may block for ever; calls come from one thread at a time."""
+
+    def grab(self) -> bool: ...
+
+    def retrieve(self) -> tuple[bool, NDArray[Any]]: ...
+
+    def get(self, propId: int) -> float: ...  # noqa: N803
+
+    def release(self) -> None: ...
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """OpenCV says nothing on stderr, in any thread: what matters is said by this package, once."""
+    set_level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel  # OpenCV 4, OpenCV 5
+    with _level_lock:
+        before = set_level(0)
+        _levels.append(_levels[0] if _levels else before)
+    try:
+        yield
+    finally:
+        with _level_lock:
+            before = _levels.pop()
+            if not _levels:
+                set_level(before)
+
+
+def open_capture(
+    target: int | str, cannot_open: str, backend: int = cv2.CAP_ANY, options: Sequence[int] = ()
+) -> cv2.VideoCapture:
+    """The opened capture. options: (property, value, ...) as cv2 takes them. Raises TrackerError(cannot_open)."""
+    with quiet():
+        capture = cv2.VideoCapture(target, backend, options) if options else cv2.VideoCapture(target, backend)
+    if not capture.isOpened():
+        raise TrackerError(cannot_open)
+    return capture
+
+
+def open_url(url: str) -> cv2.VideoCapture:
+    """A stream or a file behind a URL; gives up after 10 s, its reads after 15 s, where OpenCV's FFmpeg does it.
+
+    RTSP comes over TCP wherever the server offers that; $OPENCV_FFMPEG_CAPTURE_OPTIONS sets FFmpeg's options otherwise.
+    Raises TrackerError when it cannot be opened.
+    """
+    cannot = f"{without_password(url)} could not be opened as a video: is it running and reachable?"
+    if cv2.CAP_FFMPEG not in cv2.videoio_registry.getStreamBackends():
+        return open_capture(url, cannot)
+    timeouts = (cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPEN_URL_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, READ_URL_MS)
+    return open_capture(url, cannot, cv2.CAP_FFMPEG, timeouts)
+
+
+def without_password(url: str) -> str:
+    """The URL as it may stand in a message."""
+    return re.sub(r"//[^@/]*@", "//", url)
+
+
+def stated_fps(capture: Capture) -> float | None:
+    """Frames a second; None for nonsense, as 1000 is: a container without a rate, counting in milliseconds."""
+    fps = capture.get(cv2.CAP_PROP_FPS)
+    return fps if 0 < fps < 1000 else None
+
+
+def stated_count(capture: Capture) -> int | None:
+    """How many frames the container announces: exact or, in some kinds, its length times its rate."""
+    count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
+    return int(count) if count > 0 and stated_fps(capture) is not None else None

@@ -1,0 +1,61 @@
+"""Which cameras there are, and the names they keep when their numbers change. Linux; elsewhere nothing is found."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+DEV = Path("/dev")
+VIDEO4LINUX = Path("/sys/class/video4linux")
+_LINKS = ("v4l/by-id", "v4l/by-path")  # the camera wherever it is plugged in; else whatever is in that socket
+
+
+@dataclass(frozen=True)
+class Device:
+    """A camera that is plugged in. number: of /dev/videoN. path: stable where udev made a link, else /dev/videoN."""
+
+    number: int
+    path: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"camera {self.number}: {self.name}, {self.path}"
+
+
+def cameras() -> list[Device]:
+    """The cameras by number; a device's further nodes, which give no pictures, are left out."""
+    nodes = {number: node for node in _entries(VIDEO4LINUX) if (number := device_number(node)) is not None}
+    return [
+        Device(number, stable_path(DEV / f"video{number}"), _content(node / "name") or "without a name")
+        for number, node in sorted(nodes.items())
+        if _content(node / "index") in ("0", "")
+    ]
+
+
+def camera_lines() -> list[str]:
+    """The cameras as tracker.doctor says them."""
+    return [str(device) for device in cameras()] or [f"cameras: none found in {VIDEO4LINUX}"]
+
+
+def stable_path(device: Path) -> str:
+    """The link that leads to this device now, and after it was unplugged to the same camera; itself without one."""
+    links = (link for folder in _LINKS for link in _entries(DEV / folder))
+    return str(next((link for link in links if link.resolve() == device.resolve()), device))
+
+
+def device_number(path: Path) -> int | None:
+    """N of /dev/videoN, or of the one that a link leads to now; None for anything else."""
+    match = re.fullmatch(r"video(\d+)", path.resolve().name)
+    return int(match[1]) if match else None
+
+
+def _entries(folder: Path) -> list[Path]:
+    return sorted(folder.iterdir()) if folder.is_dir() else []
+
+
+def _content(path: Path) -> str:
+    try:
+        return path.read_text("utf-8", errors="replace").strip()
+    except OSError:
+        return ""

@@ -1,0 +1,53 @@
+"""Frame: one picture and when it was taken; and what OpenCV reads, as such a picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tracker.errors import TrackerError
+
+_TO_RGB = {1: cv2.COLOR_GRAY2RGB, 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGB}
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One picture and when it was taken.
+
+    image_rgb: (H, W, 3) uint8. timestamp_s: seconds since the source's first frame. index: from 0.
+    Raises TrackerError for a picture of another kind.
+    """
+
+    image_rgb: NDArray[np.uint8]
+    timestamp_s: float
+    index: int
+
+    def __post_init__(self) -> None:
+        image = self.image_rgb
+        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+            raise TrackerError(
+                f"a frame's picture must be RGB of shape (height, width, 3) and type uint8, got {image.shape} of "
+                f"{image.dtype}: tracker.frames.as_rgb converts what OpenCV reads"
+            )
+
+
+def as_rgb(image: NDArray[Any]) -> NDArray[np.uint8]:
+    """A picture as OpenCV delivers it, as (H, W, 3) uint8 RGB: always a new array.
+
+    image: (H, W), (H, W, 1) grey, (H, W, 3) BGR or (H, W, 4) BGRA (alpha is dropped), uint8, or uint16 over
+    its full range. Raises TrackerError for anything else.
+    """
+    channels = {2: 1, 3: image.shape[-1]}.get(image.ndim, 0)
+    if channels not in _TO_RGB or image.dtype not in (np.uint8, np.uint16) or image.size == 0:
+        raise TrackerError(
+            f"a picture must be (H, W), (H, W, 3) BGR or (H, W, 4) BGRA of uint8 or uint16, "
+            f"got {image.shape} of {image.dtype}: convert it first"
+        )
+    image = np.ascontiguousarray(image)
+    if image.dtype == np.uint16:
+        image = cv2.convertScaleAbs(image, alpha=1 / 257)
+    return np.ascontiguousarray(cv2.cvtColor(image, _TO_RGB[channels]), dtype=np.uint8)
