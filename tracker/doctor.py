@@ -19,11 +19,13 @@ from tracker.cli import run_command
 from tracker.demo import DemoClip
 from tracker.engines import Engine, GpuEngine
 from tracker.engines.cuda import PyCuda, load_pycuda
-from tracker.engines.onnx import OnnxEngine
+from tracker.engines.onnx import OnnxEngine, Provider, available_providers
 from tracker.engines.plans import TITLES, described_plan, first_gpu, load_tensorrt
+from tracker.engines.spec import INPUT
 from tracker.engines.tensorrt import TensorRtEngine
 from tracker.errors import TrackerError
 from tracker.face.crop import warp
+from tracker.face.geometry import transform_points
 from tracker.face.landmarks import Landmarks
 from tracker.face.schemes import IBUG68
 from tracker.frames import camera_lines
@@ -50,7 +52,8 @@ def doctor(selftest: bool = False, model: Path | None = None, plan: Path | None 
     if plan is not None and not selftest:
         raise TrackerError("--plan names an engine for the self-test; give --selftest too")
     model = landmark_model(model)
-    for line in (*_packages(), *_gpu(), *camera_lines(), *map(_detector, (YUNET, BLAZEFACE)), _model(model)):
+    files = (*map(_detector, (YUNET, BLAZEFACE)), _model(model))
+    for line in (*_packages(), *_providers(model), *_gpu(), *camera_lines(), *files):
         print(line)
     if selftest:
         _selftest(model, plan)
@@ -62,10 +65,29 @@ def _packages() -> list[str]:
     return [
         f"Python {platform.python_version()} on {platform.system()} {platform.machine()}",
         f"NumPy {np.__version__}",
-        f"OpenCV {cv2.__version__}, {yunet} FaceDetectorYN, which YuNet needs",
+        f"OpenCV {cv2.__version__}, {yunet} FaceDetectorYN, which YuNet needs; reads videos with {_video_backends()}",
         _onnxruntime(),
         *(_installed(title, name) for title, name in (("MediaPipe", "mediapipe"), ("scikit-image", "scikit-image"))),
     ]
+
+
+def _video_backends() -> str:
+    registry = cv2.videoio_registry
+    return ", ".join(registry.getBackendName(backend) for backend in registry.getBackends()) or "nothing"
+
+
+def _providers(model: Path) -> list[str]:
+    """One line for each accelerator that ONNX Runtime was built for: tried, not believed."""
+    return [_provider(model, name) for name in available_providers() if name != "cpu"]
+
+
+def _provider(model: Path, name: Provider) -> str:
+    try:
+        engine = OnnxEngine(model, provider=name)
+        engine.run(np.zeros((1, *engine.spec.shapes()[INPUT]), np.uint8))
+    except TrackerError as error:
+        return f"provider {name}: {error}"
+    return f"provider {name}: usable"
 
 
 def _onnxruntime() -> str:
@@ -126,10 +148,14 @@ def _selftest(model: Path, plan: Path | None) -> None:
     engines = _engines(model, plan)
     if not engines:
         raise TrackerError("no engine could be run, so nothing was tested")
-    crops, words = _crops(next(iter(engines.values())).spec.size)
+    spec = next(iter(engines.values())).spec
+    crops, truth_px, words = _crops(spec.size)
     print(f"self-test on {len(crops)} views of {words}")
     for title, engine in engines.items():
         print(f"{title} took {_median_ms(engine, crops):.2f} ms for one face, median of {_CALLS} calls")
+        if truth_px is not None and spec.scheme == IBUG68.name:
+            error_px = np.linalg.norm(engine.run(crops).points_px - truth_px, axis=2).mean()
+            print(f"{title} is off the labels, made by hand, by {error_px:.2f} px of {spec.size} in the mean")
     if len(engines) == 2:
         reference, other = engines.values()
         _compare(reference, other, crops)
@@ -154,18 +180,20 @@ def _engines(model: Path, plan: Path | None) -> dict[str, Engine]:
     return engines
 
 
-def _crops(size: int) -> tuple[NDArray[np.uint8], str]:
-    """(VIEWS, size, size, 3) RGB crops, and what they show."""
+def _crops(size: int) -> tuple[NDArray[np.uint8], NDArray[np.float64] | None, str]:
+    """(VIEWS, size, size, 3) RGB crops; (VIEWS, 68, 2) the landmarks in them, if known; and what they show."""
     try:
         clip = DemoClip()
     except TrackerError:
         random = np.random.default_rng(0).integers(0, 256, (VIEWS, size, size, 3), dtype=np.uint8)
-        return random, "random pixels, for want of scikit-image: no face, so results may differ more than usual"
-    views = []
+        return random, None, "random pixels, for want of scikit-image: no face, so results may differ more than usual"
+    crops, truths = [], []
     for index in np.linspace(0, clip.covered.start - 1, VIEWS).astype(int).tolist():
-        roi = next_roi(Landmarks.from_points(clip.truth_px(index), IBUG68))
-        views.append(warp(clip.picture(index), roi.crop_from_image(size), size))
-    return np.stack(views), "the demo clip's face"
+        truth_px = clip.truth_px(index)
+        view = next_roi(Landmarks.from_points(truth_px, IBUG68)).crop_from_image(size)
+        crops.append(warp(clip.picture(index), view, size))
+        truths.append(transform_points(view, truth_px))
+    return np.stack(crops), np.stack(truths), "the demo clip's face"
 
 
 def _median_ms(engine: Engine, crops: NDArray[np.uint8]) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -54,7 +55,8 @@ class Identity:
     @cached_property
     def size_px(self) -> float:
         """The side of a square as large as the extent, at least a pixel."""
-        return max(float(np.sqrt(self.box_px[2] * self.box_px[3])), 1.0)
+        _, _, width, height = self.box_px.tolist()
+        return max(math.sqrt(width * height), 1.0)
 
     def expected_px(self, timestamp_s: float) -> Array:
         """(K, 2) where its landmarks should be by then, if it goes on as it did."""
@@ -64,13 +66,13 @@ class Identity:
     def surprise(self, landmarks: Landmarks, timestamp_s: float) -> float:
         """Mean distance of landmarks from those expected, in face sizes."""
         away = landmarks.points_px - self.expected_px(timestamp_s)
-        return float(np.hypot(away[:, 0], away[:, 1]).mean()) / self.size_px
+        return float(np.hypot(away[:, 0], away[:, 1]).sum()) / (len(away) * self.size_px)
 
     def moved_to(self, landmarks: Landmarks, score: float, timestamp_s: float) -> Identity:
         """The same face, measured again."""
         velocity, step_s = self.velocity_px_s, timestamp_s - self.seen_s
         if step_s > 0:
-            moved_px = landmarks.points_px.mean(0) - self.landmarks.points_px.mean(0)
+            moved_px = (landmarks.points_px - self.landmarks.points_px).sum(0) / len(landmarks.points_px)
             velocity = velocity + (moved_px - step_s * velocity) / (step_s + SETTLING_S)
         return Identity(self.id, landmarks, score, timestamp_s, velocity, True, self.unconfirmed)
 

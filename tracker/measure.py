@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -114,17 +115,16 @@ class Measurer:
             transform_covariances(image_from_crop, covariances),
             self.scheme,
         )
-        return Measured(landmarks, float(scores.mean()))
+        return Measured(landmarks, float(scores.sum()) / len(scores))
 
 
 def _finite(output: EngineOutput, size: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
     """Points, scores and covariances; a face whose numbers are not finite gets a score of 0, its points the crop's
     corners: to every stage after it is a view without a face."""
-    points, scores, covariances = output.points_px, output.scores, output.covariances_px2
-    rows = (np.isfinite(part).reshape(len(part), -1).all(1) for part in (points, scores, covariances))
-    sound = np.logical_and.reduce(list(rows))
-    if sound.all():
-        return points, scores, covariances
+    parts = points, scores, covariances = output.points_px, output.scores, output.covariances_px2
+    if all(math.isfinite(part.sum()) for part in parts):  # a sum is finite only if all its numbers are
+        return parts
+    sound = np.logical_and.reduce([np.isfinite(part).reshape(len(part), -1).all(1) for part in parts])
     log.warning("the engine answered %d of %d views with numbers that are not finite", (~sound).sum(), len(sound))
     corners = np.resize([[0, 0], [size, 0], [size, size], [0, size]], points.shape[1:])
     each = sound[:, None, None]

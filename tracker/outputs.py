@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import cProfile
+import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, redirect_stdout
 from dataclasses import dataclass, fields
 from pathlib import Path
+from typing import Any
 
 from tracker.errors import TrackerError
 from tracker.face.schemes import Scheme
+from tracker.files import write_whole
 from tracker.frames import FALLBACK_FPS, Source, Video
 from tracker.overlay import draw
 from tracker.sinks import (
@@ -39,6 +43,8 @@ class Outputs:
     pts: Path | None
     overlay: Path | None
     osc: str | None
+    stats: Path | None
+    profile: Path | None
 
     def paths(self) -> dict[str, Path]:
         """What is written to disk or standard output, by option."""
@@ -92,6 +98,28 @@ class Outputs:
             pictures.append(OverlayVideo(self.overlay, source.fps or FALLBACK_FPS, sound_of))
         return pictures
 
+    @contextmanager
+    def profiled(self) -> Iterator[None]:
+        """Python's profiler around a run, where it was asked for."""
+        if self.profile is None:
+            yield
+            return
+        with cProfile.Profile() as profiler:
+            yield
+        try:
+            profiler.dump_stats(self.profile)
+        except OSError as error:
+            raise _unwritable(self.profile, error) from None
+
+    def write_stats(self, record: Mapping[str, Any]) -> None:
+        """What the run was like, where it was asked for."""
+        if self.stats is None:
+            return
+        try:
+            write_whole(self.stats, json.dumps(record, indent=1).encode())
+        except OSError as error:
+            raise _unwritable(self.stats, error) from None
+
     def written(self) -> list[str]:
         """For people: where the results are."""
         return [f"written: {path}" for path in self.paths().values() if path != STDOUT]
@@ -109,6 +137,10 @@ def _completing(sink: Sink) -> Callable[[object, BaseException | None, object], 
             log.warning("%s", second)
 
     return leave
+
+
+def _unwritable(path: Path, error: OSError) -> TrackerError:
+    return TrackerError(f"{path}: cannot write there: {error.strerror}")
 
 
 def _make_folder(folder: Path) -> None:

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,7 @@ from tracker.detectors import DetectorName
 from tracker.engines.onnx import Provider
 from tracker.errors import TrackerError
 from tracker.face.schemes import IBUG68
-from tracker.frames import Camera, Folder, Patience, Source, Video, open_url_source
+from tracker.frames import Camera, Folder, Frame, Patience, Source, Video, open_url_source
 from tracker.outputs import Outputs
 from tracker.pipeline import Tracker
 from tracker.result import FrameResult
@@ -42,6 +43,8 @@ def run(
     pts: Path | None = None,
     overlay: Path | None = None,
     osc: str | None = None,
+    stats: Path | None = None,
+    profile: Path | None = None,
     show: bool = False,
     max_faces: int = 1,
     smoothing: Smoothing = "balanced",
@@ -67,6 +70,8 @@ def run(
         pts: write the landmarks of each frame below this folder, in the layout of 300VW.
         overlay: write the video with the landmarks drawn here, with its sound where ffmpeg is installed.
         osc: send the results as Open Sound Control over UDP to this HOST:PORT.
+        stats: write what each stage cost, drops and latency here, as one JSON object.
+        profile: write where the time goes here, for `python -m pstats` or snakeviz.
         show: open a window; q or Esc ends.
         max_faces: how many faces to follow at most.
         smoothing: how each face is steadied, from accurate (least lag) to steady (least jitter); covariance goes by how
@@ -82,7 +87,7 @@ def run(
         raise TrackerError("expected one source, got several; give one of --camera, --video, --images, --demo")
     if camera is None and (camera_size, camera_fps) != (None, None):
         raise TrackerError("--camera-size and --camera-fps are for a camera; name it with --camera")
-    outputs = Outputs(output, csv, pts, overlay, osc)
+    outputs = Outputs(output, csv, pts, overlay, osc, stats, profile)
     outputs.refuse_overwriting(video)
     with outputs.aside(), ExitStack() as stack:
         if given:
@@ -93,8 +98,12 @@ def run(
             stack.enter_context(source)
         tracker = Tracker(model, detector, detector_model, max_faces, smoothing, provider, allow_cpu)
         window = stack.enter_context(Window("landmarks")) if show else None
-        with outputs.sinks(source, tracker.scheme, max_faces, window) as sinks:
-            _loop(source, tracker, sinks, window)
+        summary = Summary()
+        try:
+            with outputs.profiled(), outputs.sinks(source, tracker.scheme, max_faces, window) as sinks:
+                _loop(source, tracker, sinks, window, summary)
+        finally:
+            outputs.write_stats({"source": source.name, **summary.to_json(), "losses": asdict(source.losses)})
         for line in outputs.written():
             print(line)
 
@@ -134,27 +143,35 @@ def _default_source(show: bool) -> tuple[Source, bool]:
     return DemoClip(), show
 
 
-def _loop(source: Source, tracker: Tracker, sinks: Sequence[Sink], window: Window | None) -> None:
-    summary = Summary()
+def _loop(source: Source, tracker: Tracker, sinks: Sequence[Sink], window: Window | None, summary: Summary) -> None:
     report = DemoReport(source) if isinstance(source, DemoClip) and tracker.scheme is IBUG68 else None
     start = time.perf_counter()
     try:
         for frame in tqdm(source, total=source.frame_count, unit=" frames", disable=None, leave=False):
             result = tracker.step(frame)
+            seconds = _age(source, frame)
+            written = time.perf_counter()
             for sink in sinks:
                 sink.write(frame, result)
-            summary.add(result)
+            summary.add(result, write=time.perf_counter() - written, **seconds)
             if report is not None:
                 report.add(result.index, _points_px(result))
             if window is not None and window.closed:
                 break
     finally:
+        summary.seconds = time.perf_counter() - start
         if summary.frames:
-            print("\n".join(summary.lines(time.perf_counter() - start)))
+            print("\n".join(summary.lines()))
             if source.live:
                 print(f"{source.name}: {source.losses}")
         if report is not None and summary.frames == source.frame_count:
             _print_truth(report)
+
+
+def _age(source: Source, frame: Frame) -> dict[str, float]:
+    """Seconds since the frame was grabbed, where that is known: of a live source."""
+    started_s = source.started_s
+    return {} if started_s is None else {"latency": time.monotonic() - started_s - frame.timestamp_s}
 
 
 def _points_px(result: FrameResult) -> NDArray[np.float64] | None:

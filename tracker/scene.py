@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -13,10 +14,10 @@ class SceneCut:
     """Compares each picture with the one before."""
 
     def __init__(self) -> None:
-        self._before: NDArray[np.int16] | None = None
+        self._before: NDArray[np.uint8] = np.zeros((0, 0), np.uint8)
 
     def __call__(self, image_rgb: NDArray[np.uint8]) -> bool:
-        """Whether a picture (H, W, 3) shows another scene than the last one; False for the first."""
-        now = image_rgb[::STEP, ::STEP, 1].astype(np.int16)
+        """Whether a picture (H, W, 3) shows another scene than the last one. The first shows one, too."""
+        now = image_rgb[::STEP, ::STEP, 1].copy()
         before, self._before = self._before, now
-        return before is not None and (before.shape != now.shape or float(np.abs(now - before).mean()) > CHANGE)
+        return before.shape != now.shape or cv2.norm(now, before, cv2.NORM_L1) > CHANGE * now.size

@@ -1,44 +1,73 @@
-"""What a run was like: frames, faces, speed, and what each stage cost."""
+"""What a run was like: frames, faces, speed, what each stage cost, and how old a result is when it comes."""
 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from tracker.result import FrameResult
 
-STAGES = ("detect", "crop", "engine", "smooth", "step")
+STAGES = ("detect", "crop", "engine", "smooth", "step", "write", "latency")
 LAST = 10_000  # frames whose stage times are kept
+QUANTILES = {"p50": 50, "p95": 95, "p99": 99}
 
 
 class Summary:
-    """Counts results as they come; of the stages' times the last LAST frames are kept."""
+    """Counts results as they come; of the stages' times the last LAST frames are kept.
+
+    Stages are those of FrameResult.stage_s, and what is given to add besides: "write", what the outputs took, and
+    "latency", from the grab of a live frame to its result. seconds: what the run took, reading and writing included.
+    """
 
     def __init__(self) -> None:
         self.frames = 0
-        self.with_face = 0
-        self.ids: set[int] = set()
+        self.measured = 0
+        self.ids = 0
+        self.seconds = 0.0
         self._seconds = {stage: deque[float](maxlen=LAST) for stage in STAGES}
 
-    def add(self, result: FrameResult) -> None:
-        """Count one frame in."""
+    def add(self, result: FrameResult, **seconds: float) -> None:
+        """Count one frame in; seconds: of further stages, by name."""
         self.frames += 1
-        self.with_face += bool(result.faces)
-        self.ids.update(face.id for face in result.faces)
-        for stage, seconds in result.stage_s.items():
-            self._seconds[stage].append(seconds)
+        self.measured += any(face.state == "tracking" for face in result.faces)
+        self.ids = max([self.ids, *(face.id for face in result.faces)])
+        for stage, spent in {**result.stage_s, **seconds}.items():
+            self._seconds[stage].append(spent)
 
-    def lines(self, elapsed_s: float) -> list[str]:
-        """The summary for people. elapsed_s: how long the run took, reading and writing included."""
-        rate = self.frames / elapsed_s if elapsed_s > 0 else float("nan")
-        faces = f"{self.with_face} with a face, {len(self.ids)} faces in all"
+    def to_json(self) -> dict[str, Any]:
+        """The record of --stats: milliseconds by stage, and the detector's share of the steps' time in percent."""
+        steps = sum(self._seconds["step"])
+        return {
+            "frames": self.frames,
+            "frames_with_a_measured_face": self.measured,
+            "faces": self.ids,
+            "seconds": round(self.seconds, 3),
+            "frames_per_s": round(self.frames / self.seconds, 2) if self.seconds > 0 else None,
+            "detector_share_percent": round(100 * sum(self._seconds["detect"]) / steps, 2) if steps else None,
+            "stages_ms": {stage: _quantiles(spent) for stage, spent in self._seconds.items() if spent},
+        }
+
+    def lines(self) -> list[str]:
+        """The same for people."""
+        record = self.to_json()
+        share = record["detector_share_percent"]
         rows = [
-            f"{self.frames} frames, {faces}, {rate:.1f} frames/s",
-            f"{'stage':<8}{'p50 ms':>9}{'p95 ms':>9}{'calls':>8}",
+            f"{self.frames} frames, {self.measured} with a face, {self.ids} faces in all, "
+            f"{record['frames_per_s'] or float('nan'):.1f} frames/s",
+            f"{'stage':<8}" + "".join(f"{f'{name} ms':>9}" for name in QUANTILES) + f"{'calls':>8}",
         ]
-        for stage, seconds in self._seconds.items():
-            if seconds:
-                p50, p95 = 1e3 * np.percentile(seconds, (50, 95))
-                rows.append(f"{stage:<8}{p50:>9.2f}{p95:>9.2f}{len(seconds):>8}")
-        return rows
+        rows += [_row(stage, figures) for stage, figures in record["stages_ms"].items()]
+        return [*rows, f"the detector took {share:.1f} % of the steps' time"] if share is not None else rows
+
+
+def _quantiles(seconds: deque[float]) -> dict[str, float]:
+    values = np.percentile(seconds, list(QUANTILES.values())) * 1e3
+    return {**{name: round(float(value), 3) for name, value in zip(QUANTILES, values)}, "calls": len(seconds)}
+
+
+def _row(stage: str, figures: Mapping[str, float]) -> str:
+    times = "".join(f"{figures[name]:>9.2f}" for name in QUANTILES)
+    return f"{stage:<8}{times}{figures['calls']:>8}"

@@ -62,8 +62,21 @@ def test_the_command() -> None:
     assert starting(lines, "PyCUDA") and starting(lines, "GPU: ")
     assert starting(lines, "self-test on 6 views of ")
     assert " ms for one face" in starting(lines, "ONNX Runtime took ")
+    error = starting(lines, "ONNX Runtime is off the labels")
+    assert (
+        0.5 < float(error.split(" by ")[-1].split()[0]) < 3
+    )  # the clip's error of 2.5 % of the eye distance is 1.2 px
+    assert "reads videos with" in starting(lines, "OpenCV") and "FFMPEG" in starting(lines, "OpenCV")
     assert starting(lines, "TensorRT not run: no --plan was given")
     assert starting(lines, "crops on the GPU ")
+
+
+def test_a_provider_is_tried_and_not_believed(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """This ONNX Runtime says that it has CUDA, and has not."""
+    monkeypatch.setattr("tracker.doctor.available_providers", lambda: ["cuda", "cpu"])
+    status, lines, _ = run()
+    assert status == 0
+    assert "cannot run on cuda here" in starting(lines, "provider cuda: ")
 
 
 def test_a_bare_machine(run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import importlib
 import io
 import json
 import os
+import pstats
 import re
 import signal
 import struct
@@ -101,9 +102,10 @@ class TestWholeDemo:
     ) -> None:
         frames, _, *stages = done.stdout.splitlines()
         assert re.fullmatch(r"300 frames, \d+ with a face, 2 faces in all, \d+\.\d frames/s", frames)
-        *stages, truth, again, output, overlay = stages
-        assert [line.split()[0] for line in stages] == ["detect", "crop", "engine", "smooth", "step"]
-        assert all(0 < float(line.split()[1]) <= float(line.split()[2]) for line in stages)
+        *stages, share, truth, again, output, overlay = stages
+        assert [line.split()[0] for line in stages] == ["detect", "crop", "engine", "smooth", "step", "write"]
+        assert all(0 < float(line.split()[1]) <= float(line.split()[2]) <= float(line.split()[3]) for line in stages)
+        assert re.fullmatch(r"the detector took \d+\.\d % of the steps' time", share)
         assert again.startswith("found again: ")
         assert output == f"written: {folder / 'größe.jsonl'}"
         assert overlay == f"written: {folder / 'overlay.mp4'}"
@@ -462,6 +464,55 @@ class FullDisk(io.FileIO):
         if room <= 0:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         return super().write(content[:room])
+
+
+class TestStats:
+    def test_are_written(self, call: Call, tmp_path: Path) -> None:
+        stats, profile = tmp_path / "s/stats.json", tmp_path / "run.prof"
+        assert call("--demo", "--stats", stats, "--profile", profile) == 0
+        record = json.loads(stats.read_text())
+        assert (record["source"], record["frames"], record["losses"]["dropped"]) == ("the demo clip", 30, 0)
+        assert record["stages_ms"].keys() == {"detect", "crop", "engine", "smooth", "step", "write"}
+        assert record["stages_ms"]["step"]["calls"] == 30
+        assert 0 < record["detector_share_percent"] < 100
+        called = {name for _, _, name in pstats.Stats(str(profile)).stats}  # type: ignore[attr-defined]
+        assert {"step", "warp"} <= called
+
+    def test_of_a_live_source_tell_the_latency(
+        self, call: Call, frames: list[Frame], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class FakeCamera(Source):
+            """Hands out frames 20 ms after they were taken."""
+
+            def __init__(self, *options: object) -> None:
+                super().__init__("camera 0", None, None, live=True)
+
+            def _read(self) -> Iterator[Frame]:  # type: ignore[override]
+                self.started_s = time.monotonic()
+                for frame in frames[:9]:
+                    taken_s = time.monotonic() - self.started_s
+                    time.sleep(0.02)
+                    yield Frame(frame.image_rgb, taken_s, frame.index)
+
+        monkeypatch.setattr("tracker.run.Camera", FakeCamera)
+        assert call("--camera", "0", "--stats", tmp_path / "stats.json") == 0
+        stages = json.loads((tmp_path / "stats.json").read_text())["stages_ms"]
+        assert 20 < stages["latency"]["p50"] < 1000
+        assert stages["latency"]["p50"] >= 20 + 0.9 * stages["step"]["p50"]
+
+    def test_of_a_run_that_fails_are_written_too(self, call: Call, tmp_path: Path) -> None:
+        stats = tmp_path / "stats.json"
+        assert call("--demo", "--output", "/dev/full", "--stats", stats) == 2
+        assert json.loads(stats.read_text())["frames"] == 0
+
+    def test_that_cannot_be_written_are_one_sentence(self, call: Call, capfd: Said, tmp_path: Path) -> None:
+        (tmp_path / "folder").mkdir()
+        assert call("--demo", "--stats", tmp_path / "folder") == 2
+        assert "folder: cannot write there: Is a directory" in capfd.readouterr().err
+
+    def test_are_no_other_outputs_file(self, call: Call, capfd: Said, tmp_path: Path) -> None:
+        assert call("--demo", "--stats", tmp_path / "x", "--output", tmp_path / "x") == 2
+        assert "--output and --stats name the same file" in capfd.readouterr().err
 
 
 class TestOutputs:

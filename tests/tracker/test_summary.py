@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import numpy as np
+import pytest
 
 from tracker.face.landmarks import Landmarks
 from tracker.face.schemes import IBUG68
@@ -19,8 +21,8 @@ def result(index: int, ids: tuple[int, ...] = (), **stage_s: float) -> FrameResu
     return FrameResult(index, index / 30, faces, stage_s)
 
 
-def rows(summary: Summary, elapsed_s: float = 1.0) -> dict[str, list[float]]:
-    table = [line.split() for line in summary.lines(elapsed_s)[2:]]
+def rows(summary: Summary) -> dict[str, list[float]]:
+    table = [line.split() for line in summary.lines()[2:] if not line.startswith("the detector")]
     return {name: [float(number) for number in numbers] for name, *numbers in table}
 
 
@@ -28,32 +30,52 @@ def test_counts_frames_and_faces() -> None:
     summary = Summary()
     for index, ids in enumerate([(1,), (1, 2), (), (2,), (3,), (3,)]):
         summary.add(result(index, ids))
-    assert summary.lines(2.0)[0] == "6 frames, 5 with a face, 3 faces in all, 3.0 frames/s"
+    summary.seconds = 2.0
+    assert summary.lines()[0] == "6 frames, 5 with a face, 3 faces in all, 3.0 frames/s"
+
+
+def test_a_face_that_coasts_is_none_that_was_seen() -> None:
+    summary = Summary()
+    summary.add(FrameResult(0, 0.0, (TrackedFace(1, "coasting", 0.5, LANDMARKS, LANDMARKS),)))
+    assert (summary.measured, summary.ids) == (0, 1)
 
 
 def test_percentiles_in_milliseconds_and_calls() -> None:
     summary = Summary()
     for index in range(101):
         detection: Any = {"detect": 0.25} if index % 10 == 0 else {}
-        summary.add(result(index, engine=index / 1000, **detection))
-    assert summary.lines(1.0)[1].split() == ["stage", "p50", "ms", "p95", "ms", "calls"]
-    assert rows(summary) == {"detect": [250, 250, 11], "engine": [50, 95, 101]}
+        summary.add(result(index, engine=index / 1000, **detection), latency=0.02)
+    assert summary.lines()[1].split() == ["stage", "p50", "ms", "p95", "ms", "p99", "ms", "calls"]
+    assert rows(summary) == {
+        "detect": [250, 250, 250, 11],
+        "engine": [50, 95, 99, 101],
+        "latency": [20, 20, 20, 101],
+    }
+
+
+def test_the_detectors_share() -> None:
+    summary = Summary()
+    for detect in (0.01, None, None):
+        summary.add(result(0, step=0.02, **({"detect": detect} if detect else {})))
+    assert summary.to_json()["detector_share_percent"] == pytest.approx(100 / 6, abs=0.01)
+    assert summary.lines()[-1] == "the detector took 16.7 % of the steps' time"
 
 
 def test_stages_in_the_order_of_the_work() -> None:
     summary = Summary()
     summary.add(FrameResult(0, 0.0, (), dict.fromkeys(reversed(STAGES), 0.001)))
-    assert tuple(rows(summary)) == ("detect", "crop", "engine", "smooth", "step") == STAGES
+    assert tuple(rows(summary)) == STAGES
 
 
 def test_memory_is_bounded_and_the_last_count() -> None:
     summary = Summary()
     for index in range(LAST + 500):
         summary.add(result(index, step=1.0 if index < 500 else 0.001))
-    assert rows(summary) == {"step": [1, 1, LAST]}
-    assert summary.lines(1.0)[0].startswith(f"{LAST + 500} frames, 0 with a face, 0 faces")
+    assert rows(summary) == {"step": [1, 1, 1, LAST]}
+    assert summary.lines()[0].startswith(f"{LAST + 500} frames, 0 with a face, 0 faces")
 
 
 def test_nothing_and_no_time() -> None:
-    assert Summary().lines(0.0)[0] == "0 frames, 0 with a face, 0 faces in all, nan frames/s"
+    assert Summary().lines()[0] == "0 frames, 0 with a face, 0 faces in all, nan frames/s"
     assert rows(Summary()) == {}
+    assert json.dumps(Summary().to_json())

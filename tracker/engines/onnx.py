@@ -65,6 +65,16 @@ class OnnxEngine:
         return EngineOutput(*self._session.run(list(OUTPUTS), {INPUT: crops}))
 
 
+def available_providers() -> list[Provider]:
+    """What ONNX Runtime was built for; whether the device is there shows only when a model is run. Empty without it."""
+    try:
+        import onnxruntime
+    except ImportError:
+        return []
+    built = onnxruntime.get_available_providers()
+    return [name for name in get_args(Provider) if _NAMES[name] in built]
+
+
 def _open(path: Path, threads: int, provider: Provider) -> onnxruntime.InferenceSession:
     """On the provider, or on the CPU where that cannot be had."""
     try:
