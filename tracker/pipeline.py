@@ -35,7 +35,8 @@ class Tracker:
     """Follows faces through frames.
 
     model: a landmark model, .onnx or a TensorRT .plan; the packaged one if None; or an engine that is there already, as
-    another tracker's. detector: finds faces; detector_model: its file. max_faces: how many to follow at most.
+    another tracker's. detector: finds faces; detector_model: its file. max_faces: how many to follow at most; so many
+    threads share the work where there are as many cores.
     smoothing: how each face is steadied, see tracker.smoothing.PRESETS; "none" leaves it raw. provider, allow_cpu: what
     ONNX Runtime runs an .onnx model on, and whether the CPU will do instead.
 
@@ -56,7 +57,7 @@ class Tracker:
         if max_faces < 1:
             raise TrackerError(f"max_faces must be at least 1, got {max_faces}")
         if model is None or isinstance(model, (Path, str)):
-            model = load_engine(landmark_model(Path(model) if model else None), provider, allow_cpu)
+            model = load_engine(landmark_model(Path(model) if model else None), provider, allow_cpu, max_faces)
         self.engine: Engine = model
         self.detector: Detector = load_detector(detector, Path(detector_model) if detector_model else None)
         self._measurer = Measurer(self.engine)

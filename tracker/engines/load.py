@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from tracker.engines import Engine
@@ -9,9 +10,19 @@ from tracker.engines.onnx import OnnxEngine, Provider
 from tracker.engines.tensorrt import TensorRtEngine
 
 
-def load_engine(path: Path, provider: Provider = "cpu", allow_cpu: bool = False) -> Engine:
+def load_engine(path: Path, provider: Provider = "cpu", allow_cpu: bool = False, faces: int = 1) -> Engine:
     """TensorRT for a .plan that export.tensorrt built, ONNX Runtime for any other file.
 
-    provider, allow_cpu: of ONNX Runtime, as OnnxEngine has them. Raises TrackerError as the engines do.
+    provider, allow_cpu: of ONNX Runtime, as OnnxEngine has them. faces: as many as come at once; ONNX Runtime takes as
+    many threads, if the process may use so many cores. Raises TrackerError as the engines do.
     """
-    return TensorRtEngine(path) if path.suffix == ".plan" else OnnxEngine(path, 1, provider, allow_cpu)
+    if path.suffix == ".plan":
+        return TensorRtEngine(path)
+    return OnnxEngine(path, min(faces, _cores()), provider, allow_cpu)
+
+
+def _cores() -> int:
+    """Those this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # on Linux
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

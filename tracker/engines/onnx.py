@@ -41,7 +41,7 @@ _PACKAGES: Mapping[Provider, str] = {
 class OnnxEngine:
     """A model file in ONNX Runtime.
 
-    path: an .onnx file that export.run wrote. threads: CPU threads for one call; one is best for a single face.
+    path: an .onnx file that export.run wrote. threads: CPU threads for one call.
     provider: what ONNX Runtime runs it on. allow_cpu: whether the CPU will do where that cannot be had; the log then
     warns. The attribute provider says what it really is.
 
@@ -85,6 +85,7 @@ def _open(path: Path, threads: int, provider: Provider) -> onnxruntime.Inference
         ) from None
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # cores that wait belong to others
     options.log_severity_level = 4  # a broken file becomes our one sentence, not its log
     known = onnxruntime.get_available_providers()
     wanted = [(_NAMES[name], _OPTIONS.get(name, {})) for name in dict.fromkeys((provider, "cpu"))]
