@@ -31,6 +31,11 @@ def test_light_that_changes_all_of_it(level: int, expected: bool) -> None:
     assert not cut(np.full((48, 64, 3), 100 + level, np.uint8))
 
 
+def test_a_pan_over_fine_patterns_is_none() -> None:
+    noise, cut = np.random.default_rng(0).integers(0, 256, (640, 1000, 3), dtype=np.uint8), SceneCut()
+    assert [cut(noise[:, 7 * n : 7 * n + 640]) for n in range(20)] == [True] + [False] * 19
+
+
 def test_another_size_is_one_and_the_smallest_pictures_are_no_fault() -> None:
     cut = SceneCut()
     for shape, expected in (((1, 1, 3), True), ((1, 1, 3), False), ((17, 1, 3), True), ((480, 640, 3), True)):
