@@ -11,9 +11,9 @@ from tracker.face.convert import convert
 from tracker.face.crop import Roi
 from tracker.face.landmarks import Landmarks
 from tracker.frames import Frame
-from tracker.pipeline import Tracker
+from tracker.pipeline import Tracker, step_together
 from tracker.pose import HeadPose, camera_matrix, head_pose
-from tracker.result import FrameResult, TrackedFace
+from tracker.result import FrameResult, LostFace, TrackedFace
 
 __all__ = [
     "Blink",
@@ -22,6 +22,7 @@ __all__ = [
     "FrameResult",
     "HeadPose",
     "Landmarks",
+    "LostFace",
     "Opening",
     "Roi",
     "TrackedFace",
@@ -32,4 +33,5 @@ __all__ = [
     "eye_opening",
     "head_pose",
     "mouth_opening",
+    "step_together",
 ]
