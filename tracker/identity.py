@@ -58,10 +58,13 @@ class Identity:
         _, _, width, height = self.box_px.tolist()
         return max(math.sqrt(width * height), 1.0)
 
+    def ahead_px(self, timestamp_s: float) -> Array:
+        """(2,) how far it should have moved by then, if it goes on as it did."""
+        return min(max(timestamp_s - self.seen_s, 0.0), HORIZON_S) * self.velocity_px_s
+
     def expected_px(self, timestamp_s: float) -> Array:
-        """(K, 2) where its landmarks should be by then, if it goes on as it did."""
-        ahead_s = min(max(timestamp_s - self.seen_s, 0.0), HORIZON_S)
-        return self.landmarks.points_px + ahead_s * self.velocity_px_s
+        """(K, 2) where its landmarks should be by then."""
+        return self.landmarks.points_px + self.ahead_px(timestamp_s)
 
     def surprise(self, landmarks: Landmarks, timestamp_s: float) -> float:
         """Mean distance of landmarks from those expected, in face sizes."""

@@ -114,7 +114,8 @@ class Tracker:
         self._identities.followed(seen)
 
     def _view(self, face: Identity, timestamp_s: float) -> Roi:
-        points_px = face.expected_px(timestamp_s)
+        """Where a face should be by now. Of its steadied landmarks: a view that shakes makes the next ones shake."""
+        points_px = self._steady[face.id].points_px + face.ahead_px(timestamp_s)
         return roi_of_landmarks(points_px, eye_rotation_rad(points_px, self.scheme))
 
     def _detect(self, frame: Frame, stages: Stages) -> Generator[Sequence[Roi], list[Measured], None]:
