@@ -11,6 +11,7 @@ from tracker.face.convert import convert
 from tracker.face.crop import Roi
 from tracker.face.landmarks import Landmarks
 from tracker.frames import Frame
+from tracker.gpu_frame import GpuFrame
 from tracker.pipeline import Tracker, step_together
 from tracker.pose import HeadPose, camera_matrix, head_pose
 from tracker.result import FrameResult, LostFace, TrackedFace
@@ -20,6 +21,7 @@ __all__ = [
     "Blinks",
     "Frame",
     "FrameResult",
+    "GpuFrame",
     "HeadPose",
     "Landmarks",
     "LostFace",

@@ -7,6 +7,9 @@ from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from tracker.detectors import Detection, Detector, DetectorName, load_detector
 from tracker.engines import Engine
 from tracker.engines.load import load_engine
@@ -15,6 +18,7 @@ from tracker.errors import TrackerError
 from tracker.face.crop import Roi, eye_rotation_rad, roi_of_landmarks
 from tracker.face.landmarks import Landmarks
 from tracker.frames import Frame, Source, open_source
+from tracker.gpu_frame import GpuFrame
 from tracker.identity import Identities, Identity, Sighting
 from tracker.measure import Measured, Measurer, Stages
 from tracker.models import landmark_model
@@ -137,7 +141,8 @@ class Tracker:
 
     def _detections(self, frame: Frame) -> list[Detection]:
         try:
-            return self.detector.detect(frame.image_rgb)
+            found = self.detector.detect(frame.image_rgb)
+            return found if frame.gpu is None else [_on_gpu(frame.gpu, frame.image_rgb, each) for each in found]
         except TrackerError:
             raise
         except Exception as error:  # OpenCV's and MediaPipe's have no common type
@@ -193,10 +198,24 @@ def step_together(trackers: Sequence[Tracker], frames: Sequence[Frame]) -> list[
 def _measured(
     measurer: Measurer, frames: Sequence[Frame], asked: Mapping[int, Sequence[Roi]], stages: Sequence[Stages]
 ) -> dict[int, list[Measured] | None]:
-    """What was measured in the views asked for, by frame."""
-    images = [frames[i].image_rgb for i, rois in asked.items() for _ in rois]
+    """What was measured in the views asked for, by frame: those on the host together, each on the GPU by itself."""
+    answers: dict[int, list[Measured] | None] = {}
+    for i, rois in asked.items():
+        if (gpu := frames[i].gpu) is not None:
+            answers[i] = measurer.measure(gpu, rois, stages[i])
+    together = {i: rois for i, rois in asked.items() if i not in answers}
+    images = [frames[i].image_rgb for i, rois in together.items() for _ in rois]
     shared = Stages()
-    measured = iter(measurer.measure_in(images, [roi for rois in asked.values() for roi in rois], shared))
-    for i in asked:
+    measured = iter(measurer.measure_in(images, [roi for rois in together.values() for roi in rois], shared))
+    for i, rois in together.items():
         stages[i].add(shared)
-    return {i: [next(measured) for _ in rois] for i, rois in asked.items()}
+        answers[i] = [next(measured) for _ in rois]
+    return answers
+
+
+def _on_gpu(gpu: GpuFrame, image_rgb: NDArray[np.uint8], detection: Detection) -> Detection:
+    """A detection in the copy on the host, in pixels of the frame on the GPU."""
+    scale = np.array([gpu.width / image_rgb.shape[1], gpu.height / image_rgb.shape[0]])
+    corner = (detection.box_px[:2] + 0.5) * scale - 0.5
+    eyes = (detection.eyes_px + 0.5) * scale - 0.5
+    return replace(detection, box_px=np.concatenate([corner, detection.box_px[2:] * scale]), eyes_px=eyes)

@@ -20,9 +20,10 @@ from tracker import Frame, FrameResult, Tracker, TrackerError
 from tracker.demo import DemoClip, DemoReport
 from tracker.detectors import Detection
 from tracker.engines import EngineOutput
-from tracker.face.crop import Roi, crop, roi_of_landmarks
+from tracker.face.crop import Roi, crop, roi_of_landmarks, warp
 from tracker.face.pts import read_pts
 from tracker.frames import read_picture
+from tracker.gpu_frame import GpuFrame
 from tracker.measure import Measurer
 from tracker.pipeline import step_together
 from tracker.roi import BOX_HABITS, roi_of_detection
@@ -423,6 +424,33 @@ class TestTogether:
                 assert faces_of([mine]) == faces_of([theirs[which]])
                 for a, b in zip(mine.faces, theirs[which].faces):
                     np.testing.assert_allclose(a.landmarks.points_px, b.landmarks.points_px, atol=1e-3)
+
+    def test_a_frame_on_the_gpu_is_measured_there(self, make_tracker: Make, frames: list[Frame]) -> None:
+        """The detector sees a copy of half the size; landmarks are those of the whole frame."""
+        whole = make_tracker()
+
+        class FakeGpuEngine:
+            """Crops the picture that stands for the GPU's memory, as the kernel would."""
+
+            spec = whole.engine.spec
+
+            def run(self, crops: Image) -> EngineOutput:
+                raise AssertionError("the frame is on the GPU")
+
+            def run_on(self, frame: GpuFrame, crops_from_image: Iterable[Array]) -> EngineOutput:
+                assert isinstance(frame.owner, np.ndarray)
+                return whole.engine.run(np.stack([warp(frame.owner, view, 128) for view in crops_from_image]))
+
+        def on_gpu(frame: Frame) -> Frame:
+            large = cv2.resize(frame.image_rgb, None, fx=2, fy=2, interpolation=cv2.INTER_LINEAR)
+            gpu = GpuFrame(4096, large.shape[1], large.shape[0], 3 * large.shape[1], owner=large)
+            return Frame(frame.image_rgb, frame.timestamp_s, frame.index, gpu)
+
+        tracker = make_tracker(model=FakeGpuEngine())
+        for mine, theirs in zip(follow(tracker, map(on_gpu, frames[:8])), follow(whole, frames[:8])):
+            (a,), (b,) = mine.faces, theirs.faces
+            back = (a.raw.points_px + 0.5) / 2 - 0.5
+            assert np.linalg.norm(back - b.raw.points_px, axis=1).mean() < 0.5
 
     def test_two_engines_are_refused(self, make_tracker: Make, frames: list[Frame]) -> None:
         with pytest.raises(ValueError, match="need one engine"):

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker.errors import TrackerError
+from tracker.gpu_frame import GpuFrame
 
 _TO_RGB = {1: cv2.COLOR_GRAY2RGB, 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGB}
 
@@ -19,12 +20,16 @@ class Frame:
     """One picture and when it was taken.
 
     image_rgb: (H, W, 3) uint8. timestamp_s: seconds since the source's first frame. index: from 0.
+    gpu: the same picture in the GPU's memory, where a decoder has put it: landmarks are then measured there and
+    counted in its pixels, and image_rgb, which the detector sees, may be a smaller copy of it.
+
     Raises TrackerError for a picture of another kind.
     """
 
     image_rgb: NDArray[np.uint8]
     timestamp_s: float
     index: int
+    gpu: GpuFrame | None = None
 
     def __post_init__(self) -> None:
         image = self.image_rgb
