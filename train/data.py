@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import lightning
 import numpy as np
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
 from train.augmentation import Augmentation, Choices, apply
@@ -61,18 +63,35 @@ class AugmentedCrops(Dataset[Batch]):
     """Crops under random choices, which follow from the seed, the epoch and the face, and from nothing else.
 
     So an epoch is the same however many workers or processes load it, and when it is run again after an interruption.
+    views: crops of a face, which differ in shift, rotation and scale alone.
     """
 
-    def __init__(self, crops: Crops, augmentation: Augmentation, seed: int) -> None:
-        self.crops, self.augmentation, self.seed = crops, augmentation, seed
+    def __init__(self, crops: Crops, augmentation: Augmentation, seed: int, views: int = 1) -> None:
+        self.crops, self.augmentation, self.seed, self.views = crops, augmentation, seed, views
 
     def __len__(self) -> int:
         return len(self.crops)
 
     def __getitem__(self, place: tuple[int, int]) -> Batch:
-        """place: epoch and index of the face, as EpochSampler gives them."""
+        """The views of a face, (views, ...). place: epoch and index of the face, as EpochSampler gives them."""
         epoch, index = place
-        return self.crops.crop(index, self.augmentation.draw(np.random.default_rng((self.seed, epoch, index))))
+        rng = np.random.default_rng((self.seed, epoch, index))
+        choices = self.augmentation.draw(rng)
+        others = [_seen_otherwise(choices, self.augmentation.draw(rng)) for _ in range(self.views - 1)]
+        return _joined([self.crops.crop(index, each) for each in (choices, *others)], torch.stack)
+
+
+def _seen_otherwise(choices: Choices, other: Choices) -> Choices:
+    return replace(choices, shift=other.shift, rotation_rad=other.rotation_rad, scale=other.scale)
+
+
+def _joined(parts: Sequence[Batch], join: Callable[[tuple[Tensor, ...]], Tensor]) -> Batch:
+    return Batch(*(join(tensors) for tensors in zip(*parts, strict=True)))
+
+
+def one_after_the_other(faces: Sequence[Batch]) -> Batch:
+    """The views of faces, (V, ...) each, as a batch (N * V, ...) in which those of a face are neighbours."""
+    return _joined(faces, torch.cat)
 
 
 class EpochSampler(DistributedSampler[Any]):
@@ -93,7 +112,7 @@ class FaceData(lightning.LightningDataModule):
     load; each step's faces are the same for any number of them. augmentation: what is done at random. edges: how
     edge maps are drawn, for what learns from them; None for none. stride: pixels a cell of them. seed: of the order
     of the faces and of their augmentation. keep_gb: of decoded pictures that are kept; the rest is decoded anew each
-    time, by the workers.
+    time, by the workers. views: crops of each face in a batch, neighbours in it, for what learns from their likeness.
     """
 
     def __init__(
@@ -107,12 +126,13 @@ class FaceData(lightning.LightningDataModule):
         stride: int = 4,
         seed: int = 1,
         keep_gb: float = KEEP_GB,
+        views: int = 1,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
         self.source, self.size, self.batch, self.workers = source, size, batch, workers
         self.augmentation, self.edges, self.stride, self.seed = augmentation, edges, stride, seed
-        self.keep_gb = keep_gb
+        self.keep_gb, self.views = keep_gb, views
 
     def setup(self, stage: str) -> None:
         if stage == "test":
@@ -121,7 +141,7 @@ class FaceData(lightning.LightningDataModule):
         training, validation = self.source.faces()
         if stage == "fit":
             crops = self._crops(training, self.edges)
-            self.training = AugmentedCrops(crops, self.augmentation, self.seed)
+            self.training = AugmentedCrops(crops, self.augmentation, self.seed, self.views)
         self.validation = self._crops(validation)
 
     def _crops(self, faces: list[Sample], edges: EdgeProcedure | None = None) -> Crops:
@@ -136,6 +156,7 @@ class FaceData(lightning.LightningDataModule):
             self.batch,
             sampler=sampler,
             drop_last=True,
+            collate_fn=one_after_the_other,
             num_workers=self.workers,
             persistent_workers=self.workers > 0,
         )

@@ -18,12 +18,14 @@ from train.task import LandmarkTask, StartError
 
 
 class TrainingCLI(LightningCLI):
-    """LightningCLI in which the crop's size is set once, for the data and the task, and the seed once for all."""
+    """LightningCLI in which the crop's size and the views of a face are set once, for the data and the task, and the
+    seed once for all."""
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_lightning_class_args(Report, "report")
         parser.set_defaults({"report.folder": "out/test"})
         parser.link_arguments("data.size", "model.size")
+        parser.link_arguments("data.views", "model.views")
         parser.link_arguments("seed_everything", "data.seed")
         parser.link_arguments("seed_everything", "model.seed")
 

@@ -20,6 +20,7 @@ from tracker.face.metrics import nme
 from tracker.face.schemes import scheme_named
 from train.codecs import gaussian
 from train.losses.adaptive_wing import adaptive_wing_loss
+from train.losses.consistency import consistency_loss
 from train.losses.heatmap import gaussian_map, star_point_map
 from train.models.hourglass import StackMaps
 from train.objectives import Labels, Objective, describe
@@ -49,11 +50,13 @@ class Batch(NamedTuple):
 @dataclass(frozen=True)
 class Weights:
     """Of the terms of the total loss. STAR and ADNet: 1, 10, 10. Yang & Yeh (A14): 5000, 10, 10; their reduction is
-    not published, so compare the gradient norms in the log rather than these numbers."""
+    not published, so compare the gradient norms in the log rather than these numbers. consistency: where there are
+    several views of a face."""
 
     landmarks: float = 1.0
     points: float = 10.0
     edges: float = 10.0
+    consistency: float = 1.0
 
 
 class LandmarkTask(lightning.LightningModule):
@@ -65,6 +68,7 @@ class LandmarkTask(lightning.LightningModule):
     warmup share of the steps and falls as a cosine to zero, or to a tenth at each of the milestones, in epochs.
     seed: of what is drawn at random in a step, which follows from it and the step alone. start: a checkpoint whose
     averaged weights the training starts from, None for random ones; fit raises StartError where it cannot be had.
+    views: how many neighbours in a batch are the same face (FaceData); with several, their likeness is learned too.
     """
 
     def __init__(
@@ -81,13 +85,14 @@ class LandmarkTask(lightning.LightningModule):
         milestones: Sequence[int] = (),
         seed: int = 1,
         start: Path | None = None,
+        views: int = 1,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
         self.net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a third faster on CPU
         self.objective, self.weights, self.point_sigma_cells = objective, weights, point_sigma_cells
         self.scheme = scheme_named(scheme)
-        self.size, self.seed = size, seed
+        self.size, self.seed, self.views = size, seed, views
         self.learning_rate, self.weight_decay = learning_rate, weight_decay
         self.warmup, self.milestones = warmup, milestones
         self.stride: int = net.stride  # type: ignore[assignment]
@@ -101,7 +106,8 @@ class LandmarkTask(lightning.LightningModule):
         return maps
 
     def terms(self, stacks: Sequence[Tensor | StackMaps], batch: Batch) -> dict[str, Tensor]:
-        """The weighted terms of the total: "landmarks", and "points" and "edges" where the net has such maps.
+        """The weighted terms of the total: "landmarks", "points" and "edges" where the net has such maps, and
+        "consistency" of several views.
 
         Means over maps, then faces; of the landmarks only those inside the crop count.
         """
@@ -116,7 +122,17 @@ class LandmarkTask(lightning.LightningModule):
             points = self._point_maps(labels, batch.points_px)
             losses["points"] = [adaptive_wing_loss(maps.points, points).mean() for maps in auxiliary]
             losses["edges"] = [adaptive_wing_loss(maps.edges, batch.edges).mean() for maps in auxiliary]
+        if self.views > 1:
+            losses["consistency"] = [self._consistency(maps, batch.points_px, inside) for maps in stacks]
         return {name: getattr(self.weights, name) * _over_stacks(values) for name, values in losses.items()}
+
+    def _consistency(self, maps: Tensor | StackMaps, points_px: Tensor, inside: Tensor) -> Tensor:
+        """In cells, over the landmarks that every view shows."""
+        answers, _, _ = self.decode([maps])
+        by_face = (-1, self.views, *points_px.shape[1:])
+        loss = consistency_loss(answers.reshape(by_face), points_px.reshape(by_face)) / self.stride
+        counted = inside.reshape(by_face[:-1]).all(1)
+        return ((loss * counted).sum(-1) / counted.sum(-1).clamp_min(1)).mean()
 
     def _point_maps(self, labels: Labels, points_px: Tensor) -> Tensor:
         if self.point_sigma_cells is None:

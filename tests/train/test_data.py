@@ -53,6 +53,27 @@ def test_differ_by_epoch_and_seed(w300: Path, change: dict[str, int]) -> None:
     assert not any(torch.equal(a.points_px, b.points_px) for a, b in zip(before, after, strict=True))
 
 
+def test_the_first_view_is_the_only_one_of_before(w300: Path) -> None:
+    """So a training with several views sees what one without them sees, and more."""
+    plain, several = batches(w300, batch=4), batches(w300, batch=4, views=3)
+    for one, three in zip(plain, several, strict=True):
+        assert three.crops.shape == (12, *one.crops.shape[1:])
+        assert_same([Batch(*(tensor[::3] for tensor in three))], [one])
+
+
+def test_views_of_a_face_are_neighbours_that_differ_by_a_similarity(w300: Path) -> None:
+    """Up to shift, rotation and scale their labels are the same: not mirrored, and of the same face."""
+    turned = []
+    for batch in batches(w300, views=2):
+        labels = torch.view_as_complex((batch.points_px - batch.points_px.mean(1, keepdim=True)).contiguous())
+        first, second = labels[0::2], labels[1::2]
+        ratio = (first.conj() * second).sum(1) / first.abs().square().sum(1)
+        assert (second - ratio[:, None] * first).abs().max() < 1e-3
+        turned += ratio.tolist()
+    assert len(turned) == 8
+    assert min(abs(ratio - 1) for ratio in turned) > 1e-3
+
+
 def test_an_epoch_shows_every_face_once(w300: Path) -> None:
     data = FaceData(W300(w300), size=24)
     data.trainer = SimpleNamespace(world_size=1, global_rank=0)  # type: ignore[assignment]

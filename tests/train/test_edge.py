@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from train.models.edge import BLOCKS, EdgeHourglass
+from train.models.edge import BLOCKS, EdgeHourglass, Hourglass
 
 
 @pytest.mark.parametrize("block", BLOCKS)
@@ -18,6 +18,28 @@ def test_one_map_of_logits_a_stack(block: str, stacks: int, channels: tuple[int,
     maps = net(torch.zeros(2, 3, 64, 64))
     assert [m.shape for m in maps] == [(2, 5, 64 // stride, 64 // stride)] * stacks
     assert net.stride == stride
+
+
+@pytest.mark.parametrize("side", [112, 52, 36])
+def test_sides_that_do_not_halve_evenly(side: int) -> None:
+    """28 cells are 14, 7 and 4 of the levels below: the last cell below covers one cell of an odd side."""
+    torch.manual_seed(0)
+    net = EdgeHourglass(landmarks=5, channels=(8, 8, 8, 8), stacks=1, stem=8).eval()
+    picture = torch.randn(1, 3, side, side)
+    maps = net(picture)[0]
+    assert maps.shape == (1, 5, side // 4, side // 4)
+    torch.testing.assert_close(net.fused()(picture), maps, rtol=1e-4, atol=1e-5)
+
+
+def test_an_odd_side_is_an_even_one_of_which_the_rest_is_not_seen() -> None:
+    """What lies beyond the border is never the greater: after a ReLU, the cells of an odd side pool as with zeros."""
+    level = Hourglass((4, 4), BLOCKS["bottleneck"]).eval()
+    for part in ("skip", "inner", "up"):
+        setattr(level, part, nn.Identity())
+    level.down = nn.Sequential(level.down[0])
+    odd = torch.rand(1, 4, 7, 7)
+    even = nn.functional.pad(odd, (0, 1, 0, 1))
+    assert torch.equal(level(odd), level(even)[:, :, :7, :7])
 
 
 def test_logits_are_not_squashed() -> None:

@@ -29,7 +29,7 @@ from train.datasets.w300 import read_folder
 from train.losses.structured import margin_map, structured_loss
 from train.models.edge import EdgeHourglass
 from train.objectives import Objective, Structured
-from train.task import Batch, LandmarkTask, normalise
+from train.task import Batch, LandmarkTask, Weights, normalise
 
 Fit = Callable[..., None]
 
@@ -150,6 +150,49 @@ class TestLoss:
         assert maps[0].grad is not None
         assert maps[0].grad[0, 0].any()
         assert maps[0].grad[0, 1].any()
+
+
+class TestConsistency:
+    """Of two views a face; the maps are Gaussians around points, so what they say is known."""
+
+    def maps_of(self, points_px: Tensor) -> Tensor:
+        return gaussian.encode(points_px, 16, 4, 0.9).log()
+
+    def terms(self, answers: Tensor, labels: Tensor, **options: Any) -> dict[str, Tensor]:
+        batch = Batch(torch.empty(0), labels, torch.zeros(len(labels), 0, 16, 16))
+        return tiny(64, **options).terms([self.maps_of(answers)], batch)
+
+    def labels(self) -> Tensor:
+        """(4, 68, 2): two faces, each of them seen twice, 8 pixels to the right the second time."""
+        faces = 20 + 24 * torch.rand(2, 68, 2, generator=torch.Generator().manual_seed(1))
+        return torch.stack([faces, faces + torch.tensor([8.0, 0.0])], 1).flatten(0, 1)
+
+    def test_is_the_distance_from_the_mean_in_cells(self) -> None:
+        labels = self.labels()
+        answers = labels.clone()
+        answers[1::2, :, 1] += 2.0  # pixels: each view is 1 from the mean of both, a quarter of a cell
+        assert self.terms(labels, labels, views=2)["consistency"].item() == pytest.approx(0, abs=0.01)
+        assert self.terms(answers, labels, views=2)["consistency"].item() == pytest.approx(0.25, abs=0.01)
+        assert self.terms(answers, labels, views=2, weights=Weights(consistency=3.0))[
+            "consistency"
+        ].item() == pytest.approx(0.75, abs=0.03)
+
+    def test_counts_only_what_every_view_shows(self) -> None:
+        labels = self.labels()
+        answers = labels.clone()
+        answers[1, 5] += 6.0
+        assert self.terms(answers, labels, views=2)["consistency"].item() > 0.005
+        labels[0, 5, 0] = -0.6
+        assert self.terms(answers, labels, views=2)["consistency"].item() < 0.002
+
+    def test_one_view_has_none(self) -> None:
+        assert set(self.terms(self.labels(), self.labels())) == {"landmarks"}
+
+    def test_is_trained_by_the_command_line(self, tmp_path: Path, fit_tiny: Fit) -> None:
+        """One option sets the views of the data and of the task, and the term is in the log."""
+        fit_tiny(tmp_path, "--data.views=2", "--model.weights.consistency=2")
+        assert all(value > 0 for value in logged_values(tmp_path / "checkpoints/last.ckpt", "consistency_gradient"))
+        assert logged_values(tmp_path / "checkpoints/last.ckpt", "consistency_loss")
 
 
 class TestLearningRate:

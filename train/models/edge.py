@@ -59,19 +59,23 @@ BLOCKS = {"separable": SeparableResidual, "bottleneck": BottleneckResidual}
 
 
 class Hourglass(nn.Module):
-    """One level: a skip at this size, and everything below it at half the size. channels: from this level down."""
+    """One level: a skip at this size, and everything below it at half the size, rounded up. channels: from this level
+    down."""
 
     def __init__(self, channels: Sequence[int], block: type[nn.Module]) -> None:
         super().__init__()
         here, below = channels[:2]
         self.skip = block(here)
-        self.down = nn.Sequential(nn.MaxPool2d(2), *_widen(here, below), block(below))
+        self.down = nn.Sequential(nn.MaxPool2d(2, ceil_mode=True), *_widen(here, below), block(below))
         self.inner = Hourglass(channels[1:], block) if len(channels) > 2 else nn.Sequential(block(below), block(below))
         self.up = nn.Sequential(block(below), *_widen(below, here))
 
     def forward(self, x: Tensor) -> Tensor:
-        low = self.up(self.inner(self.down(x)))
-        total: Tensor = self.skip(x) + functional.interpolate(low, scale_factor=2.0, mode="nearest")
+        low = functional.interpolate(self.up(self.inner(self.down(x))), scale_factor=2.0, mode="nearest")
+        height, width = (int(side) for side in x.shape[2:])  # constants of an exported graph
+        if low.shape[2:] != x.shape[2:]:  # of an odd side the last cell below covers one cell, not two
+            low = low[:, :, :height, :width]
+        total: Tensor = self.skip(x) + low
         return total
 
 

@@ -1,0 +1,125 @@
+"""python -m benchmarks.equivariance: how far a model's points move when the view of a face does, on still pictures."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tracker.cli import run_command
+from tracker.engines.onnx import OnnxEngine
+from tracker.face.crop import Roi, roi_of_landmarks
+from tracker.face.geometry import Array
+from tracker.face.metrics import nme, normaliser
+from tracker.measure import Measurer
+from tracker.models import landmark_model
+from train.datasets.sample import Sample
+from train.sources import W300
+
+VIEWS = 16
+
+
+@dataclass(frozen=True)
+class Jitter:
+    """The largest change of a view: shift in its side, scale, and rotation in radians; uniform between."""
+
+    shift: float
+    scale: float
+    rotation_rad: float
+
+    def views(self, roi: Roi, rng: np.random.Generator) -> list[Roi]:
+        """VIEWS random ones near roi."""
+        return [self._moved(roi, rng.uniform(-1, 1, 4)) for _ in range(VIEWS)]
+
+    def _moved(self, roi: Roi, draw: Array) -> Roi:
+        x, y = np.array(roi.center_px) + self.shift * roi.side_px * draw[:2]
+        return Roi((x, y), roi.side_px * (1 + self.scale * draw[2]), roi.rotation_rad + self.rotation_rad * draw[3])
+
+
+JITTERS = {"small": Jitter(0.015, 0.015, 0.02), "large": Jitter(0.06, 0.08, 0.12)}
+"""What a tracker's view does from frame to frame, and what a detection's does."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """NME in percent of the ocular length, in the true view and of the mean over the large jitter's views. Spread: the
+    root mean square distance of a point from its mean over the views, mapped back to the picture: in pixels of the
+    model's crop and in percent of the ocular length."""
+
+    size: int
+    nme: float
+    nme_of_mean: float
+    spread_px: dict[str, float]
+    spread_percent: dict[str, float]
+
+
+def main() -> int:
+    """Run the command line."""
+    return run_command(equivariance, "benchmarks.equivariance")
+
+
+def equivariance(
+    root: Path, models: Sequence[Path | None] = (None,), report: Path = Path("runs/equivariance.json")
+) -> None:
+    """Measure models on the validation faces of 300W's training sets, which no test face is among.
+
+    Args:
+        root: holds afw, helen and lfpw of 300W.
+        models: .onnx files; null is the packaged one, which alone is measured if none are given.
+        report: the .json file to write.
+    """
+    _, faces = W300(root).faces()
+    paths = [landmark_model(model) for model in models]
+    rows = {str(path): measured(Measurer(OnnxEngine(path)), faces) for path in paths}
+    report.parent.mkdir(parents=True, exist_ok=True)
+    report.write_text(json.dumps({name: asdict(row) for name, row in rows.items()}, indent=1))
+    print(table(rows))
+
+
+def measured(measurer: Measurer, faces: Sequence[Sample]) -> Row:
+    """What a model answers to the faces, whose views are the same for every model."""
+    rng = np.random.default_rng(0)
+    plain, of_mean, squares = [], [], {name: [] for name in JITTERS}  # type: ignore[var-annotated]
+    for face in faces:
+        image, roi = face.read_image(), roi_of_landmarks(face.points_px)
+        (answer,) = measurer.measure(image, [roi])
+        plain.append(nme(answer.landmarks.points_px, face.points_px, face.scheme))
+        for name, jitter in JITTERS.items():
+            points = np.stack([m.landmarks.points_px for m in measurer.measure(image, jitter.views(roi, rng))])
+            px, ocular = measurer.engine.spec.size / roi.side_px, normaliser(face.points_px, face.scheme)
+            squares[name].append(np.array([px, 100 / ocular]) ** 2 * variance(points))
+        of_mean.append(nme(points.mean(0), face.points_px, face.scheme))
+    spread = {name: np.sqrt(np.mean(values, 0)).tolist() for name, values in squares.items()}
+    return Row(
+        measurer.engine.spec.size,
+        100 * float(np.mean(plain)),
+        100 * float(np.mean(of_mean)),
+        {name: px for name, (px, _) in spread.items()},
+        {name: percent for name, (_, percent) in spread.items()},
+    )
+
+
+def variance(points: Array) -> float:
+    """The mean squared distance of points (V, K, 2) from their means over the V views, without bias."""
+    distances = np.square(points - points.mean(0)).sum(-1)
+    return float(distances.mean()) * len(points) / (len(points) - 1)
+
+
+def table(rows: dict[str, Row]) -> str:
+    """Markdown."""
+    lines = [
+        f"| model | crop, px | NME, % | of the mean over {VIEWS} views, % | spread, small jitter, px (%) | large |",
+        "| --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, row in rows.items():
+        spreads = [f"{row.spread_px[j]:.2f} ({row.spread_percent[j]:.2f})" for j in JITTERS]
+        lines.append(f"| {name} | {row.size} | {row.nme:.3f} | {row.nme_of_mean:.3f} | {' | '.join(spreads)} |")
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,36 @@
+"""Consistency over views: one face, shifted, turned and scaled, should get the same points.
+
+Siamese training after Bulat et al., "Subpixel Heatmap Regression for Facial Landmark Localization", BMVC 2021, section
+3.3. There the maps of two views are warped back and compared; here the points that are decoded from them are, which is
+what a tracker's user sees, and which needs no resampling. A net of stride 4 is not equivariant by itself: the same
+face lies otherwise on its grid in every frame of a video, and its points tremble by that.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from train.losses.distances import distance
+from train.losses.maps import full_precision
+
+
+def consistency_loss(points_px: Tensor, truth_px: Tensor) -> Tensor:
+    """How far a landmark's views lie from their mean, once mapped back: (N, K), the mean distance over the views.
+
+    points_px: (N, V, K, 2), the answers to V views of each face. truth_px: (N, V, K, 2), the same labels in all of
+    them, from which the way between the views is had: a similarity without mirroring. The result is in pixels of the
+    first view.
+    """
+    errors = full_precision(points_px) - truth_px
+    turned = torch.view_as_complex(errors.contiguous()) / _scale_and_rotation(truth_px)[..., None]
+    back = torch.view_as_real(turned)  # labels map to labels, so the errors differ as the points do
+    return distance(back - back.mean(1, keepdim=True), "smooth_l1").mean(1)
+
+
+def _scale_and_rotation(truth_px: Tensor) -> Tensor:
+    """(N, V) complex: what a vector of the first view is multiplied with in the others."""
+    labels = full_precision(truth_px)
+    centred = torch.view_as_complex((labels - labels.mean(-2, keepdim=True)).contiguous())
+    first = centred[:, :1]
+    return (first.conj() * centred).sum(-1) / first.abs().square().sum(-1)
