@@ -109,7 +109,7 @@ def presence_of(graph: LandmarkGraph, data: FaceData) -> tuple[float, str]:
     """The score from which on a crop is taken to show a face, and what it does to the validation faces, in words."""
     augmented = AugmentedCrops(data.validation, data.augmentation, seed=0)
     places = [(draw, i) for draw in range(DRAWS) for i in range(len(augmented))]
-    faces = face_scores(graph, torch.stack([augmented[place].crops for place in places]))
+    faces = face_scores(graph, torch.cat([augmented[place].crops for place in places]))
     others = face_scores(graph, views_without_face(data.validation.samples, data.size))
     presence = fit_presence(faces, others)
     kept, refused = 100 * (faces >= presence).mean(), 100 * (others < presence).mean()

@@ -73,7 +73,9 @@ class TestRepository:
         assert config.version_policy == proto.ModelVersionPolicy(latest={"num_versions": 1})
         assert list(config.dynamic_batching.preferred_batch_size) == [4, 8, 16]
         kinds = {proto.TYPE_UINT8: "UINT8", proto.TYPE_FP32: "FP32"}
-        assert [(t.name, kinds[t.data_type], list(t.dims)) for t in config.input] == [("crops", "UINT8", [128, 128, 3])]
+        side = OnnxEngine(PACKAGED).spec.size
+        crops = ("crops", "UINT8", [side, side, 3])
+        assert [(t.name, kinds[t.data_type], list(t.dims)) for t in config.input] == [crops]
         assert [(t.name, kinds[t.data_type], list(t.dims)) for t in config.output] == [
             ("points_px", "FP32", [68, 2]),
             ("scores", "FP32", [68]),

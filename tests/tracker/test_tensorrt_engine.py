@@ -29,6 +29,7 @@ from tracker.gpu_check import GREY_LEVELS, compare_gpu_crops
 from tracker.gpu_frame import GpuFrame
 
 PACKAGED = Path(__file__).parents[2] / "tracker/weights/edge68.onnx"
+SIZE = OnnxEngine(PACKAGED).spec.size
 ORIN = Gpu("12.6", "sm87", "Orin (nvgpu)")
 KEY = EngineKey("ab" * 32, "tensorrt", "10.3.0", ORIN.cuda, (ORIN.capability,), ORIN.name, "fp32", (1, 4, 16))
 
@@ -238,7 +239,7 @@ class TestRuns:
     @pytest.mark.parametrize("wrong", ["type", "shape"])
     def test_other_crops_are_refused(self, setup: Setup, crops: NDArray[np.uint8], wrong: str) -> None:
         given: Any = crops[:1].astype(np.float32) if wrong == "type" else crops[:1, :1]
-        with pytest.raises(ValueError, match=r"expected crops \(N, 128, 128, 3\) uint8, got \(1, "):
+        with pytest.raises(ValueError, match=rf"expected crops \(N, {SIZE}, {SIZE}, 3\) uint8, got \(1, "):
             setup.engine().run(given)
 
     def test_the_spec_is_the_models(self, setup: Setup, onnx_engine: OnnxEngine) -> None:
@@ -349,8 +350,8 @@ class TestRefuses:
         ("name", "tensor"),
         [
             ("points_px", ("FLOAT", (-1, 98, 2))),
-            ("crops", ("FLOAT", (-1, 128, 128, 3))),
-            ("crops", ("UINT8", (-1, 3, 128, 128))),
+            ("crops", ("FLOAT", (-1, SIZE, SIZE, 3))),
+            ("crops", ("UINT8", (-1, 3, SIZE, SIZE))),
             ("scores", ("HALF", (-1, 68))),
             ("heatmaps", ("FLOAT", (-1, 68, 32, 32))),
         ],

@@ -45,6 +45,7 @@ Servicer: Any = triton_grpc.service_pb2_grpc.GRPCInferenceServiceServicer
 DataType: Any = triton_grpc.model_config_pb2.DataType
 
 PACKAGED = Path(__file__).parents[2] / "tracker/weights/edge68.onnx"
+SIZE = OnnxEngine(PACKAGED).spec.size
 PATIENT_S = 60.0  # a busy machine is no failure
 Crops = NDArray[np.uint8]
 
@@ -149,13 +150,13 @@ def local() -> OnnxEngine:
 
 @pytest.fixture(scope="module")
 def faces(clip: DemoClip, frames: list[Frame]) -> Crops:
-    """(5, 128, 128, 3) from the demo clip."""
+    """(5, SIZE, SIZE, 3) from the demo clip."""
     rois = [next_roi(Landmarks.from_points(clip.truth_px(index), IBUG68)) for index in range(5)]
-    return np.stack([crop(frame.image_rgb, roi, 128) for frame, roi in zip(frames, rois)])
+    return np.stack([crop(frame.image_rgb, roi, SIZE) for frame, roi in zip(frames, rois)])
 
 
 def noise(count: int) -> Crops:
-    return np.random.default_rng(0).integers(0, 256, (count, 128, 128, 3), dtype=np.uint8)
+    return np.random.default_rng(0).integers(0, 256, (count, SIZE, SIZE, 3), dtype=np.uint8)
 
 
 def arrays(output: EngineOutput) -> list[NDArray[np.float32]]:
@@ -350,7 +351,7 @@ class TestRunning:
         assert_sentence(
             error.value,
             triton.url,
-            "'edge68' failed on crops of (2, 128, 128, 3) ",
+            f"'edge68' failed on crops of (2, {SIZE}, {SIZE}, 3) ",
             "(INTERNAL: onnx runtime error 2: no no",
         )
 
@@ -365,7 +366,9 @@ class TestRunning:
         triton.stop()
         with pytest.raises(TrackerError) as error:
             engine.run(noise(1))
-        assert_sentence(error.value, triton.url, "'edge68' failed on crops of (1, 128, 128, 3) ", "(UNAVAILABLE: ")
+        assert_sentence(
+            error.value, triton.url, f"'edge68' failed on crops of (1, {SIZE}, {SIZE}, 3) ", "(UNAVAILABLE: "
+        )
 
     def test_crops_of_another_size(self, engine: TritonEngine) -> None:
         with pytest.raises(
