@@ -7,7 +7,7 @@ the small uint8 crop in the loader, where each costs microseconds.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
@@ -41,7 +41,8 @@ class Choices:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How often and how far each step goes; the defaults are STAR's."""
+    """How often and how far each step goes; the defaults are STAR's. near: how far other views of the same face are
+    from the first, as a part of shift, rotation_deg and scale."""
 
     flip: float = 0.5
     shift: float = 0.05
@@ -52,6 +53,7 @@ class Augmentation:
     gamma: float = 0.2
     noise: float = 0.2
     gray: float = 0.2
+    near: float = 0.4
 
     def draw(self, rng: np.random.Generator) -> Choices:
         """Random choices for one face."""
@@ -59,13 +61,27 @@ class Augmentation:
             flip=rng.random() < self.flip,
             shift=(rng.normal(0, self.shift), rng.normal(0, self.shift)),
             rotation_rad=math.radians(rng.normal(0, self.rotation_deg)),
-            scale=float(np.clip(rng.normal(1, self.scale), 0.6, 1.4)),
+            scale=_limited(rng.normal(1, self.scale)),
             occlusion=_draw_occlusion(rng) if rng.random() < self.occlusion else None,
             blur=0.05 * rng.random() if rng.random() < self.blur else None,
             gamma=_draw_gamma(rng) if rng.random() < self.gamma else None,
             noise=(0.5 * rng.random(), int(rng.integers(2**32))) if rng.random() < self.noise else None,
             gray=rng.random() < self.gray,
         )
+
+    def draw_near(self, choices: Choices, rng: np.random.Generator) -> Choices:
+        """The same but seen a little otherwise, as a tracker sees a face in its next frame."""
+        x, y = rng.normal(choices.shift, self.near * self.shift).tolist()
+        return replace(
+            choices,
+            shift=(x, y),
+            rotation_rad=choices.rotation_rad + math.radians(rng.normal(0, self.near * self.rotation_deg)),
+            scale=_limited(choices.scale * rng.normal(1, self.near * self.scale)),
+        )
+
+
+def _limited(scale: float) -> float:
+    return float(np.clip(scale, 0.6, 1.4))
 
 
 def _draw_occlusion(rng: np.random.Generator) -> tuple[float, float, float, float]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import lightning
@@ -63,7 +62,7 @@ class AugmentedCrops(Dataset[Batch]):
     """Crops under random choices, which follow from the seed, the epoch and the face, and from nothing else.
 
     So an epoch is the same however many workers or processes load it, and when it is run again after an interruption.
-    views: crops of a face, which differ in shift, rotation and scale alone.
+    views: crops of a face, which differ a little in shift, rotation and scale alone (Augmentation.draw_near).
     """
 
     def __init__(self, crops: Crops, augmentation: Augmentation, seed: int, views: int = 1) -> None:
@@ -77,12 +76,8 @@ class AugmentedCrops(Dataset[Batch]):
         epoch, index = place
         rng = np.random.default_rng((self.seed, epoch, index))
         choices = self.augmentation.draw(rng)
-        others = [_seen_otherwise(choices, self.augmentation.draw(rng)) for _ in range(self.views - 1)]
+        others = [self.augmentation.draw_near(choices, rng) for _ in range(self.views - 1)]
         return _joined([self.crops.crop(index, each) for each in (choices, *others)], torch.stack)
-
-
-def _seen_otherwise(choices: Choices, other: Choices) -> Choices:
-    return replace(choices, shift=other.shift, rotation_rad=other.rotation_rad, scale=other.scale)
 
 
 def _joined(parts: Sequence[Batch], join: Callable[[tuple[Tensor, ...]], Tensor]) -> Batch:

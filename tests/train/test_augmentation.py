@@ -205,3 +205,20 @@ class TestDraw:
     def test_none_of_it_is_evaluation(self) -> None:
         nothing = Augmentation(0, 0, 0, 0, 0, 0, 0, 0, 0)
         assert nothing.draw(np.random.default_rng(0)) == Choices()
+
+
+def test_a_near_view_is_the_same_picture_seen_as_far_away_as_said() -> None:
+    augmentation = Augmentation(near=0.4)
+    rng = np.random.default_rng(5)
+    firsts = [augmentation.draw(rng) for _ in range(2000)]
+    nears = [augmentation.draw_near(first, rng) for first in firsts]
+    for first, near in zip(firsts, nears, strict=True):
+        view = {"shift": first.shift, "rotation_rad": first.rotation_rad, "scale": first.scale}
+        assert replace(near, **view) == first
+        assert 0.6 <= near.scale <= 1.4
+    shifts = np.array([near.shift for near in nears]) - [first.shift for first in firsts]
+    turns = [near.rotation_rad - first.rotation_rad for first, near in zip(firsts, nears, strict=True)]
+    scales = [near.scale / first.scale for first, near in zip(firsts, nears, strict=True)]
+    assert_allclose(shifts.std(0), 0.4 * 0.05, rtol=0.1)
+    assert_allclose(np.std(turns), 0.4 * math.radians(18), rtol=0.1)
+    assert_allclose(np.std(scales), 0.4 * 0.1, rtol=0.1)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
 
 from tracker.face.schemes import IBUG68
+from train.augmentation import Augmentation
 from train.boundaries import edge_maps
 from train.data import Crops, FaceData
 from train.datasets.pictures import Pictures
@@ -17,7 +19,7 @@ from train.sources import W300
 from train.task import Batch
 
 
-def batches(root: Path, epoch: int = 0, processes: int = 1, rank: int = 0, **options: int) -> list[Batch]:
+def batches(root: Path, epoch: int = 0, processes: int = 1, rank: int = 0, **options: Any) -> list[Batch]:
     """Those of one process in one epoch: nine faces of 24 pixels."""
     data = FaceData(W300(root), size=24, **{"workers": 0, "batch": 4, **options})
     data.trainer = SimpleNamespace(world_size=processes, global_rank=rank)  # type: ignore[assignment]
@@ -72,6 +74,14 @@ def test_views_of_a_face_are_neighbours_that_differ_by_a_similarity(w300: Path) 
         turned += ratio.tolist()
     assert len(turned) == 8
     assert min(abs(ratio - 1) for ratio in turned) > 1e-3
+
+
+def test_without_a_distance_the_views_are_the_same(w300: Path) -> None:
+    """All that is random about the picture itself, noise and occlusion too, is drawn once for a face."""
+    often = Augmentation(occlusion=1.0, blur=1.0, gamma=1.0, noise=1.0, near=0.0)
+    for batch in batches(w300, views=2, augmentation=often):
+        assert torch.equal(batch.crops[0::2], batch.crops[1::2])
+        assert torch.equal(batch.points_px[0::2], batch.points_px[1::2])
 
 
 def test_an_epoch_shows_every_face_once(w300: Path) -> None:
