@@ -81,9 +81,8 @@ class TestBuild:
         for capability in key.compute_capabilities:
             assert capability.encode() in plan
 
-    def test_another_target(self, tmp_path: Path) -> None:
-        path = write_model(tmp_path / "model.onnx")
-        plan = build(path, engine_key(path, "tensorrt_rtx", targets=("SM75", "SM999")))
+    def test_another_target(self) -> None:
+        plan = build(PACKAGED, engine_key(PACKAGED, "tensorrt_rtx", targets=("SM75", "SM999")))
         assert b"sm75" in plan and b"sm89" not in plan
 
     def test_targets_it_does_not_know(self) -> None:
