@@ -33,7 +33,7 @@ class DecimalHead(nn.Sequential):
     """Features (N, features, cells, cells) to decimal maps (N, landmarks, decimals, decimals).
 
     1x1 to 384, pooled to about half, as many blocks as halve it to decimals (two from 64 cells to 8), 1x1, 1x1.
-    Raises ValueError where cells is not decimals times a power of two, from four on: the pooling leaves a row less than half.
+    Raises ValueError where cells is not decimals times 4, 8, 16 ...: the pooling leaves one less than half.
     """
 
     def __init__(self, features: int, landmarks: int, cells: int = 64, decimals: int = 8) -> None:
