@@ -33,7 +33,7 @@ class Decoder(Protocol):
 def argmax(logits: Tensor, stride: int, window: int = WINDOW) -> tuple[Tensor, Tensor, Tensor]:
     """The middle of the highest cell."""
     peaks = find_peaks(logits)
-    return _answer(peaks, _highest(peaks), stride, window)
+    return answer(peaks, highest(peaks), stride, window)
 
 
 def quarter(logits: Tensor, stride: int, window: int = WINDOW) -> tuple[Tensor, Tensor, Tensor]:
@@ -47,7 +47,7 @@ def quarter(logits: Tensor, stride: int, window: int = WINDOW) -> tuple[Tensor, 
     near = _patch(logits.float().flatten(2), peaks, 3)
     slope = torch.stack([near[..., 1, 2] - near[..., 1, 0], near[..., 2, 1] - near[..., 0, 1]], -1)
     shift = torch.where(_inside(peaks, 1)[..., None], slope.sign() / 4, 0.0)
-    return _answer(peaks, _highest(peaks) + shift, stride, window)
+    return answer(peaks, highest(peaks) + shift, stride, window)
 
 
 def softmax_mean(logits: Tensor, stride: int, window: int = WINDOW) -> tuple[Tensor, Tensor, Tensor]:
@@ -55,7 +55,7 @@ def softmax_mean(logits: Tensor, stride: int, window: int = WINDOW) -> tuple[Ten
     peaks = find_peaks(logits)
     y, x = offsets(peaks.height, peaks.width, logits.device)
     mean = torch.stack([(peaks.mass * x).sum(-1) + peaks.width // 2, (peaks.mass * y).sum(-1) + peaks.height // 2], -1)
-    return _answer(peaks, mean, stride, window)
+    return answer(peaks, mean, stride, window)
 
 
 def dark(logits: Tensor, stride: int, window: int = WINDOW, sigma_cells: float = 0.9) -> tuple[Tensor, Tensor, Tensor]:
@@ -82,7 +82,7 @@ def dark(logits: Tensor, stride: int, window: int = WINDOW, sigma_cells: float =
     usable = _inside(peaks, 2) & (determinant.abs() > SINGULAR)
     newton = torch.stack([dxy * dy - dyy * dx, dxy * dx - dxx * dy], -1)
     shift = torch.where(usable[..., None], newton / torch.where(usable, determinant, 1.0)[..., None], 0.0)
-    return _answer(peaks, _highest(peaks) + shift, stride, window)
+    return answer(peaks, highest(peaks) + shift, stride, window)
 
 
 def local_softmax(logits: Tensor, stride: int, window: int = WINDOW) -> tuple[Tensor, Tensor, Tensor]:
@@ -100,13 +100,13 @@ DECODERS: dict[DecoderName, Decoder] = {
 }
 
 
-def _answer(peaks: Peaks, cells: Tensor, stride: int, window: int) -> tuple[Tensor, Tensor, Tensor]:
+def answer(peaks: Peaks, cells: Tensor, stride: int, window: int) -> tuple[Tensor, Tensor, Tensor]:
     """Points (N, K, 2) in cells as pixels, with the window's scores and covariances."""
     _, scores, covariances = read_window(peaks, stride, window)
     return pixels_from_cells(cells, stride), scores, covariances
 
 
-def _highest(peaks: Peaks) -> Tensor:
+def highest(peaks: Peaks) -> Tensor:
     """(N, K, 2) the highest cell as a point in cells."""
     return torch.stack([peaks.column, peaks.row], -1).float()
 

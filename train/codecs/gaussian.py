@@ -6,6 +6,7 @@ Convention: the crop has S pixels, the map S / stride cells; cell j covers the p
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -30,6 +31,17 @@ def encode(points_px: Tensor, cells: int, stride: int, sigma_cells: float) -> Te
     axis = torch.arange(cells, dtype=points_px.dtype, device=points_px.device)
     offsets = axis - cells_from_pixels(points_px, stride)[..., None]  # (..., 2, cells)
     x, y = torch.softmax(-offsets.square() / (2 * sigma_cells**2), -1).unbind(-2)
+    return y[..., :, None] * x[..., None, :]
+
+
+def heatmap(points_cells: Tensor, cells: int, sigma_cells: float, reach_cells: float = math.inf) -> Tensor:
+    """(..., cells, cells) Gaussians of peak 1 at points (..., 2) in cells, which need not be at a cell's middle.
+
+    Zero in cells further than reach_cells from the point, in x or in y. Far outside, the map is empty.
+    """
+    offsets = torch.arange(cells, dtype=points_cells.dtype, device=points_cells.device) - points_cells[..., None]
+    values = torch.exp(-offsets.square() / (2 * sigma_cells**2)) * (offsets.abs() <= reach_cells)
+    x, y = values.unbind(-2)
     return y[..., :, None] * x[..., None, :]
 
 

@@ -7,7 +7,8 @@ import math
 import torch
 from torch import Tensor
 
-from train.losses.maps import cell_axis, full_precision
+from train.codecs.gaussian import heatmap
+from train.losses.maps import full_precision
 
 STAR_SIGMA_PX = 1.5
 
@@ -17,10 +18,7 @@ def gaussian_map(points: Tensor, cells: int, sigma_cells: float) -> Tensor:
 
     Labels are in [-1, 1] over the map's cell middles, sigma_cells is in cells. Far outside, the map is empty.
     """
-    points = full_precision(points)
-    offsets = (cell_axis(cells, points) - points[..., None]) * ((cells - 1) / 2)
-    x, y = torch.exp(-offsets.square() / (2 * sigma_cells**2)).unbind(-2)
-    return y[..., :, None] * x[..., None, :]
+    return heatmap((full_precision(points) + 1) * ((cells - 1) / 2), cells, sigma_cells)
 
 
 def star_point_map(points_px: Tensor, cells: int, stride: int) -> Tensor:

@@ -1,0 +1,47 @@
+"""The cell that a landmark lies in, as a heatmap: the quantised label of HRNet, FAN and HIH's integer heatmap.
+
+What is decoded from it alone (train.codecs.decoders) is the middle of a cell whichever decoder is used: around its
+middle the Gaussian is even, so nothing in it says where in the cell the point was. train.codecs.hih and
+train.codecs.offsets keep that beside it.
+
+Convention: a point's place in pixels over the stride, counted from the map's first edge, is the cell (x, y) in whole
+numbers and a fraction from 0 to 1 of a cell, from that cell's left and upper edge.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from train.codecs.decoders import WINDOW, answer, highest
+from train.codecs.gaussian import Peaks, heatmap
+
+REACH = 3.0  # of sigma: where HIH, HRNet and FAN cut the Gaussian off
+
+
+def split(points_px: Tensor, cells: int, stride: int) -> tuple[Tensor, Tensor]:
+    """Points (..., 2) as cells (..., 2) and fractions (..., 2): Lan et al., HIH, Eq. 1 and 2.
+
+    A point outside the map has the nearest cell, and a fraction below 0 or above 1.
+    """
+    places = (points_px + 0.5) / stride
+    cell = places.floor().clamp(0, cells - 1)
+    return cell, places - cell
+
+
+def encode(points_px: Tensor, cells: int, stride: int, sigma_cells: float) -> Tensor:
+    """Points (..., 2) as heatmaps (..., cells, cells): a Gaussian of peak 1 on the cell's middle, cut at 3 sigma.
+
+    HIH's Eq. 1 takes the floor of the place, Subpixel's Eq. 2 rounds a coordinate whose whole numbers are the cells'
+    middles: the same cell. HIH's code rounds where it encodes no decimals, so its cells reach half a cell to either
+    side of their first edge; and for sigma 1.5 it draws the first five rows and columns one cell too late.
+    """
+    cell, _ = split(points_px, cells, stride)
+    return heatmap(cell, cells, sigma_cells, REACH * sigma_cells)
+
+
+def join(peaks: Peaks, fractions: Tensor, stride: int, window: int = WINDOW) -> tuple[Tensor, Tensor, Tensor]:
+    """Peaks of N pictures' K maps and fractions (N, K, 2) in their cells as points, scores and covariances.
+
+    Scores and covariances are those of train.codecs.decoders: of the map in the window around its peak.
+    """
+    return answer(peaks, highest(peaks) + fractions.float() - 0.5, stride, window)

@@ -1,0 +1,50 @@
+"""The place in the cell as numbers, beside the integer map: an offset vector for each landmark, or one offset map.
+
+Lan et al. compare both with their decimal maps: the vector (WOV, Eq. 9; Subpixel's coord-correction) is regressed by a
+fully connected layer, the map (WOM, Eq. 8; CornerNet, Law & Deng, ECCV 2018) has two channels that all landmarks share.
+Both are exact, but for the map where landmarks share a cell.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from train.codecs import integer
+from train.codecs.decoders import WINDOW
+from train.codecs.gaussian import find_peaks
+
+
+def encode_vector(points_px: Tensor, cells: int, stride: int, sigma_cells: float = 1.5) -> tuple[Tensor, Tensor]:
+    """Points (..., 2) as integer maps (..., cells, cells) and offsets (..., 2): fractions of train.codecs.integer."""
+    _, fraction = integer.split(points_px, cells, stride)
+    return integer.encode(points_px, cells, stride, sigma_cells), fraction
+
+
+def decode_vector(logits: Tensor, offsets: Tensor, stride: int, window: int = WINDOW) -> tuple[Tensor, Tensor, Tensor]:
+    """Eq. 9: logits (N, K, H, W) and offsets (N, K, 2) to points, scores, covariances: train.codecs.integer.join."""
+    return integer.join(find_peaks(logits), offsets, stride, window)
+
+
+def encode_map(points_px: Tensor, cells: int, stride: int, sigma_cells: float = 1.5) -> tuple[Tensor, Tensor]:
+    """Points (..., K, 2) as integer maps (..., K, cells, cells) and one offset map (..., 2, cells, cells), x then y.
+
+    Zero where there is no landmark. Where several share a cell it holds the last one's offset, as in HIH's code.
+    """
+    cell, fraction = integer.split(points_px, cells, stride)
+    index = (cell[..., 1] * cells + cell[..., 0]).long()  # (..., K)
+    shared = index[..., :, None] == index[..., None, :]
+    order = torch.arange(index.shape[-1], device=index.device)
+    last = (shared * order).amax(-1)
+    held = fraction.gather(-2, last[..., None].expand_as(fraction)).transpose(-1, -2)
+    maps = held.new_zeros(*held.shape[:-1], cells * cells)
+    maps.scatter_(-1, index[..., None, :].expand_as(held), held)  # equal where they meet, so in any order
+    return integer.encode(points_px, cells, stride, sigma_cells), maps.reshape(*held.shape[:-1], cells, cells)
+
+
+def decode_map(logits: Tensor, offset_map: Tensor, stride: int, window: int = WINDOW) -> tuple[Tensor, Tensor, Tensor]:
+    """Eq. 8: logits (N, K, H, W) and offset map (N, 2, H, W) to points, scores and covariances, as decode_vector."""
+    peaks = find_peaks(logits)
+    index = (peaks.row * peaks.width + peaks.column).long()
+    x, y = (channel.gather(1, index) for channel in offset_map.flatten(2).unbind(1))
+    return integer.join(peaks, torch.stack([x, y], -1), stride, window)
