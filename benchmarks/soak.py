@@ -1,4 +1,4 @@
-"""python -m benchmarks.soak --root DIR: 200,000 frames with faces coming and going; what memory, threads, handles do."""
+"""python -m benchmarks.soak --root DIR: 200,000 frames with faces coming and going, and what memory does."""
 
 from __future__ import annotations
 
@@ -132,9 +132,10 @@ def run(tracker: Tracker, faces: Sequence[Image], frames: int, until_s: float) -
     looks: list[Look] = []
     identities = done = 0
     with ExitStack() as stack:  # gigabytes of results, which nobody reads
-        sinks = [JsonLines(os.devnull), OpenFaceCsv(os.devnull, tracker.scheme)]
-        for sink in sinks:
-            stack.enter_context(sink)
+        sinks = (
+            stack.enter_context(JsonLines(os.devnull)),
+            stack.enter_context(OpenFaceCsv(os.devnull, tracker.scheme)),
+        )
         for index in tqdm(range(frames), disable=None, mininterval=5):
             frame = Frame(scene(faces, index), index / FPS, index)
             result = tracker.step(frame)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tracker.detectors import Detection, Detector, DetectorName, load_detector
 from tracker.engines import Engine
@@ -23,6 +24,9 @@ from tracker.roi import BOX_HABITS, DetectionSchedule, next_roi, roi_of_detectio
 from tracker.scene import SceneCut
 from tracker.smoothing import Smoother, Smoothing, smoother
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 SURER = 1 / 3
 """Who is found must be surer to be a face than who is kept: by this part of the way from the model's presence to 1.
 Those kept need the presence still: the packaged model scores a covered face .8 to .87, just below it."""
@@ -39,8 +43,8 @@ class Tracker:
     smoothing: how each face is steadied, see tracker.smoothing.PRESETS; "none" leaves it raw. provider, allow_cpu: what
     ONNX Runtime runs an .onnx model on, and whether the CPU will do instead.
 
-    Not shared between threads: make one for each. Raises TrackerError for models that cannot be had or read, and for
-    max_faces below 1.
+    A context manager; leaving it, or close(), lets go of the models. Not shared between threads: make one for each.
+    Raises TrackerError for models that cannot be had or read, and for max_faces below 1.
     """
 
     def __init__(
@@ -57,13 +61,39 @@ class Tracker:
             raise TrackerError(f"max_faces must be at least 1, got {max_faces}")
         if model is None or isinstance(model, (Path, str)):
             model = load_engine(landmark_model(Path(model) if model else None), provider, allow_cpu)
-        self.engine: Engine = model
-        self.detector: Detector = load_detector(detector, Path(detector_model) if detector_model else None)
-        self._measurer = Measurer(self.engine)
-        self.scheme = self._measurer.scheme
+        self.scheme = model.spec.landmark_scheme()
+        found = load_detector(detector, Path(detector_model) if detector_model else None)
+        self._models: tuple[Engine, Detector] | None = model, found
         self.max_faces = max_faces
         self.smoothing: Smoothing = smoothing
         self.reset()
+
+    @property
+    def engine(self) -> Engine:
+        """What measures landmarks. Raises TrackerError after close."""
+        return self._open_models()[0]
+
+    @property
+    def detector(self) -> Detector:
+        """What finds faces. Raises TrackerError after close."""
+        return self._open_models()[1]
+
+    def _open_models(self) -> tuple[Engine, Detector]:
+        if self._models is None:
+            raise TrackerError("this tracker was closed; make another one")
+        return self._models
+
+    def close(self) -> None:
+        """Let go of the faces, the engine and the detector, whose memory, a GPU's too, is free once nobody else has
+        them: an engine that other trackers share goes on."""
+        self._models = None
+        self.reset()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
 
     def reset(self) -> None:
         """Forget every face, as before a new video. Identities start again at 1."""
