@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +22,8 @@ from tracker.roi import next_roi
 log = logging.getLogger(__name__)
 
 Picture = NDArray[np.uint8] | GpuFrame
+
+FAR = 10  # times the crop's side: no landmark of a face in it is farther away
 
 
 class Stages:
@@ -105,27 +106,40 @@ class Measurer:
 
     def _measured(self, views: Sequence[Array], output: EngineOutput) -> list[Measured]:
         """The engine's answers, in pixels of the picture."""
-        rows = zip(views, *_finite(output, self.engine.spec.size))
+        rows = zip(views, *_credible(output, self.engine.spec.size))
         return [self._in_picture(invert(view), *row) for view, *row in rows]
 
     def _in_picture(self, image_from_crop: Array, points: Array, scores: Array, covariances: Array) -> Measured:
+        scores = scores.clip(0, 1)
         landmarks = Landmarks(
             transform_points(image_from_crop, points),
-            scores.clip(0, 1),
+            scores,
             transform_covariances(image_from_crop, covariances),
             self.scheme,
         )
         return Measured(landmarks, float(scores.sum()) / len(scores))
 
 
-def _finite(output: EngineOutput, size: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Points, scores and covariances; a face whose numbers are not finite gets a score of 0, its points the crop's
-    corners: to every stage after it is a view without a face."""
+def _credible(output: EngineOutput, size: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Points, scores and covariances; a face whose numbers cannot be gets a score of 0, its points the crop's corners:
+    to every stage after it is a view without a face."""
     parts = points, scores, covariances = output.points_px, output.scores, output.covariances_px2
-    if all(math.isfinite(part.sum()) for part in parts):  # a sum is finite only if all its numbers are
+    sound = np.array([_can_be(*face, far_px=FAR * size) for face in zip(*parts)])
+    if sound.all():
         return parts
-    sound = np.logical_and.reduce([np.isfinite(part).reshape(len(part), -1).all(1) for part in parts])
-    log.warning("the engine answered %d of %d views with numbers that are not finite", (~sound).sum(), len(sound))
+    log.warning("the engine answered %d of %d views with numbers that cannot be", (~sound).sum(), len(sound))
     corners = np.resize([[0, 0], [size, 0], [size, size], [0, size]], points.shape[1:])
     each = sound[:, None, None]
     return np.where(each, points, corners), np.where(sound[:, None], scores, 0), np.where(each, covariances, 0)
+
+
+def _can_be(points: NDArray[Any], scores: NDArray[Any], covariances: NDArray[Any], far_px: float) -> bool:
+    """Whether the numbers of a face are finite, and its points neither all in one place nor far beyond the crop, which
+    would leave no view to go on with."""
+    (left, top), (right, bottom) = points.min(0).tolist(), points.max(0).tolist()
+    near = -far_px < left <= right < far_px and -far_px < top <= bottom < far_px  # not so where one is nan
+    return (
+        near
+        and max(right - left, bottom - top) >= 1
+        and bool(np.isfinite(scores).all() & np.isfinite(covariances).all())
+    )

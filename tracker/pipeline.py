@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from tracker.detectors import Detection, Detector, DetectorName, load_detector
 from tracker.engines import Engine
 from tracker.engines.load import load_engine
@@ -164,8 +166,9 @@ class Tracker:
             self._smoothers.pop(number, None)  # where it was seen last says nothing of where it is
 
     def _detections(self, frame: Frame) -> list[Detection]:
+        """What the detector finds; a box that holds nothing, or is none, is left out."""
         try:
-            return self.detector.detect(frame.image_rgb)
+            found = self.detector.detect(frame.image_rgb)
         except TrackerError:
             raise
         except Exception as error:  # OpenCV's and MediaPipe's have no common type
@@ -173,6 +176,7 @@ class Tracker:
             raise TrackerError(
                 f"the detector {self.detector.name} failed on frame {frame.index} ({reason}); try another --detector"
             ) from error
+        return [d for d in found if np.isfinite(d.box_px).all() and min(d.box_px[2:]) > 0]
 
     def _results(self) -> tuple[TrackedFace, ...]:
         """Every face that is followed, steadied; one that was not measured now is held where it was."""
