@@ -124,22 +124,20 @@ def _credible(output: EngineOutput, size: int) -> tuple[NDArray[Any], NDArray[An
     """Points, scores and covariances; a face whose numbers cannot be gets a score of 0, its points the crop's corners:
     to every stage after it is a view without a face."""
     parts = points, scores, covariances = output.points_px, output.scores, output.covariances_px2
-    sound = np.array([_can_be(*face, far_px=FAR * size) for face in zip(*parts)])
-    if sound.all():
+    if _can_be(FAR * size, *parts):
         return parts
+    each_alone = ([part[n : n + 1] for part in parts] for n in range(len(points)))
+    sound = np.array([_can_be(FAR * size, *face) for face in each_alone])
     log.warning("the engine answered %d of %d views with numbers that cannot be", (~sound).sum(), len(sound))
     corners = np.resize([[0, 0], [size, 0], [size, size], [0, size]], points.shape[1:])
     each = sound[:, None, None]
     return np.where(each, points, corners), np.where(sound[:, None], scores, 0), np.where(each, covariances, 0)
 
 
-def _can_be(points: NDArray[Any], scores: NDArray[Any], covariances: NDArray[Any], far_px: float) -> bool:
-    """Whether the numbers of a face are finite, and its points neither all in one place nor far beyond the crop, which
+def _can_be(far_px: float, points: NDArray[Any], scores: NDArray[Any], covariances: NDArray[Any]) -> bool:
+    """Whether the numbers of all faces are finite, and no face's points all in one place or far beyond the crop, which
     would leave no view to go on with."""
-    (left, top), (right, bottom) = points.min(0).tolist(), points.max(0).tolist()
-    near = -far_px < left <= right < far_px and -far_px < top <= bottom < far_px  # not so where one is nan
-    return (
-        near
-        and max(right - left, bottom - top) >= 1
-        and bool(np.isfinite(scores).all() & np.isfinite(covariances).all())
-    )
+    low, high = points.min(1), points.max(1)
+    near = -far_px < low.min() and high.max() < far_px  # not so where one is nan
+    spread = near and (high - low).max(1).min() >= 1
+    return bool(spread and np.isfinite(scores).all() and np.isfinite(covariances).all())
