@@ -71,7 +71,7 @@ def calibration_crops(data: FaceData) -> NDArray[np.uint8]:
     """FACES crops (FACES, S, S, 3) of calibration_faces; fewer faces are drawn more than once."""
     faces = calibration_faces(data)
     places = [divmod(view, len(faces)) for view in range(FACES)]
-    return np.stack([faces[place].crops.numpy() for place in places])
+    return np.concatenate([faces[place].crops.numpy() for place in places])
 
 
 def quantise(path: Path, quantisation: Quantisation) -> None:

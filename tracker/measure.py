@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +22,8 @@ from tracker.roi import next_roi
 log = logging.getLogger(__name__)
 
 Picture = NDArray[np.uint8] | GpuFrame
+
+FAR = 10  # times the crop's side: no landmark of a face in it is farther away
 
 
 class Stages:
@@ -105,27 +106,38 @@ class Measurer:
 
     def _measured(self, views: Sequence[Array], output: EngineOutput) -> list[Measured]:
         """The engine's answers, in pixels of the picture."""
-        rows = zip(views, *_finite(output, self.engine.spec.size))
+        rows = zip(views, *_credible(output, self.engine.spec.size))
         return [self._in_picture(invert(view), *row) for view, *row in rows]
 
     def _in_picture(self, image_from_crop: Array, points: Array, scores: Array, covariances: Array) -> Measured:
+        scores = scores.clip(0, 1)
         landmarks = Landmarks(
             transform_points(image_from_crop, points),
-            scores.clip(0, 1),
+            scores,
             transform_covariances(image_from_crop, covariances),
             self.scheme,
         )
         return Measured(landmarks, float(scores.sum()) / len(scores))
 
 
-def _finite(output: EngineOutput, size: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Points, scores and covariances; a face whose numbers are not finite gets a score of 0, its points the crop's
-    corners: to every stage after it is a view without a face."""
+def _credible(output: EngineOutput, size: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Points, scores and covariances; a face whose numbers cannot be gets a score of 0, its points the crop's corners:
+    to every stage after it is a view without a face."""
     parts = points, scores, covariances = output.points_px, output.scores, output.covariances_px2
-    if all(math.isfinite(part.sum()) for part in parts):  # a sum is finite only if all its numbers are
+    if _can_be(FAR * size, *parts):
         return parts
-    sound = np.logical_and.reduce([np.isfinite(part).reshape(len(part), -1).all(1) for part in parts])
-    log.warning("the engine answered %d of %d views with numbers that are not finite", (~sound).sum(), len(sound))
+    each_alone = ([part[n : n + 1] for part in parts] for n in range(len(points)))
+    sound = np.array([_can_be(FAR * size, *face) for face in each_alone])
+    log.warning("the engine answered %d of %d views with numbers that cannot be", (~sound).sum(), len(sound))
     corners = np.resize([[0, 0], [size, 0], [size, size], [0, size]], points.shape[1:])
     each = sound[:, None, None]
     return np.where(each, points, corners), np.where(sound[:, None], scores, 0), np.where(each, covariances, 0)
+
+
+def _can_be(far_px: float, points: NDArray[Any], scores: NDArray[Any], covariances: NDArray[Any]) -> bool:
+    """Whether the numbers of all faces are finite, and no face's points all in one place or far beyond the crop, which
+    would leave no view to go on with."""
+    low, high = points.min(1), points.max(1)
+    near = -far_px < low.min() and high.max() < far_px  # not so where one is nan
+    spread = near and (high - low).max(1).min() >= 1
+    return bool(spread and np.isfinite(scores).all() and np.isfinite(covariances).all())

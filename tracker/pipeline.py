@@ -6,6 +6,7 @@ import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +28,9 @@ from tracker.roi import BOX_HABITS, DetectionSchedule, next_roi, roi_of_detectio
 from tracker.scene import SceneCut
 from tracker.smoothing import Smoother, Smoothing, smoother
 
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
 SURER = 1 / 3
 """Who is found must be surer to be a face than who is kept: by this part of the way from the model's presence to 1.
 Those kept need the presence still: the packaged model scores a covered face .8 to .87, just below it."""
@@ -44,8 +48,8 @@ class Tracker:
     smoothing: how each face is steadied, see tracker.smoothing.PRESETS; "none" leaves it raw. provider, allow_cpu: what
     ONNX Runtime runs an .onnx model on, and whether the CPU will do instead.
 
-    Not shared between threads: make one for each. Raises TrackerError for models that cannot be had or read, and for
-    max_faces below 1.
+    A context manager; leaving it, or close(), lets go of the models. Not shared between threads: make one for each.
+    Raises TrackerError for models that cannot be had or read, and for max_faces below 1.
     """
 
     def __init__(
@@ -62,13 +66,39 @@ class Tracker:
             raise TrackerError(f"max_faces must be at least 1, got {max_faces}")
         if model is None or isinstance(model, (Path, str)):
             model = load_engine(landmark_model(Path(model) if model else None), provider, allow_cpu, max_faces)
-        self.engine: Engine = model
-        self.detector: Detector = load_detector(detector, Path(detector_model) if detector_model else None)
-        self._measurer = Measurer(self.engine)
-        self.scheme = self._measurer.scheme
+        self.scheme = model.spec.landmark_scheme()
+        found = load_detector(detector, Path(detector_model) if detector_model else None)
+        self._models: tuple[Engine, Detector] | None = model, found
         self.max_faces = max_faces
         self.smoothing: Smoothing = smoothing
         self.reset()
+
+    @property
+    def engine(self) -> Engine:
+        """What measures landmarks. Raises TrackerError after close."""
+        return self._open_models()[0]
+
+    @property
+    def detector(self) -> Detector:
+        """What finds faces. Raises TrackerError after close."""
+        return self._open_models()[1]
+
+    def _open_models(self) -> tuple[Engine, Detector]:
+        if self._models is None:
+            raise TrackerError("this tracker was closed; make another one")
+        return self._models
+
+    def close(self) -> None:
+        """Let go of the faces, the engine and the detector, whose memory, a GPU's too, is free once nobody else has
+        them: an engine that other trackers share goes on."""
+        self._models = None
+        self.reset()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
 
     def reset(self) -> None:
         """Forget every face, as before a new video. Identities start again at 1."""
@@ -140,9 +170,9 @@ class Tracker:
             self._smoothers.pop(number, None)  # where it was seen last says nothing of where it is
 
     def _detections(self, frame: Frame) -> list[Detection]:
+        """What the detector finds; a box that holds nothing, or is none, is left out."""
         try:
             found = self.detector.detect(frame.image_rgb)
-            return found if frame.gpu is None else [_on_gpu(frame.gpu, frame.image_rgb, each) for each in found]
         except TrackerError:
             raise
         except Exception as error:  # OpenCV's and MediaPipe's have no common type
@@ -150,6 +180,8 @@ class Tracker:
             raise TrackerError(
                 f"the detector {self.detector.name} failed on frame {frame.index} ({reason}); try another --detector"
             ) from error
+        found = [d for d in found if np.isfinite(d.box_px).all() and min(d.box_px[2:]) > 0]
+        return found if frame.gpu is None else [_on_gpu(frame.gpu, frame.image_rgb, each) for each in found]
 
     def _results(self) -> tuple[TrackedFace, ...]:
         """Every face that is followed, steadied; one that was not measured now is held where it was."""

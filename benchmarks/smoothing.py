@@ -1,0 +1,271 @@
+"""python -m benchmarks.smoothing --root DIR: jitter on a still face against lag on a moving one, filter by filter."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import product
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from benchmarks.moving import MovingPicture
+from benchmarks.speed import MEDIAPIPE, REPOSITORY, mediapipe_environment
+from benchmarks.talking_face import FACEMESH, POINTS, FaceMesh
+from tracker import Frame, Tracker, TrackerError
+from tracker.cli import run_command
+from tracker.face.crop import Roi, crop, roi_of_landmarks
+from tracker.face.geometry import extent, transform_points
+from tracker.face.landmarks import Landmarks
+from tracker.face.pts import PICTURE_SUFFIXES, read_pts
+from tracker.face.stability import acceleration, lag_frames, offset_removed
+from tracker.frames import as_rgb, read_picture
+from tracker.smoothing import PRESETS, OneEuro, Smoother
+
+Array = NDArray[np.float64]
+Image = NDArray[np.uint8]
+
+FPS = 30.0
+SIDE = 480
+FACE = 3.0  # the frame's side in face sizes
+MOST_LAG = 10
+SETTLED = 30  # frames after which a clip is looked at
+SPEEDS = {"still": 0.0, "slow": 1.0, "quick": 3.0}  # of the motion of benchmarks.moving
+CUTOFFS_HZ, BETAS, SPEED_CUTOFFS_HZ = (
+    (0.1, 0.3, 0.5, 1.0, 2.0),
+    (5.0, 10.0, 20.0, 30.0, 60.0, 120.0),
+    (1.0, 2.0, 5.0),
+)
+DRAWN_HZ = 2.0  # the cutoff of the speed whose curves are drawn
+
+
+@dataclass(frozen=True, eq=False)
+class Track:
+    """What was measured in a clip of T frames at the 18 points that FaceMesh has too, and where they were.
+
+    raw, truth: (T, 18, 2). covariances: (T, 18, 3). sizes_px: (T,) of the face, as the tracker counts it. meshes:
+    FaceMesh's points (T, 18, 2) by name.
+    """
+
+    raw: Array
+    covariances: Array
+    sizes_px: Array
+    truth: Array
+    meshes: dict[str, Array]
+
+    def smoothed(self, make: Callable[[], Smoother]) -> Array:
+        smooth = make()
+        rows = zip(self.raw, self.sizes_px, self.covariances)
+        return np.array([smooth(raw, n / FPS, size, noise) for n, (raw, size, noise) in enumerate(rows)])
+
+    def figures(self, points: Array) -> tuple[float, float, float]:
+        """Jitter: mean size of the error's second difference; wander: mean distance from each point's mean place beside
+        the truth; both in percent of the distance between the outer eye corners. Lag in frames behind the truth."""
+        points, truth = points[SETTLED:], self.truth[SETTLED:]
+        eyes = np.linalg.norm(truth[:, POINTS.index(45)] - truth[:, POINTS.index(36)], axis=1)
+        jitter, wander = acceleration(points - truth, eyes), offset_removed(points, truth, eyes)
+        return 100 * jitter, 100 * wander, lag_frames(points, truth, MOST_LAG)
+
+    def blink_kept(self, make: Callable[[], Smoother]) -> float:
+        """What is left of the depth of a blink, put into what was measured: the points sink by 5 % of the face and rise
+        again, within 200 ms, which is sudden where the motions of the clips are not."""
+        seconds = np.arange(len(self.raw)) / FPS - 2
+        wave = 0.025 * (1 + np.cos(2 * np.pi * seconds / 0.2)) * (np.abs(seconds) < 0.1)
+        shift = np.stack([np.zeros_like(wave), wave * self.sizes_px], axis=1)[:, None]
+        sunk = replace(self, raw=self.raw + shift).smoothed(make) - self.smoothed(make)
+        around = slice(int(2 * FPS) - 1, int(2 * FPS) + 4)
+        return float(sunk[around, :, 1].max(0).mean() / (0.05 * self.sizes_px.mean()))
+
+
+Tracks = Mapping[str, list[Track]]
+Record = dict[str, dict[str, float]]
+COLUMNS = {
+    "jitter": "jitter, still, %",
+    "wander": "wander, still, %",
+    "lag_slow": "lag, slow, frames",
+    "lag_quick": "lag, quick, frames",
+    "blink_kept": "of a blink's depth",
+}
+
+
+def main() -> int:
+    """Run the command line."""
+    return run_command(smoothing, "benchmarks.smoothing")
+
+
+def smoothing(
+    root: Path,
+    faces: int = 6,
+    frames: int = 120,
+    mediapipe_python: Path | None = None,
+    report: Path = Path("runs/smoothing.json"),
+    plot: Path = Path("runs/smoothing.png"),
+) -> None:
+    """Photographed faces stand still and move by a known motion, with sensor noise and a video codec's losses.
+
+    Args:
+        root: a folder of NAME.jpg or .png with NAME.pts, as the LFPW test set of 300W; the first faces are taken.
+        faces: how many.
+        frames: how many each clip has, at 30 a second.
+        mediapipe_python: a Python that has mediapipe; if not given, an environment is made in runs/.
+        report: the .json file to write.
+        plot: the .png file to write.
+    """
+    python = mediapipe_python or mediapipe_environment(REPOSITORY / "runs" / MEDIAPIPE.replace("==", "-"))
+    report.parent.mkdir(parents=True, exist_ok=True)
+    stills = squares(root, faces)
+    with ExitStack() as stack:
+        size = (SIDE, SIDE)
+        meshes = {FACEMESH[side]: stack.enter_context(FaceMesh(python, side, size)) for side in FACEMESH}
+        tracks = {
+            name: [track(clip(*still, speed, frames), meshes) for still in tqdm(stills, desc=name)]
+            for name, speed in SPEEDS.items()
+        }
+    record = figures(tracks)
+    report.write_text(json.dumps({"faces": faces, "frames": frames, "sides": record}, indent=1))
+    draw(record, plot)
+    print(table(record), *better(record), f"report: {report}, plot: {plot}", sep="\n")
+
+
+def squares(root: Path, count: int) -> list[tuple[Image, Array]]:
+    """Pictures (480, 480, 3) of one face each, and its labels in them. Raises TrackerError where there are too few."""
+    found: list[tuple[Image, Array]] = []
+    for path in sorted(p for p in root.glob("*") if p.suffix.lower() in PICTURE_SUFFIXES):
+        image_rgb, labels = read_picture(path), path.with_suffix(".pts")
+        if len(found) < count and image_rgb is not None and labels.exists():
+            points = read_pts(labels)
+            face = roi_of_landmarks(points)
+            view = Roi(face.center_px, FACE * float(np.sqrt(np.prod(extent(points)[2:]))))
+            found.append((crop(image_rgb, view, SIDE), transform_points(view.crop_from_image(SIDE), points)))
+    if len(found) < count:
+        raise TrackerError(f"{root}: expected {count} pictures with labels NAME.pts, there are {len(found)}")
+    return found
+
+
+def clip(still: Image, labels: Array, speed: float, frames: int) -> MovingPicture:
+    held = range(0, frames if speed == 0 else 0)
+    return MovingPicture(still, [labels], frames, FPS / speed if speed else FPS, zoom=1.0, still=held)
+
+
+def track(moving: MovingPicture, meshes: Mapping[str, FaceMesh]) -> Track:
+    """All follow the same decoded frames. Raises TrackerError where we lose the face."""
+    raw: list[Landmarks] = []
+    found: dict[str, list[Array]] = {name: [] for name in meshes}
+    tracker = Tracker(smoothing="none")
+    for index, image_rgb in enumerate(filmed(moving)):
+        faces = tracker.step(Frame(image_rgb, index / FPS, index)).faces
+        if not faces or faces[0].id != 1 or faces[0].state != "tracking":
+            raise TrackerError(f"frame {index} of a clip: the face was not tracked; take other --faces")
+        raw.append(faces[0].raw)
+        for name, mesh in meshes.items():
+            found[name].append(mesh.step(image_rgb))
+    return Track(
+        np.array([each.points_px for each in raw])[:, POINTS],
+        np.array([each.covariances_px2 for each in raw])[:, POINTS],
+        np.array([np.sqrt(np.prod(extent(each.points_px)[2:])) for each in raw]),
+        np.array([moving.truths_px(index)[0] for index in range(moving.count)])[:, POINTS],
+        {name: np.array(points) for name, points in found.items()},
+    )
+
+
+def filmed(moving: MovingPicture) -> Iterator[Image]:
+    """The clip as a webcam gives it: noise of photons and of reading, 2 to 4 grey levels, then MPEG-4 and back."""
+    rng = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory() as folder:
+        path = str(Path(folder) / "clip.mp4")
+        writer = cv2.VideoWriter(path, cv2.VideoWriter.fourcc(*"mp4v"), FPS, (SIDE, SIDE))
+        for image_rgb, _ in moving:
+            light = image_rgb.astype(np.float32)
+            noisy = light + rng.standard_normal(light.shape, np.float32) * np.sqrt(4 + 0.05 * light)
+            writer.write(cv2.cvtColor(noisy.clip(0, 255).round().astype(np.uint8), cv2.COLOR_RGB2BGR))
+        writer.release()
+        capture = cv2.VideoCapture(path)
+        for _ in range(moving.count):
+            yield as_rgb(capture.read()[1])
+
+
+def figures(tracks: Tracks) -> Record:
+    """By name of the filter: means over the faces of jitter and wander while still, of the lags, of a blink's rest."""
+    filters: dict[str, Callable[[], Smoother]] = dict(PRESETS.items())
+    for grid in product(CUTOFFS_HZ, BETAS, SPEED_CUTOFFS_HZ):
+        filters[one_euro(*grid)] = partial(OneEuro, *grid)
+    record = {}
+    for name, make in tqdm(filters.items(), desc="filters"):
+        record[name] = means({speed: [t.figures(t.smoothed(make)) for t in some] for speed, some in tracks.items()})
+        record[name]["blink_kept"] = float(np.mean([t.blink_kept(make) for t in tracks["still"]]))
+    for name in FACEMESH.values():
+        record[name] = means({speed: [t.figures(t.meshes[name]) for t in some] for speed, some in tracks.items()})
+    return record
+
+
+def means(each: Mapping[str, list[tuple[float, float, float]]]) -> dict[str, float]:
+    mean = {speed: np.mean(rows, axis=0).tolist() for speed, rows in each.items()}
+    return {
+        "jitter": mean["still"][0],
+        "wander": mean["still"][1],
+        "lag_slow": mean["slow"][2],
+        "lag_quick": mean["quick"][2],
+    }
+
+
+def one_euro(cutoff_hz: float, beta: float, speed_cutoff_hz: float) -> str:
+    return f"OneEuro({cutoff_hz:g}, {beta:g}, {speed_cutoff_hz:g})"
+
+
+def better(record: Record) -> Iterator[str]:
+    """For each preset of One Euro, that of the grid with the least jitter that is not worse in anything else."""
+    for name in ("accurate", "balanced", "steady"):
+        mine = record[name]
+        others = [
+            other
+            for other, row in record.items()
+            if other.startswith("OneEuro") and row["blink_kept"] >= mine["blink_kept"] - 0.005
+            if all(row[key] <= mine[key] + 0.005 for key in ("jitter", "wander", "lag_slow", "lag_quick"))
+        ]
+        best = min(others, key=lambda other: record[other]["jitter"], default=None)
+        yield f"{name}: " + (f"{best} is better: {cells(record[best])}" if best else "none of the grid is better")
+
+
+def cells(row: Mapping[str, float]) -> str:
+    return " | ".join(f"{row[key]:.3f}" if key in row else "-" for key in COLUMNS)
+
+
+def table(record: Record) -> str:
+    """Markdown, without the grid."""
+    names = (*PRESETS, *FACEMESH.values())
+    rows = [f"| {name} | {cells(record[name])} |" for name in names]
+    return "\n".join([f"| | {' | '.join(COLUMNS.values())} |", "| --- " * (len(COLUMNS) + 1) + "|", *rows])
+
+
+def draw(record: Record, path: Path) -> None:
+    """Lag to the right, jitter upwards: a curve for each cutoff at rest, over beta; presets and FaceMesh as points."""
+    import matplotlib.pyplot as plt
+
+    figure, both = plt.subplots(1, 2, figsize=(10, 4.5), layout="constrained", sharey=True)
+    for axes, speed in zip(both, ("slow", "quick")):
+        for cutoff_hz in CUTOFFS_HZ:
+            rows = [record[one_euro(cutoff_hz, beta, DRAWN_HZ)] for beta in BETAS]
+            lag, jitter = ([row[key] for row in rows] for key in (f"lag_{speed}", "jitter"))
+            axes.plot(lag, jitter, ".-", markersize=3, linewidth=0.8, label=f"One Euro, {cutoff_hz:g} Hz at rest")
+        for name in (*PRESETS, *FACEMESH.values()):
+            mark, color = ("s", "tab:red") if name in FACEMESH.values() else ("o", "black")
+            place = record[name][f"lag_{speed}"], record[name]["jitter"]
+            axes.plot(*place, mark, color=color, markersize=6)
+            axes.annotate(name, place, textcoords="offset points", xytext=(7, 3), fontsize=8)
+        axes.set(xlabel=f"lag on a face in {speed} motion, frames at 30 a second", yscale="log")
+    both[0].set(ylabel="jitter on a still face, % of the outer eye distance", ylim=(None, 1))
+    both[1].legend(fontsize=7, loc="upper right")
+    figure.savefig(path, dpi=90)
+    plt.close(figure)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
