@@ -428,7 +428,8 @@ class TestMovedStills:
         for name in ("114", "411"):
             steady = record["by_clip"][name]["stability"]
             assert abs(steady[RAW]["lag_frames"] or 0) < 0.1
-            assert steady[SMOOTH]["acceleration_error_percent"] < steady[RAW]["acceleration_error_percent"] < 1.5
+            for way in (RAW, SMOOTH):  # in motion the filter opens, so that neither need be the steadier one
+                assert 0 < steady[way]["acceleration_error_percent"] < 1.5
         assert 0.02 < record["categories"]["all"]["tracking"]["smoothing_lag_frames"] < 1.5
 
     def test_the_truths_own_acceleration_is_that_of_the_motion(self, shared: Path, record: dict[str, Any]) -> None:
