@@ -47,10 +47,10 @@ class Identity:
     unconfirmed: int = 0
     doubtful: bool = False
 
-    @cached_property
+    @property
     def box_px(self) -> NDArray[np.float64]:
         """(4,) x, y, width, height of the landmarks' extent."""
-        return extent(self.landmarks.points_px)
+        return self.landmarks.extent_px
 
     @cached_property
     def size_px(self) -> float:
@@ -122,7 +122,7 @@ class Identities:
         taken: list[Array] = []
         rated = [(face.surprise(seen.landmarks, self._now_s), face, seen) for face, seen in sightings]
         for surprise, face, seen in sorted(rated, key=lambda each: (each[0], each[1].id)):
-            box = extent(seen.landmarks.points_px)
+            box = seen.landmarks.extent_px
             if surprise > (FLASH if face.doubtful else LEAP) or any(box_iou(box, b) > SAME_FACE_IOU for b in taken):
                 continue
             taken.append(box)
@@ -141,8 +141,8 @@ class Identities:
         """
         fresh: list[Sighting] = []
         for seen in sightings:
-            box = extent(seen.landmarks.points_px)
-            others = (extent(other.landmarks.points_px) for other in fresh)
+            box = seen.landmarks.extent_px
+            others = (other.landmarks.extent_px for other in fresh)
             if not self.known(box) and not any(box_iou(box, other) > SAME_FACE_IOU for other in others):
                 fresh.append(seen)
         back = self._assign(fresh)
@@ -199,7 +199,7 @@ class Identities:
 def _cost(face: Identity, landmarks: Landmarks, timestamp_s: float) -> float:
     """How far landmarks are from those expected, and how little they overlap; APART where they are of another face."""
     surprise = face.surprise(landmarks, timestamp_s)
-    overlap = box_iou(extent(face.expected_px(timestamp_s)), extent(landmarks.points_px))
+    overlap = box_iou(extent(face.expected_px(timestamp_s)), landmarks.extent_px)
     near = surprise < (FLASH if face.doubtful else FARTHEST) and overlap > FARTHEST_IOU
     return surprise + 1 - overlap if near else APART
 

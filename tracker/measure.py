@@ -137,7 +137,10 @@ def _credible(output: EngineOutput, size: int) -> tuple[NDArray[Any], NDArray[An
 def _can_be(far_px: float, points: NDArray[Any], scores: NDArray[Any], covariances: NDArray[Any]) -> bool:
     """Whether the numbers of all faces are finite, and no face's points all in one place or far beyond the crop, which
     would leave no view to go on with."""
-    low, high = points.min(1), points.max(1)
-    near = -far_px < low.min() and high.max() < far_px  # not so where one is nan
-    spread = near and (high - low).max(1).min() >= 1
-    return bool(spread and np.isfinite(scores).all() and np.isfinite(covariances).all())
+    if not (np.isfinite(scores).all() and np.isfinite(covariances).all()):
+        return False
+    for (left, top), (right, bottom) in zip(points.min(1).tolist(), points.max(1).tolist()):
+        near = -far_px < min(left, top) and max(right, bottom) < far_px  # not so where one is nan
+        if not (near and max(right - left, bottom - top) >= 1):
+            return False
+    return True

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
-from tracker.face.geometry import Array
+from tracker.face.geometry import Array, extent
 from tracker.face.schemes import Scheme
 
 
@@ -37,6 +38,11 @@ class Landmarks:
                 raise ValueError(f"{name} holds numbers that are not finite")
             array.setflags(write=False)
             object.__setattr__(self, name, array)
+
+    @cached_property
+    def extent_px(self) -> Array:
+        """(4,) x, y, width, height of the smallest upright box around the points."""
+        return extent(self.points_px)
 
     @property
     def uncertainty_px(self) -> Array:
