@@ -196,7 +196,7 @@ class Tracker:
     def _steadied(self, face: Identity) -> Landmarks:
         raw = face.landmarks
         points_px = self._smoothers[face.id](raw.points_px, face.seen_s, face.size_px, raw.covariances_px2)
-        return raw if points_px is raw.points_px else replace(raw, points_px=points_px)
+        return raw if points_px is raw.points_px else raw.at(points_px)
 
 
 def step_together(trackers: Sequence[Tracker], frames: Sequence[Frame]) -> list[FrameResult]:

@@ -81,3 +81,15 @@ def test_numbers_must_be_finite(which: int, value: float) -> None:
     name = ("points_px", "scores", "covariances_px2")[which]
     with pytest.raises(ValueError, match=f"{name} holds numbers that are not finite"):
         Landmarks(arrays[0], arrays[1], arrays[2], COFW29)
+
+
+def test_the_same_at_other_points(face68: Array) -> None:
+    here = Landmarks(face68, np.linspace(0, 1, 68), np.full((68, 3), (4.0, 1.0, 2.0)), IBUG68)
+    moved = here.at(face68 + 5)
+    checked = Landmarks(face68 + 5, here.scores, here.covariances_px2, IBUG68)
+    for name in ("points_px", "scores", "covariances_px2", "uncertainty_px", "extent_px"):
+        np.testing.assert_array_equal(getattr(moved, name), getattr(checked, name))
+    assert moved.scheme is IBUG68
+    with pytest.raises(ValueError, match="read-only"):
+        moved.points_px[0] = 0
+    np.testing.assert_array_equal(here.points_px, face68)

@@ -49,6 +49,15 @@ class Landmarks:
         """(K,) how far off each point is along any one direction, a standard deviation: sqrt((xx + yy) / 2)."""
         return np.asarray(np.sqrt((self.covariances_px2[:, 0] + self.covariances_px2[:, 2]) / 2))
 
+    def at(self, points_px: Array) -> Landmarks:
+        """The same landmarks at other points (K, 2), finite and float64, which from then on are read-only."""
+        moved = object.__new__(Landmarks)
+        points_px.setflags(write=False)
+        moved.__dict__.update(
+            points_px=points_px, scores=self.scores, covariances_px2=self.covariances_px2, scheme=self.scheme
+        )
+        return moved
+
     @classmethod
     def from_points(cls, points_px: Array, scheme: Scheme) -> Landmarks:
         """Landmarks known exactly (labels): scores 1, covariances 0."""
