@@ -14,7 +14,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from tracker.face.geometry import Array, box_iou, extent
 from tracker.face.landmarks import Landmarks
-from tracker.result import LostFace
+from tracker.result import LostFace, Measured
 
 log = logging.getLogger(__name__)
 
@@ -80,14 +80,6 @@ class Identity:
         return Identity(self.id, landmarks, score, timestamp_s, velocity, True, self.unconfirmed)
 
 
-@dataclass(frozen=True, eq=False)
-class Sighting:
-    """A face that was measured in the frame being looked at; score: 0..1, that it is one."""
-
-    landmarks: Landmarks
-    score: float
-
-
 class Identities:
     """The faces being followed, oldest first.
 
@@ -113,7 +105,7 @@ class Identities:
         """The picture has changed as a whole: who is not where it was, is somebody else."""
         self.faces = [replace(face, doubtful=True) for face in self.faces]
 
-    def followed(self, sightings: Sequence[tuple[Identity, Sighting]]) -> None:
+    def followed(self, sightings: Sequence[tuple[Identity, Measured]]) -> None:
         """What was measured where the faces were looked for.
 
         A sighting that lies too far from where its face should be is of something else, and one face cannot be two:
@@ -134,12 +126,12 @@ class Identities:
             seen = any(box_iou(face.box_px, box) > FARTHEST_IOU for box in boxes_px)
             self._put(face, replace(face, unconfirmed=0 if seen else face.unconfirmed + 1))
 
-    def found(self, sightings: Sequence[Sighting]) -> list[int]:
+    def found(self, sightings: Sequence[Measured]) -> list[int]:
         """Faces that came from the detector: coasting ones that are there again, and new ones; returns their ids.
 
         Those that are known already are left out.
         """
-        fresh: list[Sighting] = []
+        fresh: list[Measured] = []
         for seen in sightings:
             box = seen.landmarks.extent_px
             others = (other.landmarks.extent_px for other in fresh)
@@ -158,7 +150,7 @@ class Identities:
         """How many faces may still be found: the places left by those measured, but for ghosts."""
         return self.max_faces - sum(face.measured and face.unconfirmed < GHOST for face in self.faces)
 
-    def _assign(self, sightings: Sequence[Sighting]) -> dict[int, Identity]:
+    def _assign(self, sightings: Sequence[Measured]) -> dict[int, Identity]:
         """By the sighting's place in the list, the coasting face that it is: the pairs nearest together."""
         coasting = [face for face in self.faces if not face.measured]
         if not (coasting and sightings):
@@ -166,11 +158,11 @@ class Identities:
         costs = np.array([[_cost(face, seen.landmarks, self._now_s) for face in coasting] for seen in sightings])
         return {int(i): coasting[j] for i, j in _pairs(costs) if costs[i, j] < APART}
 
-    def _again(self, face: Identity, seen: Sighting) -> int:
+    def _again(self, face: Identity, seen: Measured) -> int:
         self._put(face, replace(face.moved_to(seen.landmarks, seen.score, self._now_s), unconfirmed=0))
         return face.id
 
-    def _new(self, seen: Sighting) -> int:
+    def _new(self, seen: Measured) -> int:
         new = Identity(next(self._next_id), seen.landmarks, seen.score, self._now_s, np.zeros(2))
         self.faces.append(new)
         log.info("face %d found at %.3f s, score %.2f", new.id, self._now_s, seen.score)

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,7 @@ from tracker.face.crop import Roi, warp
 from tracker.face.geometry import Array, invert, transform_covariances, transform_points
 from tracker.face.landmarks import Landmarks
 from tracker.gpu_frame import GpuFrame
+from tracker.result import Measured
 from tracker.roi import next_roi
 
 log = logging.getLogger(__name__)
@@ -44,13 +45,6 @@ class Stages:
         """Count in what another has counted."""
         for name, seconds in other.seconds.items():
             self.seconds[name] = self.seconds.get(name, 0.0) + seconds
-
-
-class Measured(NamedTuple):
-    """Landmarks in pixels of the picture, and how sure the engine is, 0..1, that the view shows a face."""
-
-    landmarks: Landmarks
-    score: float
 
 
 class Measurer:

@@ -20,10 +20,10 @@ from tracker.face.crop import Roi, eye_rotation_rad, roi_of_landmarks
 from tracker.face.landmarks import Landmarks
 from tracker.frames import Frame, Source, open_source
 from tracker.gpu_frame import GpuFrame
-from tracker.identity import Identities, Identity, Sighting
-from tracker.measure import Measured, Measurer, Stages
+from tracker.identity import Identities, Identity
+from tracker.measure import Measurer, Stages
 from tracker.models import landmark_model
-from tracker.result import FrameResult, TrackedFace
+from tracker.result import FrameResult, Measured, TrackedFace
 from tracker.roi import BOX_HABITS, DetectionSchedule, next_roi, roi_of_detection
 from tracker.scene import SceneCut
 from tracker.smoothing import Smoother, Smoothing, smoother
@@ -144,7 +144,7 @@ class Tracker:
             return
         measured = yield [self._view(face, frame.timestamp_s) for face in faces]
         presence = self.engine.spec.presence
-        seen = [(face, Sighting(*m)) for face, m in zip(faces, measured) if m.score >= presence]
+        seen = [(face, m) for face, m in zip(faces, measured) if m.score >= presence]
         self._identities.followed(seen)
 
     def _view(self, face: Identity, timestamp_s: float) -> Roi:
@@ -165,7 +165,7 @@ class Tracker:
         rough = yield [roi_of_detection(d.box_px, d.eyes_px, BOX_HABITS[self.detector.name]) for d in new]
         measured = yield [next_roi(face.landmarks) for face in rough]
         presence = self.engine.spec.presence
-        seen = [Sighting(*m) for m in measured if m.score >= presence + SURER * (1 - presence)]
+        seen = [m for m in measured if m.score >= presence + SURER * (1 - presence)]
         for number in self._identities.found(seen):
             self._smoothers.pop(number, None)  # where it was seen last says nothing of where it is
 

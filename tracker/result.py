@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +11,13 @@ from numpy.typing import NDArray
 from tracker.face.landmarks import Landmarks
 
 State = Literal["tracking", "coasting"]
+
+
+class Measured(NamedTuple):
+    """Landmarks in pixels of the picture, and how sure the engine is, 0..1, that the view shows a face."""
+
+    landmarks: Landmarks
+    score: float
 
 
 @dataclass(frozen=True)

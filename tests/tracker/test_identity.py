@@ -12,15 +12,16 @@ from hypothesis import strategies as st
 from tracker.face.geometry import box_iou, extent
 from tracker.face.landmarks import Landmarks
 from tracker.face.schemes import IBUG68
-from tracker.identity import FARTHEST, FLASH, GHOST, LEAP, SAME_FACE_IOU, Identities, Sighting
+from tracker.identity import FARTHEST, FLASH, GHOST, LEAP, SAME_FACE_IOU, Identities
+from tracker.result import Measured
 
 OUTLINE = np.random.default_rng(0).uniform(0, 100, (68, 2))
 OUTLINE[:2] = (0, 0), (100, 100)
 
 
-def at(x: float, y: float = 0.0) -> Sighting:
+def at(x: float, y: float = 0.0) -> Measured:
     """A face of 100 x 100 px with its corner there."""
-    return Sighting(Landmarks.from_points(OUTLINE + (x, y), IBUG68), 0.9)
+    return Measured(Landmarks.from_points(OUTLINE + (x, y), IBUG68), 0.9)
 
 
 def start(*places: float, max_faces: int = 3) -> Identities:
@@ -50,7 +51,7 @@ def test_a_face_that_is_measured_again_keeps_its_id() -> None:
     for step in range(1, 30):
         identities.next_frame(step / 30)
         assert states(identities) == [(1, False)]
-        identities.followed([(identities.faces[0], Sighting(at(10 * step).landmarks, 0.5 + step / 100))])
+        identities.followed([(identities.faces[0], Measured(at(10 * step).landmarks, 0.5 + step / 100))])
         (face,) = identities.faces
         assert (face.id, face.measured, face.seen_s, face.score) == (1, True, step / 30, 0.5 + step / 100)
         np.testing.assert_allclose(face.box_px, [10 * step, 0, 100, 100])
@@ -263,7 +264,7 @@ def test_whatever_comes_and_goes(max_faces: int, script: list[tuple[float, list[
         if cut:
             identities.doubt()
         odd = [face for face in identities.faces if places and face.id % 2]  # some are measured where they were
-        identities.followed([(face, Sighting(face.landmarks, 0.9)) for face in odd])
+        identities.followed([(face, Measured(face.landmarks, 0.9)) for face in odd])
         identities.confirm([(30 * place, 0, 100, 100) for place in places])
         assert 0 <= identities.room() <= max_faces
         identities.found([at(30 * place) for place in places])

@@ -96,15 +96,20 @@ class Server(http.server.ThreadingHTTPServer):
         self.content = lambda: jpeg(self.level)
 
 
+def serving(server: Any) -> Iterator[Any]:
+    """The server, while a thread of its own serves."""
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    server.sending = False
+    server.shutdown()
+    thread.join()
+
+
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     with Server(("127.0.0.1", 0), partial(QuietHandler, directory=tmp_path)) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield server
-        server.sending = False
-        server.shutdown()
-        thread.join()
+        yield from serving(server)
 
 
 def address(server: socketserver.TCPServer) -> str:
@@ -265,12 +270,7 @@ class RtspServer(socketserver.ThreadingTCPServer):
 @pytest.fixture
 def rtsp() -> Iterator[RtspServer]:
     with RtspServer() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        yield server
-        server.sending = False
-        server.shutdown()
-        thread.join()
+        yield from serving(server)
 
 
 class TestRtsp:
