@@ -8,7 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from train.codecs.decoders import DECODERS, DecoderName
+from train.codecs.reading import ReadingName, read
+from train.models.heads import Placed
 from train.task import LandmarkTask, normalise
 
 Precision = Literal["fp32", "fp16", "int8"]
@@ -19,15 +20,14 @@ class LandmarkGraph(nn.Module):
 
     Only the last stack's maps are computed and decoded. precision: of the net; pixels are normalised and maps decoded
     in float32 all the same, so that coordinates never pass through half precision. int8 is float32 here: it is put
-    into the file (export.quantize). decoder: of train.codecs.decoders.
-    temperature: what the logits are divided by.
+    into the file (export.quantize). decoder: None for the objective's own. temperature: what the logits are divided by.
     """
 
     def __init__(
         self,
         task: LandmarkTask,
         precision: Precision = "fp32",
-        decoder: DecoderName = "local_softmax",
+        decoder: ReadingName | None = None,
         temperature: float = 1.0,
     ) -> None:
         super().__init__()
@@ -35,13 +35,16 @@ class LandmarkGraph(nn.Module):
         self.dtype = torch.float16 if precision == "fp16" else torch.float32
         self.net = net.to(self.dtype)
         self.stride, self.objective = task.stride, task.objective
-        self.decode, self.temperature = DECODERS[decoder], temperature
+        self.decoder: ReadingName = decoder or task.objective.decoder
+        self.temperature = temperature
 
     def forward(self, crops: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        logits = self.logits(crops)
-        return self.decode(logits * (1 / self.temperature), self.stride, self.objective.window)
+        logits, places = self.maps(crops)
+        return read(self.decoder, logits * (1 / self.temperature), places, self.stride, self.objective.window)
 
-    def logits(self, crops: Tensor) -> Tensor:
-        """(N, K, cells, cells) float32, before the temperature."""
-        maps = self.net(normalise(crops).to(self.dtype)).float()
-        return self.objective.logits(maps)
+    def maps(self, crops: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Logits (N, K, cells, cells) before the temperature and what the net's head answers, float32."""
+        output = self.net(normalise(crops).to(self.dtype))
+        if isinstance(output, Placed):
+            return self.objective.logits(output.stacks[-1].float()), output.places.float()
+        return self.objective.logits(output.float()), None

@@ -24,7 +24,7 @@ from export.verify import BUDGETS, Budget, Reference
 from tracker.cli import run_command
 from tracker.engines.spec import ModelSpec
 from tracker.errors import TrackerError
-from train.codecs.decoders import DecoderName
+from train.codecs.reading import HEAD_DECODERS, ReadingName
 from train.data import AugmentedCrops, FaceData
 from train.objectives import Isotropic
 from train.task import Batch, LandmarkTask
@@ -37,7 +37,7 @@ def export(
     output: Path,
     licence: str,
     precision: Precision = "fp32",
-    decoder: DecoderName = "local_softmax",
+    decoder: ReadingName | None = None,
     budget: Budget | None = None,
     to: Literal["onnx", "tensorrt", "tensorrt_rtx", "triton"] = "onnx",
 ) -> None:
@@ -49,13 +49,17 @@ def export(
         licence: what may be done with the model; carried in the file.
         precision: of the net. Pixels are normalised and maps decoded in float32 in any case. int8 is calibrated on
             training faces, for TensorRT where the engine is for it, else for CPUs.
-        decoder: how maps become points. The temperature of the maps is fitted on the validation faces where they
-            were learned as a distribution.
+        decoder: how maps become points; the objective's own where none is named. The temperature of the maps is
+            fitted on the validation faces where they were learned as a distribution.
         budget: the largest differences from torch that are accepted; export.verify has those of each precision.
         to: onnx, or what is made of the .onnx file besides: an engine of TensorRT or TensorRT-RTX in the folder engines
             beside it, or a model of its name in triton_models, a model repository of Triton Inference Server beside it.
     """
     task, data, config = load(checkpoint)
+    if decoder in HEAD_DECODERS and decoder != task.objective.head:
+        raise TrackerError(
+            f"{checkpoint}: decoder {decoder} reads a head that its net does not have; leave --decoder out"
+        )
     faces = default_collate([data.validation[i] for i in range(len(data.validation))])
     temperature = temperature_of(LandmarkGraph(task).eval(), faces)
     graph = LandmarkGraph(task, "fp32", decoder, temperature).eval()
@@ -66,7 +70,7 @@ def export(
         size=task.size,
         scheme=task.scheme.name,
         presence=round(presence, 4),
-        decode=f"{decoder}; softmax over the map, {window} x {window} cells around its peak",
+        decode=f"{graph.decoder}; softmax over the map, {window} x {window} cells around its peak",
         temperature=temperature,
         licence=licence,
         config=config,
@@ -76,7 +80,7 @@ def export(
     quantisation = quantisation_for(data, to) if precision == "int8" else None
     difference = write_onnx(engine, spec, reference, output, budget or BUDGETS[precision], quantisation)
     print(f"{output}: {output.stat().st_size / 1e6:.2f} MB, {precision}")
-    print(f"temperature {temperature:g}, {decoder}")
+    print(f"temperature {temperature:g}, {graph.decoder}")
     print(told)
     print(
         f"against torch on {difference.faces} faces: mean {difference.mean_px:.1e} px, "
@@ -99,7 +103,7 @@ def temperature_of(graph: LandmarkGraph, faces: Batch) -> float:
     if not graph.objective.likelihood:
         return 1.0
     with torch.no_grad():
-        logits = torch.cat([graph.logits(part) for part in torch.split(faces.crops, 16)])
+        logits = torch.cat([graph.maps(part)[0] for part in torch.split(faces.crops, 16)])
     smoothing = graph.objective.smoothing
     sigma_cells = smoothing.sigma_cells if isinstance(smoothing, Isotropic) else Isotropic().sigma_cells
     return float(f"{fit_temperature(logits, faces.points_px, graph.stride, sigma_cells):.4g}")

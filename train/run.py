@@ -14,7 +14,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from train.data import FaceData
 from train.datasets.sample import DatasetError
 from train.report import Report
-from train.task import LandmarkTask, StartError
+from train.task import LandmarkTask, SetupError
 
 
 class TrainingCLI(LightningCLI):
@@ -40,7 +40,7 @@ def main() -> None:
             parser_kwargs={"allow_abbrev": False},
             save_config_kwargs={"overwrite": True},  # a resumed run writes into the same folder
         )
-    except (DatasetError, StartError) as error:
+    except (DatasetError, SetupError) as error:
         sys.exit(f"train.run: {error}")
 
 

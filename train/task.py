@@ -18,12 +18,15 @@ from torch import Tensor, nn
 
 from tracker.face.metrics import nme
 from tracker.face.schemes import scheme_named
-from train.codecs import gaussian
+from train.codecs.reading import HeadName, read
 from train.losses.adaptive_wing import adaptive_wing_loss
 from train.losses.consistency import consistency_loss
 from train.losses.heatmap import gaussian_map, star_point_map
+from train.models.heads import Placed
 from train.models.hourglass import StackMaps
 from train.objectives import Labels, Objective, describe
+
+Output = list[Tensor] | list[StackMaps] | Placed
 
 
 def normalise(crops: Tensor) -> Tensor:
@@ -31,8 +34,8 @@ def normalise(crops: Tensor) -> Tensor:
     return (crops.float() * (1 / 127.5) - 1.0).permute(0, 3, 1, 2)
 
 
-class StartError(ValueError):
-    """Weights to start from that cannot be had: one sentence."""
+class SetupError(ValueError):
+    """A training that cannot be as it is configured: one sentence."""
 
 
 class Batch(NamedTuple):
@@ -50,24 +53,27 @@ class Batch(NamedTuple):
 @dataclass(frozen=True)
 class Weights:
     """Of the terms of the total loss. STAR and ADNet: 1, 10, 10. Yang & Yeh (A14): 5000, 10, 10; their reduction is
-    not published, so compare the gradient norms in the log rather than these numbers. consistency: where there are
-    several views of a face."""
+    not published, so compare the gradient norms in the log rather than these numbers. places: of what a head answers;
+    HIH has 0.1 for one stack and 0.05 for more. consistency: of the points, where there are several views of a face.
+    """
 
     landmarks: float = 1.0
     points: float = 10.0
     edges: float = 10.0
+    places: float = 0.1
     consistency: float = 1.0
 
 
 class LandmarkTask(lightning.LightningModule):
-    """A net trained towards an objective (train.objectives); the stacks weigh 1, 2, 4 ... over the last one's weight.
+    """A net trained towards an objective (train.objectives).
 
     net: pictures to maps of every stack: tensors, or StackMaps, whose point and edge maps are learned too, by
-    Adaptive Wing. scheme: the landmarks' scheme. weights: of the terms. point_sigma_cells: width of the point maps'
+    Adaptive Wing, or Placed with a head's answer, where the objective needs one; SetupError where they do not fit.
+    scheme: the landmarks' scheme. weights: of the terms. point_sigma_cells: width of the point maps'
     Gaussians, None for the maps of STAR's code. learning_rate, weight_decay: of AdamW; the rate rises over the first
     warmup share of the steps and falls as a cosine to zero, or to a tenth at each of the milestones, in epochs.
     seed: of what is drawn at random in a step, which follows from it and the step alone. start: a checkpoint whose
-    averaged weights the training starts from, None for random ones; fit raises StartError where it cannot be had.
+    averaged weights the training starts from, None for random ones; fit raises SetupError where it cannot be had.
     views: how many neighbours in a batch are the same face (FaceData); with several, their likeness is learned too.
     """
 
@@ -89,6 +95,7 @@ class LandmarkTask(lightning.LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
+        _check_head(net, objective)
         self.net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a third faster on CPU
         self.objective, self.weights, self.point_sigma_cells = objective, weights, point_sigma_cells
         self.scheme = scheme_named(scheme)
@@ -100,39 +107,43 @@ class LandmarkTask(lightning.LightningModule):
         self.errors: list[float] = []
         self.curve: dict[int, float] = {}  # validation NME in percent by epoch, kept in checkpoints
 
-    def forward(self, crops: Tensor) -> list[Tensor] | list[StackMaps]:
-        """Crops (N, S, S, 3) uint8 to the maps of every stack."""
-        maps: list[Tensor] | list[StackMaps] = self.net(normalise(crops).contiguous(memory_format=torch.channels_last))
-        return maps
+    def forward(self, crops: Tensor) -> Output:
+        """Crops (N, S, S, 3) uint8 to what the net answers."""
+        output: Output = self.net(normalise(crops).contiguous(memory_format=torch.channels_last))
+        return output
 
-    def terms(self, stacks: Sequence[Tensor | StackMaps], batch: Batch) -> dict[str, Tensor]:
-        """The weighted terms of the total: "landmarks", "points" and "edges" where the net has such maps, and
-        "consistency" of several views.
+    def terms(self, output: Output, batch: Batch) -> dict[str, Tensor]:
+        """The weighted terms of the total: "landmarks", "points" and "edges" where the net has such maps, "places"
+        where it has a head, and "consistency" of several views.
 
         Means over maps, then faces; of the landmarks only those inside the crop count.
         """
+        stacks, places = split(output)
         cells = _fusion(stacks[0]).shape[-1]
         labels = Labels(batch.points_px, batch.edges, cells, self.stride)
         inside = ((batch.points_px > -0.5) & (batch.points_px < self.size - 0.5)).all(-1)
         loss = self.objective.loss_for(labels)
-        counted = inside.sum(-1).clamp_min(1)
-        losses = {"landmarks": [((loss(_fusion(maps)) * inside).sum(-1) / counted).mean() for maps in stacks]}
+        losses = {"landmarks": [_mean(loss(_fusion(maps)), inside) for maps in stacks]}
         auxiliary = [maps for maps in stacks if isinstance(maps, StackMaps)]
         if auxiliary:
             points = self._point_maps(labels, batch.points_px)
             losses["points"] = [adaptive_wing_loss(maps.points, points).mean() for maps in auxiliary]
             losses["edges"] = [adaptive_wing_loss(maps.edges, batch.edges).mean() for maps in auxiliary]
+        if places is not None:
+            losses["places"] = [_mean(self.objective.places_loss_for(labels)(places), inside)]
         if self.views > 1:
-            losses["consistency"] = [self._consistency(maps, batch.points_px, inside) for maps in stacks]
-        return {name: getattr(self.weights, name) * _over_stacks(values) for name, values in losses.items()}
+            losses["consistency"] = [self._consistency(maps, places, batch.points_px, inside) for maps in stacks]
+        over = _evenly if self.objective.even_stacks else _over_stacks
+        return {name: getattr(self.weights, name) * over(values) for name, values in losses.items()}
 
-    def _consistency(self, maps: Tensor | StackMaps, points_px: Tensor, inside: Tensor) -> Tensor:
+    def _consistency(
+        self, maps: Tensor | StackMaps, places: Tensor | None, points_px: Tensor, inside: Tensor
+    ) -> Tensor:
         """In cells, over the landmarks that every view shows."""
-        answers, _, _ = self.decode([maps])
+        answers, _, _ = self._read(maps, places)
         by_face = (-1, self.views, *points_px.shape[1:])
         loss = consistency_loss(answers.reshape(by_face), points_px.reshape(by_face)) / self.stride
-        counted = inside.reshape(by_face[:-1]).all(1)
-        return ((loss * counted).sum(-1) / counted.sum(-1).clamp_min(1)).mean()
+        return _mean(loss, inside.reshape(by_face[:-1]).all(1))
 
     def _point_maps(self, labels: Labels, points_px: Tensor) -> Tensor:
         if self.point_sigma_cells is None:
@@ -148,16 +159,16 @@ class LandmarkTask(lightning.LightningModule):
         try:
             weights = torch.load(checkpoint, map_location=self.device, weights_only=True)["state_dict"]
         except OSError as error:
-            raise StartError(f"cannot start from {checkpoint}: {error.strerror}; correct model.start") from None
+            raise SetupError(f"cannot start from {checkpoint}: {error.strerror}; correct model.start") from None
         except (EOFError, KeyError, RuntimeError, TypeError, ValueError, pickle.UnpicklingError):
-            raise StartError(
+            raise SetupError(
                 f"cannot start from {checkpoint}: expected a checkpoint of train.run, this is none"
             ) from None
         try:
             self.load_state_dict(weights)
         except RuntimeError as error:
             first = str(error).splitlines()[1].strip()
-            raise StartError(f"cannot start from {checkpoint}: its net is another than model.net ({first})") from None
+            raise SetupError(f"cannot start from {checkpoint}: its net is another than model.net ({first})") from None
 
     def on_train_batch_start(self, batch: Batch, index: int) -> None:
         place = np.random.SeedSequence((self.seed, self.global_rank, self.global_step))
@@ -179,9 +190,14 @@ class LandmarkTask(lightning.LightningModule):
             norm = torch.stack([g.norm() for g in gradients if g is not None]).norm()
             self.log_dict({f"{name}_loss": term.detach(), f"{name}_gradient": norm})
 
-    def decode(self, stacks: Sequence[Tensor | StackMaps]) -> tuple[Tensor, Tensor, Tensor]:
-        """Points (N, K, 2) in pixels of the crop, scores and covariances of the last stack, as gaussian.decode."""
-        return gaussian.decode(self.objective.logits(_fusion(stacks[-1])), self.stride, self.objective.window)
+    def decode(self, output: Output) -> tuple[Tensor, Tensor, Tensor]:
+        """Points (N, K, 2) in pixels of the crop, scores and covariances, as train.codecs.decoders."""
+        stacks, places = split(output)
+        return self._read(stacks[-1], places)
+
+    def _read(self, maps: Tensor | StackMaps, places: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        logits = self.objective.logits(_fusion(maps))
+        return read(self.objective.decoder, logits, places, self.stride, self.objective.window)
 
     def on_validation_epoch_start(self) -> None:
         self.errors = []
@@ -226,6 +242,29 @@ class LandmarkTask(lightning.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
+def split(output: Output) -> tuple[Sequence[Tensor | StackMaps], Tensor | None]:
+    """The maps of every stack, and what the head answered."""
+    return output if isinstance(output, Placed) else (output, None)
+
+
+def _check_head(net: nn.Module, objective: Objective) -> None:
+    has = getattr(getattr(net, "place", None), "kind", None)
+    if has != objective.head:
+        raise SetupError(
+            f"{type(objective).__name__} needs a net {_with_head(objective.head)}, {type(net).__name__} is one "
+            f"{_with_head(has)}; set model.net.init_args.place accordingly (train.models.heads)"
+        )
+
+
+def _with_head(kind: HeadName | None) -> str:
+    return f"with a head for {kind}" if kind else "without a head"
+
+
+def _mean(losses: Tensor, counted: Tensor) -> Tensor:
+    """Of (N, K) over the landmarks that count, then over faces."""
+    return ((losses * counted).sum(-1) / counted.sum(-1).clamp_min(1)).mean()
+
+
 def _fusion(maps: Tensor | StackMaps) -> Tensor:
     """The maps that landmarks are read from."""
     return maps.fusion if isinstance(maps, StackMaps) else maps
@@ -234,3 +273,7 @@ def _fusion(maps: Tensor | StackMaps) -> Tensor:
 def _over_stacks(losses: Sequence[Tensor]) -> Tensor:
     """The sum with weights 2^i / 2^(stacks - 1), as in STAR's and ADNet's code: 1/8, 1/4, 1/2, 1 for four stacks."""
     return torch.stack([2.0 ** (i + 1 - len(losses)) * loss for i, loss in enumerate(losses)]).sum()
+
+
+def _evenly(losses: Sequence[Tensor]) -> Tensor:
+    return torch.stack([*losses]).mean()

@@ -35,9 +35,9 @@ def test_has_the_published_number_of_parameters(stacks: int, published: float, i
 def test_only_the_unused_skips_have_no_gradient() -> None:
     net = HihNet(landmarks=5, stacks=2, size=64, decimals=4)
     maps = net(torch.randn(2, 3, 64, 64))
-    assert [tuple(one.shape) for one in maps.integers] == [(2, 5, 16, 16)] * 2
-    assert maps.decimals.shape == (2, 5, 4, 4)
-    sum(one.sum() for one in (*maps.integers, maps.decimals)).backward()  # type: ignore[union-attr]
+    assert [tuple(one.shape) for one in maps.stacks] == [(2, 5, 16, 16)] * 2
+    assert maps.places.shape == (2, 5, 4, 4)
+    sum(one.sum() for one in (*maps.stacks, maps.places)).backward()  # type: ignore[union-attr]
     without = {name for name, parameter in net.named_parameters() if parameter.grad is None}
     blocks = [(name, block) for name, block in net.named_modules() if isinstance(block, Residual)]
     assert without == {f"{name}.skip.{p}" for name, b in blocks if not b.widens for p, _ in b.skip.named_parameters()}

@@ -10,17 +10,24 @@ from torch import Tensor
 
 from tracker.face.schemes import IBUG68
 from train.boundaries import edge_maps
-from train.codecs import gaussian
+from train.codecs import gaussian, hih, integer
+from train.codecs.reading import read
 from train.label_smoothing import ImageAware
+from train.losses.classification import soft_classification_loss
 from train.losses.structured import margin_map, structured_loss
 from train.objectives import (
+    HeatmapInHeatmap,
     HeatmapMse,
+    IntegerHeatmap,
     Isotropic,
     Labels,
     Objective,
+    OffsetMap,
+    OffsetVector,
     SoftArgmax,
     Star,
     Structured,
+    Subpixel,
     describe,
     label_distribution,
 )
@@ -38,7 +45,13 @@ OBJECTIVES: dict[str, Objective] = {
     "soft-argmax, linear": SoftArgmax(reading="linear"),
     "soft-argmax, regularised": SoftArgmax(regularisation=1.0),
     "heatmap": HeatmapMse(),
+    "integer heatmap": IntegerHeatmap(decoder="argmax"),
+    "subpixel": Subpixel(),
+    "heatmap in heatmap": HeatmapInHeatmap(),
+    "offset vector": OffsetVector(),
+    "offset map": OffsetMap(),
 }
+PLACES = {"decimals": (68, 8, 8), "vector": (68, 2), "map": (2, CELLS, CELLS)}  # what a head of that kind answers
 every = pytest.mark.parametrize("objective", OBJECTIVES.values(), ids=OBJECTIVES)
 
 
@@ -50,18 +63,22 @@ def labels(face68: np.ndarray[tuple[int, int], np.dtype[np.float64]]) -> Labels:
     return Labels(torch.from_numpy(np.stack(faces)).float(), torch.from_numpy(np.stack(edges)), CELLS, STRIDE)
 
 
-def learned(objective: Objective, labels: Labels, steps: int = 150) -> tuple[Tensor, list[float]]:
-    """Maps found by descent on the loss itself, one free number a cell, and the losses on the way."""
+def learned(objective: Objective, labels: Labels, steps: int = 150) -> tuple[Tensor, Tensor | None, list[float]]:
+    """Maps and a head's answer found by descent on the loss itself, one free number each, and the losses on the way."""
     torch.manual_seed(0)
     maps = (0.5 + 0.1 * torch.randn(1, 68, CELLS, CELLS)).requires_grad_()
-    optimizer, losses = torch.optim.Adam([maps], 0.2), []
+    places = 0.1 * torch.randn(1, *PLACES[objective.head]) if objective.head else None
+    free = [maps] if places is None else [maps, places.requires_grad_()]
+    optimizer, losses = torch.optim.Adam(free, 0.2), []
     for _ in range(steps):
         loss = objective.loss_for(labels)(maps).sum()
+        if places is not None:
+            loss = loss + objective.places_loss_for(labels)(places).sum()
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         losses.append(loss.item())
-    return maps.detach(), losses
+    return maps.detach(), None if places is None else places.detach(), losses
 
 
 @every
@@ -72,19 +89,28 @@ def test_one_loss_a_landmark(objective: Objective, labels: Labels) -> None:
     assert torch.isfinite(loss).all()
 
 
-@every
-def test_what_it_asks_for_is_what_the_decoder_reads(objective: Objective, labels: Labels) -> None:
-    maps, losses = learned(objective, labels)
+# In pixels of the crop, on the mean. Only one of its cells is drawn for a label; the hard maximum knows whole cells
+# only, and so does what is rounded to a cell; landmarks share cells of the offset map.
+BOUNDS = {
+    "structured, hard maximum": 1.5,
+    "structured, drawn": 1.5,
+    "star, image-aware, drawn": 1.5,
+    "integer heatmap": 1.7,
+    "subpixel": 0.6,
+    "heatmap in heatmap": 0.3,
+    "offset vector": 0.01,
+    "offset map": 1.0,
+}
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+def test_what_it_asks_for_is_what_its_decoder_reads(name: str, labels: Labels) -> None:
+    objective = OBJECTIVES[name]
+    maps, places, losses = learned(objective, labels)
     assert losses[-1] < losses[0]
-    points, _, _ = gaussian.decode(objective.logits(maps), STRIDE, objective.window)
+    points, _, _ = read(objective.decoder, objective.logits(maps), places, STRIDE, objective.window)
     error = (points - labels.points_px).norm(dim=-1)
-    # only one of its cells is drawn for a label, and the hard maximum knows whole cells only
-    bound = 1.5 if "drawn" in repr_of(objective) or "hard" in repr_of(objective) else 0.5
-    assert error.mean() < bound
-
-
-def repr_of(objective: Objective) -> str:
-    return next(name for name, known in OBJECTIVES.items() if known is objective)
+    assert error.mean() < BOUNDS.get(name, 0.5)
 
 
 def test_structured_is_the_loss_of_that_name(labels: Labels) -> None:
@@ -130,3 +156,37 @@ def test_points_are_in_the_maps_own_coordinates() -> None:
     corners = torch.tensor([[[1.5, 1.5], [61.5, 61.5], [31.5, 1.5]]])
     points = Labels(corners, torch.zeros(1, 0, CELLS, CELLS), CELLS, STRIDE).points
     assert points.tolist() == [[[-1, -1], [1, 1], [0, -1]]]
+
+
+class TestHeads:
+    def test_only_those_that_read_one_need_it(self) -> None:
+        needing = {name: objective.head for name, objective in OBJECTIVES.items() if objective.head}
+        assert needing == {"heatmap in heatmap": "decimals", "offset vector": "vector", "offset map": "map"}
+
+    def test_others_have_no_loss_for_it(self, labels: Labels) -> None:
+        with pytest.raises(NotImplementedError, match="Star learns from maps alone"):
+            Star().places_loss_for(labels)
+
+    @pytest.mark.parametrize("decimals", [4, 8, 16])
+    def test_decimals_are_classes(self, decimals: int, labels: Labels) -> None:
+        """However many there are."""
+        maps = torch.randn(1, 68, decimals, decimals, generator=torch.Generator().manual_seed(3))
+        _, target = hih.encode(labels.points_px, CELLS, STRIDE, 1.5, decimals, 0.8)
+        loss = HeatmapInHeatmap(sigma_decimals=0.8).places_loss_for(labels)(maps)
+        assert_allclose(loss, soft_classification_loss(maps, target))
+
+    def test_an_offset_map_is_learned_where_landmarks_are(self, labels: Labels) -> None:
+        maps = torch.randn(1, 2, CELLS, CELLS, generator=torch.Generator().manual_seed(4)).requires_grad_()
+        OffsetMap().places_loss_for(labels)(maps).sum().backward()
+        cell, _ = integer.split(labels.points_px, CELLS, STRIDE)
+        inhabited = torch.zeros(CELLS, CELLS, dtype=torch.bool)
+        inhabited[cell[0, :, 1].long(), cell[0, :, 0].long()] = True
+        assert maps.grad is not None
+        assert torch.equal(maps.grad[0].abs().sum(0) > 0, inhabited)
+
+    def test_offsets_are_learned_by_a_smooth_distance(self, labels: Labels) -> None:
+        """Half the square below 1, the distance less a half above: by hand for three answers."""
+        _, fraction = integer.split(labels.points_px, CELLS, STRIDE)
+        for off, expected in ((0.0, 0.0), (0.5, 0.125), (3.0, 2.5)):
+            loss = OffsetVector().places_loss_for(labels)(fraction + off)
+            assert_allclose(loss, np.full((1, 68), expected), atol=1e-5)

@@ -45,6 +45,10 @@ def encode_map(points_px: Tensor, cells: int, stride: int, sigma_cells: float = 
 def decode_map(logits: Tensor, offset_map: Tensor, stride: int, window: int = WINDOW) -> tuple[Tensor, Tensor, Tensor]:
     """Eq. 8: logits (N, K, H, W) and offset map (N, 2, H, W) to points, scores and covariances, as decode_vector."""
     peaks = find_peaks(logits)
-    index = (peaks.row * peaks.width + peaks.column).long()
-    x, y = (channel.gather(1, index) for channel in offset_map.flatten(2).unbind(1))
-    return integer.join(peaks, torch.stack([x, y], -1), stride, window)
+    return integer.join(peaks, read_map(offset_map, torch.stack([peaks.column, peaks.row], -1)), stride, window)
+
+
+def read_map(offset_map: Tensor, cells: Tensor) -> Tensor:
+    """What an offset map (N, 2, H, W) holds at cells (N, K, 2), x then y: (N, K, 2)."""
+    index = (cells[..., 1] * int(offset_map.shape[-1]) + cells[..., 0]).long()
+    return torch.stack([channel.gather(1, index) for channel in offset_map.flatten(2).unbind(1)], -1)

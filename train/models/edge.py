@@ -12,13 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-
-def conv_bn(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> nn.Sequential:
-    """A convolution that keeps the size (over stride) and its BatchNorm."""
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2, groups=groups, bias=False),
-        nn.BatchNorm2d(outputs),
-    )
+from train.models.heads import Placed
+from train.models.layers import conv_bn
 
 
 class SeparableResidual(nn.Module):
@@ -84,10 +79,11 @@ def _widen(inputs: int, outputs: int) -> list[nn.Module]:
 
 
 class EdgeHourglass(nn.Module):
-    """Pictures (N, 3, S, S) in [-1, 1] to one list entry a stack: logits (N, landmarks, S / stride, S / stride).
+    """Pictures (N, 3, S, S) in [-1, 1] to one list entry a stack: maps (N, landmarks, S / stride, S / stride).
 
     channels: by level of the hourglass, the map's own level first. stacks: hourglasses in a row, each refining the
-    one before. block: "separable" or "bottleneck". stride: 4, or 2 for maps of half the picture's side.
+    one before. block: "separable" or "bottleneck". stride: 4, or 2 for maps of half the picture's side. place: a head
+    of train.models.heads for channels[0] features, reading the last stack's; then the answer is Placed.
     """
 
     def __init__(
@@ -98,6 +94,7 @@ class EdgeHourglass(nn.Module):
         stem: int = 32,
         block: str = "separable",
         stride: int = 4,
+        place: nn.Module | None = None,
     ) -> None:
         super().__init__()
         if block not in BLOCKS:
@@ -121,8 +118,9 @@ class EdgeHourglass(nn.Module):
         self.heads = nn.ModuleList(nn.Conv2d(width, landmarks, 1) for _ in range(stacks))
         self.merge_features = nn.ModuleList(nn.Conv2d(width, width, 1) for _ in range(stacks - 1))
         self.merge_heads = nn.ModuleList(nn.Conv2d(landmarks, width, 1) for _ in range(stacks - 1))
+        self.place = place
 
-    def forward(self, x: Tensor) -> list[Tensor]:
+    def forward(self, x: Tensor) -> list[Tensor] | Placed:
         x = self.stem(x)
         maps: list[Tensor] = []
         for i, hourglass in enumerate(self.hourglasses):
@@ -130,7 +128,7 @@ class EdgeHourglass(nn.Module):
             maps.append(self.heads[i](features))
             if i < len(self.merge_features):
                 x = x + self.merge_features[i](features) + self.merge_heads[i](maps[i])
-        return maps
+        return maps if self.place is None else Placed(maps, self.place(features))
 
     def fused(self) -> FusedEdgeHourglass:
         """The same net for inference: the last stack's maps only."""
@@ -138,7 +136,8 @@ class EdgeHourglass(nn.Module):
 
 
 class FusedEdgeHourglass(nn.Module):
-    """Pictures (N, 3, S, S) to the last stack's logits; what only training needs is folded away.
+    """Pictures (N, 3, S, S) to the last stack's maps, as Placed where there is a head; what only training needs is
+    folded away.
 
     Between stacks the features go through two linear paths, one of them by way of the maps: as no map but the last
     is asked for, they are one 1x1 convolution.
@@ -147,12 +146,13 @@ class FusedEdgeHourglass(nn.Module):
     def __init__(self, net: EdgeHourglass) -> None:
         super().__init__()
         self.stem, self.hourglasses, self.features, self.head = net.stem, net.hourglasses, net.features, net.heads[-1]
+        self.place = net.place
         self.merges = nn.ModuleList(
             _sum_of_paths(*convolutions)  # type: ignore[arg-type]
             for convolutions in zip(net.merge_features, net.heads, net.merge_heads, strict=False)
         )
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor | Placed:
         x = self.stem(x)
         features = x
         for i, hourglass in enumerate(self.hourglasses):
@@ -160,7 +160,7 @@ class FusedEdgeHourglass(nn.Module):
             if i < len(self.merges):
                 x = x + self.merges[i](features)
         maps: Tensor = self.head(features)
-        return maps
+        return maps if self.place is None else Placed([maps], self.place(features))
 
 
 def _sum_of_paths(direct: nn.Conv2d, head: nn.Conv2d, back: nn.Conv2d) -> nn.Conv2d:

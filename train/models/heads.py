@@ -1,20 +1,32 @@
-"""The decimal head of heatmap in heatmap (Lan et al., HIH; the layers as their code has them)."""
+"""Heads that say where in its cell a landmark lies, behind a net's last features: those of HIH and of the offsets that
+it is compared with (Lan et al., HIH; the layers as their code has them).
+
+Each has a kind: the decoder of train.codecs.reading that reads its answer.
+"""
 
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 from torch import Tensor, nn
 from torch.nn import functional
 
-from train.models.edge import conv_bn
+from train.codecs.reading import HeadName
+from train.models.layers import conv_bn, conv_bn_relu
 
 WIDTH = 384
 DEVIATION = 0.001  # of a convolution's weights before training
 
 
-def conv_bn_relu(inputs: int, outputs: int, kernel: int = 1, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(*conv_bn(inputs, outputs, kernel, stride), nn.ReLU(inplace=True))
+class Placed(NamedTuple):
+    """What a net with a head answers.
+
+    stacks: maps (N, K, H, W) of every stack; of the last one alone where the net is fused. places: the head's answer.
+    """
+
+    stacks: list[Tensor]
+    places: Tensor
 
 
 class DownBlock(nn.Module):
@@ -32,21 +44,73 @@ class DownBlock(nn.Module):
 class DecimalHead(nn.Sequential):
     """Features (N, features, cells, cells) to decimal maps (N, landmarks, decimals, decimals).
 
-    1x1 to 384, pooled to about half, as many blocks as halve it to decimals (two from 64 cells to 8), 1x1, 1x1.
+    1x1 to the width, pooled to about half, as many blocks as halve it to decimals (two from 64 cells to 8), 1x1, 1x1.
     Raises ValueError where cells is not decimals times 4, 8, 16 ...: the pooling leaves one less than half.
     """
 
-    def __init__(self, features: int, landmarks: int, cells: int = 64, decimals: int = 8) -> None:
+    kind: HeadName = "decimals"
+
+    def __init__(self, features: int, landmarks: int, cells: int = 64, decimals: int = 8, width: int = WIDTH) -> None:
         halvings = math.log2(cells / decimals)
         if halvings < 2 or halvings % 1:
             raise ValueError(f"cells must be decimals times 4, 8, 16 ..., got {cells} cells and {decimals} decimals")
         super().__init__(
-            conv_bn_relu(features, WIDTH),
+            conv_bn_relu(features, width),
             nn.MaxPool2d(3, 2),
-            *(DownBlock(WIDTH) for _ in range(int(halvings) - 1)),
-            conv_bn_relu(WIDTH, WIDTH),
-            nn.Conv2d(WIDTH, landmarks, 1),
+            *(DownBlock(width) for _ in range(int(halvings) - 1)),
+            conv_bn_relu(width, width),
+            nn.Conv2d(width, landmarks, 1),
         )
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.normal_(module.weight, std=DEVIATION)
+        start_small(self)
+
+
+class Trunk(nn.Module):
+    """What both offset heads begin with: (N, features, H, W) to (N, width, H, W)."""
+
+    def __init__(self, features: int, width: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(
+            conv_bn_relu(features, width), conv_bn_relu(width, width, 3), conv_bn_relu(width, width)
+        )
+        self.skip = conv_bn_relu(features, width) if features != width else nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        total: Tensor = self.body(x) + self.skip(x)
+        return total
+
+
+class OffsetVectorHead(nn.Sequential):
+    """Features (N, features, H, W) to offsets (N, landmarks, 2): WOV, by a fully connected layer."""
+
+    kind: HeadName = "vector"
+
+    def __init__(self, features: int, landmarks: int, width: int = WIDTH) -> None:
+        super().__init__(
+            Trunk(features, width),
+            conv_bn_relu(width, width),
+            nn.MaxPool2d(3, 2),
+            conv_bn_relu(width, width, 3, 2),
+            conv_bn_relu(width, 2 * width),
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(2 * width, 2 * landmarks),
+            nn.Unflatten(1, (landmarks, 2)),
+        )
+        start_small(self)
+
+
+class OffsetMapHead(nn.Sequential):
+    """Features (N, features, H, W) to one offset map (N, 2, H, W) for all landmarks: WOM."""
+
+    kind: HeadName = "map"
+
+    def __init__(self, features: int, width: int = WIDTH) -> None:
+        super().__init__(Trunk(features, width), conv_bn_relu(width, width), nn.Conv2d(width, 2, 1))
+        start_small(self)
+
+
+def start_small(net: nn.Module) -> None:
+    """HIH's weights before training."""
+    for module in net.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            nn.init.normal_(module.weight, std=DEVIATION)

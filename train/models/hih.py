@@ -7,23 +7,14 @@ are kept, as the published counts and checkpoints have them.
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from torch import Tensor, nn
 from torch.nn import functional
 
-from train.models.edge import conv_bn
-from train.models.heads import DEVIATION, DecimalHead, conv_bn_relu
+from train.models.heads import DecimalHead, Placed, start_small
+from train.models.layers import conv_bn, conv_bn_relu
 
 WIDTH = 256
 LEVELS = 4
-
-
-class HihMaps(NamedTuple):
-    """integers: (N, K, S / 4, S / 4) of every stack. decimals: (N, K, D, D), from behind the last one."""
-
-    integers: list[Tensor]
-    decimals: Tensor
 
 
 class Residual(nn.Module):
@@ -72,7 +63,7 @@ class Stack(nn.Module):
 
 
 class HihNet(nn.Module):
-    """Pictures (N, 3, S, S) to HihMaps; S is a multiple of 64, and S / 4 is decimals times a power of two.
+    """Pictures (N, 3, S, S) to Placed; S is a multiple of 64, and S / 4 is decimals times a power of two.
 
     size: S, which sets how often the decimal head halves. Raises ValueError as train.models.heads.DecimalHead.
     """
@@ -89,14 +80,28 @@ class HihNet(nn.Module):
             Residual(WIDTH // 2, WIDTH),
         )
         self.stacks = nn.ModuleList(Stack(landmarks) for _ in range(stacks))
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.normal_(module.weight, std=DEVIATION)
-        self.decimals = DecimalHead(WIDTH, landmarks, size // self.stride, decimals)
+        start_small(self)
+        self.place = DecimalHead(WIDTH, landmarks, size // self.stride, decimals)
 
-    def forward(self, x: Tensor) -> HihMaps:
-        x, integers = self.stem(x), []
+    def forward(self, x: Tensor) -> Placed:
+        x, stacks = self.stem(x), []
         for stack in self.stacks:
             maps, x = stack(x)
-            integers.append(maps)
-        return HihMaps(integers, self.decimals(x))
+            stacks.append(maps)
+        return Placed(stacks, self.place(x))
+
+    def fused(self) -> FusedHih:
+        """The same net for inference: the last stack's maps and the decimal maps."""
+        return FusedHih(self)
+
+
+class FusedHih(nn.Module):
+    """Pictures (N, 3, S, S) to Placed of the last stack alone."""
+
+    def __init__(self, net: HihNet) -> None:
+        super().__init__()
+        self.net = net
+
+    def forward(self, x: Tensor) -> Placed:
+        stacks, places = self.net(x)
+        return Placed(stacks[-1:], places)

@@ -1,0 +1,124 @@
+"""Every representation that can be trained, from the training's command line to the tracker's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from export.lint import lint
+from export.run import export, load
+from export.tensorrt import build, engine_key
+from export.verify import Budget
+from tracker.demo import DemoClip
+from tracker.engines.onnx import OnnxEngine
+from tracker.errors import TrackerError
+from tracker.run import run
+
+LICENCE = "research only, drawn faces"
+EVERY = Budget(99, 99, 99)  # a net that has learned nothing answers noise, in which peaks all but tie
+
+
+def with_head(kind: str, *options: str) -> list[str]:
+    head = f"train.models.heads.{kind}"
+    return [f"--model.net.place={head}", *(f"--model.net.place.{each}" for each in ("features=8", "width=8", *options))]
+
+
+VARIANTS: dict[str, list[str]] = {
+    "Subpixel": [],
+    "IntegerHeatmap": [],
+    "HeatmapMse": [],
+    "SoftArgmax": [],
+    "Star": [],
+    "HeatmapInHeatmap": with_head("DecimalHead", "landmarks=68", "cells=8", "decimals=2"),
+    "OffsetVector": with_head("OffsetVectorHead", "landmarks=68"),
+    "OffsetMap": with_head("OffsetMapHead"),
+}
+DECODES = {"HeatmapInHeatmap": "decimals", "OffsetVector": "vector", "OffsetMap": "map", "IntegerHeatmap": "quarter"}
+
+
+@pytest.fixture(scope="module", params=VARIANTS)
+def variant(
+    request: pytest.FixtureRequest, fit_tiny: Callable[..., None], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[str, Path, Path]:
+    """Its name, a checkpoint of it and its engine."""
+    folder = tmp_path_factory.mktemp(request.param)
+    objective = f"--model.objective=train.objectives.{request.param}"
+    fit_tiny(folder, objective, "--trainer.max_epochs=1", *VARIANTS[request.param])
+    checkpoint, output = folder / "checkpoints/last.ckpt", folder / "model.onnx"
+    export(checkpoint, output, LICENCE, budget=EVERY)
+    return request.param, checkpoint, output
+
+
+def test_the_engine_answers_as_the_net_is_validated(variant: tuple[str, Path, Path]) -> None:
+    """Where no peak is tied: by the decoder that the objective names, with the head that it needs."""
+    name, checkpoint, output = variant
+    task, _, _ = load(checkpoint)
+    crops = torch.randint(0, 256, (3, 32, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    engine = OnnxEngine(output)
+    assert engine.spec.decode.startswith(DECODES.get(name, "local_softmax"))
+    with torch.no_grad():
+        expected, scores, _ = task.decode(task(crops))
+    answer = engine.run(crops.numpy())
+    agree = np.abs(answer.points_px - expected.numpy()).max(-1) < 0.01
+    assert agree.mean() > 0.97
+    np.testing.assert_allclose(answer.scores[agree], scores.numpy()[agree], atol=1e-3)
+    assert lint(output) == []
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_tensorrt_rtx_builds_it(variant: tuple[str, Path, Path], precision: str, tmp_path: Path) -> None:
+    pytest.importorskip(
+        "tensorrt_rtx", reason="needs TensorRT-RTX: pip install tensorrt-rtx-cu13", exc_type=ImportError
+    )
+    _, checkpoint, output = variant
+    if precision == "fp16":
+        output = tmp_path / "half.onnx"
+        export(checkpoint, output, LICENCE, "fp16", budget=EVERY)
+    assert len(build(output, engine_key(output, "tensorrt_rtx", precision=precision))) > 10_000  # type: ignore[arg-type]
+
+
+def test_the_tracker_runs_it(variant: tuple[str, Path, Path], tmp_path: Path) -> None:
+    """On a real face, whose detection it measures; what has learned nothing recognises none."""
+    _, _, output = variant
+    picture = next(iter(DemoClip(seconds=0.1))).image_rgb[..., ::-1]
+    cv2.imwrite(str(tmp_path / "face.png"), picture)
+    stats, lines = tmp_path / "stats.json", tmp_path / "faces.jsonl"
+    run(images=tmp_path, model=output, output=lines, stats=stats)
+    assert len(lines.read_text().splitlines()) == 1
+    assert json.loads(stats.read_text())["stages_ms"]["engine"]["calls"] >= 1
+
+
+def test_a_decoder_needs_its_head(variant: tuple[str, Path, Path], tmp_path: Path) -> None:
+    name, checkpoint, _ = variant
+    for decoder in {"decimals", "vector", "map"} - {DECODES.get(name)}:
+        with pytest.raises(TrackerError, match=f"decoder {decoder} reads a head that its net does not have"):
+            export(checkpoint, tmp_path / "model.onnx", LICENCE, decoder=decoder)  # type: ignore[arg-type]
+    assert not list(tmp_path.iterdir())
+
+
+class TestMisfits:
+    """A net and an objective that do not fit end the command with one sentence, before any data is read."""
+
+    @pytest.mark.parametrize(
+        ("options", "sentence"),
+        [
+            (
+                ["--model.objective=train.objectives.HeatmapInHeatmap"],
+                "HeatmapInHeatmap needs a net with a head for decimals, EdgeHourglass is one without a head",
+            ),
+            (
+                with_head("OffsetMapHead"),
+                "Structured needs a net without a head, EdgeHourglass is one with a head for map",
+            ),
+        ],
+    )
+    def test_is_said(self, options: list[str], sentence: str, fit_tiny: Callable[..., None], tmp_path: Path) -> None:
+        with pytest.raises(SystemExit) as ended:
+            fit_tiny(tmp_path, *options)
+        assert f"train.run: {sentence}; set model.net.init_args.place" in str(ended.value)

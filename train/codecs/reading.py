@@ -1,0 +1,35 @@
+"""Every decoder by its name: those of maps alone, and those that read a head of the net beside the maps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+from torch import Tensor
+
+from train.codecs import hih, offsets
+from train.codecs.decoders import DECODERS, DecoderName
+
+HeadDecoder = Callable[[Tensor, Tensor, int, int], tuple[Tensor, Tensor, Tensor]]
+"""Logits (N, K, H, W), what the head answered, stride and window, to points, scores, covariances."""
+
+HeadName = Literal["decimals", "vector", "map"]
+HEAD_DECODERS: dict[HeadName, HeadDecoder] = {
+    "decimals": hih.decode,
+    "vector": offsets.decode_vector,
+    "map": offsets.decode_map,
+}
+ReadingName = DecoderName | HeadName
+
+
+def read(
+    name: ReadingName, logits: Tensor, places: Tensor | None, stride: int, window: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Logits (N, K, H, W) and the head's answer to points (N, K, 2), scores (N, K), covariances (N, K, 3).
+
+    places: (N, K, D, D) for "decimals", (N, K, 2) for "vector", (N, 2, H, W) for "map", None for the others.
+    """
+    if name == "decimals" or name == "vector" or name == "map":
+        assert places is not None
+        return HEAD_DECODERS[name](logits, places, stride, window)
+    return DECODERS[name](logits, stride, window)

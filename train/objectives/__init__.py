@@ -1,0 +1,36 @@
+"""What a net is trained towards and how its maps are then read: one objective for each system that is compared.
+
+An objective gives every landmark's loss (N, K) for one stack's maps (N, K, H, W), says how such maps become logits, and
+which decoder reads them (train.codecs.reading). So everything is validated, exported and run by what it was made for.
+"""
+
+from train.objectives.base import Isotropic, Labels, Loss, Objective, Smoothing, describe, label_distribution
+from train.objectives.coordinates import SoftArgmax, Star
+from train.objectives.heatmaps import (
+    HeatmapInHeatmap,
+    HeatmapMse,
+    IntegerHeatmap,
+    OffsetMap,
+    OffsetVector,
+    Subpixel,
+)
+from train.objectives.structured import Structured
+
+__all__ = [
+    "HeatmapInHeatmap",
+    "HeatmapMse",
+    "IntegerHeatmap",
+    "Isotropic",
+    "Labels",
+    "Loss",
+    "Objective",
+    "OffsetMap",
+    "OffsetVector",
+    "Smoothing",
+    "SoftArgmax",
+    "Star",
+    "Structured",
+    "Subpixel",
+    "describe",
+    "label_distribution",
+]

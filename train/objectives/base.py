@@ -1,0 +1,98 @@
+"""What an objective is, and the labels it learns from."""
+
+# No postponed annotations: jsonargparse looks for their names in the modules of the subclasses.
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from torch import Tensor
+
+from train import label_smoothing
+from train.codecs import gaussian
+from train.codecs.reading import HEAD_DECODERS, HeadName, ReadingName
+from train.label_smoothing import ImageAware
+
+Loss = Callable[[Tensor], Tensor]
+"""One stack's maps (N, K, H, W) to every landmark's loss (N, K)."""
+
+
+class Labels(NamedTuple):
+    """What the landmarks of a batch are learned from, for maps of cells x cells, stride pixels each.
+
+    points_px: (N, K, 2) in pixels of the crop. edges: (N, E, cells, cells) of train.boundaries; E is 0 where nobody
+    asked for them.
+    """
+
+    points_px: Tensor
+    edges: Tensor
+    cells: int
+    stride: int
+
+    @property
+    def points(self) -> Tensor:
+        """(N, K, 2) in [-1, 1] over the middles of the cells."""
+        return gaussian.cells_from_pixels(self.points_px, self.stride) * (2 / (self.cells - 1)) - 1
+
+
+@dataclass(frozen=True)
+class Isotropic:
+    """A Gaussian label of that width in cells: Yang & Yeh's image-unaware smoothing."""
+
+    sigma_cells: float = 0.9
+
+
+Smoothing = Isotropic | ImageAware
+
+
+class Objective(ABC):
+    """window: side in cells of the decoder's window. decoder: how points are read. smoothing: the distribution of
+    labels, None for the labels. likelihood: whether maps are learned as the logits of a distribution, so that a
+    temperature can be fitted to them. even_stacks: whether all stacks weigh alike, else 1, 2, 4 ... over the last
+    one's weight.
+    """
+
+    window: int
+    decoder: ReadingName = "local_softmax"
+    smoothing: Smoothing | None = None
+    likelihood = False
+    even_stacks = False
+
+    @property
+    def needs_edges(self) -> bool:
+        """Whether Labels must hold edge maps."""
+        return isinstance(self.smoothing, ImageAware)
+
+    @property
+    def head(self) -> HeadName | None:
+        """The head of train.models.heads that the net must have."""
+        return self.decoder if self.decoder in HEAD_DECODERS else None
+
+    @abstractmethod
+    def loss_for(self, labels: Labels) -> Loss:
+        """The loss of a batch with these labels; what its stacks share is made once."""
+
+    def places_loss_for(self, labels: Labels) -> Loss:
+        """The loss (N, K) of what the net's head answers, for objectives that have one."""
+        raise NotImplementedError(f"{type(self).__name__} learns from maps alone")
+
+    def logits(self, maps: Tensor) -> Tensor:
+        """Maps (N, K, H, W) as logits for the decoder."""
+        return maps
+
+
+def label_distribution(labels: Labels, smoothing: Smoothing | None) -> Tensor:
+    """G of Eq. 13 around each label: (N, K, cells, cells), summing to 1; without one, the nearest cell."""
+    if not isinstance(smoothing, ImageAware):
+        sigma_cells = smoothing.sigma_cells if smoothing else 1e-3
+        return gaussian.encode(labels.points_px, labels.cells, labels.stride, sigma_cells)
+    covariances = label_smoothing.covariances(labels.edges, labels.points_px, labels.stride, smoothing)
+    return label_smoothing.distribution(labels.points_px, covariances, labels.cells, labels.stride)
+
+
+def describe(smoothing: Smoothing | None, cells: int) -> str:
+    """How wide labels are on a map of that many cells a side, for a log."""
+    if isinstance(smoothing, ImageAware):
+        across, along = label_smoothing.straight_edge_deviations(smoothing, cells)
+        return f"labels spread by {across:.2f} cells across and {along:.2f} along a straight edge ({smoothing})"
+    return f"labels spread by {smoothing.sigma_cells:.2f} cells" if smoothing else "labels are points"
