@@ -7,21 +7,15 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import lightning
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader
 
 from benchmarks.machine import machine
+from benchmarks.trainings import fit, lfpw_test, task_of
 from tracker.cli import run_command
-from train.data import Crops, FaceData
-from train.datasets.w300 import read_folder
 from train.label_smoothing import ImageAware
-from train.models.edge import EdgeHourglass
 from train.objectives import HeatmapMse, Isotropic, Objective, SoftArgmax, Star, Structured
-from train.sources import W300
-from train.task import LandmarkTask
 
 SIGMA_CELLS = 0.9  # of all isotropic labels and targets
 OBJECTIVES: dict[str, Objective] = {
@@ -73,20 +67,9 @@ def convergence(
 
 def trained(objective: Objective, root: Path, epochs: int, seed: int) -> Record:
     """Its curve, and its NME on the test faces after the last epoch."""
-    lightning.seed_everything(seed)
-    net = EdgeHourglass(channels=[64, 96, 128, 128], stacks=1, block="bottleneck")
-    task = LandmarkTask(net, objective, weight_decay=1e-2, seed=seed)
-    data = FaceData(W300(root), edges="distance" if objective.needs_edges else None, seed=seed)
-    trainer = lightning.Trainer(
-        accelerator="auto",
-        max_epochs=epochs,
-        logger=False,
-        enable_checkpointing=False,
-        num_sanity_val_steps=0,
-    )
-    trainer.fit(task, data)
-    test = DataLoader(Crops(read_folder(root / "lfpw/testset"), data.size), data.batch)
-    (figures,) = trainer.validate(task, test, verbose=False)
+    task = task_of(objective, seed)
+    data, trainer = fit(task, root, epochs)
+    (figures,) = trainer.validate(task, lfpw_test(root, data), verbose=False)
     curve = [round(error, 4) for error in task.curve.values()]
     return {"validation_nme_percent": curve, "lfpw_test_nme_percent": round(figures["val_nme"], 4)}
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import lightning
 import numpy as np
 import torch
 
+from benchmarks.latency import medians_ms
 from benchmarks.machine import machine
 from export.graph import LandmarkGraph
 from export.onnx import write_onnx
@@ -36,7 +36,6 @@ NETS: dict[str, tuple[int, dict[str, Any]]] = {
     "1 stack, 160 px": (160, {"channels": [48, 64, 96, 128], "stacks": 1}),
     "1 stack, 64 x 64 maps": (128, {"channels": [24, 48, 96, 128, 128], "stacks": 1, "stem": 24, "stride": 2}),
 }
-ROUNDS, CALLS = 12, 40
 
 
 def main() -> int:
@@ -81,20 +80,7 @@ def task_of(name: str) -> LandmarkTask:
 
 def latencies_ms() -> dict[str, float]:
     """Median time of one face in ONNX Runtime, decoding included, one thread; the nets take turns."""
-    engines = {name: untrained_engine(name) for name in NETS}
-    crops = {
-        name: np.random.default_rng(0).integers(0, 256, (1, size, size, 3), np.uint8)
-        for name, (size, _) in NETS.items()
-    }
-    seconds: dict[str, list[float]] = {name: [] for name in NETS}
-    for _ in range(ROUNDS):
-        for name, engine in engines.items():
-            for call in range(CALLS):
-                start = time.perf_counter()
-                engine.run(crops[name])
-                if call >= CALLS // 8:  # the first ones warm the caches
-                    seconds[name].append(time.perf_counter() - start)
-    return {name: round(1000 * float(np.median(values)), 2) for name, values in seconds.items()}
+    return medians_ms({name: untrained_engine(name) for name in NETS})
 
 
 def untrained_engine(name: str) -> OnnxEngine:

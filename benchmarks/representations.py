@@ -1,0 +1,232 @@
+"""python -m benchmarks.representations: one small net, the same data, steps and seeds; how a landmark is represented
+differs.
+
+Every representation is trained, validated with each decoder that reads it, exported with the decoding inside, verified,
+and built by TensorRT-RTX where that is installed.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.utils.data import DataLoader, default_collate
+from torch.utils.flop_counter import FlopCounterMode
+
+from benchmarks.latency import medians_ms
+from benchmarks.machine import machine
+from benchmarks.trainings import CHANNELS, fit, lfpw_test, task_of
+from export.graph import LandmarkGraph, Precision
+from export.lint import lint
+from export.onnx import write_onnx
+from export.run import temperature_of
+from export.tensorrt import build, engine_key
+from export.verify import BUDGETS, Budget, Reference
+from tracker.cli import run_command
+from tracker.engines.onnx import OnnxEngine
+from tracker.engines.spec import ModelSpec
+from tracker.face.metrics import nme
+from train.codecs.reading import ReadingName
+from train.data import FaceData
+from train.models.heads import DecimalHead, OffsetMapHead, OffsetVectorHead
+from train.objectives import (
+    HeatmapInHeatmap,
+    IntegerHeatmap,
+    Objective,
+    OffsetMap,
+    OffsetVector,
+    SoftArgmax,
+    Star,
+    Structured,
+    Subpixel,
+)
+from train.task import Batch, LandmarkTask, Weights
+
+WIDTH = 96  # of heads: HIH's 384 are for nets of 256 channels
+CELLS = 32
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Representation:
+    """What is trained, and the decoders its maps are read by, the objective's own first."""
+
+    objective: Objective
+    decoders: tuple[ReadingName, ...]
+    head: Any = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def task(self, seed: int) -> LandmarkTask:
+        return task_of(self.objective, seed, self.head() if self.head else None, **self.options)
+
+
+def head(kind: type[nn.Module], **options: Any) -> partial[nn.Module]:
+    return partial(kind, CHANNELS[0], width=WIDTH, **options)
+
+
+REPRESENTATIONS = {
+    "integer heatmap": Representation(IntegerHeatmap(), ("quarter", "argmax", "dark")),
+    "integer heatmap + offset vector": Representation(
+        OffsetVector(), ("vector",), head(OffsetVectorHead, landmarks=68)
+    ),
+    "integer heatmap + offset map": Representation(OffsetMap(), ("map",), head(OffsetMapHead)),
+    "heatmap in heatmap": Representation(
+        HeatmapInHeatmap(), ("decimals", "quarter"), head(DecimalHead, landmarks=68, cells=CELLS)
+    ),
+    "continuous heatmap (Subpixel)": Representation(Subpixel(), ("local_softmax", "dark", "quarter")),
+    "Subpixel, Siamese": Representation(
+        Subpixel(), ("local_softmax",), options={"views": 2, "weights": Weights(landmarks=0, consistency=0, siamese=1)}
+    ),
+    "soft-argmax, l2": Representation(SoftArgmax(), ("softmax_mean",)),
+    "STAR": Representation(Star(), ("softmax_mean",)),
+    "structured + isotropic": Representation(Structured(), ("local_softmax", "softmax_mean", "dark", "argmax")),
+}
+
+
+def main() -> int:
+    """Run the command line."""
+    return run_command(representations, "benchmarks.representations")
+
+
+def representations(
+    root: Path = Path("../shared/data/300w"),
+    epochs: int = 12,
+    seeds: int = 3,
+    report: Path = Path("runs/representations.json"),
+) -> None:
+    """Train every representation with every seed and print a table; engines come to lie beside the report.
+
+    What the report holds already is not trained again. The learning rate is the same for all.
+
+    Args:
+        root: 300W, with afw, helen and lfpw in it.
+        epochs: of each training, with the whole schedule in them.
+        seeds: how many trainings of each representation.
+        report: the .json file to keep results in.
+    """
+    record: Record = json.loads(report.read_text()) if report.exists() else {}
+    runs = record.setdefault(f"{epochs} epochs", {})
+    for seed in range(1, seeds + 1):
+        for name in REPRESENTATIONS:
+            if f"{name}, seed {seed}" not in runs:
+                runs[f"{name}, seed {seed}"] = trained(name, root, epochs, seed, report.with_suffix(""))
+                report.write_text(json.dumps(record, indent=1))
+    record["machine"], record["ms"] = machine(), latencies_ms(report.with_suffix(""))
+    report.write_text(json.dumps(record, indent=1))
+    print(table(runs, record["ms"]), record["machine"], sep="\n")
+
+
+def trained(name: str, root: Path, epochs: int, seed: int, engines: Path) -> Record:
+    """NME in percent by set and decoder, how the exported engines do, and the size of the net."""
+    one = REPRESENTATIONS[name]
+    task = one.task(seed)
+    data, _ = fit(task, root, epochs)
+    task.eval()
+    sets = {"validation": data.val_dataloader(), "lfpw/testset": lfpw_test(root, data)}
+    return {
+        "nme_percent": {key: errors(task, faces, one.decoders) for key, faces in sets.items()},
+        "engines": {decoder: exported(task, data, decoder, engines / f"{name}, {decoder}") for decoder in one.decoders}
+        if seed == 1
+        else {},
+        **size_of(task),
+    }
+
+
+def errors(task: LandmarkTask, faces: DataLoader[Batch], decoders: Sequence[ReadingName]) -> dict[str, float]:
+    """Mean NME in percent by decoder."""
+    graphs = {decoder: LandmarkGraph(task, decoder=decoder).eval() for decoder in decoders}
+    found: dict[str, list[float]] = {decoder: [] for decoder in decoders}
+    with torch.no_grad():
+        for batch in faces:
+            truth = batch.points_px.numpy()
+            for decoder, graph in graphs.items():
+                points = graph(batch.crops)[0].numpy()
+                found[decoder] += [nme(p, t, task.scheme) for p, t in zip(points, truth, strict=True)]
+    return {decoder: round(100 * float(np.mean(values)), 4) for decoder, values in found.items()}
+
+
+def exported(task: LandmarkTask, data: FaceData, decoder: ReadingName, path: Path) -> Record:
+    """Differences from torch of the .onnx files in both precisions, and whether they pass, lint and build."""
+    faces = default_collate([data.validation[i] for i in range(len(data.validation))])
+    temperature = temperature_of(LandmarkGraph(task).eval(), faces)
+    graph = LandmarkGraph(task, decoder=decoder, temperature=temperature).eval()
+    reference = Reference(graph, faces.crops, faces.points_px.double().numpy(), task.scheme)
+    spec = ModelSpec(
+        size=task.size,
+        scheme=task.scheme.name,
+        presence=0.5,
+        decode=decoder,
+        licence="research only",
+        config={},
+        commit="benchmark",
+        temperature=temperature,
+    )
+    path.parent.mkdir(parents=True, exist_ok=True)
+    record: Record = {}
+    for precision in ("fp32", "fp16"):
+        output = path.with_name(f"{path.name}.{precision}.onnx")
+        record[precision] = verified(LandmarkGraph(task, precision, decoder, temperature), spec, reference, output)
+    return record
+
+
+def verified(graph: LandmarkGraph, spec: ModelSpec, reference: Reference, output: Path) -> Record:
+    precision: Precision = "fp16" if graph.dtype == torch.float16 else "fp32"
+    difference = write_onnx(graph, spec, reference, output, Budget(np.inf, np.inf, np.inf))
+    return {
+        "p99_px": difference.p99_px,
+        "nme_change_percent": difference.nme_change_percent,
+        "over_budget": difference.excess(BUDGETS[precision]),
+        "lint": lint(output),
+        "rtx_bytes": len(build(output, engine_key(output, "tensorrt_rtx", precision=precision))),
+    }
+
+
+def size_of(task: LandmarkTask) -> Record:
+    """Parameters and multiply-accumulates of the net as it is deployed, for one face, decoding left out."""
+    net = task.net.fused().eval()
+    counter = FlopCounterMode(display=False)
+    with counter, torch.no_grad():
+        net(torch.zeros(1, 3, task.size, task.size))
+    return {"parameters": sum(p.numel() for p in net.parameters()), "macs": counter.get_total_flops() // 2}
+
+
+def latencies_ms(engines: Path) -> dict[str, float]:
+    """Median time of one face by the name of the FP32 engine, decoding included, one thread."""
+    files = sorted(engines.glob("*.fp32.onnx"))
+    return medians_ms({file.name.removesuffix(".fp32.onnx"): OnnxEngine(file) for file in files})
+
+
+def table(runs: Record, ms: dict[str, float]) -> str:
+    """Markdown: a row for every decoder of every representation; errors are means over the seeds, and their range."""
+    rows = [
+        "| representation | decoder | parameters | MACs, M | engine, ms | validation NME, % | lfpw/testset NME, % | "
+        "FP16, p99 px |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+    ]
+    for name, one in REPRESENTATIONS.items():
+        found = [run for key, run in runs.items() if key.rpartition(", seed")[0] == name]
+        first = runs[f"{name}, seed 1"]
+        for decoder in one.decoders:
+            errors = " | ".join(_errors(found, kind, decoder) for kind in ("validation", "lfpw/testset"))
+            size = f"{first['parameters']:,} | {first['macs'] / 1e6:.1f} | {ms[f'{name}, {decoder}']:.2f}"
+            half = first["engines"][decoder]["fp16"]["p99_px"]
+            rows.append(f"| {name} | {decoder} | {size} | {errors} | {half:.3f} |")
+    return "\n".join(rows)
+
+
+def _errors(found: Sequence[Record], faces: str, decoder: str) -> str:
+    values = [run["nme_percent"][faces][decoder] for run in found]
+    return f"{np.mean(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+
+
+if __name__ == "__main__":
+    torch.set_float32_matmul_precision("high")
+    sys.exit(main())
