@@ -1,4 +1,4 @@
-"""FAN's net: the public one's size, its parts and the whole against slow double precision, and its way to ONNX Runtime."""
+"""FAN's net: the public one's size, parts and whole against slow double precision, and its way to ONNX Runtime."""
 
 from __future__ import annotations
 
