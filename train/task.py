@@ -22,9 +22,10 @@ from train.codecs.reading import HeadName, read
 from train.losses.adaptive_wing import adaptive_wing_loss
 from train.losses.consistency import consistency_loss
 from train.losses.heatmap import gaussian_map, star_point_map
+from train.losses.siamese import siamese_loss
 from train.models.heads import Placed
 from train.models.hourglass import StackMaps
-from train.objectives import Labels, Objective, describe
+from train.objectives import HeatmapMse, Labels, Objective, describe
 
 Output = list[Tensor] | list[StackMaps] | Placed
 
@@ -54,7 +55,8 @@ class Batch(NamedTuple):
 class Weights:
     """Of the terms of the total loss. STAR and ADNet: 1, 10, 10. Yang & Yeh (A14): 5000, 10, 10; their reduction is
     not published, so compare the gradient norms in the log rather than these numbers. places: of what a head answers;
-    HIH has 0.1 for one stack and 0.05 for more. consistency: of the points, where there are several views of a face.
+    HIH has 0.1 for one stack and 0.05 for more. Where there are several views of a face, consistency: of their points;
+    siamese: of their maps, warped back (Bulat et al., BMVC 2021; with landmarks 0, as theirs are learned merged only).
     """
 
     landmarks: float = 1.0
@@ -62,6 +64,7 @@ class Weights:
     edges: float = 10.0
     places: float = 0.1
     consistency: float = 1.0
+    siamese: float = 0.0
 
 
 class LandmarkTask(lightning.LightningModule):
@@ -96,6 +99,8 @@ class LandmarkTask(lightning.LightningModule):
         super().__init__()
         self.save_hyperparameters()
         _check_head(net, objective)
+        if weights.siamese:
+            _check_siamese(objective, views)
         self.net = net.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # a third faster on CPU
         self.objective, self.weights, self.point_sigma_cells = objective, weights, point_sigma_cells
         self.scheme = scheme_named(scheme)
@@ -114,7 +119,7 @@ class LandmarkTask(lightning.LightningModule):
 
     def terms(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """The weighted terms of the total: "landmarks", "points" and "edges" where the net has such maps, "places"
-        where it has a head, and "consistency" of several views.
+        where it has a head, "consistency" and "siamese" of several views. Those that weigh nothing are left out.
 
         Means over maps, then faces; of the landmarks only those inside the crop count.
         """
@@ -131,10 +136,13 @@ class LandmarkTask(lightning.LightningModule):
             losses["edges"] = [adaptive_wing_loss(maps.edges, batch.edges).mean() for maps in auxiliary]
         if places is not None:
             losses["places"] = [_mean(self.objective.places_loss_for(labels)(places), inside)]
-        if self.views > 1:
+        if self.views > 1 and self.weights.consistency:
             losses["consistency"] = [self._consistency(maps, places, batch.points_px, inside) for maps in stacks]
+        if self.weights.siamese:
+            losses["siamese"] = self._siamese([_fusion(maps) for maps in stacks], labels, inside)
         over = _evenly if self.objective.even_stacks else _over_stacks
-        return {name: getattr(self.weights, name) * over(values) for name, values in losses.items()}
+        weights = {name: getattr(self.weights, name) for name in losses}
+        return {name: weights[name] * over(values) for name, values in losses.items() if weights[name]}
 
     def _consistency(
         self, maps: Tensor | StackMaps, places: Tensor | None, points_px: Tensor, inside: Tensor
@@ -144,6 +152,15 @@ class LandmarkTask(lightning.LightningModule):
         by_face = (-1, self.views, *points_px.shape[1:])
         loss = consistency_loss(answers.reshape(by_face), points_px.reshape(by_face)) / self.stride
         return _mean(loss, inside.reshape(by_face[:-1]).all(1))
+
+    def _siamese(self, stacks: Sequence[Tensor], labels: Labels, inside: Tensor) -> list[Tensor]:
+        """Of every stack, over the landmarks that every view shows."""
+        assert isinstance(self.objective, HeatmapMse)
+        by_face = (-1, self.views, *labels.points_px.shape[1:])
+        points, target = labels.points_px.reshape(by_face), self.objective.target(labels)[:: self.views]
+        counted = inside.reshape(by_face[:-1]).all(1)
+        views = [maps.reshape(*by_face[:2], *maps.shape[1:]) for maps in stacks]
+        return [_mean(siamese_loss(maps, points, target, self.stride), counted) for maps in views]
 
     def _point_maps(self, labels: Labels, points_px: Tensor) -> Tensor:
         if self.point_sigma_cells is None:
@@ -253,6 +270,14 @@ def _check_head(net: nn.Module, objective: Objective) -> None:
         raise SetupError(
             f"{type(objective).__name__} needs a net {_with_head(objective.head)}, {type(net).__name__} is one "
             f"{_with_head(has)}; set model.net.init_args.place accordingly (train.models.heads)"
+        )
+
+
+def _check_siamese(objective: Objective, views: int) -> None:
+    if views < 2 or not isinstance(objective, HeatmapMse):
+        raise SetupError(
+            "weights.siamese needs data.views of 2 or more and an objective that draws heatmaps (HeatmapMse, "
+            f"Subpixel, IntegerHeatmap ...), got {views} and {type(objective).__name__}"
         )
 
 

@@ -11,14 +11,22 @@ import numpy as np
 import pytest
 import torch
 
+from export.graph import LandmarkGraph
 from export.lint import lint
+from export.onnx import write_onnx
 from export.run import export, load
 from export.tensorrt import build, engine_key
-from export.verify import Budget
+from export.verify import Budget, Reference
 from tracker.demo import DemoClip
 from tracker.engines.onnx import OnnxEngine
+from tracker.engines.spec import ModelSpec
 from tracker.errors import TrackerError
+from tracker.face.schemes import IBUG68
 from tracker.run import run
+from train.models.fan import FanNet
+from train.models.hih import HihNet
+from train.objectives import HeatmapInHeatmap, Subpixel
+from train.task import LandmarkTask
 
 LICENCE = "research only, drawn faces"
 EVERY = Budget(99, 99, 99)  # a net that has learned nothing answers noise, in which peaks all but tie
@@ -100,6 +108,29 @@ def test_a_decoder_needs_its_head(variant: tuple[str, Path, Path], tmp_path: Pat
         with pytest.raises(TrackerError, match=f"decoder {decoder} reads a head that its net does not have"):
             export(checkpoint, tmp_path / "model.onnx", LICENCE, decoder=decoder)  # type: ignore[arg-type]
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("net", ["HihNet", "FanNet"])
+def test_the_papers_nets_export_and_build(net: str, tmp_path: Path) -> None:
+    """One stack at 64 px, with random weights, in half precision; the lint knows what TensorRT cannot fuse."""
+    torch.manual_seed(0)
+    module, objective = {
+        "HihNet": (HihNet(stacks=1, size=64, decimals=4), HeatmapInHeatmap()),
+        "FanNet": (FanNet(stacks=1), Subpixel()),
+    }[net]
+    with pytest.warns(UserWarning, match="Attribute 'net' is an instance"):
+        task = LandmarkTask(module, objective, size=64).eval()
+    crops = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    truth = np.random.default_rng(0).uniform(0, 64, (2, 68, 2))
+    spec = ModelSpec(size=64, scheme="ibug68", presence=0.5, decode="none", licence=LICENCE, config={}, commit="0")
+    output = tmp_path / "half.onnx"
+    graph = LandmarkGraph(task).eval()
+    write_onnx(LandmarkGraph(task, "fp16"), spec, Reference(graph, crops, truth, IBUG68), output, EVERY)
+    assert lint(output) == []
+    pytest.importorskip(
+        "tensorrt_rtx", reason="needs TensorRT-RTX: pip install tensorrt-rtx-cu13", exc_type=ImportError
+    )
+    assert len(build(output, engine_key(output, "tensorrt_rtx", precision="fp16"))) > 1_000_000
 
 
 class TestMisfits:

@@ -23,13 +23,13 @@ from export.run import load
 from tests.conftest import ROOT, TINY_FIT
 from tracker.face.metrics import nme
 from tracker.face.schemes import IBUG68
-from train.codecs import gaussian
+from train.codecs import gaussian, subpixel
 from train.data import Crops
 from train.datasets.w300 import read_folder
 from train.losses.structured import margin_map, structured_loss
 from train.models.edge import EdgeHourglass
-from train.objectives import Objective, Structured
-from train.task import Batch, LandmarkTask, Weights, normalise
+from train.objectives import Objective, Structured, Subpixel
+from train.task import Batch, LandmarkTask, SetupError, Weights, normalise
 
 Fit = Callable[..., None]
 
@@ -193,6 +193,32 @@ class TestConsistency:
         fit_tiny(tmp_path, "--data.views=2", "--model.weights.consistency=2")
         assert all(value > 0 for value in logged_values(tmp_path / "checkpoints/last.ckpt", "consistency_gradient"))
         assert logged_values(tmp_path / "checkpoints/last.ckpt", "consistency_loss")
+
+
+class TestSiamese:
+    def test_is_the_loss_of_the_merged_maps(self) -> None:
+        """Two views 8 pixels, two cells, apart: exact maps cost nothing, and a view's error half of itself, squared."""
+        faces = 20 + 20 * torch.rand(2, 68, 2, generator=torch.Generator().manual_seed(1))
+        labels = torch.stack([faces, faces + torch.tensor([8.0, 0.0])], 1).flatten(0, 1)
+        batch = Batch(torch.empty(0), labels, torch.zeros(len(labels), 0, 16, 16))
+        task = tiny(64, Subpixel(), views=2, weights=Weights(landmarks=0, consistency=0, siamese=2.0))
+        right = subpixel.encode(labels, 16, 4)
+        wrong = right.clone()
+        wrong[1::2] += 0.5
+        assert set(task.terms([right], batch)) == {"siamese"}
+        assert task.terms([right], batch)["siamese"].item() == pytest.approx(0, abs=1e-8)
+        assert task.terms([wrong], batch)["siamese"].item() == pytest.approx(2 * 0.25**2, rel=1e-4)
+
+    @pytest.mark.parametrize(("objective", "views"), [(Subpixel(), 1), (Structured(), 2)])
+    def test_needs_views_and_heatmaps(self, objective: Objective, views: int) -> None:
+        sentence = f"needs data.views of 2 or more and an objective that draws.*{views} and {type(objective).__name__}"
+        with pytest.raises(SetupError, match=sentence):
+            tiny(64, objective, views=views, weights=Weights(siamese=1.0))
+
+    def test_is_trained_by_the_command_line(self, tmp_path: Path, fit_tiny: Fit) -> None:
+        options = ["--model.weights.siamese=1", "--model.weights.landmarks=0", "--model.weights.consistency=0"]
+        fit_tiny(tmp_path, "--data.views=2", "--model.objective=train.objectives.Subpixel", *options)
+        assert all(value > 0 for value in logged_values(tmp_path / "checkpoints/last.ckpt", "train_loss"))
 
 
 class TestLearningRate:

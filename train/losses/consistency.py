@@ -23,12 +23,12 @@ def consistency_loss(points_px: Tensor, truth_px: Tensor) -> Tensor:
     first view.
     """
     errors = full_precision(points_px) - truth_px
-    turned = torch.view_as_complex(errors.contiguous()) / _scale_and_rotation(truth_px)[..., None]
+    turned = torch.view_as_complex(errors.contiguous()) / scale_and_rotation(truth_px)[..., None]
     back = torch.view_as_real(turned)  # labels map to labels, so the errors differ as the points do
     return distance(back - back.mean(1, keepdim=True), "smooth_l1").mean(1)
 
 
-def _scale_and_rotation(truth_px: Tensor) -> Tensor:
+def scale_and_rotation(truth_px: Tensor) -> Tensor:
     """(N, V) complex: what a vector of the first view is multiplied with in the others."""
     labels = full_precision(truth_px)
     centred = torch.view_as_complex((labels - labels.mean(-2, keepdim=True)).contiguous())

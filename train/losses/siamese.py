@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from train.codecs.gaussian import cells_from_pixels, pixels_from_cells
-from train.losses.consistency import _scale_and_rotation
+from train.losses.consistency import scale_and_rotation
 from train.losses.maps import full_precision
 
 ROUNDING = 1e-3  # cells: what lies this little outside is on the border
@@ -54,7 +54,7 @@ def _sources_px(labels: Tensor, height: int, width: int, stride: int) -> Tensor:
     y, x = (pixels_from_cells(torch.arange(cells).to(labels), stride) for cells in (height, width))
     middles = torch.complex(*torch.meshgrid(x, y, indexing="xy"))
     centres = torch.view_as_complex(labels.mean(-2).contiguous())[..., None, None]
-    turns = _scale_and_rotation(labels)[:, 1:, None, None]
+    turns = scale_and_rotation(labels)[:, 1:, None, None]
     return torch.view_as_real(turns * (middles - centres[:, :1]) + centres[:, 1:])
 
 

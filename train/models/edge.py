@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from train.models.heads import Placed
 from train.models.layers import conv_bn
+from train.models.stacks import Stacks
 
 
 class SeparableResidual(nn.Module):
@@ -78,7 +77,7 @@ def _widen(inputs: int, outputs: int) -> list[nn.Module]:
     return [] if inputs == outputs else [conv_bn(inputs, outputs)]
 
 
-class EdgeHourglass(nn.Module):
+class EdgeHourglass(Stacks):
     """Pictures (N, 3, S, S) in [-1, 1] to one list entry a stack: maps (N, landmarks, S / stride, S / stride).
 
     channels: by level of the hourglass, the map's own level first. stacks: hourglasses in a row, each refining the
@@ -96,79 +95,24 @@ class EdgeHourglass(nn.Module):
         stride: int = 4,
         place: nn.Module | None = None,
     ) -> None:
-        super().__init__()
         if block not in BLOCKS:
             raise ValueError(f"block must be one of {', '.join(BLOCKS)}, got {block!r}")
         if stride not in (2, 4):
             raise ValueError(f"stride must be 2 or 4, got {stride}")
-        self.stride = stride
         width, make = channels[0], BLOCKS[block]
-        self.stem = nn.Sequential(
-            conv_bn(3, stem, 3, stride=2),
-            nn.ReLU(inplace=True),
-            conv_bn(stem, stem, 3, stride=stride // 2, groups=stem),
-            conv_bn(stem, width),
-            nn.ReLU(inplace=True),
-            make(width),
+        super().__init__(
+            nn.Sequential(
+                conv_bn(3, stem, 3, stride=2),
+                nn.ReLU(inplace=True),
+                conv_bn(stem, stem, 3, stride=stride // 2, groups=stem),
+                conv_bn(stem, width),
+                nn.ReLU(inplace=True),
+                make(width),
+            ),
+            [Hourglass(channels, make) for _ in range(stacks)],
+            [nn.Sequential(conv_bn(width, width), nn.ReLU(inplace=True)) for _ in range(stacks)],
+            width,
+            landmarks,
+            place,
         )
-        self.hourglasses = nn.ModuleList(Hourglass(channels, make) for _ in range(stacks))
-        self.features = nn.ModuleList(
-            nn.Sequential(conv_bn(width, width), nn.ReLU(inplace=True)) for _ in range(stacks)
-        )
-        self.heads = nn.ModuleList(nn.Conv2d(width, landmarks, 1) for _ in range(stacks))
-        self.merge_features = nn.ModuleList(nn.Conv2d(width, width, 1) for _ in range(stacks - 1))
-        self.merge_heads = nn.ModuleList(nn.Conv2d(landmarks, width, 1) for _ in range(stacks - 1))
-        self.place = place
-
-    def forward(self, x: Tensor) -> list[Tensor] | Placed:
-        x = self.stem(x)
-        maps: list[Tensor] = []
-        for i, hourglass in enumerate(self.hourglasses):
-            features = self.features[i](hourglass(x))
-            maps.append(self.heads[i](features))
-            if i < len(self.merge_features):
-                x = x + self.merge_features[i](features) + self.merge_heads[i](maps[i])
-        return maps if self.place is None else Placed(maps, self.place(features))
-
-    def fused(self) -> FusedEdgeHourglass:
-        """The same net for inference: the last stack's maps only."""
-        return FusedEdgeHourglass(self)
-
-
-class FusedEdgeHourglass(nn.Module):
-    """Pictures (N, 3, S, S) to the last stack's maps, as Placed where there is a head; what only training needs is
-    folded away.
-
-    Between stacks the features go through two linear paths, one of them by way of the maps: as no map but the last
-    is asked for, they are one 1x1 convolution.
-    """
-
-    def __init__(self, net: EdgeHourglass) -> None:
-        super().__init__()
-        self.stem, self.hourglasses, self.features, self.head = net.stem, net.hourglasses, net.features, net.heads[-1]
-        self.place = net.place
-        self.merges = nn.ModuleList(
-            _sum_of_paths(*convolutions)  # type: ignore[arg-type]
-            for convolutions in zip(net.merge_features, net.heads, net.merge_heads, strict=False)
-        )
-
-    def forward(self, x: Tensor) -> Tensor | Placed:
-        x = self.stem(x)
-        features = x
-        for i, hourglass in enumerate(self.hourglasses):
-            features = self.features[i](hourglass(x))
-            if i < len(self.merges):
-                x = x + self.merges[i](features)
-        maps: Tensor = self.head(features)
-        return maps if self.place is None else Placed([maps], self.place(features))
-
-
-def _sum_of_paths(direct: nn.Conv2d, head: nn.Conv2d, back: nn.Conv2d) -> nn.Conv2d:
-    """The 1x1 convolution that equals direct(x) + back(head(x))."""
-    merged = nn.Conv2d(direct.in_channels, direct.out_channels, 1)
-    back_weight = back.weight[:, :, 0, 0]
-    weight = direct.weight[:, :, 0, 0] + back_weight @ head.weight[:, :, 0, 0]
-    with torch.no_grad():
-        merged.weight.copy_(weight[:, :, None, None])
-        merged.bias.copy_(direct.bias + back.bias + back_weight @ head.bias)  # type: ignore[union-attr, operator]
-    return merged
+        self.stride = stride

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from train.models.edge import FusedEdgeHourglass
 from train.models.hourglass import Affine
+from train.models.stacks import FusedStacks, Stacks
 
 WIDTH = 256
 LEVELS = 4
@@ -62,7 +62,7 @@ class Hourglass(nn.Module):
         return total
 
 
-class FanNet(nn.Module):
+class FanNet(Stacks):
     """Pictures (N, 3, S, S) in [-1, 1] to one list entry a stack: maps (N, landmarks, S / 4, S / 4).
 
     S is a multiple of 64. stacks: hourglasses in a row, each refining the one before; FAN has 4, Subpixel 2. The maps
@@ -72,43 +72,34 @@ class FanNet(nn.Module):
     stride = 4
 
     def __init__(self, landmarks: int = 68, stacks: int = 2) -> None:
-        super().__init__()
-        self.stem = nn.Sequential(
-            *_normed(nn.Conv2d(3, WIDTH // 4, 7, stride=2, padding=3)),
-            HierarchicalBlock(WIDTH // 4, WIDTH // 2),
-            nn.AvgPool2d(2),
-            HierarchicalBlock(WIDTH // 2, WIDTH // 2),
-            HierarchicalBlock(WIDTH // 2, WIDTH),
+        super().__init__(
+            nn.Sequential(
+                *_normed(nn.Conv2d(3, WIDTH // 4, 7, stride=2, padding=3)),
+                HierarchicalBlock(WIDTH // 4, WIDTH // 2),
+                nn.AvgPool2d(2),
+                HierarchicalBlock(WIDTH // 2, WIDTH // 2),
+                HierarchicalBlock(WIDTH // 2, WIDTH),
+            ),
+            [Hourglass(LEVELS) for _ in range(stacks)],
+            [
+                nn.Sequential(HierarchicalBlock(WIDTH, WIDTH), *_normed(nn.Conv2d(WIDTH, WIDTH, 1)))
+                for _ in range(stacks)
+            ],
+            WIDTH,
+            landmarks,
         )
-        self.hourglasses = nn.ModuleList(Hourglass(LEVELS) for _ in range(stacks))
-        self.features = nn.ModuleList(
-            nn.Sequential(HierarchicalBlock(WIDTH, WIDTH), *_normed(nn.Conv2d(WIDTH, WIDTH, 1))) for _ in range(stacks)
-        )
-        self.heads = nn.ModuleList(nn.Conv2d(WIDTH, landmarks, 1) for _ in range(stacks))
-        self.merge_features = nn.ModuleList(nn.Conv2d(WIDTH, WIDTH, 1) for _ in range(stacks - 1))
-        self.merge_heads = nn.ModuleList(nn.Conv2d(landmarks, WIDTH, 1) for _ in range(stacks - 1))
 
-    def forward(self, x: Tensor) -> list[Tensor]:
-        x = self.stem(x)
-        maps: list[Tensor] = []
-        for i, hourglass in enumerate(self.hourglasses):
-            features = self.features[i](hourglass(x))
-            maps.append(self.heads[i](features))
-            if i < len(self.merge_features):
-                x = x + self.merge_features[i](features) + self.merge_heads[i](maps[i])
-        return maps
-
-    def fused(self) -> FusedEdgeHourglass:
+    def fused(self) -> FusedStacks:
         """The same net for inference: the last stack's maps only.
 
         A BatchNorm behind a convolution is folded into it when the graph is exported; those in front of one cannot
-        be, and become Affine here. Stacks follow each other as in the edge net, and are joined as there.
+        be, and become Affine here.
         """
         net = copy.deepcopy(self)
         for module in net.modules():
             if isinstance(module, Preactivated):
                 module[0] = Affine(module[0])  # type: ignore[arg-type]
-        return FusedEdgeHourglass(net)  # type: ignore[arg-type]  # its parts have the same names
+        return FusedStacks(net)
 
 
 def _normed(convolution: nn.Conv2d) -> tuple[nn.Module, ...]:

@@ -25,8 +25,12 @@ class HeatmapMse(Objective):
     sigma_cells: float = 1.0
     window: int = 7
 
+    def target(self, labels: Labels) -> Tensor:
+        """(N, K, cells, cells): the heatmaps that are learned."""
+        return gaussian_map(labels.points, labels.cells, self.sigma_cells)
+
     def loss_for(self, labels: Labels) -> Loss:
-        return partial(heatmap_loss, target=gaussian_map(labels.points, labels.cells, self.sigma_cells))
+        return partial(heatmap_loss, target=self.target(labels))
 
     def logits(self, maps: Tensor) -> Tensor:
         """So that the softmax gives back the map itself, over its sum."""
@@ -34,21 +38,17 @@ class HeatmapMse(Objective):
 
 
 @dataclass
-class Subpixel(Objective):
+class Subpixel(HeatmapMse):
     """Bulat et al., BMVC 2021: heatmaps around the real coordinate, read by a softmax in 5 x 5 cells around the peak.
 
-    Their consistency over views is the task's weight "siamese".
+    Their Siamese training is the task's weight of that name.
     """
 
-    sigma_cells: float = 1.0
     window: int = subpixel.PATCH
     even_stacks = True
 
-    def loss_for(self, labels: Labels) -> Loss:
-        return partial(heatmap_loss, target=self.target(labels))
-
     def target(self, labels: Labels) -> Tensor:
-        """(N, K, cells, cells), Eq. 1 and 3."""
+        """Eq. 1 and 3."""
         return subpixel.encode(labels.points_px, labels.cells, labels.stride, self.sigma_cells)
 
     def logits(self, maps: Tensor) -> Tensor:
@@ -62,9 +62,8 @@ class _Integer(HeatmapMse):
     sigma_cells: float = 1.5
     even_stacks = True
 
-    def loss_for(self, labels: Labels) -> Loss:
-        target = integer.encode(labels.points_px, labels.cells, labels.stride, self.sigma_cells)
-        return partial(heatmap_loss, target=target)
+    def target(self, labels: Labels) -> Tensor:
+        return integer.encode(labels.points_px, labels.cells, labels.stride, self.sigma_cells)
 
 
 @dataclass

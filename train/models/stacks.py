@@ -1,0 +1,88 @@
+"""Hourglasses in a row, each refining the one before (Newell et al., ECCV 2016), and what inference needs of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from train.models.heads import Placed
+
+
+class Stacks(nn.Module):
+    """Pictures (N, 3, S, S) to maps (N, landmarks, H, W) of every stack; to Placed where there is a place.
+
+    stem: pictures to features (N, width, H, W). hourglasses, features: of each stack, features to features. place: a
+    head of train.models.heads, reading the last stack's features.
+    """
+
+    def __init__(
+        self,
+        stem: nn.Module,
+        hourglasses: Sequence[nn.Module],
+        features: Sequence[nn.Module],
+        width: int,
+        landmarks: int,
+        place: nn.Module | None = None,
+    ) -> None:
+        super().__init__()
+        stacks = len(hourglasses)
+        self.stem, self.hourglasses, self.features = stem, nn.ModuleList(hourglasses), nn.ModuleList(features)
+        self.heads = nn.ModuleList(nn.Conv2d(width, landmarks, 1) for _ in range(stacks))
+        self.merge_features = nn.ModuleList(nn.Conv2d(width, width, 1) for _ in range(stacks - 1))
+        self.merge_heads = nn.ModuleList(nn.Conv2d(landmarks, width, 1) for _ in range(stacks - 1))
+        self.place = place
+
+    def forward(self, x: Tensor) -> list[Tensor] | Placed:
+        x = self.stem(x)
+        maps: list[Tensor] = []
+        for i, hourglass in enumerate(self.hourglasses):
+            features = self.features[i](hourglass(x))
+            maps.append(self.heads[i](features))
+            if i < len(self.merge_features):
+                x = x + self.merge_features[i](features) + self.merge_heads[i](maps[i])
+        return maps if self.place is None else Placed(maps, self.place(features))
+
+    def fused(self) -> FusedStacks:
+        """The same net for inference: the last stack's maps only."""
+        return FusedStacks(self)
+
+
+class FusedStacks(nn.Module):
+    """Pictures (N, 3, S, S) to the last stack's maps, as Placed where there is a head; what only training needs is
+    folded away.
+
+    Between stacks the features go through two linear paths, one of them by way of the maps: as no map but the last
+    is asked for, they are one 1x1 convolution.
+    """
+
+    def __init__(self, net: Stacks) -> None:
+        super().__init__()
+        self.stem, self.hourglasses, self.features, self.head = net.stem, net.hourglasses, net.features, net.heads[-1]
+        self.place = net.place
+        self.merges = nn.ModuleList(
+            _sum_of_paths(*convolutions)  # type: ignore[arg-type]
+            for convolutions in zip(net.merge_features, net.heads, net.merge_heads, strict=False)
+        )
+
+    def forward(self, x: Tensor) -> Tensor | Placed:
+        x = self.stem(x)
+        features = x
+        for i, hourglass in enumerate(self.hourglasses):
+            features = self.features[i](hourglass(x))
+            if i < len(self.merges):
+                x = x + self.merges[i](features)
+        maps: Tensor = self.head(features)
+        return maps if self.place is None else Placed([maps], self.place(features))
+
+
+def _sum_of_paths(direct: nn.Conv2d, head: nn.Conv2d, back: nn.Conv2d) -> nn.Conv2d:
+    """The 1x1 convolution that equals direct(x) + back(head(x))."""
+    merged = nn.Conv2d(direct.in_channels, direct.out_channels, 1)
+    back_weight = back.weight[:, :, 0, 0]
+    weight = direct.weight[:, :, 0, 0] + back_weight @ head.weight[:, :, 0, 0]
+    with torch.no_grad():
+        merged.weight.copy_(weight[:, :, None, None])
+        merged.bias.copy_(direct.bias + back.bias + back_weight @ head.bias)  # type: ignore[union-attr, operator]
+    return merged
