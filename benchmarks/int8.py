@@ -16,10 +16,11 @@ from torch.utils.data import default_collate
 
 from benchmarks.decode import timed
 from benchmarks.machine import int8_instructions, machine, versions
+from export.calibration import calibration_of
 from export.graph import LandmarkGraph
 from export.onnx import write_onnx
 from export.quantize import CPU, TENSORRT, Quantisation, calibration_crops
-from export.run import load, temperature_of
+from export.run import load
 from export.verify import Budget, Difference, Reference
 from tracker.cli import run_command
 from tracker.engines.onnx import OnnxEngine
@@ -62,11 +63,18 @@ def write_engines(checkpoint: Path, folder: Path) -> dict[str, Difference]:
     """fp32.onnx, int8.onnx and int8_tensorrt.onnx, and what each differs from torch on the validation faces."""
     task, data, _ = load(checkpoint)
     faces = default_collate([data.validation[i] for i in range(len(data.validation))])
-    temperature = temperature_of(LandmarkGraph(task).eval(), faces)
-    graph = LandmarkGraph(task, temperature=temperature).eval()
+    calibration = calibration_of(task, faces)
+    graph = LandmarkGraph(task, calibration=calibration).eval()
     reference = Reference(graph, faces.crops, faces.points_px.double().numpy(), task.scheme)
     spec = ModelSpec(
-        task.size, task.scheme.name, 0.5, "window softmax", "for the benchmark", {}, "", temperature=temperature
+        task.size,
+        task.scheme.name,
+        0.5,
+        "window softmax",
+        "for the benchmark",
+        {},
+        "",
+        temperature=calibration.temperature,
     )
     crops = calibration_crops(data)
     kinds = {"fp32": None, "int8": Quantisation(crops, CPU), "int8_tensorrt": Quantisation(crops, TENSORRT)}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -24,10 +24,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from benchmarks.latency import medians_ms
 from benchmarks.machine import machine
 from benchmarks.trainings import CHANNELS, fit, lfpw_test, task_of
+from export.calibration import calibration_of
 from export.graph import LandmarkGraph, Precision
 from export.lint import lint
 from export.onnx import write_onnx
-from export.run import temperature_of
 from export.tensorrt import build, engine_key
 from export.verify import BUDGETS, Budget, Reference
 from tracker.cli import run_command
@@ -50,8 +50,8 @@ from train.objectives import (
 )
 from train.task import Batch, LandmarkTask, Weights
 
-WIDTH = 96  # of heads: HIH's 384 are for nets of 256 channels
-CELLS = 32
+DECIMALS, OFFSETS = 96, 40  # widths of heads, about as costly; HIH's 384 are for nets of 256 channels
+WIDTH, CELLS = CHANNELS[0], 32
 Record = dict[str, Any]
 
 
@@ -61,25 +61,21 @@ class Representation:
 
     objective: Objective
     decoders: tuple[ReadingName, ...]
-    head: Any = None
+    head: Callable[[], nn.Module] | None = None
     options: dict[str, Any] = field(default_factory=dict)
 
     def task(self, seed: int) -> LandmarkTask:
         return task_of(self.objective, seed, self.head() if self.head else None, **self.options)
 
 
-def head(kind: type[nn.Module], **options: Any) -> partial[nn.Module]:
-    return partial(kind, CHANNELS[0], width=WIDTH, **options)
-
-
 REPRESENTATIONS = {
     "integer heatmap": Representation(IntegerHeatmap(), ("quarter", "argmax", "dark")),
     "integer heatmap + offset vector": Representation(
-        OffsetVector(), ("vector",), head(OffsetVectorHead, landmarks=68)
+        OffsetVector(), ("vector",), partial(OffsetVectorHead, WIDTH, 68, OFFSETS)
     ),
-    "integer heatmap + offset map": Representation(OffsetMap(), ("map",), head(OffsetMapHead)),
+    "integer heatmap + offset map": Representation(OffsetMap(), ("map",), partial(OffsetMapHead, WIDTH, OFFSETS)),
     "heatmap in heatmap": Representation(
-        HeatmapInHeatmap(), ("decimals", "quarter"), head(DecimalHead, landmarks=68, cells=CELLS)
+        HeatmapInHeatmap(), ("decimals", "quarter"), partial(DecimalHead, WIDTH, 68, CELLS, width=DECIMALS)
     ),
     "continuous heatmap (Subpixel)": Representation(Subpixel(), ("local_softmax", "dark", "quarter")),
     "Subpixel, Siamese": Representation(
@@ -156,8 +152,8 @@ def errors(task: LandmarkTask, faces: DataLoader[Batch], decoders: Sequence[Read
 def exported(task: LandmarkTask, data: FaceData, decoder: ReadingName, path: Path) -> Record:
     """Differences from torch of the .onnx files in both precisions, and whether they pass, lint and build."""
     faces = default_collate([data.validation[i] for i in range(len(data.validation))])
-    temperature = temperature_of(LandmarkGraph(task).eval(), faces)
-    graph = LandmarkGraph(task, decoder=decoder, temperature=temperature).eval()
+    calibration = calibration_of(task, faces, decoder)
+    graph = LandmarkGraph(task, decoder=decoder, calibration=calibration).eval()
     reference = Reference(graph, faces.crops, faces.points_px.double().numpy(), task.scheme)
     spec = ModelSpec(
         size=task.size,
@@ -167,13 +163,13 @@ def exported(task: LandmarkTask, data: FaceData, decoder: ReadingName, path: Pat
         licence="research only",
         config={},
         commit="benchmark",
-        temperature=temperature,
+        temperature=calibration.temperature,
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     record: Record = {}
     for precision in ("fp32", "fp16"):
         output = path.with_name(f"{path.name}.{precision}.onnx")
-        record[precision] = verified(LandmarkGraph(task, precision, decoder, temperature), spec, reference, output)
+        record[precision] = verified(LandmarkGraph(task, precision, decoder, calibration), spec, reference, output)
     return record
 
 

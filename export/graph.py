@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from export.uncertainty import NOTHING, Spread, narrowed
 from train.codecs.reading import ReadingName, read
 from train.models.heads import Placed
 from train.task import LandmarkTask, normalise
@@ -15,12 +17,21 @@ from train.task import LandmarkTask, normalise
 Precision = Literal["fp32", "fp16", "int8"]
 
 
+@dataclass(frozen=True)
+class Calibration:
+    """What is fitted on validation faces (export.calibration). temperature: what the logits are divided by. spread:
+    what is taken off the covariances."""
+
+    temperature: float = 1.0
+    spread: Spread = NOTHING
+
+
 class LandmarkGraph(nn.Module):
     """Crops (N, S, S, 3) uint8 RGB to points_px (N, K, 2), scores (N, K), covariances_px2 (N, K, 3), float32.
 
     Only the last stack's maps are computed and decoded. precision: of the net; pixels are normalised and maps decoded
     in float32 all the same, so that coordinates never pass through half precision. int8 is float32 here: it is put
-    into the file (export.quantize). decoder: None for the objective's own. temperature: what the logits are divided by.
+    into the file (export.quantize). decoder: None for the objective's own.
     """
 
     def __init__(
@@ -28,7 +39,7 @@ class LandmarkGraph(nn.Module):
         task: LandmarkTask,
         precision: Precision = "fp32",
         decoder: ReadingName | None = None,
-        temperature: float = 1.0,
+        calibration: Calibration = Calibration(),
     ) -> None:
         super().__init__()
         net: nn.Module = copy.deepcopy(task.net.fused()) if precision == "fp16" else task.net.fused()
@@ -36,11 +47,13 @@ class LandmarkGraph(nn.Module):
         self.net = net.to(self.dtype)
         self.stride, self.objective = task.stride, task.objective
         self.decoder: ReadingName = decoder or task.objective.decoder
-        self.temperature = temperature
+        self.calibration = calibration
 
     def forward(self, crops: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         logits, places = self.maps(crops)
-        return read(self.decoder, logits * (1 / self.temperature), places, self.stride, self.objective.window)
+        logits = logits * (1 / self.calibration.temperature)
+        points, scores, covariances = read(self.decoder, logits, places, self.stride, self.objective.window)
+        return points, scores, narrowed(covariances, self.calibration.spread)
 
     def maps(self, crops: Tensor) -> tuple[Tensor, Tensor | None]:
         """Logits (N, K, cells, cells) before the temperature and what the net's head answers, float32."""

@@ -12,12 +12,12 @@ from typing import Any, Literal
 import torch
 from torch.utils.data import default_collate
 
+from export.calibration import calibration_of, coverage
 from export.graph import LandmarkGraph, Precision
 from export.lint import lint
 from export.onnx import write_onnx
 from export.presence import face_scores, fit_presence, views_without_face
 from export.quantize import quantisation_for
-from export.temperature import fit_temperature
 from export.tensorrt import cached_engine, engine_key
 from export.triton import write_repository
 from export.verify import BUDGETS, Budget, Reference
@@ -26,8 +26,7 @@ from tracker.engines.spec import ModelSpec
 from tracker.errors import TrackerError
 from train.codecs.reading import HEAD_DECODERS, ReadingName
 from train.data import AugmentedCrops, FaceData
-from train.objectives import Isotropic
-from train.task import Batch, LandmarkTask
+from train.task import LandmarkTask
 
 DRAWS = 8  # augmented views of each validation face: with one, a single odd view would set the threshold
 
@@ -50,7 +49,7 @@ def export(
         precision: of the net. Pixels are normalised and maps decoded in float32 in any case. int8 is calibrated on
             training faces, for TensorRT where the engine is for it, else for CPUs.
         decoder: how maps become points; the objective's own where none is named. The temperature of the maps is
-            fitted on the validation faces where they were learned as a distribution.
+            fitted on the validation faces where they were learned as a distribution, and so are the covariances.
         budget: the largest differences from torch that are accepted; export.verify has those of each precision.
         to: onnx, or what is made of the .onnx file besides: an engine of TensorRT or TensorRT-RTX in the folder engines
             beside it, or a model of its name in triton_models, a model repository of Triton Inference Server beside it.
@@ -61,8 +60,8 @@ def export(
             f"{checkpoint}: decoder {decoder} reads a head that its net does not have; leave --decoder out"
         )
     faces = default_collate([data.validation[i] for i in range(len(data.validation))])
-    temperature = temperature_of(LandmarkGraph(task).eval(), faces)
-    graph = LandmarkGraph(task, "fp32", decoder, temperature).eval()
+    calibration = calibration_of(task, faces, decoder)
+    graph = LandmarkGraph(task, "fp32", decoder, calibration).eval()
     reference = Reference(graph, faces.crops, faces.points_px.double().numpy(), task.scheme)
     presence, told = presence_of(graph, data)
     window = min(task.objective.window, task.size // task.stride)
@@ -70,17 +69,20 @@ def export(
         size=task.size,
         scheme=task.scheme.name,
         presence=round(presence, 4),
-        decode=f"{graph.decoder}; softmax over the map, {window} x {window} cells around its peak",
-        temperature=temperature,
+        decode=f"{graph.decoder}; softmax over the map, {window} x {window} cells around its peak; "
+        f"of covariances {calibration.spread.label_px2:g} px2 are the labels' own and taken off, "
+        f"{calibration.spread.floor_px2:g} px2 are left at least",
+        temperature=calibration.temperature,
         licence=licence,
         config=config,
         commit=_commit(),
     )
-    engine = LandmarkGraph(task, precision, decoder, temperature)
+    engine = LandmarkGraph(task, precision, decoder, calibration)
     quantisation = quantisation_for(data, to) if precision == "int8" else None
     difference = write_onnx(engine, spec, reference, output, budget or BUDGETS[precision], quantisation)
     print(f"{output}: {output.stat().st_size / 1e6:.2f} MB, {precision}")
-    print(f"temperature {temperature:g}, {graph.decoder}")
+    print(f"temperature {calibration.temperature:g}, {graph.decoder}")
+    print(coverage(graph, faces))
     print(told)
     print(
         f"against torch on {difference.faces} faces: mean {difference.mean_px:.1e} px, "
@@ -96,17 +98,6 @@ def export(
     elif to != "onnx":
         plan = cached_engine(output, output.parent / "engines", engine_key(output, to, precision))
         print(f"{plan}: {plan.stat().st_size / 1e6:.2f} MB, built, not run: engines are verified as ONNX")
-
-
-def temperature_of(graph: LandmarkGraph, faces: Batch) -> float:
-    """Fitted on the faces, to four digits; 1 where the maps were not learned as a distribution."""
-    if not graph.objective.likelihood:
-        return 1.0
-    with torch.no_grad():
-        logits = torch.cat([graph.maps(part)[0] for part in torch.split(faces.crops, 16)])
-    smoothing = graph.objective.smoothing
-    sigma_cells = smoothing.sigma_cells if isinstance(smoothing, Isotropic) else Isotropic().sigma_cells
-    return float(f"{fit_temperature(logits, faces.points_px, graph.stride, sigma_cells):.4g}")
 
 
 def presence_of(graph: LandmarkGraph, data: FaceData) -> tuple[float, str]:

@@ -17,7 +17,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
+from torch.utils.data import default_collate
 
+from export.calibration import calibration_of
 from export.graph import LandmarkGraph, Precision
 from export.lint import lint
 from export.onnx import OPSET, write_onnx
@@ -80,8 +82,10 @@ def task(checkpoint: Path) -> LandmarkTask:
 
 
 @pytest.fixture(scope="session")
-def graph(task: LandmarkTask, exported: Path) -> LandmarkGraph:
-    return LandmarkGraph(task, temperature=OnnxEngine(exported).spec.temperature).eval()
+def graph(task: LandmarkTask, checkpoint: Path) -> LandmarkGraph:
+    _, data, _ = load(checkpoint)
+    faces = default_collate([data.validation[i] for i in range(len(data.validation))])
+    return LandmarkGraph(task, calibration=calibration_of(task, faces)).eval()
 
 
 class TestEngine:
