@@ -39,13 +39,13 @@ class OneEuro:
     second; higher lags less. derivative_cutoff_hz: cutoff of the speed itself; higher reacts sooner.
 
     The defaults come from a synthetic study at 30 frames a second with noise of .3 % of the face's size
-    (test_smoothing.py repeats it): a still face keeps .47 of the noise and .19 of its frame-to-frame shake;
-    one moving at one face size a second lags 5 ms; a blink of 200 ms keeps .88 of its depth, lips that
+    (test_smoothing.py repeats it): a still face keeps .45 of the noise and .17 of its frame-to-frame shake;
+    one moving at one face size a second lags 5 ms; a blink of 200 ms keeps .89 of its depth, lips that
     swing at 3 Hz .95 of their swing. Lower min_cutoff_hz gains little there, because the noise itself is
     counted as speed; beta 10 leaves .4 of the noise, but only .75 of the blink.
     """
 
-    def __init__(self, min_cutoff_hz: float = 0.5, beta: float = 30.0, derivative_cutoff_hz: float = 2.0) -> None:
+    def __init__(self, min_cutoff_hz: float = 0.3, beta: float = 30.0, derivative_cutoff_hz: float = 2.0) -> None:
         self.min_cutoff_hz = min_cutoff_hz
         self.beta = beta
         self.derivative_cutoff_hz = derivative_cutoff_hz
@@ -100,7 +100,7 @@ class Kalman:
     which it surprises, so that a sudden move is followed.
     """
 
-    def __init__(self, noise: float = 0.02, restlessness: float = 0.02, agility: float = 1.0) -> None:
+    def __init__(self, noise: float = 0.1, restlessness: float = 0.02, agility: float = 1.0) -> None:
         self.noise = noise
         self.restlessness = restlessness
         self.agility = agility
@@ -144,9 +144,9 @@ class Kalman:
 Smoothing = Literal["none", "accurate", "balanced", "steady", "covariance"]
 PRESETS: Mapping[Smoothing, Callable[[], Smoother]] = {
     "none": lambda: lambda points_px, *_: points_px,
-    "accurate": lambda: OneEuro(min_cutoff_hz=1.0, beta=60.0),
+    "accurate": lambda: OneEuro(beta=60.0),
     "balanced": OneEuro,
-    "steady": lambda: OneEuro(min_cutoff_hz=0.3, beta=10.0),
+    "steady": lambda: OneEuro(min_cutoff_hz=0.1, beta=10.0, derivative_cutoff_hz=5.0),
     "covariance": Kalman,
 }
 """Smoothers by name, from the one that lags least to the steadiest, and the one that goes by the net's covariances.

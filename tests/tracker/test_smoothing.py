@@ -83,7 +83,7 @@ def test_rotation(seed: int, angle: float) -> None:
 def test_time(seed: int, factor: float, start: float) -> None:
     """Everything so many times slower, with the cutoffs so many times lower, gives the same points."""
     points, times = walk(seed)
-    slower = run(points, start + times * factor, 200.0, OneEuro(0.5 / factor, 30, 2 / factor))
+    slower = run(points, start + times * factor, 200.0, OneEuro(0.3 / factor, 30, 2 / factor))
     np.testing.assert_allclose(slower, run(points, times), atol=1e-3)
 
 
@@ -222,9 +222,9 @@ class TestStudy:
     def test_still_face(self) -> None:
         smooth = self.smoothed(np.zeros_like(self.times))[FPS:]
         noise = self.noise[FPS:]
-        assert smooth.std() / noise.std() == pytest.approx(0.47, abs=0.02)  # at least halved
+        assert smooth.std() / noise.std() == pytest.approx(0.45, abs=0.02)  # at least halved
         shake = [np.linalg.norm(np.diff(z, 2, axis=0), axis=2).mean() for z in (smooth, noise)]
-        assert shake[0] / shake[1] == pytest.approx(0.19, abs=0.02)
+        assert shake[0] / shake[1] == pytest.approx(0.17, abs=0.02)
 
     def test_face_moving_at_its_own_size_a_second(self) -> None:
         lag_s = (self.times[:, None] - self.smoothed(self.times)[..., 0])[5 * FPS :].mean()
@@ -238,7 +238,7 @@ class TestStudy:
             wave = 0.025 * (1 + np.cos(2 * np.pi * (self.times - centre_s) / 0.2)) * near
             around = slice(centre_s * FPS - 1, centre_s * FPS + 4)
             depth.append(self.smoothed(wave)[around, :, 0].max(0).mean() / 0.05)
-        assert np.mean(depth) == pytest.approx(0.88, abs=0.03)
+        assert np.mean(depth) == pytest.approx(0.89, abs=0.03)
 
     def test_talking(self) -> None:
         """The lips swing by 3 % of the face, three times a second."""
