@@ -21,6 +21,7 @@ from torch import nn
 from torch.utils.data import DataLoader, default_collate
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks.equivariance import measured
 from benchmarks.latency import medians_ms
 from benchmarks.machine import machine
 from benchmarks.trainings import CHANNELS, fit, lfpw_test, task_of
@@ -34,6 +35,7 @@ from tracker.cli import run_command
 from tracker.engines.onnx import OnnxEngine
 from tracker.engines.spec import ModelSpec
 from tracker.face.metrics import nme
+from tracker.measure import Measurer
 from train.codecs.reading import ReadingName
 from train.data import FaceData
 from train.models.heads import DecimalHead, OffsetMapHead, OffsetVectorHead
@@ -52,6 +54,7 @@ from train.task import Batch, LandmarkTask, Weights
 
 DECIMALS, OFFSETS = 96, 40  # widths of heads, about as costly; HIH's 384 are for nets of 256 channels
 WIDTH, CELLS = CHANNELS[0], 32
+SETS = ("validation", "lfpw/testset")
 Record = dict[str, Any]
 
 
@@ -121,19 +124,22 @@ def representations(
 
 
 def trained(name: str, root: Path, epochs: int, seed: int, engines: Path) -> Record:
-    """NME in percent by set and decoder, how the exported engines do, and the size of the net."""
+    """NME in percent by set and decoder, how the exported engines do, how far their points move when the view does, and
+    the size of the net."""
     one = REPRESENTATIONS[name]
     task = one.task(seed)
     data, _ = fit(task, root, epochs)
     task.eval()
-    sets = {"validation": data.val_dataloader(), "lfpw/testset": lfpw_test(root, data)}
-    return {
+    sets = dict(zip(SETS, (data.val_dataloader(), lfpw_test(root, data)), strict=True))
+    paths = {decoder: engines / f"{name}, {decoder}, seed {seed}" for decoder in one.decoders}
+    record = {
         "nme_percent": {key: errors(task, faces, one.decoders) for key, faces in sets.items()},
-        "engines": {decoder: exported(task, data, decoder, engines / f"{name}, {decoder}") for decoder in one.decoders}
-        if seed == 1
-        else {},
+        "engines": {decoder: exported(task, data, decoder, path) for decoder, path in paths.items()},
         **size_of(task),
     }
+    own = OnnxEngine(_file(paths[one.decoders[0]], "fp32"))
+    record["spread_percent"] = measured(Measurer(own), data.validation.samples).spread_percent
+    return record
 
 
 def errors(task: LandmarkTask, faces: DataLoader[Batch], decoders: Sequence[ReadingName]) -> dict[str, float]:
@@ -168,9 +174,13 @@ def exported(task: LandmarkTask, data: FaceData, decoder: ReadingName, path: Pat
     path.parent.mkdir(parents=True, exist_ok=True)
     record: Record = {}
     for precision in ("fp32", "fp16"):
-        output = path.with_name(f"{path.name}.{precision}.onnx")
-        record[precision] = verified(LandmarkGraph(task, precision, decoder, calibration), spec, reference, output)
+        graph = LandmarkGraph(task, precision, decoder, calibration)
+        record[precision] = verified(graph, spec, reference, _file(path, precision))
     return record
+
+
+def _file(path: Path, precision: str) -> Path:
+    return path.with_name(f"{path.name}.{precision}.onnx")
 
 
 def verified(graph: LandmarkGraph, spec: ModelSpec, reference: Reference, output: Path) -> Record:
@@ -195,31 +205,32 @@ def size_of(task: LandmarkTask) -> Record:
 
 
 def latencies_ms(engines: Path) -> dict[str, float]:
-    """Median time of one face by the name of the FP32 engine, decoding included, one thread."""
-    files = sorted(engines.glob("*.fp32.onnx"))
-    return medians_ms({file.name.removesuffix(".fp32.onnx"): OnnxEngine(file) for file in files})
+    """Median time of one face by "representation, decoder", decoding included, FP32, one thread."""
+    ending = ", seed 1.fp32.onnx"
+    files = sorted(engines.glob(f"*{ending}"))
+    return medians_ms({file.name.removesuffix(ending): OnnxEngine(file) for file in files})
 
 
 def table(runs: Record, ms: dict[str, float]) -> str:
-    """Markdown: a row for every decoder of every representation; errors are means over the seeds, and their range."""
+    """Markdown: a row for every decoder of every representation; figures are means over the seeds, and their range."""
     rows = [
         "| representation | decoder | parameters | MACs, M | engine, ms | validation NME, % | lfpw/testset NME, % | "
-        "FP16, p99 px |",
-        "| --- | --- | --- | --- | --- | --- | --- | --- |",
+        "spread, small, % | FP16, p99 px |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name, one in REPRESENTATIONS.items():
         found = [run for key, run in runs.items() if key.rpartition(", seed")[0] == name]
-        first = runs[f"{name}, seed 1"]
+        size = f"{found[0]['parameters']:,} | {found[0]['macs'] / 1e6:.1f}"
         for decoder in one.decoders:
-            errors = " | ".join(_errors(found, kind, decoder) for kind in ("validation", "lfpw/testset"))
-            size = f"{first['parameters']:,} | {first['macs'] / 1e6:.1f} | {ms[f'{name}, {decoder}']:.2f}"
-            half = first["engines"][decoder]["fp16"]["p99_px"]
-            rows.append(f"| {name} | {decoder} | {size} | {errors} | {half:.3f} |")
+            errors = [_mean([run["nme_percent"][faces][decoder] for run in found]) for faces in SETS]
+            spread = _mean([run["spread_percent"]["small"] for run in found]) if decoder == one.decoders[0] else ""
+            half = _mean([run["engines"][decoder]["fp16"]["p99_px"] for run in found])
+            cells = [name, decoder, size, f"{ms[f'{name}, {decoder}']:.2f}", *errors, spread, half]
+            rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
 
 
-def _errors(found: Sequence[Record], faces: str, decoder: str) -> str:
-    values = [run["nme_percent"][faces][decoder] for run in found]
+def _mean(values: Sequence[float]) -> str:
     return f"{np.mean(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 

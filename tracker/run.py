@@ -6,7 +6,7 @@ import math
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
@@ -21,13 +21,15 @@ from tracker.detectors import DetectorName
 from tracker.engines.onnx import Provider
 from tracker.errors import TrackerError
 from tracker.face.schemes import IBUG68
-from tracker.frames import Camera, Folder, Frame, Patience, Source, Video, open_url_source
+from tracker.frames import Camera, Folder, Frame, Live, Patience, Source, Video, open_url_source
 from tracker.outputs import Outputs
 from tracker.pipeline import Tracker
 from tracker.result import FrameResult
 from tracker.sinks import Sink, Window, has_display
 from tracker.smoothing import Smoothing
 from tracker.summary import Summary
+
+POLL_MS = 2
 
 
 def run(
@@ -147,7 +149,8 @@ def _loop(source: Source, tracker: Tracker, sinks: Sequence[Sink], window: Windo
     report = DemoReport(source) if isinstance(source, DemoClip) and tracker.scheme is IBUG68 else None
     start = time.perf_counter()
     try:
-        for frame in tqdm(source, total=source.frame_count, unit=" frames", disable=None, leave=False):
+        frames = shown_frames(source, window)
+        for frame in tqdm(frames, total=source.frame_count, unit=" frames", disable=None, leave=False):
             result = tracker.step(frame)
             seconds = _age(source, frame)
             written = time.perf_counter()
@@ -166,6 +169,19 @@ def _loop(source: Source, tracker: Tracker, sinks: Sequence[Sink], window: Windo
                 print(f"{source.name}: {source.losses}")
         if report is not None and summary.frames == source.frame_count:
             _print_truth(report)
+
+
+def shown_frames(source: Source, window: Window | None) -> Iterator[Frame]:
+    """Those of the source; while a camera is lost, its window stays alive."""
+    if window is None or not isinstance(source, Live):
+        yield from source
+        return
+    while not window.closed:
+        frame = source.poll()
+        if frame is None:
+            window.look(POLL_MS)
+        else:
+            yield frame
 
 
 def _age(source: Source, frame: Frame) -> dict[str, float]:

@@ -21,6 +21,7 @@ from tracker import Frame, Tracker
 from tracker.errors import TrackerError
 from tracker.frames import Live, Patience
 from tracker.frames.live import MOST_HANGING
+from tracker.run import shown_frames
 
 WAIT_S = 10.0  # that a test waits for what must happen at once: reached only where it fails
 QUICK = Patience(retry_s=0.001, longest_retry_s=0.004, give_up_s=WAIT_S)
@@ -468,6 +469,39 @@ class TestClose:
         next(source)
         del source
         gc.collect()  # nothing_left sees to the rest
+
+
+class TestWindow:
+    """What tracker.run makes of a live source that is shown."""
+
+    class FakeWindow:
+        """Its user closes it after so many looks at nothing new."""
+
+        def __init__(self, looks: int) -> None:
+            self.looks = looks
+
+        @property
+        def closed(self) -> bool:
+            return self.looks == 0
+
+        def look(self, wait_ms: int) -> None:
+            time.sleep(wait_ms / 1e3)
+            self.looks -= 1
+
+    def test_is_looked_after_while_its_camera_is_lost(self) -> None:
+        script = FakeScript(grey(1))
+        window: Any = self.FakeWindow(looks=20)
+        with Live("fake", lambda: script, Patience(stall_s=WAIT_S)) as source:
+            levels = [level_of(frame) for frame in shown_frames(source, window)]
+        assert levels == [1]
+        assert window.closed
+
+    def test_without_one_the_source_waits_as_ever(self) -> None:
+        with Live("fake", lambda: FakeScript(grey(1))) as source:
+            frames = shown_frames(source, None)
+            assert level_of(next(frames)) == 1
+            source.close()
+            assert list(frames) == []
 
 
 class TestPoll:

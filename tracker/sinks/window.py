@@ -40,7 +40,11 @@ class Window(Closing):
         if self.closed:
             return
         cv2.imshow(self._title, cv2.cvtColor(image_rgb, cv2.COLOR_RGB2BGR))
-        key = cv2.waitKey(1) & 0xFF
+        self.look()
+
+    def look(self, wait_ms: int = 1) -> None:
+        """Let the window draw itself and see what its user does; to be called even while there is no picture."""
+        key = cv2.waitKey(wait_ms) & 0xFF
         self.closed = key in (ord("q"), 27) or cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) < 1
 
     def close(self) -> None:
