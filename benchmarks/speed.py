@@ -23,6 +23,7 @@ from tracker.demo import DemoClip
 from tracker.detectors import DetectorName
 from tracker.errors import TrackerError
 from tracker.frames import open_source
+from tracker.models import landmark_model
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -53,7 +54,7 @@ def speed(
 
     Args:
         video: frames to use instead of the demo clip's; the first 300, resized to 640x480.
-        model: a landmark model (.onnx); the packaged one if not given.
+        model: a landmark model (.onnx), or the name of a packaged one, edge68 if not given.
         detector: what finds the face in the first frame.
         mediapipe_python: a Python that has mediapipe; if not given, an environment is made in runs/.
         rounds: how many, after one to warm up.
@@ -64,7 +65,7 @@ def speed(
     report.parent.mkdir(parents=True, exist_ok=True)
     about = machine()
     core = max(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
-    options = {"model": str(model.resolve()) if model else None, "detector": detector}
+    options = {"model": str(landmark_model(model).resolve()), "detector": detector}
     with tempfile.TemporaryDirectory() as folder:
         frames = write_frames(pictures(video), Path(folder) / "frames.npy")
         with (

@@ -38,7 +38,7 @@ def evaluate(
         report: the .json file to write, DATASET.json if not given; of stills a plot goes beside it as .png, of videos
             a page as .html and a table of the clips as .csv.
         split: which part of 300w, or which category of 300vw, whose full set are the 64 test clips.
-        model: a landmark model (.onnx); the packaged one if not given.
+        model: a landmark model (.onnx), or the name of a packaged one, edge68 if not given.
         detector: what finds the faces.
         detector_model: the detector's file.
     """

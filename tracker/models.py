@@ -28,6 +28,8 @@ from tracker.files import write_whole
 log = logging.getLogger(__name__)
 
 FOLDER_VARIABLE = "TRACKER_MODELS"
+PACKAGED = ("edge68", "edge68_fast")
+"""The packaged landmark models' names: the default, and one of smaller crops for two thirds of its time."""
 WEIGHTS = Path(str(resources.files("tracker"))) / "weights"
 _CONNECT_TIMEOUT_S = 10
 _PIP_TIMEOUT_S = 600
@@ -129,16 +131,26 @@ def local_model(model: ModelFile, path: Path | None = None) -> Path | None:
 
 
 def landmark_model(path: Path | None = None) -> Path:
-    """The landmark model: the file at path, or the packaged default with its SHA-256 checked.
+    """The landmark model: the file at path, or a packaged one with its SHA-256 checked, by its name.
 
-    A file at path is anybody's: it has no checksum here, and the engine checks what it says of itself.
-    Raises TrackerError when there is no such file, or the packaged one is missing or damaged.
+    path: None for the packaged default, which is the first of PACKAGED. A file at path is anybody's: it has no checksum
+    here, and the engine checks what it says of itself. Raises TrackerError when there is no such file, or the packaged
+    one is missing or damaged.
     """
-    if path is not None:
-        if not path.is_file():
-            raise TrackerError(f"the landmark model {path} is not a file; give an .onnx or .plan file with --model")
-        return path
-    packaged = WEIGHTS / "edge68.onnx"
+    name = PACKAGED[0] if path is None else str(path)
+    if name in PACKAGED:
+        return _packaged(name)
+    assert path is not None
+    if not path.is_file():
+        raise TrackerError(
+            f"the landmark model {path} is not a file; give an .onnx or .plan file with --model, "
+            f"or the name of a packaged one: {', '.join(PACKAGED)}"
+        )
+    return path
+
+
+def _packaged(name: str) -> Path:
+    packaged = WEIGHTS / f"{name}.onnx"
     try:
         expected = packaged.with_suffix(".sha256").read_text().split()[0]
     except (OSError, IndexError):

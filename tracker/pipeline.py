@@ -42,9 +42,10 @@ Steps = Generator[Sequence[Roi], list[Measured], FrameResult]
 class Tracker:
     """Follows faces through frames.
 
-    model: a landmark model, .onnx or a TensorRT .plan; the packaged one if None; or an engine that is there already, as
-    another tracker's. detector: finds faces; detector_model: its file. max_faces: how many to follow at most; so many
-    threads share the work where there are as many cores.
+    model: a landmark model, .onnx or a TensorRT .plan, or the name of a packaged one (tracker.models.PACKAGED), whose
+    first is taken if None; or an engine that is there already, as another tracker's. detector: finds faces;
+    detector_model: its file. max_faces: how many to follow at most; so many threads share the work where there are as
+    many cores.
     smoothing: how each face is steadied, see tracker.smoothing.PRESETS; "none" leaves it raw. provider, allow_cpu: what
     ONNX Runtime runs an .onnx model on, and whether the CPU will do instead.
 

@@ -282,13 +282,23 @@ class TestLandmarkModel:
     def weights(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         """A folder of weights as it is packaged."""
         folder = tmp_path / "weights"
-        put(folder / "edge68.onnx")
-        put(folder / "edge68.sha256", f"{hashlib.sha256(CONTENT).hexdigest()}  edge68.onnx\n".encode())
+        for name in models.PACKAGED:
+            put(folder / f"{name}.onnx")
+            put(folder / f"{name}.sha256", f"{hashlib.sha256(CONTENT).hexdigest()}  {name}.onnx\n".encode())
         monkeypatch.setattr(models, "WEIGHTS", folder)
         return folder
 
     def test_packaged(self, weights: Path) -> None:
         assert landmark_model() == weights / "edge68.onnx"
+
+    @pytest.mark.parametrize("name", models.PACKAGED)
+    def test_packaged_by_name(self, name: str, weights: Path) -> None:
+        assert landmark_model(Path(name)) == weights / f"{name}.onnx"
+
+    def test_another_name_is_told_the_known_ones(self) -> None:
+        with pytest.raises(TrackerError) as error:
+            landmark_model(Path("edge98"))
+        assert_sentence(error.value, "edge98", *models.PACKAGED)
 
     def test_explicit_is_anybodys(self, tmp_path: Path) -> None:
         mine = put(tmp_path / "mine.onnx", b"anything")
