@@ -78,7 +78,7 @@ class FusedStacks(nn.Module):
 
 
 def _head(width: int, landmarks: int) -> nn.Conv2d:
-    """Maps that are next to zero before training: heatmaps are empty but for a few cells, and a squared error takes long
+    """Maps next to zero before training: heatmaps are empty but for a few cells, and a squared error takes long
     to unlearn others (with torch's initial weights 12 epochs of the edge net end at 88 %)."""
     head = nn.Conv2d(width, landmarks, 1)
     nn.init.normal_(head.weight, std=DEVIATION)
