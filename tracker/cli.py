@@ -30,6 +30,12 @@ class _Parser(ArgumentParser):
     def format_help(self, *args: Any, **options: Any) -> str:
         return _dashed(super().format_help(*args, **options))
 
+    def parse_args(self, *args: Any, **options: Any) -> Any:
+        try:
+            return super().parse_args(*args, **options)
+        except UnicodeDecodeError:
+            self.error("--config expected a YAML file, got one that is no text")
+
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         known = [name[2:] for action in self._actions for name in action.option_strings]
         for dashes, name in _unknown(message):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 
 from train.data import FaceData
 from train.datasets.sample import DatasetError
@@ -28,6 +28,12 @@ class TrainingCLI(LightningCLI):
         parser.link_arguments("data.views", "model.views")
         parser.link_arguments("seed_everything", "data.seed")
         parser.link_arguments("seed_everything", "model.seed")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        try:
+            super().parse_arguments(parser, args)
+        except UnicodeDecodeError:
+            parser.error("--config expected a YAML file, got one that is no text")
 
 
 def main() -> None:

@@ -129,6 +129,12 @@ def test_a_mistake_in_a_file(text: str, part: str, tmp_path: Path, capsys: pytes
     assert "--config: File does not exist" in capsys.readouterr().err
 
 
+def test_a_file_that_is_no_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "model.onnx").write_bytes(bytes(range(128, 256)))
+    assert call("--config", str(tmp_path / "model.onnx")) == 2
+    assert capsys.readouterr().err.startswith("tool: --config expected a YAML file, got one that is no text")
+
+
 def test_help_shows_options_with_dashes(capsys: pytest.CaptureFixture[str]) -> None:
     assert call("--help") == 0
     text = capsys.readouterr().out

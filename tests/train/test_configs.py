@@ -126,6 +126,13 @@ class TestUnknownKeys:
         assert exit_.value.code == 2
         assert name in capsys.readouterr().err
 
+    def test_a_file_that_is_no_text_is_told_so(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        (tmp_path / "last.ckpt").write_bytes(bytes(range(128, 256)))
+        with pytest.raises(SystemExit) as exit_:
+            load_training(tmp_path / "last.ckpt")
+        assert exit_.value.code == 2
+        assert "--config expected a YAML file, got one that is no text" in capsys.readouterr().err
+
     @pytest.mark.parametrize("function", [export, run])
     def test_of_a_command_are_refused_by_name(self, tmp_path: Path, function: Callable[..., Any]) -> None:
         values = {"checkpoint": "a.ckpt", "output": "a.onnx", "licence": "none", "max_faces": 3}

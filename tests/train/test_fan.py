@@ -144,8 +144,8 @@ class TestNet:
         with torch.no_grad():
             maps, expected = net(pictures), slow_net(net.state_dict(), pictures)
         for one, slow in zip(maps, expected, strict=True):
-            assert one.std() > 0.1
-            assert_allclose(one, slow, rtol=1e-8, atol=1e-9)
+            assert one.std() > 0.01  # heads begin small
+            assert_allclose(one, slow, rtol=1e-8, atol=1e-11)
 
     def test_every_parameter_learns(self, pictures: Tensor) -> None:
         net = trained_a_little(FanNet(landmarks=5, stacks=2))
