@@ -39,6 +39,7 @@ def test_only_the_unused_skips_have_no_gradient() -> None:
     assert maps.places.shape == (2, 5, 4, 4)
     sum(one.sum() for one in (*maps.stacks, maps.places)).backward()  # type: ignore[union-attr]
     without = {name for name, parameter in net.named_parameters() if parameter.grad is None}
+    assert without == {name for name, parameter in net.named_parameters() if not parameter.requires_grad}
     blocks = [(name, block) for name, block in net.named_modules() if isinstance(block, Residual)]
     assert without == {f"{name}.skip.{p}" for name, b in blocks if not b.widens for p, _ in b.skip.named_parameters()}
 

@@ -18,14 +18,17 @@ LEVELS = 4
 
 
 class Residual(nn.Module):
-    """A bottleneck whose ReLU comes last: (N, inputs, H, W) to (N, outputs, H, W)."""
+    """A bottleneck whose ReLU comes last: (N, inputs, H, W) to (N, outputs, H, W).
+
+    A skip that is not needed is frozen: training over several processes refuses parameters that never get a gradient.
+    """
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         half = outputs // 2
         self.body = nn.Sequential(conv_bn_relu(inputs, half), conv_bn_relu(half, half, 3), conv_bn(half, outputs))
-        self.skip = conv_bn(inputs, outputs)
         self.widens = inputs != outputs
+        self.skip = conv_bn(inputs, outputs).requires_grad_(self.widens)
 
     def forward(self, x: Tensor) -> Tensor:
         return functional.relu(self.body(x) + (self.skip(x) if self.widens else x))
