@@ -206,7 +206,7 @@ BENDS: dict[str, Bend] = {
     "points that are not numbers": nan,
     "infinite points": lambda o: dataclasses.replace(o, points_px=o.points_px + np.float32(np.inf)),
     "one score that is none": lambda o: dataclasses.replace(o, scores=np.where(np.arange(68) == 7, np.nan, o.scores)),
-    "infinite covariances": lambda o: dataclasses.replace(o, covariances_px2=o.covariances_px2 * np.float32(np.inf)),
+    "infinite covariances": lambda o: dataclasses.replace(o, covariances_px2=np.full_like(o.covariances_px2, np.inf)),
     "points far away": lambda o: dataclasses.replace(o, points_px=o.points_px * np.float32(1e30)),
     "points all the same": lambda o: dataclasses.replace(o, points_px=np.full_like(o.points_px, 60)),
     "points on a line": lambda o: dataclasses.replace(o, points_px=o.points_px * np.array([1, 0], np.float32)),
