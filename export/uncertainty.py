@@ -34,11 +34,11 @@ def narrowed(covariances: Tensor, spread: Spread) -> Tensor:
 
     Along the same axes; in closed form, and in few operations, each of which costs an engine a microsecond.
     """
-    xx, xy, yy = covariances.split(1, -1)
+    xx, xy, yy = torch.split(covariances, 1, -1)
     trace, across, slant = xx + yy, xx - yy, xy + xy
     gap = (across * across + slant * slant).sqrt()  # between the eigenvalues
     twice = (torch.cat([trace - gap, trace + gap], -1) - 2 * spread.label_px2).clamp_min(2 * spread.floor_px2)
-    small, large = twice.split(1, -1)
+    small, large = torch.split(twice, 1, -1)
     middle, shrink = small + large, (large - small) / gap.clamp_min(1e-9)
     across = shrink * across
     return torch.cat([middle + across, shrink * slant, middle - across], -1) * 0.25
