@@ -60,9 +60,10 @@ def test_sigmas_are_mahalanobis_distances(long: float, short: float, angle: floa
 def test_is_found_where_it_is_known(label: float, floor: float) -> None:
     """Errors drawn from covariances of many kinds, to each of which the label's width was added."""
     rng = np.random.default_rng(0)
-    true = [covariance(*np.maximum(rng.uniform(0.2, 4, 2), floor**0.5), rng.uniform(0, 3)) for _ in range(20_000)]
-    errors = torch.from_numpy(np.array([rng.multivariate_normal(np.zeros(2), each) for each in true]))
-    wide = entries(np.array(true) + label * np.eye(2))
+    kinds = [covariance(*np.maximum(rng.uniform(0.2, 4, 2), floor**0.5), rng.uniform(0, 3)) for _ in range(500)]
+    true = np.repeat(kinds, 40, 0)
+    errors = torch.from_numpy(np.einsum("nij,nj->ni", np.linalg.cholesky(true), rng.normal(size=(len(true), 2))))
+    wide = entries(true + label * np.eye(2))
     found = fit_spread(errors, wide)
     assert found.label_px2 == pytest.approx(label, abs=0.15)
     assert squared_sigmas(errors, narrowed(wide, found)).mean().item() == pytest.approx(2, abs=0.05)
