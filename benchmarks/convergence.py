@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.machine import machine
-from benchmarks.trainings import fit, lfpw_test, task_of
+from benchmarks.trainings import Record, fit, kept, lfpw_test, runs_of, task_of
 from tracker.cli import run_command
 from train.label_smoothing import ImageAware
 from train.objectives import HeatmapMse, Isotropic, Objective, SoftArgmax, Star, Structured
@@ -27,7 +24,6 @@ OBJECTIVES: dict[str, Objective] = {
     "heatmap, MSE": HeatmapMse(SIGMA_CELLS),
 }
 LEARNED = 10.0  # percent: an error above is that of a net that has not begun to find landmarks
-Record = dict[str, Any]
 
 
 def main() -> int:
@@ -52,15 +48,9 @@ def convergence(
         seeds: how many trainings of each objective.
         report: the .json file to keep results in.
     """
-    record: Record = json.loads(report.read_text()) if report.exists() else {}
-    runs = record.setdefault(f"{epochs} epochs", {})
-    report.parent.mkdir(parents=True, exist_ok=True)
-    for seed in range(1, seeds + 1):
-        for name, objective in OBJECTIVES.items():
-            if f"{name}, seed {seed}" not in runs:
-                runs[f"{name}, seed {seed}"] = trained(objective, root, epochs, seed)
-                record["machine"] = machine()
-                report.write_text(json.dumps(record, indent=1))
+    record, runs = kept(
+        report, epochs, seeds, OBJECTIVES, lambda name, seed: trained(OBJECTIVES[name], root, epochs, seed)
+    )
     print(table(runs), record["machine"], sep="\n")
     draw(runs, report.with_suffix(".png"))
 
@@ -76,7 +66,7 @@ def trained(objective: Objective, root: Path, epochs: int, seed: int) -> Record:
 
 def curves(runs: Record, name: str) -> NDArray[np.float64]:
     """(seeds, epochs) the validation NME of an objective, in percent."""
-    return np.array([run["validation_nme_percent"] for key, run in runs.items() if key.rpartition(", seed")[0] == name])
+    return np.array([run["validation_nme_percent"] for run in runs_of(runs, name)])
 
 
 def epochs_to(curve: NDArray[np.float64], level: float) -> float:
@@ -102,7 +92,7 @@ def table(runs: Record) -> str:
     ]
     for name in OBJECTIVES:
         found = curves(runs, name)
-        test = [run["lfpw_test_nme_percent"] for key, run in runs.items() if key.rpartition(", seed")[0] == name]
+        test = [run["lfpw_test_nme_percent"] for run in runs_of(runs, name)]
         when = " | ".join(_when(found, level) for level in levels)
         rows.append(
             f"| {name} | {when} | {last[name]:.2f} ({found[:, -1].min():.2f} to {found[:, -1].max():.2f}) | "

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch.utils.data import default_collate
 
 from benchmarks.decode import timed
 from benchmarks.machine import int8_instructions, machine, versions
@@ -62,7 +61,7 @@ def compare(checkpoint: Path, report: Path = Path("runs/int8.json")) -> None:
 def write_engines(checkpoint: Path, folder: Path) -> dict[str, Difference]:
     """fp32.onnx, int8.onnx and int8_tensorrt.onnx, and what each differs from torch on the validation faces."""
     task, data, _ = load(checkpoint)
-    faces = default_collate([data.validation[i] for i in range(len(data.validation))])
+    faces = data.validation.together()
     calibration = calibration_of(task, faces)
     graph = LandmarkGraph(task, calibration=calibration).eval()
     reference = Reference(graph, faces.crops, faces.points_px.double().numpy(), task.scheme)

@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.utils.data import DataLoader, default_collate
+from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.equivariance import measured
 from benchmarks.latency import medians_ms
 from benchmarks.machine import machine
-from benchmarks.trainings import CHANNELS, fit, lfpw_test, task_of
+from benchmarks.trainings import CHANNELS, Record, fit, kept, lfpw_test, runs_of, task_of
 from export.calibration import calibration_of
 from export.graph import LandmarkGraph, Precision
 from export.lint import lint
@@ -55,7 +55,6 @@ from train.task import Batch, LandmarkTask, Weights
 DECIMALS, OFFSETS = 96, 40  # widths of heads, about as costly; HIH's 384 are for nets of 256 channels
 WIDTH, CELLS = CHANNELS[0], 32
 SETS = ("validation", "lfpw/testset")
-Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -111,14 +110,11 @@ def representations(
         seeds: how many trainings of each representation.
         report: the .json file to keep results in.
     """
-    record: Record = json.loads(report.read_text()) if report.exists() else {}
-    runs = record.setdefault(f"{epochs} epochs", {})
-    for seed in range(1, seeds + 1):
-        for name in REPRESENTATIONS:
-            if f"{name}, seed {seed}" not in runs:
-                runs[f"{name}, seed {seed}"] = trained(name, root, epochs, seed, report.with_suffix(""))
-                report.write_text(json.dumps(record, indent=1))
-    record["machine"], record["ms"] = machine(), latencies_ms(report.with_suffix(""))
+    engines = report.with_suffix("")
+    record, runs = kept(
+        report, epochs, seeds, REPRESENTATIONS, lambda name, seed: trained(name, root, epochs, seed, engines)
+    )
+    record["machine"], record["ms"] = machine(), latencies_ms(engines)
     report.write_text(json.dumps(record, indent=1))
     print(table(runs, record["ms"]), record["machine"], sep="\n")
 
@@ -157,7 +153,7 @@ def errors(task: LandmarkTask, faces: DataLoader[Batch], decoders: Sequence[Read
 
 def exported(task: LandmarkTask, data: FaceData, decoder: ReadingName, path: Path) -> Record:
     """Differences from torch of the .onnx files in both precisions, and whether they pass, lint and build."""
-    faces = default_collate([data.validation[i] for i in range(len(data.validation))])
+    faces = data.validation.together()
     calibration = calibration_of(task, faces, decoder)
     graph = LandmarkGraph(task, decoder=decoder, calibration=calibration).eval()
     reference = Reference(graph, faces.crops, faces.points_px.double().numpy(), task.scheme)
@@ -219,7 +215,7 @@ def table(runs: Record, ms: dict[str, float]) -> str:
         "| --- | --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for name, one in REPRESENTATIONS.items():
-        found = [run for key, run in runs.items() if key.rpartition(", seed")[0] == name]
+        found = runs_of(runs, name)
         size = f"{found[0]['parameters']:,} | {found[0]['macs'] / 1e6:.1f}"
         for decoder in one.decoders:
             errors = [_mean([run["nme_percent"][faces][decoder] for run in found]) for faces in SETS]

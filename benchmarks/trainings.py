@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import warnings
+from collections.abc import Callable, Iterable
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +13,7 @@ import lightning
 from torch import nn
 from torch.utils.data import DataLoader
 
+from benchmarks.machine import machine
 from train.data import Crops, FaceData
 from train.datasets.w300 import read_folder
 from train.models.edge import EdgeHourglass
@@ -17,6 +21,7 @@ from train.objectives import Objective
 from train.sources import W300
 from train.task import Batch, LandmarkTask
 
+Record = dict[str, Any]
 CHANNELS = (64, 96, 128, 128)
 
 
@@ -38,6 +43,26 @@ def fit(task: LandmarkTask, root: Path, epochs: int) -> tuple[FaceData, lightnin
     )
     trainer.fit(task, data)
     return data, trainer
+
+
+def kept(
+    report: Path, epochs: int, seeds: int, names: Iterable[str], trained: Callable[[str, int], Record]
+) -> tuple[Record, Record]:
+    """The report, and its runs of so many epochs by "name, seed S"; what it does not hold is trained and written."""
+    record: Record = json.loads(report.read_text()) if report.exists() else {}
+    runs = record.setdefault(f"{epochs} epochs", {})
+    report.parent.mkdir(parents=True, exist_ok=True)
+    for seed, name in product(range(1, seeds + 1), names):
+        if f"{name}, seed {seed}" not in runs:
+            runs[f"{name}, seed {seed}"] = trained(name, seed)
+            record["machine"] = machine()
+            report.write_text(json.dumps(record, indent=1))
+    return record, runs
+
+
+def runs_of(runs: Record, name: str) -> list[Record]:
+    """Those of every seed."""
+    return [run for key, run in runs.items() if key.rpartition(", seed")[0] == name]
 
 
 def lfpw_test(root: Path, data: FaceData) -> DataLoader[Batch]:

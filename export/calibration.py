@@ -10,7 +10,7 @@ from export.temperature import fit_temperature
 from export.uncertainty import fit_spread, squared_sigmas
 from train.codecs.reading import ReadingName
 from train.objectives import Isotropic
-from train.task import Batch, LandmarkTask
+from train.task import Batch, LandmarkTask, inside
 
 
 def calibration_of(task: LandmarkTask, faces: Batch, decoder: ReadingName | None = None) -> Calibration:
@@ -23,7 +23,8 @@ def calibration_of(task: LandmarkTask, faces: Batch, decoder: ReadingName | None
 
 def coverage(graph: LandmarkGraph, faces: Batch) -> str:
     """In words: how often a point's error lies within one and two sigmas of its own covariance."""
-    within = [100 * float((squared_sigmas(*_errors(graph, faces)) <= sigmas**2).double().mean()) for sigmas in (1, 2)]
+    squares = squared_sigmas(*_errors(graph, faces))
+    within = [100 * float((squares <= sigmas**2).double().mean()) for sigmas in (1, 2)]
     return f"covariances: {within[0]:.0f} % of errors within 1 sigma, {within[1]:.0f} % within 2 (Gaussian: 39, 86)"
 
 
@@ -43,5 +44,5 @@ def _errors(graph: LandmarkGraph, faces: Batch) -> tuple[Tensor, Tensor]:
     with torch.no_grad():
         answers = [graph(part) for part in torch.split(faces.crops, 16)]
     points, _, covariances = (torch.cat(parts) for parts in zip(*answers, strict=True))
-    inside = ((faces.points_px > -0.5) & (faces.points_px < faces.crops.shape[1] - 0.5)).all(-1)
-    return (points - faces.points_px)[inside], covariances[inside]
+    counted = inside(faces.points_px, faces.crops.shape[1])
+    return (points - faces.points_px)[counted], covariances[counted]

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch.utils.data import default_collate
 
 from export.calibration import calibration_of, coverage
 from export.graph import LandmarkGraph, Precision
@@ -59,7 +58,7 @@ def export(
         raise TrackerError(
             f"{checkpoint}: decoder {decoder} reads a head that its net does not have; leave --decoder out"
         )
-    faces = default_collate([data.validation[i] for i in range(len(data.validation))])
+    faces = data.validation.together()
     calibration = calibration_of(task, faces, decoder)
     graph = LandmarkGraph(task, "fp32", decoder, calibration).eval()
     reference = Reference(graph, faces.crops, faces.points_px.double().numpy(), task.scheme)

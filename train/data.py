@@ -48,6 +48,10 @@ class Crops(Dataset[Batch]):
     def __getitem__(self, index: int) -> Batch:
         return self.crop(index, Choices())
 
+    def together(self) -> Batch:
+        """All faces as one batch."""
+        return _joined([self[i] for i in range(len(self))], torch.stack)
+
     def crop(self, index: int, choices: Choices) -> Batch:
         """A face under the choices, without the axis of a batch."""
         sample, cells = self.samples[index], self.size // self.stride

@@ -126,41 +126,42 @@ class LandmarkTask(lightning.LightningModule):
         stacks, places = split(output)
         cells = _fusion(stacks[0]).shape[-1]
         labels = Labels(batch.points_px, batch.edges, cells, self.stride)
-        inside = ((batch.points_px > -0.5) & (batch.points_px < self.size - 0.5)).all(-1)
+        counted = inside(batch.points_px, self.size)
         loss = self.objective.loss_for(labels)
-        losses = {"landmarks": [_mean(loss(_fusion(maps)), inside) for maps in stacks]}
+        losses = {"landmarks": [_mean(loss(_fusion(maps)), counted) for maps in stacks]}
         auxiliary = [maps for maps in stacks if isinstance(maps, StackMaps)]
         if auxiliary:
             points = self._point_maps(labels, batch.points_px)
             losses["points"] = [adaptive_wing_loss(maps.points, points).mean() for maps in auxiliary]
             losses["edges"] = [adaptive_wing_loss(maps.edges, batch.edges).mean() for maps in auxiliary]
         if places is not None:
-            losses["places"] = [_mean(self.objective.places_loss_for(labels)(places), inside)]
+            losses["places"] = [_mean(self.objective.places_loss_for(labels)(places), counted)]
         if self.views > 1 and self.weights.consistency:
-            losses["consistency"] = [self._consistency(maps, places, batch.points_px, inside) for maps in stacks]
+            losses["consistency"] = [self._consistency(maps, places, batch.points_px, counted) for maps in stacks]
         if self.weights.siamese:
-            losses["siamese"] = self._siamese([_fusion(maps) for maps in stacks], labels, inside)
+            losses["siamese"] = self._siamese([_fusion(maps) for maps in stacks], labels, counted)
         over = _evenly if self.objective.even_stacks else _over_stacks
         weights = {name: getattr(self.weights, name) for name in losses}
         return {name: weights[name] * over(values) for name, values in losses.items() if weights[name]}
 
     def _consistency(
-        self, maps: Tensor | StackMaps, places: Tensor | None, points_px: Tensor, inside: Tensor
+        self, maps: Tensor | StackMaps, places: Tensor | None, points_px: Tensor, counted: Tensor
     ) -> Tensor:
         """In cells, over the landmarks that every view shows."""
         answers, _, _ = self._read(maps, places)
-        by_face = (-1, self.views, *points_px.shape[1:])
-        loss = consistency_loss(answers.reshape(by_face), points_px.reshape(by_face)) / self.stride
-        return _mean(loss, inside.reshape(by_face[:-1]).all(1))
+        loss = consistency_loss(self._by_face(answers), self._by_face(points_px)) / self.stride
+        return _mean(loss, self._by_face(counted).all(1))
 
-    def _siamese(self, stacks: Sequence[Tensor], labels: Labels, inside: Tensor) -> list[Tensor]:
+    def _siamese(self, stacks: Sequence[Tensor], labels: Labels, counted: Tensor) -> list[Tensor]:
         """Of every stack, over the landmarks that every view shows."""
         assert isinstance(self.objective, HeatmapMse)
-        by_face = (-1, self.views, *labels.points_px.shape[1:])
-        points, target = labels.points_px.reshape(by_face), self.objective.target(labels)[:: self.views]
-        counted = inside.reshape(by_face[:-1]).all(1)
-        views = [maps.reshape(*by_face[:2], *maps.shape[1:]) for maps in stacks]
-        return [_mean(siamese_loss(maps, points, target, self.stride), counted) for maps in views]
+        points, target = self._by_face(labels.points_px), self._by_face(self.objective.target(labels))[:, 0]
+        shown = self._by_face(counted).all(1)
+        return [_mean(siamese_loss(self._by_face(maps), points, target, self.stride), shown) for maps in stacks]
+
+    def _by_face(self, of_views: Tensor) -> Tensor:
+        """(N * V, ...) as (N, V, ...)."""
+        return of_views.reshape(-1, self.views, *of_views.shape[1:])
 
     def _point_maps(self, labels: Labels, points_px: Tensor) -> Tensor:
         if self.point_sigma_cells is None:
@@ -257,6 +258,11 @@ class LandmarkTask(lightning.LightningModule):
 
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, rate)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def inside(points_px: Tensor, size: int) -> Tensor:
+    """Which landmarks (..., 2) lie in a crop of that side: (...)."""
+    return ((points_px > -0.5) & (points_px < size - 0.5)).all(-1)
 
 
 def split(output: Output) -> tuple[Sequence[Tensor | StackMaps], Tensor | None]:

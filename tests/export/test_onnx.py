@@ -17,7 +17,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
-from torch.utils.data import default_collate
 
 from export.calibration import calibration_of
 from export.graph import LandmarkGraph, Precision
@@ -84,8 +83,7 @@ def task(checkpoint: Path) -> LandmarkTask:
 @pytest.fixture(scope="session")
 def graph(task: LandmarkTask, checkpoint: Path) -> LandmarkGraph:
     _, data, _ = load(checkpoint)
-    faces = default_collate([data.validation[i] for i in range(len(data.validation))])
-    return LandmarkGraph(task, calibration=calibration_of(task, faces)).eval()
+    return LandmarkGraph(task, calibration=calibration_of(task, data.validation.together())).eval()
 
 
 class TestEngine:
