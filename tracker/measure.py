@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -33,18 +32,30 @@ class Stages:
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
 
-    @contextmanager
-    def __call__(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
+    def __call__(self, name: str) -> _Stage:
+        return _Stage(self, name)
+
+    def count(self, name: str, seconds: float) -> None:
+        """Add to a stage's time."""
+        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
 
     def add(self, other: Stages) -> None:
         """Count in what another has counted."""
         for name, seconds in other.seconds.items():
-            self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+            self.count(name, seconds)
+
+
+class _Stage:
+    """One stage while it lasts; a class of its own costs a third of what contextlib's does."""
+
+    def __init__(self, stages: Stages, name: str) -> None:
+        self._stages, self._name = stages, name
+
+    def __enter__(self) -> None:
+        self._start = time.perf_counter()
+
+    def __exit__(self, *exception: object) -> None:
+        self._stages.count(self._name, time.perf_counter() - self._start)
 
 
 class Measurer:
@@ -76,7 +87,9 @@ class Measurer:
         views, stages = self._views(rois), stages or Stages()
         with stages("crop"):
             size = self.engine.spec.size
-            crops = np.stack([warp(image, view, size) for image, view in zip(images_rgb, views)])
+            crops = np.empty((len(views), size, size, 3), np.uint8)
+            for crop, image, view in zip(crops, images_rgb, views):
+                crop[:] = warp(image, view, size)
         with stages("engine"):
             output = self.engine.run(crops)
         return self._measured(views, output)
@@ -104,8 +117,8 @@ class Measurer:
         return [self._in_picture(invert(view), *row) for view, *row in rows]
 
     def _in_picture(self, image_from_crop: Array, points: Array, scores: Array, covariances: Array) -> Measured:
-        scores = scores.clip(0, 1)
-        landmarks = Landmarks(
+        scores = scores.astype(np.float64).clip(0, 1)
+        landmarks = Landmarks.unchecked(
             transform_points(image_from_crop, points),
             scores,
             transform_covariances(image_from_crop, covariances),

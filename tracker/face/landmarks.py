@@ -51,12 +51,16 @@ class Landmarks:
 
     def at(self, points_px: Array) -> Landmarks:
         """The same landmarks at other points (K, 2), finite and float64, which from then on are read-only."""
-        moved = object.__new__(Landmarks)
-        points_px.setflags(write=False)
-        moved.__dict__.update(
-            points_px=points_px, scores=self.scores, covariances_px2=self.covariances_px2, scheme=self.scheme
-        )
-        return moved
+        return Landmarks.unchecked(points_px, self.scores, self.covariances_px2, self.scheme)
+
+    @classmethod
+    def unchecked(cls, points_px: Array, scores: Array, covariances_px2: Array, scheme: Scheme) -> Landmarks:
+        """Of arrays that are as the constructor asks already, finite and float64, which from then on are read-only."""
+        landmarks = object.__new__(cls)
+        for array in (points_px, scores, covariances_px2):
+            array.setflags(write=False)
+        landmarks.__dict__.update(points_px=points_px, scores=scores, covariances_px2=covariances_px2, scheme=scheme)
+        return landmarks
 
     @classmethod
     def from_points(cls, points_px: Array, scheme: Scheme) -> Landmarks:
