@@ -7,6 +7,7 @@ Convention: the crop has S pixels, the map S / stride cells; cell j covers the p
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -20,7 +21,7 @@ def cells_from_pixels(points_px: Tensor, stride: int) -> Tensor:
 
 def pixels_from_cells(points_cells: Tensor, stride: int) -> Tensor:
     """Cell coordinates as pixel coordinates."""
-    return (points_cells + 0.5) * stride - 0.5
+    return points_cells * stride + (stride - 1) / 2
 
 
 def encode(points_px: Tensor, cells: int, stride: int, sigma_cells: float) -> Tensor:
@@ -89,17 +90,16 @@ def read_window(peaks: Peaks, stride: int, window: int) -> tuple[Tensor, Tensor,
     """
     mass, height, width = peaks.mass, peaks.height, peaks.width
     rows, columns = min(window, height), min(window, width)
-    row = clamp(peaks.row, rows // 2, height - rows + rows // 2)
-    column = clamp(peaks.column, columns // 2, width - columns + columns // 2)
+    first, spare = (columns // 2, rows // 2), (width - columns, height - rows)
+    middle = clamp(torch.stack([peaks.column, peaks.row], -1), first, [f + s for f, s in zip(first, spare, strict=True)])
     dy, dx = offsets(rows, columns, mass.device)
-    near = mass.gather(2, ((row * width + column)[..., None] + (dy * width + dx)).long())  # (N, K, rows * columns)
+    cells = middle[..., 1:] * width + middle[..., :1] + (dy * width + dx)
+    near = mass.gather(2, cells.long())  # (N, K, rows * columns)
     x, y = dx.float() * stride, dy.float() * stride  # pixels from the window's middle
-    scores = near.sum(-1)
-    moments = (near[..., None, :] * torch.stack([x, y, x * x, x * y, y * y])).sum(-1) / scores[..., None]
-    mean = moments[..., :2]
-    covariances = moments[..., 2:] - mean[..., [0, 0, 1]] * mean[..., [0, 1, 1]]
-    middle = pixels_from_cells(torch.stack([column, row], -1), stride)
-    return middle + mean, scores, covariances
+    sums = (near[..., None, :] * torch.stack([torch.ones_like(x), x, y, x * x, x * y, y * y])).sum(-1)
+    _, mean, squares = torch.split(sums / sums[..., :1], [1, 2, 3], -1)
+    covariances = squares - mean[..., [0, 0, 1]] * mean[..., [0, 1, 1]]
+    return pixels_from_cells(middle.float(), stride) + mean, sums[..., 0], covariances
 
 
 def offsets(rows: int, columns: int, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -109,7 +109,7 @@ def offsets(rows: int, columns: int, device: torch.device) -> tuple[Tensor, Tens
     return dy, dx
 
 
-def clamp(x: Tensor, least: int, most: int) -> Tensor:
-    """Integers moved into least .. most. TensorRT 10.3 knows Min and Max of integers, but not Clip."""
+def clamp(x: Tensor, least: int | Sequence[int], most: int | Sequence[int]) -> Tensor:
+    """Integers moved into least .. most, which may differ along the last axis. TensorRT 10.3 knows Min and Max of integers, but not Clip."""
     low, high = (torch.tensor(limit, dtype=x.dtype, device=x.device) for limit in (least, most))
     return torch.minimum(torch.maximum(x, low), high)
