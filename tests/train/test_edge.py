@@ -47,7 +47,7 @@ def test_plain_skips_are_those_of_the_largest_levels() -> None:
     level = Hourglass((4, 6, 8, 8), BLOCKS["bottleneck"], plain_skips=2)
     skips = [level.skip, level.inner.skip, level.inner.inner.skip]  # type: ignore[union-attr]
     assert [isinstance(skip, nn.Identity) for skip in skips] == [True, True, False]
-    nn.init.zeros_(level.up[-1][-1].weight)  # type: ignore[arg-type, index]
+    nn.init.zeros_(level.up[-1][-1].weight)  # type: ignore[index]
     features = torch.randn(2, 4, 16, 16)
     assert torch.equal(level.eval()(features), features)
 

@@ -90,8 +90,9 @@ def read_window(peaks: Peaks, stride: int, window: int) -> tuple[Tensor, Tensor,
     """
     mass, height, width = peaks.mass, peaks.height, peaks.width
     rows, columns = min(window, height), min(window, width)
-    first, spare = (columns // 2, rows // 2), (width - columns, height - rows)
-    middle = clamp(torch.stack([peaks.column, peaks.row], -1), first, [f + s for f, s in zip(first, spare, strict=True)])
+    first = columns // 2, rows // 2
+    last = width - columns + first[0], height - rows + first[1]
+    middle = clamp(torch.stack([peaks.column, peaks.row], -1), first, last)
     dy, dx = offsets(rows, columns, mass.device)
     cells = middle[..., 1:] * width + middle[..., :1] + (dy * width + dx)
     near = mass.gather(2, cells.long())  # (N, K, rows * columns)
@@ -110,6 +111,9 @@ def offsets(rows: int, columns: int, device: torch.device) -> tuple[Tensor, Tens
 
 
 def clamp(x: Tensor, least: int | Sequence[int], most: int | Sequence[int]) -> Tensor:
-    """Integers moved into least .. most, which may differ along the last axis. TensorRT 10.3 knows Min and Max of integers, but not Clip."""
+    """Integers moved into least .. most, which may differ along the last axis.
+
+    TensorRT 10.3 knows Min and Max of integers, but not Clip.
+    """
     low, high = (torch.tensor(limit, dtype=x.dtype, device=x.device) for limit in (least, most))
     return torch.minimum(torch.maximum(x, low), high)
