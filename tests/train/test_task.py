@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,27 +18,32 @@ import numpy as np
 import pytest
 import torch
 from numpy.testing import assert_allclose
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import default_collate
 
+from export.graph import LandmarkGraph
 from export.run import load
 from tests.conftest import ROOT, TINY_FIT
 from tracker.face.metrics import nme
 from tracker.face.schemes import IBUG68
 from train.codecs import gaussian, subpixel
+from train.codecs.reading import read
 from train.data import Crops
 from train.datasets.w300 import read_folder
 from train.losses.structured import margin_map, structured_loss
 from train.models.edge import EdgeHourglass
-from train.objectives import Objective, Structured, Subpixel
+from train.models.heads import DecimalHead, OffsetMapHead, OffsetVectorHead
+from train.objectives import HeatmapInHeatmap, Objective, OffsetMap, OffsetVector, Structured, Subpixel
 from train.task import Batch, LandmarkTask, SetupError, Weights, normalise
 
 Fit = Callable[..., None]
 
 
-def tiny(size: int = 64, objective: Objective | None = None, **options: Any) -> LandmarkTask:
+def tiny(
+    size: int = 64, objective: Objective | None = None, net: EdgeHourglass | None = None, **options: Any
+) -> LandmarkTask:
     torch.manual_seed(1)
-    net = EdgeHourglass(channels=(16, 16, 16), stem=16)
+    net = net or EdgeHourglass(channels=(16, 16, 16), stem=16)
     with pytest.warns(UserWarning, match="Attribute 'net' is an instance"):  # on the command line it is a class path
         return LandmarkTask(net, objective or Structured(), size=size, **options)
 
@@ -55,22 +61,23 @@ def first_faces(folder: Path, size: int, count: int = 8) -> Batch:
     return default_collate([crops[i] for i in range(len(crops))])  # type: ignore[no-any-return]
 
 
+def error_of(points_px: Tensor, batch: Batch) -> float:
+    """Mean NME."""
+    return float(np.mean([nme(f, p, IBUG68) for f, p in zip(points_px.detach(), batch.points_px, strict=True)]))
+
+
 def overfit(task: LandmarkTask, batch: Batch, steps: int) -> tuple[list[float], list[float]]:
     """The loss of every step, and the NME before and after."""
     optimizer, losses = torch.optim.AdamW(task.parameters(), 5e-3), []
 
-    def error() -> float:
-        found, _, _ = task.decode(task(batch.crops))
-        return float(np.mean([nme(f, p, IBUG68) for f, p in zip(found.detach(), batch.points_px, strict=True)]))
-
-    before = error()
+    before = error_of(task.decode(task(batch.crops))[0], batch)
     for _ in range(steps):
         loss = torch.stack([*task.terms(task(batch.crops), batch).values()]).sum()
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         losses.append(loss.item())
-    return losses, [before, error()]
+    return losses, [before, error_of(task.decode(task(batch.crops))[0], batch)]
 
 
 KILLED = """
@@ -109,6 +116,32 @@ class TestLearns:
         losses, errors = overfit(tiny(48), first_faces(shared / "data/300w/lfpw/trainset", 48), steps=30)
         assert losses[-1] < 0.8 * losses[0]
         assert errors[1] < 0.3 * errors[0]
+
+    @pytest.mark.parametrize(
+        ("objective", "place"),
+        [
+            (HeatmapInHeatmap(), partial(DecimalHead, 24, 68, 12, 3)),
+            (OffsetVector(), partial(OffsetVectorHead, 24, 68)),
+            (OffsetMap(), partial(OffsetMapHead, 24)),
+        ],
+        ids=["decimals", "vector", "map"],
+    )
+    def test_where_in_its_cell_a_point_lies(
+        self, shared: Path, objective: Objective, place: Callable[..., nn.Module]
+    ) -> None:
+        """By heart: that the heads find nothing in short trainings on many faces (benchmarks.representations) is not
+        theirs."""
+        torch.manual_seed(1)
+        net = EdgeHourglass(channels=(24, 24, 24), stacks=1, stem=16, block="bottleneck", place=place(width=32))
+        task, faces = tiny(48, objective, net), first_faces(shared / "data/300w/lfpw/trainset", 48)
+        overfit(task, faces, steps=125)
+        with torch.no_grad():
+            logits, places = LandmarkGraph(task.eval()).maps(faces.crops)
+        own, middle = (
+            error_of(read(name, logits, places, task.stride, objective.window)[0], faces)
+            for name in (objective.decoder, "argmax")
+        )
+        assert own < 0.9 * middle
 
 
 class TestLoss:
