@@ -119,7 +119,7 @@ def representations(
     print(table(runs, record["ms"]), record["machine"], sep="\n")
 
 
-def trained(name: str, root: Path, epochs: int, seed: int, engines: Path) -> Record:
+def trained(name: str, root: Path, epochs: int, seed: int, folder: Path) -> Record:
     """NME in percent by set and decoder, how the exported engines do, how far their points move when the view does, and
     the size of the net."""
     one = REPRESENTATIONS[name]
@@ -127,14 +127,15 @@ def trained(name: str, root: Path, epochs: int, seed: int, engines: Path) -> Rec
     data, _ = fit(task, root, epochs)
     task.eval()
     sets = dict(zip(SETS, (data.val_dataloader(), lfpw_test(root, data)), strict=True))
-    paths = {decoder: engines / f"{name}, {decoder}, seed {seed}" for decoder in one.decoders}
+    paths = {decoder: folder / f"{name}, {decoder}, seed {seed}" for decoder in one.decoders}
     record = {
         "nme_percent": {key: errors(task, faces, one.decoders) for key, faces in sets.items()},
         "engines": {decoder: exported(task, data, decoder, path) for decoder, path in paths.items()},
         **size_of(task),
     }
-    own = OnnxEngine(_file(paths[one.decoders[0]], "fp32"))
-    record["spread_percent"] = measured(Measurer(own), data.validation.samples).spread_percent
+    engines = {decoder: OnnxEngine(_file(path, "fp32")) for decoder, path in paths.items()}
+    spreads = {decoder: measured(Measurer(engine), data.validation.samples) for decoder, engine in engines.items()}
+    record["spread_percent"] = {decoder: spread.spread_percent for decoder, spread in spreads.items()}
     return record
 
 
@@ -219,7 +220,7 @@ def table(runs: Record, ms: dict[str, float]) -> str:
         size = f"{found[0]['parameters']:,} | {found[0]['macs'] / 1e6:.1f}"
         for decoder in one.decoders:
             errors = [_mean([run["nme_percent"][faces][decoder] for run in found]) for faces in SETS]
-            spread = _mean([run["spread_percent"]["small"] for run in found]) if decoder == one.decoders[0] else ""
+            spread = _mean([run["spread_percent"][decoder]["small"] for run in found])
             half = _mean([run["engines"][decoder]["fp16"]["p99_px"] for run in found])
             cells = [name, decoder, size, f"{ms[f'{name}, {decoder}']:.2f}", *errors, spread, half]
             rows.append(f"| {' | '.join(cells)} |")
