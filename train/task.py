@@ -183,13 +183,10 @@ class LandmarkTask(lightning.LightningModule):
                 f"cannot start from {checkpoint}: expected a checkpoint of train.run, this is none"
             ) from None
         try:
-            missing, left_out = self.load_state_dict(weights, strict=False)
+            self.load_state_dict(weights)
         except RuntimeError as error:
-            missing, left_out = [str(error).splitlines()[1].strip()], []
-        if missing:
-            raise SetupError(f"cannot start from {checkpoint}: its net is another than model.net ({missing[0]})")
-        if left_out:
-            rank_zero_info(f"model.net has no place for {len(left_out)} tensors of {checkpoint}, as {left_out[0]}")
+            first = str(error).splitlines()[1].strip()
+            raise SetupError(f"cannot start from {checkpoint}: its net is another than model.net ({first})") from None
 
     def on_train_batch_start(self, batch: Batch, index: int) -> None:
         place = np.random.SeedSequence((self.seed, self.global_rank, self.global_step))

@@ -42,16 +42,6 @@ def test_an_odd_side_is_an_even_one_of_which_the_rest_is_not_seen() -> None:
     assert torch.equal(level(odd), level(even)[:, :, :7, :7])
 
 
-def test_plain_skips_are_those_of_the_largest_levels() -> None:
-    """A plain skip passes the features on: a level in which all that is below answers zero is the identity."""
-    level = Hourglass((4, 6, 8, 8), BLOCKS["bottleneck"], plain_skips=2)
-    skips = [level.skip, level.inner.skip, level.inner.inner.skip]  # type: ignore[union-attr]
-    assert [isinstance(skip, nn.Identity) for skip in skips] == [True, True, False]
-    nn.init.zeros_(level.up[-1][-1].weight)  # type: ignore[index]
-    features = torch.randn(2, 4, 16, 16)
-    assert torch.equal(level.eval()(features), features)
-
-
 def test_logits_are_not_squashed() -> None:
     torch.manual_seed(0)
     maps = EdgeHourglass(landmarks=9, channels=(8, 8), stem=8)(torch.randn(4, 3, 32, 32))
@@ -88,10 +78,9 @@ def test_the_last_stack_refines_the_first() -> None:
 
 @pytest.mark.parametrize("block", BLOCKS)
 @pytest.mark.parametrize("stacks", [1, 2, 3])
-@pytest.mark.parametrize("plain_skips", [0, 1])
-def test_fused_answers_as_the_last_stack(block: str, stacks: int, plain_skips: int) -> None:
+def test_fused_answers_as_the_last_stack(block: str, stacks: int) -> None:
     torch.manual_seed(0)
-    net = EdgeHourglass(7, (8, 12, 8), stacks, stem=8, block=block, plain_skips=plain_skips)
+    net = EdgeHourglass(landmarks=7, channels=(8, 12, 8), stacks=stacks, stem=8, block=block)
     net(torch.randn(4, 3, 32, 32))  # so that the BatchNorms have seen something
     pictures = torch.randn(3, 3, 32, 32)
     with torch.no_grad():

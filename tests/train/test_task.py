@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import logging
 import math
 import signal
 import subprocess
@@ -343,17 +342,6 @@ class TestStart:
         assert "net.heads.0.weight" in learned
         for name in learned:  # BatchNorm's statistics move even so
             assert torch.equal(first["state_dict"][name], last["current_model_state"][name]), name
-
-    def test_what_the_net_has_no_place_for_is_left_out(
-        self, fit_tiny: Fit, checkpoint: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-    ) -> None:
-        with caplog.at_level(logging.INFO, "lightning.pytorch"):
-            fit_tiny(tmp_path, *self.FREEZE, f"--model.start={checkpoint}", "--model.net.plain_skips=1")
-        assert f"tensors of {checkpoint}, as net.hourglasses.0.skip." in caplog.text
-        first, last = (torch.load(path, weights_only=True) for path in (checkpoint, tmp_path / "checkpoints/last.ckpt"))
-        first, last = first["state_dict"], last["current_model_state"]
-        assert 0 < len(last) < len(first)
-        assert torch.equal(first["net.heads.0.weight"], last["net.heads.0.weight"])
 
     def test_a_resumed_training_goes_on_with_its_own(self, fit_tiny: Fit, checkpoint: Path, tmp_path: Path) -> None:
         fit_tiny(tmp_path, "--trainer.max_epochs=1")

@@ -54,18 +54,14 @@ BLOCKS = {"separable": SeparableResidual, "bottleneck": BottleneckResidual}
 
 class Hourglass(nn.Module):
     """One level: a skip at this size, and everything below it at half the size, rounded up. channels: from this level
-    down. plain_skips: see EdgeHourglass."""
+    down."""
 
-    def __init__(self, channels: Sequence[int], block: type[nn.Module], plain_skips: int = 0) -> None:
+    def __init__(self, channels: Sequence[int], block: type[nn.Module]) -> None:
         super().__init__()
         here, below = channels[:2]
-        self.skip = nn.Identity() if plain_skips > 0 else block(here)
+        self.skip = block(here)
         self.down = nn.Sequential(nn.MaxPool2d(2, ceil_mode=True), *_widen(here, below), block(below))
-        self.inner = (
-            Hourglass(channels[1:], block, plain_skips - 1)
-            if len(channels) > 2
-            else nn.Sequential(block(below), block(below))
-        )
+        self.inner = Hourglass(channels[1:], block) if len(channels) > 2 else nn.Sequential(block(below), block(below))
         self.up = nn.Sequential(block(below), *_widen(below, here))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -86,8 +82,7 @@ class EdgeHourglass(Stacks):
 
     channels: by level of the hourglass, the map's own level first. stacks: hourglasses in a row, each refining the
     one before. block: "separable" or "bottleneck". stride: 4, or 2 for maps of half the picture's side. place: a head
-    of train.models.heads for channels[0] features, reading the last stack's; then the answer is Placed. plain_skips: at
-    so many of the largest levels the skip is the features as they are, without a block: there blocks cost most.
+    of train.models.heads for channels[0] features, reading the last stack's; then the answer is Placed.
     """
 
     def __init__(
@@ -99,7 +94,6 @@ class EdgeHourglass(Stacks):
         block: str = "separable",
         stride: int = 4,
         place: nn.Module | None = None,
-        plain_skips: int = 0,
     ) -> None:
         if block not in BLOCKS:
             raise ValueError(f"block must be one of {', '.join(BLOCKS)}, got {block!r}")
@@ -115,7 +109,7 @@ class EdgeHourglass(Stacks):
                 nn.ReLU(inplace=True),
                 make(width),
             ),
-            [Hourglass(channels, make, plain_skips) for _ in range(stacks)],
+            [Hourglass(channels, make) for _ in range(stacks)],
             [nn.Sequential(conv_bn(width, width), nn.ReLU(inplace=True)) for _ in range(stacks)],
             width,
             landmarks,
