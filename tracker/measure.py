@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -32,30 +33,21 @@ class Stages:
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
 
-    def __call__(self, name: str) -> _Stage:
-        return _Stage(self, name)
-
-    def count(self, name: str, seconds: float) -> None:
-        """Add to a stage's time."""
-        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+    @contextmanager
+    def __call__(self, name: str) -> Iterator[None]:
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._count(name, time.perf_counter() - start)
 
     def add(self, other: Stages) -> None:
         """Count in what another has counted."""
         for name, seconds in other.seconds.items():
-            self.count(name, seconds)
+            self._count(name, seconds)
 
-
-class _Stage:
-    """One stage while it lasts; a class of its own costs a third of what contextlib's does."""
-
-    def __init__(self, stages: Stages, name: str) -> None:
-        self._stages, self._name = stages, name
-
-    def __enter__(self) -> None:
-        self._start = time.perf_counter()
-
-    def __exit__(self, *exception: object) -> None:
-        self._stages.count(self._name, time.perf_counter() - self._start)
+    def _count(self, name: str, seconds: float) -> None:
+        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
 
 
 class Measurer:
