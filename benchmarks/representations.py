@@ -119,7 +119,7 @@ def representations(
     print(table(runs, record["ms"]), record["machine"], sep="\n")
 
 
-def trained(name: str, root: Path, epochs: int, seed: int, folder: Path) -> Record:
+def trained(name: str, root: Path, epochs: int, seed: int, engines: Path) -> Record:
     """NME in percent by set and decoder, how the exported engines do, how far their points move when the view does, and
     the size of the net."""
     one = REPRESENTATIONS[name]
@@ -127,16 +127,13 @@ def trained(name: str, root: Path, epochs: int, seed: int, folder: Path) -> Reco
     data, _ = fit(task, root, epochs)
     task.eval()
     sets = dict(zip(SETS, (data.val_dataloader(), lfpw_test(root, data)), strict=True))
-    paths = {decoder: folder / f"{name}, {decoder}, seed {seed}" for decoder in one.decoders}
-    record = {
+    paths = {decoder: engines / f"{name}, {decoder}, seed {seed}" for decoder in one.decoders}
+    return {
         "nme_percent": {key: errors(task, faces, one.decoders) for key, faces in sets.items()},
         "engines": {decoder: exported(task, data, decoder, path) for decoder, path in paths.items()},
+        "spread_percent": {decoder: spread(_file(path, "fp32"), data) for decoder, path in paths.items()},
         **size_of(task),
     }
-    engines = {decoder: OnnxEngine(_file(path, "fp32")) for decoder, path in paths.items()}
-    spreads = {decoder: measured(Measurer(engine), data.validation.samples) for decoder, engine in engines.items()}
-    record["spread_percent"] = {decoder: spread.spread_percent for decoder, spread in spreads.items()}
-    return record
 
 
 def errors(task: LandmarkTask, faces: DataLoader[Batch], decoders: Sequence[ReadingName]) -> dict[str, float]:
@@ -174,6 +171,11 @@ def exported(task: LandmarkTask, data: FaceData, decoder: ReadingName, path: Pat
         graph = LandmarkGraph(task, precision, decoder, calibration)
         record[precision] = verified(graph, spec, reference, _file(path, precision))
     return record
+
+
+def spread(engine: Path, data: FaceData) -> dict[str, float]:
+    """Of the points of the validation faces, in percent, by how much the view moves: benchmarks.equivariance."""
+    return measured(Measurer(OnnxEngine(engine)), data.validation.samples).spread_percent
 
 
 def _file(path: Path, precision: str) -> Path:
@@ -220,9 +222,9 @@ def table(runs: Record, ms: dict[str, float]) -> str:
         size = f"{found[0]['parameters']:,} | {found[0]['macs'] / 1e6:.1f}"
         for decoder in one.decoders:
             errors = [_mean([run["nme_percent"][faces][decoder] for run in found]) for faces in SETS]
-            spread = _mean([run["spread_percent"][decoder]["small"] for run in found])
+            moves = _mean([run["spread_percent"][decoder]["small"] for run in found])
             half = _mean([run["engines"][decoder]["fp16"]["p99_px"] for run in found])
-            cells = [name, decoder, size, f"{ms[f'{name}, {decoder}']:.2f}", *errors, spread, half]
+            cells = [name, decoder, size, f"{ms[f'{name}, {decoder}']:.2f}", *errors, moves, half]
             rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
 

@@ -12,7 +12,6 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
-from torch.utils.data import default_collate
 
 from export.graph import LandmarkGraph
 from export.lint import lint
@@ -131,7 +130,7 @@ def real(shared: Path) -> tuple[NDArray[np.uint8], Reference]:
     if not root.is_dir():
         pytest.skip("needs 300W in ../shared/data")
     training, validation = (Crops(part[::step], 128) for part, step in zip(W300(root).faces(), (30, 3)))
-    faces = default_collate([validation[i] for i in range(len(validation))])
+    faces = validation.together()
     engine = OnnxEngine(PACKAGED)
 
     def packaged(crops: torch.Tensor) -> tuple[torch.Tensor, ...]:

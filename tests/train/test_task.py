@@ -18,7 +18,6 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 from torch import Tensor, nn
-from torch.utils.data import default_collate
 
 from export.graph import LandmarkGraph
 from export.run import load
@@ -56,8 +55,7 @@ def total(task: LandmarkTask, maps: list[Tensor], points_px: Tensor) -> Tensor:
 
 
 def first_faces(folder: Path, size: int, count: int = 8) -> Batch:
-    crops = Crops(read_folder(folder)[:count], size)
-    return default_collate([crops[i] for i in range(len(crops))])  # type: ignore[no-any-return]
+    return Crops(read_folder(folder)[:count], size).together()
 
 
 def error_of(points_px: Tensor, batch: Batch) -> float:

@@ -108,7 +108,7 @@ def answer(peaks: Peaks, cells: Tensor, stride: int, window: int) -> tuple[Tenso
 
 def highest(peaks: Peaks) -> Tensor:
     """(N, K, 2) the highest cell as a point in cells."""
-    return torch.stack([peaks.column, peaks.row], -1).float()
+    return peaks.cell.float()
 
 
 def _inside(peaks: Peaks, cells: int) -> Tensor:

@@ -58,6 +58,11 @@ class Peaks(NamedTuple):
     height: int
     width: int
 
+    @property
+    def cell(self) -> Tensor:
+        """(N, K, 2) column and row: the highest cell as (x, y)."""
+        return torch.stack([self.column, self.row], -1)
+
 
 def decode(logits: Tensor, stride: int, window: int) -> tuple[Tensor, Tensor, Tensor]:
     """Maps of logits (N, K, H, W) as points (N, K, 2), scores (N, K), covariances (N, K, 3) xx, xy, yy.
@@ -92,7 +97,7 @@ def read_window(peaks: Peaks, stride: int, window: int) -> tuple[Tensor, Tensor,
     rows, columns = min(window, height), min(window, width)
     first = columns // 2, rows // 2
     last = width - columns + first[0], height - rows + first[1]
-    middle = clamp(torch.stack([peaks.column, peaks.row], -1), first, last)
+    middle = clamp(peaks.cell, first, last)
     dy, dx = offsets(rows, columns, mass.device)
     cells = middle[..., 1:] * width + middle[..., :1] + (dy * width + dx)
     near = mass.gather(2, cells.long())  # (N, K, rows * columns)

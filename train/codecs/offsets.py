@@ -45,7 +45,7 @@ def encode_map(points_px: Tensor, cells: int, stride: int, sigma_cells: float = 
 def decode_map(logits: Tensor, offset_map: Tensor, stride: int, window: int = WINDOW) -> tuple[Tensor, Tensor, Tensor]:
     """Eq. 8: logits (N, K, H, W) and offset map (N, 2, H, W) to points, scores and covariances, as decode_vector."""
     peaks = find_peaks(logits)
-    return integer.join(peaks, read_map(offset_map, torch.stack([peaks.column, peaks.row], -1)), stride, window)
+    return integer.join(peaks, read_map(offset_map, peaks.cell), stride, window)
 
 
 def read_map(offset_map: Tensor, cells: Tensor) -> Tensor:
