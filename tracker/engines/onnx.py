@@ -85,7 +85,7 @@ def _open(path: Path, threads: int, provider: Provider) -> onnxruntime.Inference
         ) from None
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")  # cores that wait belong to others
+    options.add_session_config_entry("session.force_spinning_stop", "1")  # between calls cores belong to others
     options.log_severity_level = 4  # a broken file becomes our one sentence, not its log
     known = onnxruntime.get_available_providers()
     wanted = [(_NAMES[name], _OPTIONS.get(name, {})) for name in dict.fromkeys((provider, "cpu"))]

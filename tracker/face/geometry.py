@@ -78,8 +78,11 @@ def extent(points: ArrayLike) -> Array:
 
 def box_iou(a: ArrayLike, b: ArrayLike) -> float:
     """Overlap of two boxes x, y, width, height: intersection over union, 0 when both are empty."""
-    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
-    sides = np.minimum(a[:2] + a[2:], b[:2] + b[2:]) - np.maximum(a[:2], b[:2])
-    shared = float(np.prod(np.clip(sides, 0, None)))
-    union = float(a[2] * a[3] + b[2] * b[3]) - shared
+    (left_a, top_a, width_a, height_a), (left_b, top_b, width_b, height_b) = (
+        np.asarray(box, np.float64).tolist() for box in (a, b)
+    )
+    width = min(left_a + width_a, left_b + width_b) - max(left_a, left_b)
+    height = min(top_a + height_a, top_b + height_b) - max(top_a, top_b)
+    shared = max(width, 0.0) * max(height, 0.0)
+    union = width_a * height_a + width_b * height_b - shared
     return shared / union if union > 0 else 0.0
