@@ -84,6 +84,7 @@ def test_the_command(checkpoint: Path, w300: Path, tmp_path: Path, monkeypatch: 
         --model.net=train.models.edge.EdgeHourglass --model.net.channels=[8,8] --model.net.stem=8
         --model.objective=train.objectives.Structured
         --trainer.accelerator=cpu --trainer.logger=false --trainer.enable_progress_bar=false
+        --trainer.default_root_dir={tmp_path}
     """
     monkeypatch.setattr(sys, "argv", ["train.run", *options.split()])
     main()
