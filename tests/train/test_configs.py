@@ -26,10 +26,16 @@ FILES = sorted(path for path in CONFIGS.rglob("*.y*ml") if path.name not in PART
 EDGE68 = CONFIGS / "train/edge68.yaml"
 
 
-def load_training(path: Path) -> TrainingCLI:
+def load_training(*paths: Path) -> TrainingCLI:
+    """Of files of which each goes on top of those before."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["train.run"])  # pytest's own arguments are not for it
-        return TrainingCLI(LandmarkTask, FaceData, run=False, args=["--config", str(path)])
+        return TrainingCLI(LandmarkTask, FaceData, run=False, args=[f"--config={path}" for path in paths])
+
+
+def load_alone(path: Path) -> TrainingCLI:
+    """A whole configuration, or what goes on top of edge68.yaml."""
+    return load_training(EDGE68, path) if path.name.startswith("edge68_") else load_training(path)
 
 
 def load_options(function: Callable[..., Any]) -> Callable[[Path], Any]:
@@ -46,7 +52,7 @@ def load_options(function: Callable[..., Any]) -> Callable[[Path], Any]:
 
 
 LOADERS: Mapping[str, Callable[[Path], Any]] = {
-    "train": load_training,
+    "train": load_alone,
     "export": load_options(export),
     "tracker": load_options(run),
 }
@@ -76,6 +82,19 @@ class TestEdge68:
         parameters = sum(p.numel() for p in load_training(EDGE68).model.net.parameters())
         assert parameters == 544_196
         assert 4 * parameters < 3e6
+
+    def test_the_last_epochs_of_the_fast_model_keep_its_net(self) -> None:
+        first, finish = EDGE68.with_name("edge68_fast.yaml"), EDGE68.with_name("edge68_finish.yaml")
+        cli, whole = load_training(EDGE68, first, finish), load_training(EDGE68, finish)
+        assert cli.model.size == cli.datamodule.size == 96
+        assert sum(p.numel() for p in cli.model.net.parameters()) == 363_876
+        assert cli.model.objective.smoothing.sigma_cells == 0.65
+        assert whole.model.objective.smoothing.sigma_cells == 0.9
+        for each in (cli, whole):
+            assert each.model.learning_rate == 3e-4
+            assert each.datamodule.augmentation.flip == 0
+            assert each.trainer.max_epochs == 12
+            assert each.trainer.default_root_dir.endswith("edge68_finish")
 
     @pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")  # it holds the logs
     def test_trains_and_keeps_the_last_weights(
