@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import os
 import secrets
+from contextlib import suppress
 from pathlib import Path
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Write the file whole or not at all. Raises OSError."""
-    part = path.parent / f".{secrets.token_hex(8)}.part"
+def write_whole(path: str | Path, content: bytes) -> None:
+    """Write the file whole or not at all. Raises OSError.
+
+    Who writes a file a frame names it by text: Python 3.12 never forgets a name that pathlib has parsed.
+    """
+    part = os.path.join(os.path.dirname(path), f".{secrets.token_hex(8)}.part")
     try:
-        part.write_bytes(content)
+        with open(part, "wb") as file:
+            file.write(content)
         os.replace(part, path)
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(FileNotFoundError):
+            os.unlink(part)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import errno
+import io
 import os
 import sys
 from itertools import product
@@ -188,14 +189,16 @@ class TestPts:
         assert (tmp_path / "annot/000001.pts").read_text() == "by hand"
 
     def test_full_disk_is_one_sentence_and_whole_files(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        def half(path: Path, content: bytes) -> None:
-            with path.open("wb") as file:
-                file.write(content[: len(content) // 2])
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        class FakeFull(io.FileIO):
+            """A file on a disk that has room for half of what is written."""
+
+            def write(self, content: bytes) -> int:  # type: ignore[override]
+                super().write(content[: len(content) // 2])
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
         with PtsFiles(tmp_path) as sink:
             sink.write(frame(0), result(0))
-            monkeypatch.setattr(Path, "write_bytes", half)
+            monkeypatch.setattr("tracker.files.open", FakeFull, raising=False)
             with pytest.raises(
                 TrackerError, match=r"000002\.pts cannot be written \(No space left on device\): choose"
             ):

@@ -48,7 +48,7 @@ class Closing:
         self.close()
 
 
-def unwritable(path: Path, error: OSError) -> TrackerError:
+def unwritable(path: str | Path, error: OSError) -> TrackerError:
     """The sentence for a file or folder that cannot be written."""
     name = "standard output" if path == STDOUT else path
     return TrackerError(f"{name} cannot be written ({error.strerror}): choose a writable folder with free space")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -40,10 +41,10 @@ class PtsFiles(Closing):
         for face in result.faces:
             if face.state == "tracking":
                 suffix = f"_{face.id}" if self._several else ""
-                path = self._folder / f"{result.index + 1:06d}{suffix}.pts"
+                path = os.path.join(self._folder, f"{result.index + 1:06d}{suffix}.pts")
                 self._write(path, as_pts(face.landmarks.points_px))
 
-    def _write(self, path: Path, content: bytes) -> None:
+    def _write(self, path: str, content: bytes) -> None:
         try:
             write_whole(path, content)
         except OSError as error:
