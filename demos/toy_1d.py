@@ -60,11 +60,9 @@ def draw(axes: Axes, heatmap: Tensor, update: Tensor, title: str) -> None:
     colours[int(heatmap.argmax())] = "#d1495b"
     colours[LABEL] = "#2e7d5b"
     axes.bar(range(len(heatmap)), heatmap.tolist(), color=colours)
-    for cell, (height, change) in enumerate(zip(heatmap.tolist(), update.tolist())):
-        if abs(change) > 1e-3:
-            axes.annotate(
-                "", (cell, height + (0.7 if change > 0 else -0.7)), (cell, height), arrowprops={"arrowstyle": "->"}
-            )
+    moved = (update.abs() > 1e-3).nonzero().flatten()
+    arrows = {"angles": "xy", "scale_units": "xy", "scale": 1, "width": 0.006}
+    axes.quiver(moved, heatmap[moved], 0 * moved, 0.7 * update[moved].sign(), **arrows)
     axes.set(title=title, xticks=range(len(heatmap)), ylim=(-1.5, 7.5))
 
 
@@ -82,7 +80,7 @@ def figure(path: Path) -> None:
 
 def animation(path: Path) -> None:
     """Both losses side by side, a frame a step."""
-    picture, both = plt.subplots(1, len(LOSSES), figsize=(9, 3.6), sharey=True, layout="constrained")
+    picture, both = plt.subplots(1, len(LOSSES), figsize=(9, 3.6), sharey=True)
     runs = {name: descend(loss, max(SHOWN)) for name, loss in LOSSES.items()}
 
     def frame(step: int) -> None:
