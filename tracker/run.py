@@ -80,7 +80,7 @@ def run(
             unsure the model is of each point.
         detector: what finds the faces; auto takes YuNet where it can be had, else BlazeFace.
         detector_model: the detector's file.
-        model: edge68, which is the default, edge68_fast, less exact in two thirds of its time; or a file of export.run.
+        model: edge68, which is the default, edge68_fast, less exact in six tenths of its time; or a file of export.run.
         provider: what ONNX Runtime runs the model on; an error where it cannot be had.
         allow_cpu: run on the CPU instead, with a warning.
     """
