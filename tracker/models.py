@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 
 FOLDER_VARIABLE = "TRACKER_MODELS"
 PACKAGED = ("edge68", "edge68_fast")
-"""The packaged landmark models' names: the default, and one of smaller crops for two thirds of its time."""
+"""The packaged landmark models' names: the default, and a smaller one for six tenths of its time."""
 WEIGHTS = Path(str(resources.files("tracker"))) / "weights"
 _CONNECT_TIMEOUT_S = 10
 _PIP_TIMEOUT_S = 600
