@@ -1,0 +1,76 @@
+"""python -m benchmarks.small_faces: what is lost where a face has few pixels, on labelled stills shrunk so far."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tracker.cli import run_command
+from tracker.engines.onnx import OnnxEngine
+from tracker.evaluation.labelled import labelled_faces
+from tracker.face.crop import roi_of_landmarks
+from tracker.face.geometry import Array
+from tracker.face.metrics import nme
+from tracker.measure import Measurer
+from tracker.models import PACKAGED, landmark_model
+
+SIDES_PX = (32, 40, 56, 72, 88, 104, 128, 160)
+"""Of a face's view in the picture, which is 1.25 times the extent of its landmarks."""
+
+
+def main() -> int:
+    """Run the command line."""
+    return run_command(small_faces, "benchmarks.small_faces")
+
+
+def small_faces(root: Path, models: Sequence[str] = PACKAGED, report: Path = Path("runs/small_faces.json")) -> None:
+    """Measure models in the true views of faces whose pictures are shrunk until the view has a given side.
+
+    Args:
+        root: a folder of pictures with .pts files beside them, such as the LFPW test set of 300W.
+        models: .onnx files or names of packaged models.
+        report: the .json file to write.
+    """
+    faces = [face.read() for face in labelled_faces("folder", root)]
+    measurers = {model: Measurer(OnnxEngine(landmark_model(Path(model)))) for model in models}
+    rows = {name: {side: error_percent(each, faces, side) for side in SIDES_PX} for name, each in measurers.items()}
+    report.parent.mkdir(parents=True, exist_ok=True)
+    report.write_text(json.dumps(rows, indent=1))
+    print(table(rows))
+
+
+def error_percent(measurer: Measurer, faces: Sequence[tuple[NDArray[np.uint8], Array]], side_px: int) -> float:
+    """The mean NME, in percent of the ocular length, over faces that are at most so large."""
+    errors = []
+    for image_rgb, points_px in faces:
+        small_rgb, truth_px = shrunk(image_rgb, points_px, side_px / roi_of_landmarks(points_px).side_px)
+        (found,) = measurer.measure(small_rgb, [roi_of_landmarks(truth_px)])
+        errors.append(nme(found.landmarks.points_px, truth_px, measurer.scheme))
+    return 100 * float(np.mean(errors))
+
+
+def shrunk(image_rgb: NDArray[np.uint8], points_px: Array, scale: float) -> tuple[NDArray[np.uint8], Array]:
+    """A picture and its points at that scale, to the next whole pixels; as they are for a scale above 1."""
+    if scale >= 1:
+        return image_rgb, points_px
+    size = np.array(image_rgb.shape[1::-1])
+    new = np.maximum(np.rint(size * scale), 1).astype(int)
+    small_rgb = cv2.resize(image_rgb, (int(new[0]), int(new[1])), interpolation=cv2.INTER_AREA)
+    return np.asarray(small_rgb, np.uint8), (points_px + 0.5) * (new / size) - 0.5
+
+
+def table(rows: dict[str, dict[int, float]]) -> str:
+    """Markdown."""
+    lines = [f"| view, px | {' | '.join(f'{side}' for side in SIDES_PX)} |", "| --- " * (1 + len(SIDES_PX)) + "|"]
+    lines += [f"| `{name}` | {' | '.join(f'{row[side]:.2f}' for side in SIDES_PX)} |" for name, row in rows.items()]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
