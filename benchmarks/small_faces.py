@@ -7,15 +7,15 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from tracker.cli import run_command
+from tracker.detectors import resize
 from tracker.engines.onnx import OnnxEngine
 from tracker.evaluation.labelled import labelled_faces
 from tracker.face.crop import roi_of_landmarks
-from tracker.face.geometry import Array
+from tracker.face.geometry import Array, invert, transform_points
 from tracker.face.metrics import nme
 from tracker.measure import Measurer
 from tracker.models import PACKAGED, landmark_model
@@ -49,20 +49,11 @@ def error_percent(measurer: Measurer, faces: Sequence[tuple[NDArray[np.uint8], A
     """The mean NME, in percent of the ocular length, over faces that are at most so large."""
     errors = []
     for image_rgb, points_px in faces:
-        small_rgb, truth_px = shrunk(image_rgb, points_px, side_px / roi_of_landmarks(points_px).side_px)
+        small_rgb, image_from_small = resize(image_rgb, min(1.0, side_px / roi_of_landmarks(points_px).side_px))
+        truth_px = transform_points(invert(image_from_small), points_px)
         (found,) = measurer.measure(small_rgb, [roi_of_landmarks(truth_px)])
         errors.append(nme(found.landmarks.points_px, truth_px, measurer.scheme))
     return 100 * float(np.mean(errors))
-
-
-def shrunk(image_rgb: NDArray[np.uint8], points_px: Array, scale: float) -> tuple[NDArray[np.uint8], Array]:
-    """A picture and its points at that scale, to the next whole pixels; as they are for a scale above 1."""
-    if scale >= 1:
-        return image_rgb, points_px
-    size = np.array(image_rgb.shape[1::-1])
-    new = np.maximum(np.rint(size * scale), 1).astype(int)
-    small_rgb = cv2.resize(image_rgb, (int(new[0]), int(new[1])), interpolation=cv2.INTER_AREA)
-    return np.asarray(small_rgb, np.uint8), (points_px + 0.5) * (new / size) - 0.5
 
 
 def table(rows: dict[str, dict[int, float]]) -> str:
