@@ -15,9 +15,10 @@ import yaml  # type: ignore[import-untyped, unused-ignore]
 
 from export.run import export
 from tracker.run import run
+from train.command_line import TrainingCLI
 from train.data import FaceData
 from train.models.edge import EdgeHourglass
-from train.run import TrainingCLI, main
+from train.run import main
 from train.task import LandmarkTask
 
 CONFIGS = Path(__file__).parents[2] / "configs"
