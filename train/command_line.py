@@ -8,18 +8,23 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint, WeightAveraging
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from train.averaging import WeightAverage
-from train.checkpoint_io import AtomicCheckpointIO
+from train.checkpoint_io import AtomicCheckpointIO, CheckpointWriteError
 from train.checkpoints import load_weights, read_checkpoint
+from train.data import FaceData
+from train.datasets.sample import DatasetError
+from train.option_errors import TrainingParser
 from train.pause import PauseWhileFileExists
 from train.report import Report
-from train.task import SetupError
+from train.task import LandmarkTask, SetupError
 from train.throughput import Throughput
 
 LINKED = ("size", "views", "seed")  # options of the task that follow from others
@@ -33,6 +38,19 @@ class TrainingCLI(LightningCLI):
     training keeps everything in `trainer.default_root_dir`: loggers, checkpoints and the average of the weights are set
     up there, unless the configuration names its own.
     """
+
+    @classmethod
+    def run(cls, **options: Any) -> TrainingCLI:
+        """The command line of LandmarkTask and FaceData, run with sys.argv or with the options given."""
+        return cls(
+            LandmarkTask,
+            FaceData,
+            seed_everything_default=1,
+            parser_class=TrainingParser,
+            parser_kwargs={"allow_abbrev": False},
+            save_config_kwargs={"overwrite": True},  # a resumed run writes into the same folder
+            **options,
+        )
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
@@ -131,6 +149,15 @@ class TrainingCLI(LightningCLI):
 
     before_test = before_validate
 
+    def instantiate_classes(self) -> None:
+        """Build the net, the data and the trainer. Raises SetupError where values do not fit."""
+        try:
+            super().instantiate_classes()
+        except (SetupError, DatasetError):
+            raise
+        except (MisconfigurationException, ModuleNotFoundError, TypeError, ValueError) as error:
+            raise SetupError(" ".join(str(error).split())) from error
+
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         options = self._get(self.config_init, "trainer")
         folder, logger = Path(options.default_root_dir), options.logger
@@ -148,6 +175,24 @@ class TrainingCLI(LightningCLI):
         plugins = [*_as_list(options.plugins), AtomicCheckpointIO()]
         config = {**options, "callbacks": callbacks, "logger": logger, "plugins": plugins, **kwargs}
         return self._instantiate_trainer(config, [])
+
+
+def told(error: Exception) -> str | None:
+    """What a user is told of an error in the middle of a training; None for what is a defect of the program.
+
+    An error in a loader's process comes with that process's traceback: its last line says what happened.
+    """
+    last = str(error).strip().splitlines()[-1:] or [""]
+    if isinstance(error, (DatasetError, SetupError, CheckpointWriteError)):
+        return last[0].removeprefix(f"{type(error).__module__}.{type(error).__qualname__}: ")
+    if isinstance(error, torch.OutOfMemoryError):
+        return "the GPU has not enough memory; set a smaller data.batch"
+    if isinstance(error, RuntimeError) and "DataLoader worker" in str(error):
+        return (
+            "a process that loads faces was killed, most often because the memory is full; set fewer data.workers or a "
+            "smaller data.keep_gb, and go on from the last checkpoint with --ckpt_path"
+        )
+    return None
 
 
 def _checkpoints(folder: Path) -> list[Callback]:

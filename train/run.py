@@ -13,31 +13,30 @@ import sys
 import warnings
 
 from tracker.errors import TrackerError
-from train.checkpoint_io import CheckpointWriteError
-from train.command_line import TrainingCLI
-from train.data import FaceData
-from train.datasets.sample import DatasetError
-from train.task import LandmarkTask, SetupError
+
+HARMLESS = (
+    "Checkpoint directory .* exists and is not empty",  # it holds the configuration and the logs
+    "Be aware that when using `ckpt_path`, callbacks",  # those of a training are not needed to judge it
+)
 
 
 def main() -> None:
-    """Run the command line; data or weights that are not as expected end it with one sentence."""
+    """Run the command line; what a user can mend ends it with one sentence and status 1, wrong options with 2."""
     try:
-        with warnings.catch_warnings():
-            for harmless in (
-                "Checkpoint directory .* exists and is not empty",  # it holds the configuration and the logs
-                "Be aware that when using `ckpt_path`, callbacks",  # those of a training are not needed to judge it
-            ):
-                warnings.filterwarnings("ignore", message=harmless)
-            TrainingCLI(
-                LandmarkTask,
-                FaceData,
-                seed_everything_default=1,
-                parser_kwargs={"allow_abbrev": False},
-                save_config_kwargs={"overwrite": True},  # a resumed run writes into the same folder
-            )
-    except (DatasetError, SetupError, CheckpointWriteError, TrackerError) as error:
-        sys.exit(f"train.run: {error}")
+        from train.command_line import TrainingCLI, told
+    except ModuleNotFoundError as error:
+        sys.exit(f"train.run: {error.name} is not installed; pip install 'landmark-tracker[train]'")
+    with warnings.catch_warnings():
+        for harmless in HARMLESS:
+            warnings.filterwarnings("ignore", message=harmless)
+        try:
+            TrainingCLI.run()
+        except TrackerError as error:
+            sys.exit(f"train.run: {error}")
+        except Exception as error:
+            if (sentence := told(error)) is None:
+                raise
+            sys.exit(f"train.run: {sentence}")
 
 
 if __name__ == "__main__":

@@ -98,6 +98,9 @@ class LandmarkTask(lightning.LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
+        _check_range("learning_rate", learning_rate, 0, math.inf)
+        _check_range("weight_decay", weight_decay, 0, math.inf)
+        _check_range("warmup", warmup, 0, 1)
         _check_head(net, objective)
         if weights.siamese:
             _check_siamese(objective, views)
@@ -218,6 +221,8 @@ class LandmarkTask(lightning.LightningModule):
     def on_validation_epoch_end(self) -> None:
         local = torch.tensor(100 * float(np.mean(self.errors)), device=self.device)
         error = float(self.trainer.strategy.reduce(local, reduce_op="mean"))
+        if not math.isfinite(error):
+            raise SetupError(f"the training has diverged: its validation error is {error}; lower model.learning_rate")
         self.log("val_nme", error, prog_bar=True)
         if self.trainer.state.fn == TrainerFn.FITTING and not self.trainer.sanity_checking:
             self.curve[self.current_epoch] = error
@@ -253,6 +258,12 @@ def inside(points_px: Tensor, size: int) -> Tensor:
 def split(output: Output) -> tuple[Sequence[Tensor | StackMaps], Tensor | None]:
     """The maps of every stack, and what the head answered."""
     return output if isinstance(output, Placed) else (output, None)
+
+
+def _check_range(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high or math.isinf(value):
+        limits = f"from {low} to {high}" if math.isfinite(high) else f"of at least {low}"
+        raise SetupError(f"model.{name}: expected a number {limits}, got {value}")
 
 
 def _check_head(net: nn.Module, objective: Objective) -> None:

@@ -30,7 +30,7 @@ def load_training(*paths: Path) -> TrainingCLI:
     """Of files of which each goes on top of those before."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["train.run"])  # pytest's own arguments are not for it
-        return TrainingCLI(LandmarkTask, FaceData, run=False, args=[f"--config={path}" for path in paths])
+        return TrainingCLI.run(run=False, args=[f"--config={path}" for path in paths])
 
 
 def load_alone(path: Path) -> TrainingCLI:
