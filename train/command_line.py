@@ -172,6 +172,8 @@ class TrainingCLI(LightningCLI):
                 callbacks += _checkpoints(folder)
             if logger:
                 callbacks += [LearningRateMonitor(), Throughput()]
+        else:
+            options.enable_checkpointing = False
         plugins = [*_as_list(options.plugins), AtomicCheckpointIO()]
         config = {**options, "callbacks": callbacks, "logger": logger, "plugins": plugins, **kwargs}
         return self._instantiate_trainer(config, [])
