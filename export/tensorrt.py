@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
+from export.outputs import refuse_special
 from tracker.cli import run_command
 from tracker.engines.onnx_file import external_files, metadata_of, model_sha256, read_model
 from tracker.engines.plans import (
@@ -127,6 +128,7 @@ def cached_engine(onnx: Path, folder: Path, key: EngineKey) -> Path:
     except OSError as error:
         raise TrackerError(f"{folder}: cannot keep engines there: {error.strerror}") from None
     path = folder / key.file_name()
+    refuse_special(path)
     try:
         checked_plan(path, key)
     except ForeignPlan as error:
