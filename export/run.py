@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from export.extras import needs_extra
 
-with needs_extra(__name__, "export.run", "export"):
+with needs_extra(__name__, "export.run", "export", "cv2", "torch", "lightning", "onnx", "onnxruntime"):
     import torch
 
     from export.calibration import calibration_of, coverage

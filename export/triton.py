@@ -13,12 +13,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tracker.cli import run_command
-from tracker.engines.onnx import OnnxEngine
-from tracker.engines.onnx_file import external_files, read_model
-from tracker.engines.spec import INPUT, ModelSpec
-from tracker.engines.triton import import_client, tensors_of
-from tracker.errors import TrackerError
+from export.extras import needs_extra
+
+with needs_extra(__name__, "export.triton", "cpu", "cv2", "onnxruntime"):
+    from tracker.cli import run_command
+    from tracker.engines.onnx import OnnxEngine
+    from tracker.engines.onnx_file import external_files, read_model
+    from tracker.engines.spec import INPUT, ModelSpec
+    from tracker.engines.triton import import_client, tensors_of
+    from tracker.errors import TrackerError
 
 PREFERRED_FACES = (4, 8, 16)
 CONFIG = "config.pbtxt"
