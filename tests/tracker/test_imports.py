@@ -23,6 +23,7 @@ MAY_IMPORT = {
     "train": ("train", "tracker.face", "tracker.errors", "torch", "lightning", "numpy", "cv2", "scipy", "h5py", "yaml"),
     "export": (
         *("export", "train.models", "train.codecs", "train.task", "train.data", "train.datasets", "train.objectives"),
+        "train.checkpoints",
         *("tracker.face", "tracker.engines", "tracker.errors", "tracker.cli", "tracker.files"),
         *("torch", "lightning", "onnx", "numpy", "scipy"),
     ),
