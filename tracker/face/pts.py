@@ -51,7 +51,7 @@ def read_pts(path: Path) -> Array:
     try:
         values = np.array(body.split(), dtype=np.float64)
     except ValueError as error:
-        raise ValueError(f"{path}: expected lines of two numbers, {str(error):.80}") from None
+        raise ValueError(f"{path}: expected lines of two numbers, {error!s:.80}") from None
     if values.size == 0 or values.size % 2:
         raise ValueError(f"{path}: expected pairs of numbers, got {values.size} numbers")
     if stated and stated[1].strip() != str(values.size // 2):

@@ -24,7 +24,7 @@ a warning in the log counts and names them all."""
 FURTHEST_PX = 1e6
 """Coordinates further from 0 are mistakes: no picture is that wide."""
 LEAST_FACE_PX = 2.0
-"""The larger extent of a face's points must be this long at least: less shows nothing and cannot be enlarged to a crop."""
+"""The larger extent of a face's points must be this long at least: less shows nothing."""
 LEAST_EYES = 1e-3
 """The distance between the outer eye corners, by which errors are measured, as a part of that extent."""
 MOST_TABLE_BYTES = 2**30

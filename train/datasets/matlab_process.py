@@ -24,7 +24,7 @@ MOST_BYTES = 2**31
 
 
 def read(path: str, names: list[str]) -> list[NDArray[Any]]:
-    """The variables as MATLAB shows them; of cells in a file of version 7.3, which are references into it, None each."""
+    """The variables as MATLAB shows them; of cells in a file of version 7.3, which are references, None each."""
     if not os.path.isfile(path):  # a pipe would be waited for
         raise FileNotFoundError("there is no such file")
     if not h5py.is_hdf5(path):

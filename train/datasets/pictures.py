@@ -15,8 +15,8 @@ from train.datasets.sample import DatasetError, Sample
 
 LOG = logging.getLogger(__name__)
 FURTHEST_OUTSIDE = 1.0
-"""How far outside of its picture a point may be, in widths or heights of it, whichever is larger. 300W has none outside;
-of a face that the border cuts in half, points are half a face outside."""
+"""How far outside of its picture a point may be, in widths or heights of it, whichever is larger. 300W has none
+outside; of a face that the border cuts in half, points are half a face outside."""
 Image = NDArray[np.uint8]
 
 
@@ -70,7 +70,7 @@ class Pictures:
                 raise DatasetError(f"none of its points lies in its picture of {width} x {height} pixels")
             outside = float(np.maximum(-0.5 - points, points - corner).max())
             if outside > FURTHEST_OUTSIDE * max(width, height):
-                raise DatasetError(f"a point lies {outside:.0f} pixels outside of its picture of {width} x {height} pixels")
+                raise DatasetError(f"a point lies {outside:.0f} pixels outside of its picture of {width} x {height}")
             cut += int(not inside.all())
             return sample
 
@@ -85,4 +85,3 @@ class Pictures:
         if isinstance(found, DatasetError):
             raise found
         return found
-

@@ -60,4 +60,3 @@ def read_test(root: Path, split: Split, bad: Bad = "refuse") -> list[Sample]:
         for name, subset in folders.items()
         for sample in read_pairs(root / name, IBUG68, bad, frozenset({subset}))
     ]
-
