@@ -63,7 +63,7 @@ def collect(
                 samples.append(_sound(read(label)))
         except (ValueError, OSError) as error:
             reason = str(error) if str(error).startswith(name) else f"{name}: {error}"
-            reasons.append(_CONTROL.sub(" ", reason))
+            reasons.append(_CONTROL.sub(" ", reason)[:MOST_CHARACTERS])
     if reasons and bad == "refuse":
         raise DatasetError(
             f"{reasons[0]} (in {source} {len(reasons)} of {len(labels)} labelled faces are bad: "
@@ -76,6 +76,7 @@ def collect(
     return samples
 
 
+MOST_CHARACTERS = 1000  # of a damaged cell, a message names the beginning
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]+")  # a name can hold line breaks, a message is one sentence
 
 

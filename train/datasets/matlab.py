@@ -50,12 +50,15 @@ def _read_by_a_process(paths: Sequence[Path], names: Sequence[str]) -> list[Vari
     """Of the files in order, up to the first that ended the process."""
     command = [sys.executable, "-m", matlab_process.__name__]
     requests = json.dumps([[str(path), names] for path in paths]).encode()
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    places = os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])  # the current folder may have changed
+    environment = {**os.environ, "PYTHONPATH": places, "PYTHONSAFEPATH": "1"}
     try:
         done = subprocess.run(command, input=requests, capture_output=True, timeout=TIME_S, env=environment)
         answers, end = done.stdout, f"the process that read it ended with status {done.returncode}"
     except subprocess.TimeoutExpired as error:
         answers, end = error.stdout or b"", f"reading it took more than {TIME_S:g} s"
+    except OSError as error:
+        answers, end = b"", f"no process can be started to read it: {error.strerror}"
     stream, found = io.BytesIO(answers), list[Variables | DatasetError]()
     for path in paths:
         try:

@@ -29,7 +29,7 @@ def read(path: str, names: list[str]) -> list[NDArray[Any]]:
         raise FileNotFoundError("there is no such file")
     if not h5py.is_hdf5(path):
         variables = loadmat(path, variable_names=names)
-        return [variables[name] for name in names]
+        return [np.asarray(variables[name]) for name in names]  # of a sparse matrix one object, which is refused
     with h5py.File(path, "r") as file:
         datasets = [file[name] for name in names]
         if sum(dataset.size * dataset.dtype.itemsize for dataset in datasets) > MOST_BYTES:
