@@ -15,9 +15,10 @@ import yaml  # type: ignore[import-untyped, unused-ignore]
 
 from export.run import export
 from tracker.run import run
+from train.command_line import TrainingCLI
 from train.data import FaceData
 from train.models.edge import EdgeHourglass
-from train.run import TrainingCLI, main
+from train.run import main
 from train.task import LandmarkTask
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -29,7 +30,7 @@ def load_training(*paths: Path) -> TrainingCLI:
     """Of files of which each goes on top of those before."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["train.run"])  # pytest's own arguments are not for it
-        return TrainingCLI(LandmarkTask, FaceData, run=False, args=[f"--config={path}" for path in paths])
+        return TrainingCLI.run(run=False, args=[f"--config={path}" for path in paths])
 
 
 def load_alone(path: Path) -> TrainingCLI:

@@ -348,21 +348,21 @@ class TestStart:
         fit_tiny(tmp_path, "--trainer.max_epochs=1")
         own = tmp_path / "last.ckpt"
         before = torch.load(own, weights_only=True)["current_model_state"]
-        fit_tiny(tmp_path, "--model.learning_rate=0", f"--model.start={checkpoint}", f"--ckpt_path={own}")
+        fit_tiny(tmp_path, f"--model.start={checkpoint}", f"--ckpt_path={own}")
         after = torch.load(own, weights_only=True)["current_model_state"]
         other = torch.load(checkpoint, weights_only=True)["state_dict"]
         assert not torch.equal(after["net.heads.0.weight"], other["net.heads.0.weight"])
         assert (after["net.heads.0.weight"] - before["net.heads.0.weight"]).abs().max() < 0.1
 
-    def test_what_cannot_be_had_is_one_sentence(self, fit_tiny: Fit, checkpoint: Path, tmp_path: Path) -> None:
-        (tmp_path / "text.ckpt").write_text("no weights")
+    def test_what_cannot_be_used_is_one_sentence(self, fit_tiny: Fit, checkpoint: Path, tmp_path: Path) -> None:
+        (text := tmp_path / "text").write_text("no weights")
         for start, options, reason in (
             (tmp_path / "gone.ckpt", [], "No such file"),
-            (tmp_path / "text.ckpt", [], "this is none"),
-            (checkpoint, ["--model.net.channels=[16,16]"], "its net is another"),
+            (text, [], "expected a checkpoint of train.run, this is none"),
+            (checkpoint, ["--model.net.channels=[16,16]"], "its weights do not fit the net: net."),
         ):
             with pytest.raises(SystemExit) as error:
-                fit_tiny(tmp_path, *options, f"--model.start={start}")
-            assert f"cannot start from {start}" in str(error.value)
+                fit_tiny(tmp_path / "run", *options, f"--model.start={start}")
+            assert str(error.value).startswith(f"train.run: {start}: ")
             assert reason in str(error.value)
             assert "\n" not in str(error.value)
