@@ -168,9 +168,10 @@ class FaceData(lightning.LightningDataModule):
                 self.source.validation,
                 len(validation),
             )
-        self.validates = bool(validation)
         if validation:
             self.validation = self._crops("validation", validation)
+        elif self.trainer is not None:
+            self.trainer.limit_val_batches = 0
 
     def _expect_nothing_chosen(self) -> None:
         """Raises SetupError for a callback that goes by the validation error where nothing may be chosen by it."""
@@ -209,8 +210,6 @@ class FaceData(lightning.LightningDataModule):
         )
 
     def val_dataloader(self) -> DataLoader[Batch]:
-        if not self.validates:
-            return []  # type: ignore[return-value]  # how Lightning is told that there is nothing to validate with
         return DataLoader(self.validation, self.batch)
 
     def test_dataloader(self) -> DataLoader[Batch]:
