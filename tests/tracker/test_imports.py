@@ -20,7 +20,7 @@ OURS = (*PACKAGES, "benchmarks", "demos")
 MAY_IMPORT = {
     "tracker.face": ("tracker.face", "numpy"),
     "tracker": ("tracker", "numpy", "cv2", "jsonargparse", "tqdm"),
-    "train": ("train", "tracker.face", "torch", "lightning", "numpy", "cv2", "scipy", "h5py"),
+    "train": ("train", "tracker.face", "tracker.errors", "torch", "lightning", "numpy", "cv2", "scipy", "h5py", "yaml"),
     "export": (
         *("export", "train.models", "train.codecs", "train.task", "train.data", "train.datasets", "train.objectives"),
         *("tracker.face", "tracker.engines", "tracker.errors", "tracker.cli", "tracker.files"),
