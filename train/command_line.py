@@ -169,7 +169,7 @@ class TrainingCLI(LightningCLI):
             if not any(isinstance(callback, WeightAveraging) for callback in callbacks):
                 callbacks.append(self._get(self.config_init, "average"))
             if options.enable_checkpointing is not False and not any(isinstance(c, ModelCheckpoint) for c in callbacks):
-                callbacks += _checkpoints(folder)
+                callbacks += _checkpoints(folder, self.datamodule.source.chooses)
             if logger:
                 callbacks += [LearningRateMonitor(), Throughput()]
         else:
@@ -197,13 +197,12 @@ def told(error: Exception) -> str | None:
     return None
 
 
-def _checkpoints(folder: Path) -> list[Callback]:
-    """best.ckpt of the least validation error, and last.ckpt of every epoch."""
-    return [
-        ModelCheckpoint(folder, "best", monitor="val_nme", enable_version_counter=False),
-        # save_last would write only when the best changes
-        ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False),
-    ]
+def _checkpoints(folder: Path, chooses: bool) -> list[Callback]:
+    """best.ckpt of the least validation error, where weights may be chosen by it, and last.ckpt of every epoch."""
+    best = ModelCheckpoint(folder, "best", monitor="val_nme", enable_version_counter=False)
+    # save_last would write only when the best changes
+    last = ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
+    return [best, last] if chooses else [last]
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
