@@ -197,12 +197,12 @@ def told(error: Exception) -> str | None:
     return None
 
 
-def _checkpoints(folder: Path, chooses: bool) -> list[Callback]:
-    """best.ckpt of the least validation error, where weights may be chosen by it, and last.ckpt of every epoch."""
-    best = ModelCheckpoint(folder, "best", monitor="val_nme", enable_version_counter=False)
+def _checkpoints(folder: Path, choose: bool) -> list[Callback]:
+    """last.ckpt of every epoch, and best.ckpt of the least validation error where weights are chosen by it."""
     # save_last would write only when the best changes
     last = ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
-    return [best, last] if chooses else [last]
+    best = ModelCheckpoint(folder, "best", monitor="val_nme", enable_version_counter=False)
+    return [best, last] if choose else [last]
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
