@@ -99,8 +99,7 @@ class TrainingCLI(LightningCLI):
             parser.parse_args(arguments)  # says what is wrong, and ends
         assert at is not None
         command = arguments[at]
-        trust = filter(None, (_options(arguments).trust or "").split(","))
-        self.checkpoint = read_checkpoint(path, [*trust], resume=command == "fit")
+        self.checkpoint = read_checkpoint(path, _options(arguments).trust or "", resume=command == "fit")
         model, data = (
             _plain({name: value for name, value in self.checkpoint[part].items() if name != "_instantiator"})
             for part in ("hyper_parameters", "datamodule_hyper_parameters")
