@@ -32,7 +32,8 @@ build_pycuda() {
     for root in "${CUDA_HOME:-}" /usr/local/cuda "$(dirname "$(readlink -f "$(command -v nvcc)")")/.."; do
         if [ -e "$root/include/cuda.h" ]; then break; fi
     done
-    echo | cc -shared -fPIC -xc - -Wl,-soname,libcuda.so.1 -o "$work/libcuda.so" && # to link with; the driver has the real one
+    # To link with, as the real one is the driver's. It has a call, for a library that gives nothing is not linked.
+    echo 'void cuInit(void) {}' | cc -shared -fPIC -xc - -Wl,-soname,libcuda.so.1 -o "$work/libcuda.so" &&
         tar -xf "$bundle"/sources/pycuda-*.tar.gz -C "$work" && cd "$work"/pycuda-* &&
         "$python" configure.py --cuda-root="$root" --cudadrv-lib-dir="$work" --no-cuda-enable-curand &&
         nice -n 19 "$python" -m pip install --no-index --no-deps --no-build-isolation --target "$work/built" . &&
