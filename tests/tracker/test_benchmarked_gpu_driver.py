@@ -28,7 +28,8 @@ from pathlib import Path
 from benchmarks.gpu.stages import REHEARSAL, Stage, Task, run_here
 for name in sys.argv[2:]:
     sys.modules[name] = None  # importing it raises ImportError
-run_here(Stage("crop", "benchmarks.gpu.crop:measure_crop", None), Task(REHEARSAL, Path(sys.argv[1]), None, time.monotonic()))
+task = Task(REHEARSAL, Path(sys.argv[1]), None, time.monotonic())
+run_here(Stage("crop", "benchmarks.gpu.crop:measure_crop", None), task)
 """
 
 
