@@ -84,6 +84,7 @@ def measure(
             60 * minutes,
             (_LIMITS_S["compiled"] + _LIMITS_S["crop_again"]) * minutes / MINUTES,
             lambda: write_summary(output),
+            preload=not rehearse,
         )
     print((output / "summary.md").read_text())
 

@@ -27,6 +27,7 @@ class Device:
         self.torch = torch.device(name)
         self.is_gpu = self.torch.type == "cuda"
         self._stream: Any = None
+        self._warm_up = WARM_UP if self.is_gpu else 1
         if self.is_gpu:
             torch.backends.cudnn.benchmark = True
             made = torch.cuda.Stream() if stream is None else torch.cuda.ExternalStream(stream)  # type: ignore[no-untyped-call]
@@ -38,9 +39,8 @@ class Device:
         Args:
             work: reads tensors that stay where they are, and gives tensors. Called some times.
         """
-        constants = HostConstants()
         if not self.is_gpu:
-            with torch.no_grad(), constants:
+            with torch.no_grad():
                 answer = [tensor.clone() for tensor in work()]
 
             def repeat() -> None:
@@ -50,12 +50,12 @@ class Device:
 
             return repeat, answer
         self._stream.wait_stream(torch.cuda.current_stream())
-        with torch.no_grad(), constants, torch.cuda.stream(self._stream):
-            for _ in range(WARM_UP):
+        with torch.no_grad(), torch.cuda.stream(self._stream):
+            for _ in range(self._warm_up):
                 work()
         torch.cuda.synchronize()
         graph = torch.cuda.CUDAGraph()
-        with torch.no_grad(), constants, torch.cuda.graph(graph, stream=self._stream):
+        with torch.no_grad(), torch.cuda.graph(graph, stream=self._stream):
             answer = list(work())
         torch.cuda.synchronize()
 
@@ -81,12 +81,12 @@ class Device:
         """
         times = []
         with self.on_stream():
-            for _ in range(calls + WARM_UP):
+            for _ in range(calls + self._warm_up):
                 start = time.perf_counter()
                 launch()
                 self.synchronise()
                 times.append(1000 * (time.perf_counter() - start))
-        p50, p95 = np.percentile(times[WARM_UP:], [50, 95]).tolist()
+        p50, p95 = np.percentile(times[self._warm_up :], [50, 95]).tolist()
         return {"p50_ms": round(p50, 4), "p95_ms": round(p95, 4), "calls": calls}
 
     def back_to_back_ms(self, launch: Callable[[], object], calls: int) -> float:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 from torch.utils.flop_counter import FlopCounterMode
 
-from benchmarks.gpu.device import Device
+from benchmarks.gpu.device import Device, HostConstants
 from benchmarks.gpu.stages import Sizes
 from export.graph import Calibration, LandmarkGraph
 from export.uncertainty import narrowed
@@ -25,7 +25,7 @@ from train.codecs.reading import read
 from train.data import FaceData
 from train.models.hourglass import Affine, Residual
 from train.run import TrainingCLI
-from train.task import LandmarkTask
+from train.task import LandmarkTask, normalise
 
 CONFIGS = Path(__file__).parents[2] / "configs/train"
 EDGE = CONFIGS / "edge68.yaml"
@@ -70,19 +70,35 @@ def hourglass_graph(sizes: Sizes) -> LandmarkGraph:
     return graph
 
 
-def deployed(graph: LandmarkGraph, device: Device) -> LandmarkGraph:
-    """A copy on the device: channels last, its net in half precision, pixels and decoding in float32."""
-    half = copy.deepcopy(graph).to(device.torch)
-    half.net = half.net.to(memory_format=torch.channels_last, dtype=torch.float16)  # type: ignore[call-overload]
-    half.dtype = torch.float16
-    return half
+class Deployed:
+    """A graph on a device: channels last, its net in half precision, pixels and decoding in float32.
 
+    Args:
+        graph: in float32, on the CPU; it is copied.
+        device: where.
+    """
 
-def decoded(graph: LandmarkGraph, maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """What the graph answers, from the maps (N, K, H, W) of its net."""
-    logits = graph.objective.logits(maps.float()) * (1 / graph.calibration.temperature)
-    points, scores, covariances = read(graph.decoder, logits, None, graph.stride, graph.objective.window)
-    return points, scores, narrowed(covariances, graph.calibration.spread)
+    def __init__(self, graph: LandmarkGraph, device: Device) -> None:
+        self._graph = copy.deepcopy(graph).to(device.torch)
+        self.net: nn.Module = self._graph.net.to(memory_format=torch.channels_last, dtype=torch.float16)  # type: ignore[call-overload]
+        self._constants = HostConstants()
+
+    def __call__(self, crops: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """As LandmarkGraph: crops (N, S, S, 3) uint8 to points, scores, covariances."""
+        return self.decode(self.maps(crops))
+
+    def maps(self, crops: Tensor) -> Tensor:
+        """The net's own (N, K, H, W), float16."""
+        maps: Tensor = self.net(normalise(crops).half())
+        return maps
+
+    def decode(self, maps: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What the graph answers, from its net's maps, on the device that they are on."""
+        graph = self._graph
+        with self._constants:
+            logits = graph.objective.logits(maps.float()) * (1 / graph.calibration.temperature)
+            points, scores, covariances = read(graph.decoder, logits, None, graph.stride, graph.objective.window)
+            return points, scores, narrowed(covariances, graph.calibration.spread)
 
 
 def operations(graph: LandmarkGraph, size: int) -> int:

@@ -16,7 +16,7 @@ from benchmarks.gpu.crop import upload_frame
 from benchmarks.gpu.device import Device, HostCopies
 from benchmarks.gpu.driver import open_cuda
 from benchmarks.gpu.memory import tensor_of
-from benchmarks.gpu.nets import decoded, deployed, edge_graph, hourglass_graph, operations
+from benchmarks.gpu.nets import Deployed, edge_graph, hourglass_graph, operations
 from benchmarks.gpu.stages import Record, Sizes, Task
 from export.graph import LandmarkGraph
 from tracker.demo import DemoClip
@@ -60,7 +60,7 @@ def measure_edge(task: Task, record: Record) -> None:
         record: gets landmarks, an entry for each batch, and frame.
     """
     device, full = Device(task.sizes.device), edge_graph()
-    graph = deployed(full, device)
+    graph = Deployed(full, device)
     engine = OnnxEngine(landmark_model(Path("edge68")))
     crops = demo_crops(engine.spec.size)
     found = graph_points(device, graph, crops)
@@ -83,7 +83,7 @@ def measure_hourglass(task: Task, record: Record) -> None:
     crops = random_crops(device, 2, size)
     with torch.no_grad():
         exact = full.to(device.torch).maps(crops)[0]
-        half = deployed(full, device).maps(crops)[0]
+        half = Deployed(full, device).maps(crops)
     record.update(maps_against_fp32=float((half - exact).norm() / exact.norm()))
     measure_net(device, full.cpu(), size, task, record)
 
@@ -99,9 +99,9 @@ def measure_compiled(task: Task, record: Record) -> None:
     size = task.sizes.hourglass_px
     flops = operations(full, size)
     for mode in ("default", "max-autotune-no-cudagraphs"):
-        graph = deployed(full, device)
-        if device.is_gpu:  # on a CPU it needs a compiler, and shows nothing
-            graph.net = torch.compile(graph.net, mode=mode, dynamic=False)  # type: ignore[assignment]
+        graph = Deployed(full, device)
+        chosen = {"mode": mode} if device.is_gpu else {"backend": "eager"}  # a rehearsal traces the net only
+        graph.net = torch.compile(graph.net, dynamic=False, **chosen)  # type: ignore[call-overload]
         for batch in task.sizes.batches[::-1]:
             crops = random_crops(device, batch, size)
             copies = HostCopies(device)
@@ -120,22 +120,22 @@ def measure_net(device: Device, full: LandmarkGraph, size: int, task: Task, reco
         task: what the stage is given.
         record: gets gflop_per_picture, and an entry for each batch.
     """
-    flops, graph = operations(full, size), deployed(full, device)
+    flops, graph = operations(full, size), Deployed(full, device)
     record.update(gflop_per_picture=round(flops / 1e9, 4), parameters=sum(p.numel() for p in full.parameters()))
     for batch in task.sizes.batches:
         crops = random_crops(device, batch, size)
         answers, copies = HostCopies(device), HostCopies(device)
         launch, _ = device.capture(lambda: answers(graph(crops)))  # noqa: B023  # called here
-        net, (maps,) = device.capture(lambda: [net_maps(graph, crops)])  # noqa: B023
+        net, (maps,) = device.capture(lambda: [graph.maps(crops)])  # noqa: B023
         net()
-        decoding, _ = device.capture(lambda: decoded(graph, maps))  # noqa: B023
-        copying, (host,) = device.capture(lambda: copies([net_maps(graph, crops)]))  # noqa: B023
+        decoding, _ = device.capture(lambda: graph.decode(maps))  # noqa: B023
+        copying, (host,) = device.capture(lambda: copies([graph.maps(crops)]))  # noqa: B023
 
         def on_host() -> None:
             copying()  # noqa: B023
             device.synchronise()
             with torch.no_grad():
-                decoded(graph, host)  # noqa: B023
+                graph.decode(host)  # noqa: B023
 
         timed = _timed(device, launch, batch, flops, task)
         calls = task.sizes.calls
@@ -145,13 +145,6 @@ def measure_net(device: Device, full: LandmarkGraph, size: int, task: Task, reco
         timed["decoding, share of the call"] = round(1 - alone / timed["back to back, ms"], 4)
         timed["maps copied and decoded on the host"] = device.call_ms(on_host, max(3, calls // 10))
         record.update(**{f"batch {batch}": timed})
-
-
-def net_maps(graph: LandmarkGraph, crops: Tensor) -> Tensor:
-    """The net's maps (N, K, H, W) in its own precision, of crops (N, S, S, 3) uint8."""
-    pixels = crops.float() * (1 / 127.5) - 1.0
-    maps: Tensor = graph.net(pixels.permute(0, 3, 1, 2).to(graph.dtype))
-    return maps
 
 
 def _timed(device: Device, launch: Callable[[], None], batch: int, flops: int, task: Task) -> dict[str, Any]:
@@ -180,7 +173,7 @@ def demo_crops(size: int) -> NDArray[np.uint8]:
     return np.stack([warp(clip.picture(i), view, size) for i, view in zip(places, views)])
 
 
-def graph_points(device: Device, graph: LandmarkGraph, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
+def graph_points(device: Device, graph: Deployed, crops: NDArray[np.uint8]) -> NDArray[np.float32]:
     """(N, K, 2) what the graph on the device answers."""
     given = torch.from_numpy(crops).to(device.torch)
     _, (points, *_) = device.capture(lambda: graph(given))
@@ -188,7 +181,7 @@ def graph_points(device: Device, graph: LandmarkGraph, crops: NDArray[np.uint8])
     return points.cpu().numpy()
 
 
-def measure_frame(graph: LandmarkGraph, engine: OnnxEngine, sizes: Sizes) -> dict[str, Any]:
+def measure_frame(graph: Deployed, engine: OnnxEngine, sizes: Sizes) -> dict[str, Any]:
     """A frame in the GPU's memory to landmarks on the host: crop, net, decoding and copies in one graph.
 
     Args:

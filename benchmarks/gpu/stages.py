@@ -72,7 +72,7 @@ class Sizes:
 REHEARSAL = Sizes(
     device="cpu",
     batches=(1, 2),
-    calls=3,
+    calls=1,
     matrix=64,
     width=16,
     hourglass_px=64,
@@ -148,6 +148,7 @@ def run_stages(
     seconds: float,
     reserve_s: float = 0.0,
     after: Callable[[], None] = lambda: None,
+    preload: bool = True,
 ) -> None:
     """Run the stages one after the other, within seconds together.
 
@@ -159,9 +160,10 @@ def run_stages(
         seconds: for all of them. A stage for which there is no time is recorded as "left out".
         reserve_s: kept for the stages behind the one without a limit.
         after: called whenever a stage has ended.
+        preload: whether the server imports what the stages need before it starts the first.
     """
     server = multiprocessing.get_context("forkserver")
-    server.set_forkserver_preload(["lightning.pytorch.cli", *sorted({stage.module for stage in stages})])
+    server.set_forkserver_preload(sorted({stage.module for stage in stages}) if preload else [])
     end = time.monotonic() + seconds
     for stage in stages:
         left = end - time.monotonic()
