@@ -125,8 +125,8 @@ class _FusedAffine(nn.Module):
 
 
 def fold_norms(net: nn.Module) -> nn.Module:
-    """A copy of the net in which every BatchNorm behind a convolution is part of it, as in an exported graph."""
-    net = copy.deepcopy(net).eval()
+    """Make every BatchNorm behind a convolution a part of it, as in an exported graph. The net itself is changed."""
+    net.eval()
     for module in net.modules():
         if isinstance(module, Residual):
             for convolution, norm in (("conv1", "bn2"), ("conv2", "bn3")):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmarks.gpu.crop import upload_frame
 from benchmarks.gpu.device import Device, HostCopies
@@ -18,12 +18,12 @@ from benchmarks.gpu.driver import open_cuda
 from benchmarks.gpu.memory import tensor_of
 from benchmarks.gpu.nets import Deployed, edge_graph, hourglass_graph, operations
 from benchmarks.gpu.stages import Record, Sizes, Task
-from export.graph import LandmarkGraph
 from tracker.demo import DemoClip
 from tracker.engines.gpu_crop import VIEW, CropKernel, views_of
 from tracker.engines.onnx import OnnxEngine
 from tracker.face.crop import Roi, roi_of_landmarks, warp
 from tracker.models import landmark_model
+from train.models.hourglass import Residual
 
 PRODUCTS = 10  # timed, of the matrix product
 FACES = 6  # views of the demo clip
@@ -45,7 +45,7 @@ def measure_rate(task: Task, record: Record) -> None:
     name = torch.cuda.get_device_name() if device.is_gpu else "a CPU, as a rehearsal"
     record.update(
         device=name,
-        matrix_tflops=round(2 * side**3 / ms / 1e9, 3),
+        matrix_tflops=round(2 * side**3 / ms / 1e9, 6),
         copy_gb_per_s=round(2 * source.numel() / copy_ms / 1e6, 2),
         matrix_side=side,
         copy_bytes=source.numel(),
@@ -67,7 +67,7 @@ def measure_edge(task: Task, record: Record) -> None:
     distances = np.linalg.norm(found - engine.run(crops).points_px, axis=2)
     p99, largest = float(np.percentile(distances, 99)), float(distances.max())
     record.update(against_onnx_runtime_px={"p99": round(p99, 5), "largest": round(largest, 5)})
-    measure_net(device, full, engine.spec.size, task, record)
+    measure_net(device, graph, operations(full, engine.spec.size), engine.spec.size, task, record)
     record.update(frame_to_landmarks=measure_frame(graph, engine, task.sizes))
 
 
@@ -81,47 +81,71 @@ def measure_hourglass(task: Task, record: Record) -> None:
     device, full = Device(task.sizes.device), hourglass_graph(task.sizes)
     size = task.sizes.hourglass_px
     crops = random_crops(device, 2, size)
+    graph, flops = Deployed(full, device), operations(full, size)
     with torch.no_grad():
         exact = full.to(device.torch).maps(crops)[0]
-        half = Deployed(full, device).maps(crops)
+        half = graph.maps(crops)
     record.update(maps_against_fp32=float((half - exact).norm() / exact.norm()))
-    measure_net(device, full.cpu(), size, task, record)
+    measure_net(device, graph, flops, size, task, record)
 
 
 def measure_compiled(task: Task, record: Record) -> None:
-    """The hourglass once more, its net through torch.compile, in one mode after the other.
+    """The hourglass once more through torch.compile: its residual blocks first, then the whole net.
+
+    A block is compiled once for each of its shapes, some seconds each; the whole net takes minutes, which there may
+    not be.
 
     Args:
         task: what the stage is given.
-        record: gets an entry for each mode and batch, largest batch first.
+        record: gets an entry for each way and batch, the largest batch first.
     """
     device, full = Device(task.sizes.device), hourglass_graph(task.sizes)
-    size = task.sizes.hourglass_px
+    size, batches = task.sizes.hourglass_px, task.sizes.batches[::-1]
     flops = operations(full, size)
-    for mode in ("default", "max-autotune-no-cudagraphs"):
+    graph = Deployed(full, device)
+    crops = random_crops(device, 1, size)
+    with torch.no_grad():
+        plain = graph.maps(crops)
+    compile_blocks(graph.net, device)
+    with torch.no_grad():
+        error = (graph.maps(crops) - plain).float().norm() / plain.float().norm()
+    record.update(blocks_against_plain=float(error))
+    for batch in batches:
+        record.update(**{f"blocks, batch {batch}": _time_whole(graph, device, batch, flops, task)})
+    if device.is_gpu:  # on a CPU it takes too long for a rehearsal, and shows nothing more
         graph = Deployed(full, device)
-        chosen = {"mode": mode} if device.is_gpu else {"backend": "eager"}  # a rehearsal traces the net only
-        graph.net = torch.compile(graph.net, dynamic=False, **chosen)  # type: ignore[call-overload]
-        for batch in task.sizes.batches[::-1]:
-            crops = random_crops(device, batch, size)
-            copies = HostCopies(device)
-            launch, _ = device.capture(lambda: copies(graph(crops)))  # noqa: B023  # called here
-            timed = _timed(device, launch, batch, flops, task)
-            record.update(**{f"{mode}, batch {batch}": timed})
+        graph.net = torch.compile(graph.net, dynamic=False)  # type: ignore[assignment]
+        for batch in batches:
+            record.update(**{f"whole net, batch {batch}": _time_whole(graph, device, batch, flops, task)})
 
 
-def measure_net(device: Device, full: LandmarkGraph, size: int, task: Task, record: Record) -> None:
+def compile_blocks(net: nn.Module, device: Device) -> None:
+    """Compile every residual block of the hourglass in place; on a CPU they are traced only."""
+    torch._dynamo.config.recompile_limit = 64  # a block has a shape for each level, channels and batch
+    how: dict[str, Any] = {} if device.is_gpu else {"backend": "eager"}
+    for module in net.modules():
+        if isinstance(module, Residual):
+            module.compile(dynamic=False, **how)
+
+
+def _time_whole(graph: Deployed, device: Device, batch: int, flops: int, task: Task) -> dict[str, Any]:
+    crops, copies = random_crops(device, batch, task.sizes.hourglass_px), HostCopies(device)
+    launch, _ = device.capture(lambda: copies(graph(crops)))
+    return _timed(device, launch, batch, flops, task)
+
+
+def measure_net(device: Device, graph: Deployed, flops: int, size: int, task: Task, record: Record) -> None:
     """Times by batch: the whole graph, its net alone, its decoding alone, and decoding on the host instead.
 
     Args:
         device: where.
-        full: the graph in float32, on the CPU.
+        graph: the net that is measured.
+        flops: its operations for one picture.
         size: side of the crops in pixels.
         task: what the stage is given.
         record: gets gflop_per_picture, and an entry for each batch.
     """
-    flops, graph = operations(full, size), Deployed(full, device)
-    record.update(gflop_per_picture=round(flops / 1e9, 4), parameters=sum(p.numel() for p in full.parameters()))
+    record.update(gflop_per_picture=round(flops / 1e9, 4), parameters=sum(p.numel() for p in graph.net.parameters()))
     for batch in task.sizes.batches:
         crops = random_crops(device, batch, size)
         answers, copies = HostCopies(device), HostCopies(device)
@@ -143,7 +167,7 @@ def measure_net(device: Device, full: LandmarkGraph, size: int, task: Task, reco
         timed["net alone, ms"] = round(alone, 4)
         timed["decoding alone, ms"] = round(reading, 4)
         timed["decoding, share of the call"] = round(1 - alone / timed["back to back, ms"], 4)
-        timed["maps copied and decoded on the host"] = device.call_ms(on_host, max(3, calls // 10))
+        timed["maps copied and decoded on the host"] = device.call_ms(on_host, max(1, calls // 10))
         record.update(**{f"batch {batch}": timed})
 
 
@@ -153,7 +177,7 @@ def _timed(device: Device, launch: Callable[[], None], batch: int, flops: int, t
     ms = device.back_to_back_ms(launch, task.sizes.calls)
     tflops = flops * batch / ms / 1e9
     found: dict[str, Any] = {**waited, "back to back, ms": round(ms, 4), "pictures/s": round(1000 * batch / ms, 1)}
-    found["TFLOP/s"] = round(tflops, 3)
+    found["TFLOP/s"] = round(tflops, 5)
     rate = task.output / "rate.json"
     if rate.exists() and (most := json.loads(rate.read_bytes()).get("matrix_tflops")):
         found["share of the matrix rate"] = round(tflops / most, 4)

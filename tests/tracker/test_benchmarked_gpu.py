@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import shutil
 import subprocess
@@ -37,7 +38,7 @@ from train.sources import W300  # noqa: E402
 
 ROOT = Path(__file__).parents[2]
 RUN = ROOT / "benchmarks/gpu/run.sh"
-SECONDS = 8.0  # that the training is rehearsed for
+SECONDS = 2.0  # for the training: one step
 
 
 class TimedFakeCuda(FakeCuda):
@@ -97,7 +98,7 @@ class TestRehearsal:
         assert found["frame_to_landmarks"]["batch 2"]["from ONNX Runtime, largest px"] < 0.5
         assert found["gflop_per_picture"] == pytest.approx(0.1664, abs=0.001)  # twice the 83.2 M products of the README
 
-    @pytest.mark.parametrize(("stage", "prefix"), [("edge", ""), ("hourglass", ""), ("compiled", "default, ")])
+    @pytest.mark.parametrize(("stage", "prefix"), [("edge", ""), ("hourglass", ""), ("compiled", "blocks, ")])
     def test_times_are_there_for_each_batch(self, rehearsed: Path, stage: str, prefix: str) -> None:
         for batch in REHEARSAL.batches:
             timed = found_in(rehearsed, stage)[f"{prefix}batch {batch}"]
@@ -106,12 +107,12 @@ class TestRehearsal:
 
     def test_half_precision_moves_the_hourglass_maps_little(self, rehearsed: Path) -> None:
         assert found_in(rehearsed, "hourglass")["maps_against_fp32"] < 0.01
+        assert found_in(rehearsed, "compiled")["blocks_against_plain"] < 0.01
 
     def test_the_training_brings_back_a_checkpoint(self, rehearsed: Path, pictures: Path, tmp_path: Path) -> None:
         """The weights that are joined again make the error that was measured on the GPU."""
         found = found_in(rehearsed, "training")
         assert found["steps"] > 0 and found["curve"] and found["lfpw_test_faces"] == 4
-        assert found["seconds"] < SECONDS + 5
         options = [option for option in found["options"] if "root" not in option and "config" not in option]
         weights.join(rehearsed, pictures, tmp_path / "joined.ckpt", options)
         task, data, _ = load(tmp_path / "joined.ckpt")
@@ -129,7 +130,7 @@ class TestRehearsal:
 
 
 def test_a_goal_is_met_or_missed() -> None:
-    results = {"training": {"lfpw_test_nme": 3.2}, "compiled": {"default, batch 64": {"pictures/s": 7000.0}}}
+    results = {"training": {"lfpw_test_nme": 3.2}, "compiled": {"blocks, batch 64": {"pictures/s": 7000.0}}}
     lines = [goal.line(results) for goal in summary.GOALS]
     assert "| four-stack FP16, batch 64, pictures/s | at least 6000 | 7000 | met |" in lines
     assert "| 300W lfpw/testset after the training, NME % | at most 3 | 3.2 | missed |" in lines
@@ -146,7 +147,7 @@ class TestNets:
                     for values in (module.running_mean, module.running_var, module.weight, module.bias):
                         torch.nn.init.uniform_(values, 0.5, 1.5)
             net = LandmarkGraph(task).eval().net
-            folded = nets.fold_norms(net)
+            folded = nets.fold_norms(copy.deepcopy(net))
             left = [module for module in folded.modules() if isinstance(module, torch.nn.BatchNorm2d)]
             assert len(left) == 0
             pictures = torch.rand(1, 3, size, size)
@@ -160,8 +161,10 @@ class TestNets:
         crops = torch.randint(0, 256, (1, 64, 64, 3), dtype=torch.uint8)
 
         class Watch(TorchDispatchMode):
-            made: list[str] = []
-            places: list[int] = []
+            def __init__(self) -> None:
+                super().__init__()
+                self.made: list[str] = []
+                self.places: list[int] = []
 
             def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
                 self.made += ["lift_fresh"] * ("lift_fresh" in str(func))
@@ -171,9 +174,7 @@ class TestNets:
 
         seen = []
         for _ in range(3):
-            watch = Watch()
-            watch.made, watch.places = [], []
-            with torch.no_grad(), watch:
+            with torch.no_grad(), Watch() as watch:
                 graph(crops)
             seen.append((len(watch.made), watch.places))
         assert seen[0][0] > 0
