@@ -96,9 +96,9 @@ def _time_engine(engine: Path, output: Path, model: Path | None) -> None:
 
 
 def _sizes() -> Sizes:
-    """Of a measurement; a process for each core but one loads pictures."""
+    """Of a measurement; a process for each core but two loads pictures."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return Sizes(workers=max(1, cores - 1))
+    return Sizes(workers=max(1, cores - 2))
 
 
 def stages(minutes: float) -> list[Stage]:

@@ -22,13 +22,16 @@ collect() {
     tar -cf "$work/results.tar" -C "$out" --exclude='weights.*' . && cp "$work/results.tar" "$results/.part" &&
         mv "$results/.part" "$results/results.tar"
     for file in "$out"/weights.*; do
-        if [ -e "$file" ]; then cp -u "$file" "$results/"; fi
+        name=$(basename "$file")
+        if [ "$file" -nt "$results/$name" ]; then cp -p "$file" "$results/.part" && mv "$results/.part" "$results/$name"; fi
     done
 }
 
 # PyCUDA takes minutes to build, so the measurement does not wait for it. Without cuRAND, whose library may be missing.
+# It starts when the times have been taken and the training begins.
 build_pycuda() {
     local root
+    until [ -e "$out/training.json" ]; do sleep 1; done
     for root in "${CUDA_HOME:-}" /usr/local/cuda "$(dirname "$(readlink -f "$(command -v nvcc)")")/.."; do
         if [ -e "$root/include/cuda.h" ]; then break; fi
     done
@@ -36,7 +39,7 @@ build_pycuda() {
     echo 'void cuInit(void) {}' | cc -shared -fPIC -xc - -Wl,-soname,libcuda.so.1 -o "$work/libcuda.so" &&
         tar -xf "$bundle"/sources/pycuda-*.tar.gz -C "$work" && cd "$work"/pycuda-* &&
         "$python" configure.py --cuda-root="$root" --cudadrv-lib-dir="$work" --no-cuda-enable-curand &&
-        nice -n 19 "$python" -m pip install --no-index --no-deps --no-build-isolation --target "$work/built" . &&
+        nice -n 10 "$python" -m pip install --no-index --no-deps --no-build-isolation --target "$work/built" . &&
         mv "$work"/built/* "$work/pycuda/"
 }
 

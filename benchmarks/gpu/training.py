@@ -8,15 +8,18 @@ manages to learn in them.
 from __future__ import annotations
 
 import math
+import os
+import shutil
 import time
 from collections.abc import Iterator
+from itertools import count, islice
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from benchmarks.gpu.device import Device
 from benchmarks.gpu.nets import HOURGLASS, configured
@@ -30,6 +33,7 @@ from train.task import Batch, LandmarkTask
 TEST_SHARE, LEAST_TEST_S = 0.04, 3.0  # of the stage's time, kept for the test and the last checkpoint
 DECAY = 0.999  # of the averaged weights
 Tensors = tuple[Tensor, ...] | list[Tensor]
+VALIDATION_BATCH = 64
 VALIDATIONS, CHECKPOINTS = 20, 4  # over the whole training
 
 
@@ -53,9 +57,12 @@ def measure_training(task: Task, record: Record) -> None:
     device = Device(task.sizes.device)
     data.setup("fit")
     data.setup("test")
-    faces = EpochLoader(data.training, data.seed, data.batch, data.workers, device)
+    batches = EndlessBatches(data.training, data.seed, data.batch)
+    face_bytes = sum(tensor.nbytes for tensor in data.training[0, 0])
+    faces = loader_of(data.training, batches, data.workers, face_bytes)
+    record.update(workers=faces.num_workers, prefetched_batches_a_worker=faces.prefetch_factor)
     record.update(faces=len(data.training), validation_faces=len(data.validation), batch=data.batch, options=options)
-    run = Training(learner.to(device.torch), device, faces, data.validation, task, record)
+    run = Training(learner.to(device.torch), device, faces, batches.steps, data.validation, task, record)
     run.train()
     weights = halved(run.averaged.module.state_dict())
     learner.load_state_dict(weights)
@@ -63,44 +70,55 @@ def measure_training(task: Task, record: Record) -> None:
     record.update(lfpw_test_nme=round(error_percent(learner, testing, device), 4), lfpw_test_faces=len(data.testing))
 
 
-class EpochLoader:
-    """Batches of one epoch after the other, without an end.
+class EndlessBatches(Sampler[list[tuple[int, int]]]):
+    """The batches of EpochSampler, one epoch after the other without an end.
+
+    A loader of single epochs would let its workers stand still at the end of each, as long as a batch takes them.
+
+    Args:
+        faces: the data set.
+        seed: of the order.
+        batch: faces a step; an epoch's last ones that do not fill a batch are left out.
+    """
+
+    def __init__(self, faces: Dataset[Batch], seed: int, batch: int) -> None:
+        self._sampler = EpochSampler(faces, 1, 0, seed=seed, drop_last=True)
+        self._batch = batch
+        self.steps = len(self._sampler) // batch
+        if not self.steps:
+            raise TrackerError(f"expected at least {batch} training faces, a batch; found {len(self._sampler)}")
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        for epoch in count():
+            self._sampler.set_epoch(epoch)
+            places = iter(self._sampler)
+            for _ in range(self.steps):
+                yield [*islice(places, self._batch)]
+
+
+def loader_of(faces: Dataset[Batch], batches: EndlessBatches, workers: int, face_bytes: int) -> DataLoader[Batch]:
+    """A loader whose workers' batches fit into the shared memory that there is.
 
     Args:
         faces: augmented ones, by (epoch, index).
-        seed: of their order.
-        batch: faces a step.
+        batches: which ones come together.
         workers: processes that load.
-        device: a GPU's copies are queued.
+        face_bytes: of one face's tensors.
     """
-
-    def __init__(self, faces: Dataset[Batch], seed: int, batch: int, workers: int, device: Device) -> None:
-        self._device = device
-        self._sampler = EpochSampler(faces, 1, 0, seed=seed, drop_last=True)
-        more: dict[str, Any] = {"persistent_workers": True, "prefetch_factor": 4} if workers else {}
-        self._loader = DataLoader(
-            faces,
-            batch,
-            sampler=self._sampler,
-            drop_last=True,
-            collate_fn=one_after_the_other,
-            num_workers=workers,
-            pin_memory=device.is_gpu,
-            **more,
-        )
-        if not len(self._loader):
-            raise TrackerError(f"expected at least {batch} training faces, a batch; found {len(self._sampler)}")
-
-    def epochs(self) -> Iterator[tuple[int, Iterator[Batch]]]:
-        """Each epoch's number, and its batches on the device."""
-        epoch = 0
-        while True:
-            self._sampler.set_epoch(epoch)
-            yield epoch, map(self._moved, self._loader)
-            epoch += 1
-
-    def _moved(self, batch: Batch) -> Batch:
-        return Batch(*(tensor.to(self._device.torch, non_blocking=True) for tensor in batch))
+    more: dict[str, Any] = {}
+    if workers:
+        room = shutil.disk_usage("/dev/shm").free if os.path.isdir("/dev/shm") else 2**30
+        fit = int(0.7 * room / (face_bytes * len(next(iter(batches)))))
+        workers = max(1, min(workers, fit))
+        more = {"prefetch_factor": max(1, min(4, fit // workers))}
+    return DataLoader(
+        faces,
+        batch_sampler=batches,
+        collate_fn=one_after_the_other,
+        num_workers=workers,
+        pin_memory=torch.cuda.is_available(),
+        **more,
+    )
 
 
 class Training:
@@ -110,16 +128,17 @@ class Training:
         self,
         learner: LandmarkTask,
         device: Device,
-        faces: EpochLoader,
+        faces: DataLoader[Batch],
+        steps_an_epoch: int,
         validation: Dataset[Batch],
         task: Task,
         record: Record,
     ) -> None:
         self.learner, self.device, self.faces, self.record = learner, device, faces, record
-        self.output = task.output
-        self.steps = 0
+        self.output, self.steps_an_epoch = task.output, steps_an_epoch
+        self.steps, self.pictures = 0, 0
         self.averaged = AveragedModel(learner, multi_avg_fn=self._average, use_buffers=True)
-        self.validation = DataLoader(validation, learner.size, num_workers=0)
+        self.validation = DataLoader(validation, VALIDATION_BATCH)
         self.optimizer = torch.optim.AdamW(
             learner.parameters(), learner.learning_rate, weight_decay=learner.weight_decay, fused=device.is_gpu
         )
@@ -135,16 +154,19 @@ class Training:
     def train(self) -> None:
         """Until the time is over; at least one step. Progress goes into the record, weights into the folder."""
         curve: dict[int, dict[str, float]] = {}
-        validated, saved, pictures, learning_s, waiting_s = 0.0, 0.0, 0, 0.0, 0.0
-        for epoch, batches in self.faces.epochs():
-            begun, losses, waited = time.monotonic(), [], 0.0
-            for batch, wait in _with_waits(batches):
-                losses.append(self._step(batch))
-                waited, pictures = waited + wait, pictures + len(batch.crops)
+        validated, saved, learning_s, waiting_s = 0.0, 0.0, 0.0, 0.0
+        batches = iter(self.faces)
+        for epoch in count():
+            begun, losses = time.monotonic(), []
+            for _ in range(self.steps_an_epoch):
+                asked = time.monotonic()
+                batch = next(batches)
+                waiting_s += time.monotonic() - asked
+                losses.append(self._step(Batch(*(t.to(self.device.torch, non_blocking=True) for t in batch))))
                 if self.share >= 1:
                     break
             self.device.synchronise()
-            learning_s, waiting_s = learning_s + time.monotonic() - begun, waiting_s + waited
+            learning_s += time.monotonic() - begun
             over = self.share >= 1
             if over or self.share >= validated:
                 validated = self.share + 1 / VALIDATIONS
@@ -153,15 +175,15 @@ class Training:
             if over or self.share >= saved:
                 saved = self.share + 1 / CHECKPOINTS
                 write_halves(self.averaged.module.state_dict(), self.output, epoch)
-            self.record.update(curve=curve, **self._figures(epoch, pictures, learning_s, waiting_s))
+            self.record.update(curve=curve, **self._figures(epoch, learning_s, waiting_s))
             if over:
                 return
 
-    def _figures(self, epoch: int, pictures: int, learning_s: float, waiting_s: float) -> dict[str, Any]:
+    def _figures(self, epoch: int, learning_s: float, waiting_s: float) -> dict[str, Any]:
         found: dict[str, Any] = {
             "epoch": epoch,
             "steps": self.steps,
-            "pictures/s": round(pictures / learning_s, 1),
+            "pictures/s": round(self.pictures / learning_s, 1),
             "learning_s": round(learning_s, 1),
             "share of it waiting for pictures": round(waiting_s / learning_s, 3),
         }
@@ -180,7 +202,7 @@ class Training:
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         self.optimizer.step()
-        self.steps += 1
+        self.steps, self.pictures = self.steps + 1, self.pictures + len(batch.crops)
         self.averaged.update_parameters(self.learner)
         return loss.detach()
 
@@ -198,16 +220,6 @@ def rate(share: float, warmup: float) -> float:
     if share < warmup:
         return max(share / warmup, 0.01)
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (share - warmup) / (1 - warmup))))
-
-
-def _with_waits(batches: Iterator[Batch]) -> Iterator[tuple[Batch, float]]:
-    """Each batch with the seconds that it was waited for."""
-    while True:
-        start = time.monotonic()
-        batch = next(batches, None)
-        if batch is None:
-            return
-        yield batch, time.monotonic() - start
 
 
 def error_percent(learner: torch.nn.Module, faces: DataLoader[Batch], device: Device) -> float:
