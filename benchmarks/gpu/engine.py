@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import json
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 
 from benchmarks.gpu.crop import card, noise, upload_frame
 from benchmarks.gpu.driver import open_cuda
-from benchmarks.gpu.stages import Record
+from benchmarks.gpu.stages import Record, share_of_rate
 from tracker.engines.onnx import OnnxEngine
 from tracker.engines.plans import described_plan
 from tracker.engines.tensorrt import TensorRtEngine
@@ -56,7 +55,7 @@ def measure_engine(plan: Path, output: Path, model: Path | None = None, calls: i
         timed = _timed(lambda crops=crops: engine.run(crops), calls)  # type: ignore[misc]
         timed["pictures/s"] = round(1000 * faces / timed["p50_ms"], 1)
         if flops is not None:
-            timed |= _share(output, flops * faces / timed["p50_ms"] / 1e9)
+            timed |= share_of_rate(output, flops * faces / timed["p50_ms"] / 1e9)
         timed["frame on the GPU"] = _timed(lambda views=views: engine.run_on(frame, views), calls)  # type: ignore[misc]
         if reference is not None:
             apart = np.linalg.norm(engine.run(crops).points_px - reference.run(crops).points_px, axis=2)
@@ -76,15 +75,6 @@ def _timed(call: Callable[[], Any], calls: int) -> dict[str, Any]:
         times.append(1000 * (time.perf_counter() - start))
     p50, p95 = np.percentile(times[WARM_UP:], [50, 95]).tolist()
     return {"p50_ms": round(p50, 4), "p95_ms": round(p95, 4), "calls": calls}
-
-
-def _share(output: Path, tflops: float) -> dict[str, float]:
-    """Of the matrix rate that `benchmarks.gpu` has measured into the same folder, where it has."""
-    found = {"TFLOP/s": round(tflops, 4)}
-    rate = output / "rate.json"
-    if rate.exists() and (most := json.loads(rate.read_bytes()).get("matrix_tflops")):
-        found["share of the matrix rate"] = round(tflops / most, 4)
-    return found
 
 
 def operations_in(model: Path) -> int | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from benchmarks.gpu.device import Device, HostCopies
 from benchmarks.gpu.driver import open_cuda
 from benchmarks.gpu.memory import tensor_of
 from benchmarks.gpu.nets import Deployed, edge_graph, hourglass_graph, operations
-from benchmarks.gpu.stages import Record, Sizes, Task
+from benchmarks.gpu.stages import Record, Sizes, Task, share_of_rate
 from tracker.demo import DemoClip
 from tracker.engines.gpu_crop import VIEW, CropKernel, views_of
 from tracker.engines.onnx import OnnxEngine
@@ -178,11 +177,7 @@ def _timed(device: Device, launch: Callable[[], None], batch: int, flops: int, t
     ms = device.back_to_back_ms(launch, task.sizes.calls)
     tflops = flops * batch / ms / 1e9
     found: dict[str, Any] = {**waited, "back to back, ms": round(ms, 4), "pictures/s": round(1000 * batch / ms, 1)}
-    found["TFLOP/s"] = round(tflops, 5)
-    rate = task.output / "rate.json"
-    if rate.exists() and (most := json.loads(rate.read_bytes()).get("matrix_tflops")):
-        found["share of the matrix rate"] = round(tflops / most, 4)
-    return found
+    return found | share_of_rate(task.output, tflops)
 
 
 def random_crops(device: Device, count: int, size: int) -> Tensor:

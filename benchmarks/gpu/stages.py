@@ -97,6 +97,20 @@ class Task:
     until_s: float
 
 
+def share_of_rate(output: Path, tflops: float) -> dict[str, float]:
+    """TFLOP/s as entries of a record, with their share of the matrix rate that the stage "rate" measured, if it did.
+
+    Args:
+        output: the folder of the results.
+        tflops: 1e12 multiplications and additions a second, counted apart.
+    """
+    found = {"TFLOP/s": round(tflops, 5)}
+    rate = output / "rate.json"
+    if rate.exists() and (most := json.loads(rate.read_bytes()).get("matrix_tflops")):
+        found["share of the matrix rate"] = round(tflops / most, 4)
+    return found
+
+
 @dataclass(frozen=True)
 class Stage:
     """A part of the measurement.

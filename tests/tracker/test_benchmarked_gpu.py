@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
+import itertools
 import json
 import shutil
 import subprocess
@@ -17,22 +19,24 @@ from typing import Any
 import numpy as np
 import pytest
 from fake_cuda import FakeCuda
+from test_tensorrt_engine import KEY, Setup
 
 torch = pytest.importorskip("torch", reason="needs PyTorch, which the extra train brings")
 
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
-from benchmarks.gpu import nets, packed, summary, training, weights  # noqa: E402
+from benchmarks.gpu import engine, nets, packed, summary, training, weights  # noqa: E402
 from benchmarks.gpu.__main__ import main, stages  # noqa: E402
 from benchmarks.gpu.bundle import check  # noqa: E402
 from benchmarks.gpu.device import Device  # noqa: E402
-from benchmarks.gpu.stages import REHEARSAL, Stage, Task, run_here, run_stages  # noqa: E402
+from benchmarks.gpu.stages import REHEARSAL, Record, Stage, Task, run_here, run_stages  # noqa: E402
 from export.graph import LandmarkGraph  # noqa: E402
 from export.run import load  # noqa: E402
 from tracker.engines.onnx import OnnxEngine  # noqa: E402
 from tracker.errors import TrackerError  # noqa: E402
 from tracker.face.crop import roi_of_landmarks, warp  # noqa: E402
-from tracker.models import WEIGHTS  # noqa: E402
+from tracker.models import WEIGHTS, sha256_of  # noqa: E402
+from train.data import EpochSampler  # noqa: E402
 from train.datasets import w300 as w300_files  # noqa: E402
 from train.sources import W300  # noqa: E402
 
@@ -134,6 +138,58 @@ def test_a_goal_is_met_or_missed() -> None:
     lines = [goal.line(results) for goal in summary.GOALS]
     assert "| four-stack FP16, batch 64, pictures/s | at least 6000 | 7000 | met |" in lines
     assert "| 300W lfpw/testset after the training, NME % | at most 3 | 3.2 | missed |" in lines
+
+
+class TestTraining:
+    def test_the_loop_learns(self, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """On a small net, by steps instead of seconds: the averaged weights fit the faces they were shown."""
+        steps = 60
+        monkeypatch.setattr(training.Training, "share", property(lambda self: self.steps / steps))
+        monkeypatch.setattr(training, "VALIDATIONS", 3)
+        small = ("channels=[16,16]", "stem=8")
+        still = ("flip", "shift", "rotation_deg", "scale", "occlusion", "blur", "gamma", "noise", "gray")
+        options = ("--data.size=32", "--model.learning_rate=0.01", *(f"--data.augmentation.{name}=0" for name in still))
+        options = (*options, *(f"--model.net.init_args.{option}" for option in small))
+        learner, data = nets.configured(nets.EDGE, *options, f"--data.source.init_args.root={pictures}")
+        data.setup("fit")
+        plain, device = data.training.crops, Device("cpu")
+        before = training.error_percent(learner, torch.utils.data.DataLoader(plain, 9), device)
+        batches = training.EndlessBatches(data.training, 1, 3)
+        faces = training.loader_of(data.training, batches, 0, 1)
+        record = Record(tmp_path / "training.json")
+        task = Task(REHEARSAL, tmp_path, pictures, time.monotonic())
+        run = training.Training(learner, device, faces, batches.steps, plain, task, record)
+        run.train()
+        found = found_in(tmp_path, "training")
+        assert (found["steps"], found["epoch"]) == (steps, steps // 3 - 1)
+        errors = [entry["val_nme"] for entry in found["curve"].values()]
+        assert len(errors) == 4 and errors[-1] < 0.5 * before
+        rates = [training.rate(share, 0.03) for share in (0, 0.02, 0.03, 0.5, 1, 1.1)]
+        assert rates[0] < rates[1] < rates[2] == 1 > rates[3] > rates[4] == rates[5] == 0
+
+    def test_batches_are_those_of_the_trainings(self, pictures: Path) -> None:
+        """Epoch after epoch the faces that EpochSampler gives, without those that do not fill a batch."""
+        faces = list(range(10))
+        batches = training.EndlessBatches(faces, seed=4, batch=3)
+        found = [*itertools.islice(batches, 6)]
+        sampler = EpochSampler(faces, 1, 0, seed=4, drop_last=True)
+        for epoch in range(2):
+            sampler.set_epoch(epoch)
+            expected = [*sampler][:9]
+            assert [place for batch in found[3 * epoch : 3 * epoch + 3] for place in batch] == expected
+
+    @pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")  # it is not started
+    def test_the_loader_keeps_to_the_shared_memory(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        usage = type("Usage", (), {"free": 100 * 2**20})
+        monkeypatch.setattr(training.shutil, "disk_usage", lambda path: usage)
+        monkeypatch.setattr(training.os.path, "isdir", lambda path: True)
+        faces = list(range(64))
+        batches = training.EndlessBatches(faces, seed=1, batch=64)
+        for face_bytes, workers in ((2**20 // 3, 3), (10, 15), (2**30, 1)):
+            loader = training.loader_of(faces, batches, 15, face_bytes)
+            assert loader.num_workers == workers
+            fits = loader.num_workers * loader.prefetch_factor * 64 * face_bytes <= usage.free
+            assert fits or (loader.num_workers, loader.prefetch_factor) == (1, 1)
 
 
 class TestNets:
@@ -328,12 +384,40 @@ class TestCommand:
         assert "--model belongs to --engine" in self.run(monkeypatch, capsys, "--output", tmp_path, "--model", model)
         minutes = ("--output", tmp_path, "--rehearse", "--minutes", "-1")
         assert "--minutes expected a number above 0" in self.run(monkeypatch, capsys, *minutes)
-        engine = ("--output", tmp_path, "--engine", tmp_path / "none.plan")
-        assert "none.plan" in self.run(monkeypatch, capsys, *engine)
+        missing = ("--output", tmp_path, "--engine", tmp_path / "none.plan")
+        assert "none.plan" in self.run(monkeypatch, capsys, *missing)
+
+
+class TestEngine:
+    """The fake of TensorRT computes with ONNX Runtime, so its landmarks are the same."""
+
+    @pytest.fixture
+    def setup(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Setup:
+        model = OnnxEngine(WEIGHTS / "edge68.onnx")
+        setup = Setup(tmp_path, model.spec, monkeypatch, model)
+        setup.use(TimedFakeCuda())
+        setup.write(dataclasses.replace(KEY, onnx_sha256=sha256_of(WEIGHTS / "edge68.onnx"), faces=(1, 2, 2)))
+        monkeypatch.setattr(engine, "open_cuda", lambda: (setup.cuda, "a fake of CUDA", []))
+        monkeypatch.setattr(engine, "WARM_UP", 1)
+        return setup
+
+    def test_is_timed_and_compared(self, setup: Setup, tmp_path: Path) -> None:
+        (tmp_path / "rate.json").write_text(json.dumps({"matrix_tflops": 0.001}))
+        engine.measure_engine(setup.path, tmp_path, WEIGHTS / "edge68.onnx", calls=2)
+        found = found_in(tmp_path, "engine")
+        assert found["state"] == "done" and found["builder"] == "TensorRT 10.3.0"
+        for faces in (1, 2):
+            timed = found[f"batch {faces}"]
+            assert 0 < timed["p50_ms"] <= timed["p95_ms"] and timed["frame on the GPU"]["p50_ms"] > 0
+            assert timed["from ONNX Runtime, p99 px"] < 1e-3
+            assert timed["share of the matrix rate"] > 0
+        assert f"crop {2}" in setup.cuda.done
+
+    def test_of_another_model(self, setup: Setup, tmp_path: Path) -> None:
+        with pytest.raises(TrackerError, match="was built from another model than"):
+            engine.measure_engine(setup.path, tmp_path, WEIGHTS / "edge68_fast.onnx")
 
 
 def test_operations_of_the_file_are_those_of_the_net() -> None:
-    from benchmarks.gpu.engine import operations_in
-
-    found = operations_in(WEIGHTS / "edge68.onnx")
+    found = engine.operations_in(WEIGHTS / "edge68.onnx")
     assert found == nets.operations(nets.edge_graph(), OnnxEngine(WEIGHTS / "edge68.onnx").spec.size)
