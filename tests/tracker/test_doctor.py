@@ -129,6 +129,30 @@ class TestSelfTest:
         assert f"largest {shift_px:.4f} px" in starting(lines, "TensorRT against ONNX Runtime")
         assert ("the engines disagree" in error) == (status == 2)
 
+    @pytest.mark.parametrize(("shift_px", "status"), [(0.05, 0), (0.2, 2)])
+    def test_compares_what_onnx_runtime_runs_it_on(
+        self, run: Any, monkeypatch: pytest.MonkeyPatch, shift_px: float, status: int
+    ) -> None:
+        """A provider that moves points, as OpenVINO does in bfloat16."""
+
+        class OnProvider(OnnxEngine):
+            def __init__(self, path: Path, threads: int = 1, provider: Any = "cpu", allow_cpu: bool = False) -> None:
+                super().__init__(path, threads)
+                self.shift_px = 0 if provider == "cpu" else shift_px
+
+            def run(self, crops: NDArray[np.uint8]) -> EngineOutput:
+                output = super().run(crops)
+                moved = (output.points_px + np.float32([self.shift_px, 0])).astype(np.float32)
+                return EngineOutput(moved, output.scores, output.covariances_px2)
+
+        monkeypatch.setattr("tracker.doctor.OnnxEngine", OnProvider)
+        monkeypatch.setattr("tracker.doctor.available_providers", lambda: ["cpu", "openvino"])
+        found, lines, error = run("--selftest")
+        assert found == status
+        assert " ms for one face" in starting(lines, "ONNX Runtime on openvino took ")
+        assert f"largest {shift_px:.4f} px" in starting(lines, "ONNX Runtime on openvino against ONNX Runtime")
+        assert ("the engines disagree: ONNX Runtime on openvino" in error) == (status == 2)
+
     def test_says_what_cannot_be_run(self, run: Any, plan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "tensorrt", None)
         status, lines, _ = run("--selftest", "--plan", plan)
