@@ -22,9 +22,9 @@ from export.uncertainty import narrowed
 from tracker.engines.onnx import OnnxEngine
 from tracker.models import landmark_model
 from train.codecs.reading import read
+from train.command_line import TrainingCLI
 from train.data import FaceData
 from train.models.hourglass import Affine, Residual
-from train.run import TrainingCLI
 from train.task import LandmarkTask, normalise
 
 CONFIGS = Path(__file__).parents[2] / "configs/train"
@@ -44,7 +44,7 @@ def configured(config: Path, *options: str) -> tuple[LandmarkTask, FaceData]:
     arguments = [f"--config={config}", *(f"--trainer.{option}" for option in _NO_TRAINER), *options]
     with mock.patch.object(sys, "argv", sys.argv[:1]), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that no GPU is used, and what the trainer thinks of its options
-        cli = TrainingCLI(LandmarkTask, FaceData, seed_everything_default=1, run=False, args=arguments)
+        cli = TrainingCLI.run(run=False, args=arguments)
     task, data = cli.model, cli.datamodule
     assert isinstance(task, LandmarkTask) and isinstance(data, FaceData)
     return task.eval(), data
