@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -19,9 +18,6 @@ from tracker.face.pts import write_pts
 Array = np.ndarray[Any, np.dtype[np.float64]]
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
-
-if (SHARED / "data/models").is_dir():  # before any test module is imported
-    os.environ.setdefault("TRACKER_MODELS", str(SHARED / "data/models"))
 
 settings.register_profile("no deadline", deadline=None)  # a busy machine is no failure
 settings.load_profile("no deadline")

@@ -30,7 +30,7 @@ from tracker.face.landmarks import Landmarks
 from tracker.face.schemes import IBUG68
 from tracker.frames import camera_lines
 from tracker.gpu_check import compare_gpu_crops
-from tracker.models import BLAZEFACE, YUNET, ModelFile, landmark_model, local_model, sha256_of
+from tracker.models import BLAZEFACE, YUNET, DetectorFile, landmark_model, packaged_detector, sha256_of
 from tracker.roi import next_roi
 
 BUDGET_PX = 0.1
@@ -127,12 +127,12 @@ def _pycuda() -> str:
         return str(error)
 
 
-def _detector(file: ModelFile) -> str:
+def _detector(file: DetectorFile) -> str:
     try:
-        path = local_model(file)
+        packaged_detector(file)
     except TrackerError as error:
         return f"detector {file.name}: {error}"
-    return f"detector {file.name} ({file.licence}): {path or 'not here, downloaded when it is first needed'}"
+    return f"detector {file.name} ({file.licence}): {file.path}"
 
 
 def _model(path: Path) -> str:

@@ -40,7 +40,7 @@ def evaluate(
         split: which part of 300w, or which category of 300vw, whose full set are the 64 test clips.
         model: a landmark model (.onnx), or the name of a packaged one, edge68 if not given.
         detector: what finds the faces.
-        detector_model: the detector's file.
+        detector_model: a YuNet file of your own, in place of the packaged one.
     """
     expect_report(report := report or Path(f"{dataset}.json"))
     if dataset == "300vw" or dataset == "talking-face":

@@ -78,8 +78,8 @@ def run(
         max_faces: how many faces to follow at most.
         smoothing: how each face is steadied, from accurate (least lag) to steady (least jitter); covariance goes by how
             unsure the model is of each point.
-        detector: what finds the faces; auto takes YuNet where it can be had, else BlazeFace.
-        detector_model: the detector's file.
+        detector: what finds the faces; auto takes YuNet.
+        detector_model: a YuNet file of your own, in place of the packaged one.
         model: edge68, which is the default, edge68_fast, less exact in six tenths of its time; or a file of export.run.
         provider: what ONNX Runtime runs the model on; an error where it cannot be had.
         allow_cpu: run on the CPU instead, with a warning.

@@ -31,7 +31,7 @@ MAY_IMPORT = {
 ALSO = {"tracker.face.crop": ("cv2",), "tracker.identity": ("scipy",)}
 # What may be imported in these files only, and there only when it is used.
 WHEN_USED = {
-    "onnxruntime": ("tracker.engines.onnx", "tracker.doctor", "export.quantize"),
+    "onnxruntime": ("tracker.engines.onnx", "tracker.detectors.yunet", "tracker.doctor", "export.quantize"),
     "tensorrt": ("tracker.engines.plans",),
     "tensorrt_rtx": ("tracker.engines.plans",),
     "tritonclient": ("tracker.engines.triton",),
