@@ -93,8 +93,7 @@ class Outputs:
     def _pictures(self, source: Source, window: Window | None) -> list[PictureSink]:
         pictures: list[PictureSink] = [] if window is None else [window]
         if self.overlay is not None:
-            a_file = isinstance(source, Video) and "://" not in source.name
-            sound_of = source.name if a_file else None
+            sound_of = source.path if isinstance(source, Video) else None
             pictures.append(OverlayVideo(self.overlay, source.fps or FALLBACK_FPS, sound_of))
         return pictures
 

@@ -19,7 +19,7 @@ OURS = (*PACKAGES, "benchmarks", "demos")
 # What a package may import besides the standard library. Names stand for themselves and all below them.
 MAY_IMPORT = {
     "tracker.face": ("tracker.face", "numpy"),
-    "tracker": ("tracker", "numpy", "cv2", "jsonargparse", "tqdm"),
+    "tracker": ("tracker", "numpy", "cv2", "jsonargparse", "yaml", "tqdm"),
     "train": ("train", "tracker.face", "torch", "lightning", "numpy", "cv2", "scipy", "h5py"),
     "export": (
         *("export", "train.models", "train.codecs", "train.task", "train.data", "train.datasets", "train.objectives"),

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from tracker.engines import EngineOutput
 from tracker.engines.spec import INPUT, KEY, OUTPUTS, ModelSpec
 from tracker.errors import TrackerError
+from tracker.redaction import redact_source
 
 Tensors = dict[str, tuple[str, tuple[int, ...]]]
 _LONGEST_REASON = 300
@@ -35,7 +36,7 @@ class TritonEngine:
             raise TrackerError(f"timeout_s must be above 0 seconds, got {timeout_s}")
         self._triton = import_client()
         self._client = self._triton.InferenceServerClient(url)
-        self._server = f"Triton at {url}"
+        self._server = f"Triton at {redact_source(url)}"
         self._model = model
         self._timeout_s = timeout_s
         self._find_server(url)
@@ -58,7 +59,7 @@ class TritonEngine:
 
     def _find_server(self, url: str) -> None:
         """Whether it is ready is not asked: by default it is not while any of its models fails to load."""
-        failed = f"no Triton Inference Server answers at {url}"
+        failed = f"no Triton Inference Server answers at {redact_source(url)}"
         advice = "start it, or give the host and port of its gRPC service, such as localhost:8001"
         if not self._ask(failed, advice, self._client.is_server_live):
             raise TrackerError(f"{self._server} is not live; see its log")

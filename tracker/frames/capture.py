@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ import cv2
 from numpy.typing import NDArray
 
 from tracker.errors import TrackerError
+from tracker.redaction import redact_source
 
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet; OpenCV looks when it first opens a video
 
@@ -67,16 +67,11 @@ def open_url(url: str) -> cv2.VideoCapture:
     RTSP comes over TCP wherever the server offers that; $OPENCV_FFMPEG_CAPTURE_OPTIONS sets FFmpeg's options otherwise.
     Raises TrackerError when it cannot be opened.
     """
-    cannot = f"{without_password(url)} could not be opened as a video: is it running and reachable?"
+    cannot = f"{redact_source(url)} could not be opened as a video: is it running and reachable?"
     if cv2.CAP_FFMPEG not in cv2.videoio_registry.getStreamBackends():
         return open_capture(url, cannot)
     timeouts = (cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPEN_URL_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, READ_URL_MS)
     return open_capture(url, cannot, cv2.CAP_FFMPEG, timeouts)
-
-
-def without_password(url: str) -> str:
-    """The URL as it may stand in a message."""
-    return re.sub(r"//[^@/]*@", "//", url)
 
 
 def stated_fps(capture: Capture) -> float | None:
