@@ -181,9 +181,11 @@ def test_addresses_that_are_none(address: str) -> None:
         OscMessages(address)
 
 
-@pytest.mark.parametrize("address", ["anna:SECRET@host.invalid:9000", "host.invalid:9000?token=SECRET", "anna:SECRET@:9"])
+@pytest.mark.parametrize(
+    "address", ["anna:SECRET@host.invalid:9000", "host.invalid:9000?token=SECRET", "anna:SECRET@:9"]
+)
 def test_addresses_with_secrets(address: str) -> None:
-    with pytest.raises(TrackerError, match="^OSC: ") as caught:
+    with pytest.raises(TrackerError, match=r"^OSC: ") as caught:
         OscMessages(address)
     assert "SECRET" not in str(caught.value)
 

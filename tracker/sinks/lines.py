@@ -6,11 +6,14 @@ import contextlib
 import io
 import json
 import os
+import stat
 from pathlib import Path
 
+from tracker.clashes import STDOUT
+from tracker.files import hold
 from tracker.frames import Frame
 from tracker.result import FrameResult
-from tracker.sinks.base import STDOUT, Closing, unwritable
+from tracker.sinks.base import Closing, unwritable
 
 _STDOUT_NUMBER = 1  # sys.stdout may have been put aside for what people read
 
@@ -18,14 +21,14 @@ _STDOUT_NUMBER = 1  # sys.stdout may have been put aside for what people read
 class WholeLines(Closing):
     """A file that only ever holds whole lines: what was appended is in it when append returns.
 
-    path: a file, replaced at the start; "-" is standard output. Raises TrackerError when it cannot be opened or
-    written, and BrokenPipeError when nobody reads the pipe any more.
+    path: a file, emptied at the start; "-" is standard output. Raises TrackerError when it cannot be opened or
+    written or another run is writing it, and BrokenPipeError when nobody reads the pipe any more.
     """
 
     def __init__(self, path: str | Path) -> None:
         self._path = Path(path)
         try:
-            self._file = io.FileIO(os.dup(_STDOUT_NUMBER) if self._path == STDOUT else self._path, "wb")
+            self._file = io.FileIO(os.dup(_STDOUT_NUMBER) if self._path == STDOUT else _emptied(self._path), "wb")
         except OSError as error:
             raise unwritable(self._path, error) from error
 
@@ -52,6 +55,19 @@ class WholeLines(Closing):
             self._file.close()
         except OSError as error:  # a server's disk says so as late as this
             raise unwritable(self._path, error) from error
+
+
+def _emptied(path: Path) -> int:
+    """The descriptor of the file, held and then emptied; a device or a pipe is opened as it is."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+    try:
+        hold(descriptor, path)
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.ftruncate(descriptor, 0)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 class JsonLines(Closing):
