@@ -65,6 +65,7 @@ def files_of_url(text: str) -> Iterator[Path]:
     """The files that a video's name or URL can lead to: itself, file:// and what FFmpeg puts before it (cache:, |)."""
     yield Path(text)
     for piece in text.split("|"):
+        yield from (Path(piece), Path(unquote(piece)))
         for match in re.finditer("[:,]", piece):
             rest = piece[match.end() :]
             for name in (rest, re.sub(r"^//(localhost)?(?=/)", "", rest)):

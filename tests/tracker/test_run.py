@@ -506,7 +506,7 @@ class TestStats:
     def test_that_cannot_be_written_are_one_sentence(self, call: Call, capfd: Said, tmp_path: Path) -> None:
         (tmp_path / "folder").mkdir()
         assert call("--demo", "--stats", tmp_path / "folder") == 2
-        assert "folder: cannot write there: Is a directory" in capfd.readouterr().err
+        assert "folder is a folder, so it is not replaced" in capfd.readouterr().err
 
     def test_are_no_other_outputs_file(self, call: Call, capfd: Said, tmp_path: Path) -> None:
         assert call("--demo", "--stats", tmp_path / "x", "--output", tmp_path / "x") == 2

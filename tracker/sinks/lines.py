@@ -28,7 +28,10 @@ class WholeLines(Closing):
     def __init__(self, path: str | Path) -> None:
         self._path = Path(path)
         try:
-            self._file = io.FileIO(os.dup(_STDOUT_NUMBER) if self._path == STDOUT else _emptied(self._path), "wb")
+            if self._path == STDOUT:
+                self._file = io.FileIO(os.dup(_STDOUT_NUMBER), "wb")
+            else:
+                self._file = io.FileIO(self._path, "wb", opener=_open_emptied)
         except OSError as error:
             raise unwritable(self._path, error) from error
 
@@ -57,9 +60,9 @@ class WholeLines(Closing):
             raise unwritable(self._path, error) from error
 
 
-def _emptied(path: Path) -> int:
-    """The descriptor of the file, held and then emptied; a device or a pipe is opened as it is."""
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o666)
+def _open_emptied(path: str, flags: int) -> int:
+    """The descriptor of the file, held and only then emptied; a device or a pipe is opened as it is."""
+    descriptor = os.open(path, flags & ~os.O_TRUNC, 0o666)
     try:
         hold(descriptor, path)
         if stat.S_ISREG(os.fstat(descriptor).st_mode):
