@@ -12,10 +12,14 @@ import cv2
 from tracker.errors import TrackerError
 from tracker.frames.capture import Capture, open_capture, open_url, stated_count, stated_fps
 from tracker.frames.frame import Frame, as_rgb
+from tracker.frames.pictures import expect_size
+from tracker.frames.size import stated_size
 from tracker.frames.source import FALLBACK_FPS, Source, Timeline
 from tracker.redaction import redact_source
 
 log = logging.getLogger(__name__)
+
+HEAD_BYTES = 1 << 20
 
 
 class Video(Source):
@@ -72,4 +76,16 @@ def _open(path: str) -> Capture:
     if not os.path.isfile(path):
         what = "is a folder: use --images for pictures" if os.path.isdir(path) else "does not exist"
         raise TrackerError(f"expected a video file, but {redact_source(path)} {what}")
+    _expect_picture_size(path)
     return open_capture(path, f"{path} could not be opened as a video: expected a complete MP4, AVI, MKV, MOV or WebM")
+
+
+def _expect_picture_size(path: str) -> None:
+    """Raise TrackerError for a picture that is too large: to open one as a video FFmpeg decodes it."""
+    try:
+        with open(path, "rb") as file:
+            size = stated_size(file.read(HEAD_BYTES))
+    except OSError:
+        return  # OpenCV will say so
+    if size is not None:
+        expect_size(size, path)
