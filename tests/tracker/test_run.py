@@ -498,6 +498,42 @@ class TestStats:
         assert 20 < stages["latency"]["p50"] < 1000
         assert stages["latency"]["p50"] >= 20 + 0.9 * stages["step"]["p50"]
 
+    @pytest.mark.skipif(os.name != "posix", reason="needs POSIX files")
+    @pytest.mark.parametrize("option", ["--stats", "--profile", "--output", "--csv"])
+    def test_a_link_or_a_device_stays(self, call: Call, tmp_path: Path, option: str) -> None:
+        (tmp_path / "real").write_text("old")
+        (tmp_path / "link").symlink_to("real")
+        (tmp_path / "null").symlink_to("/dev/null")
+        for name in ("link", "null"):
+            assert call("--demo", option, tmp_path / name) == 0
+            assert (tmp_path / name).is_symlink()
+        assert (tmp_path / "real").read_bytes() != b"old" and Path("/dev/null").is_char_device()
+
+    @pytest.mark.parametrize("option", ["--stats", "--profile", "--output", "--csv", "--overlay", "--pts"])
+    def test_another_run_on_the_same_file_is_refused(
+        self, call: Call, capfd: Said, tmp_path: Path, option: str, frames: list[Frame]
+    ) -> None:
+        path = tmp_path / "out.mp4"
+        refused: list[str] = []
+
+        class Second(ShortDemo):
+            """In the middle of the first run."""
+
+            def __next__(self) -> Frame:
+                if not refused:
+                    refused.append("")
+                    assert call("--images", tmp_path / "pictures", option, path) == 2
+                    refused.append(capfd.readouterr().err)
+                return super().__next__()
+
+        (tmp_path / "pictures").mkdir()
+        cv2.imwrite(str(tmp_path / "pictures/a.png"), frames[0].image_rgb)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("tracker.run.DemoClip", Second)
+            assert call("--demo", option, path) == 0
+        assert re.fullmatch(r"tracker\.run: .* is being written by another run; .*\n", refused[1])
+        assert os.listdir(tmp_path / "out.mp4/annot") if option == "--pts" else path.stat().st_size > 500
+
     def test_of_a_run_that_fails_are_written_too(self, call: Call, tmp_path: Path) -> None:
         stats = tmp_path / "stats.json"
         assert call("--demo", "--output", "/dev/full", "--stats", stats) == 2
