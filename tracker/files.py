@@ -6,6 +6,7 @@ import os
 import secrets
 import stat
 import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,12 +17,14 @@ if sys.platform == "win32":
 else:
     import fcntl
 
+_MOMENT_S = 0.2  # others look whether a file is held, or let go of it just now
 _PAST_ALL = (1 << 31) - 2  # where Windows locks a byte: nobody's reading is disturbed there
 
 
-def write_whole(path: str | Path, content: bytes, mode: int = 0o666) -> None:
-    """Write the file whole or not at all; mode: of a new one, less the umask. Raises OSError.
+def write_whole(path: str | Path, content: bytes, mode: int | None = None) -> None:
+    """Write the file whole or not at all. Raises OSError.
 
+    mode: its permissions, less the umask; None for those of the file that it replaces, if there is one.
     A link stays, and the file it leads to is replaced; a device or a pipe is written to as it is. Raises TrackerError
     where another run holds the file (hold).
 
@@ -32,23 +35,24 @@ def write_whole(path: str | Path, content: bytes, mode: int = 0o666) -> None:
     target = os.path.realpath(path)
     part = os.path.join(os.path.dirname(target), f".{secrets.token_hex(8)}.part")
     try:
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode or 0o666)
         with open(descriptor, "wb") as file:
             file.write(content)
-        replace(part, target)
+        replace(part, target, keep_mode=mode is None)
     finally:
         with suppress(FileNotFoundError):
             os.unlink(part)
 
 
-def replace(part: str | Path, target: str | Path) -> None:
-    """Put a complete file in the place of target, with the permissions of the one that is there.
+def replace(part: str | Path, target: str | Path, keep_mode: bool = True) -> None:
+    """Put a complete file in the place of target; keep_mode: with the permissions of the one that is there.
 
     Raises OSError, and TrackerError where another run holds target.
     """
     before = _status(target)
     if before is not None:
         expect_free(target)
+    if before is not None and keep_mode:
         os.chmod(part, stat.S_IMODE(before.st_mode) & 0o777)
     os.replace(part, target)
 
@@ -58,30 +62,38 @@ def expect_free(path: str | Path) -> None:
     with suppress(OSError):
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
         try:
-            hold(descriptor, path)
+            hold(descriptor, path, together=True)
         finally:
             os.close(descriptor)
 
 
-def hold(descriptor: int, path: str | Path) -> None:
+def hold(descriptor: int, path: str | Path, together: bool = False) -> None:
     """Hold an open file or folder until its descriptor is closed, so that no other run writes it meanwhile.
 
-    path: its name for people. Devices and pipes are not held, nor files where the file system has no locks.
-    Raises TrackerError where another run holds it.
+    path: its name for people. together: others may hold it so, too. Devices and pipes are not held, nor files where the
+    file system has no locks. Raises TrackerError where another run holds it, and does so for more than a moment.
     """
     kind = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
         return
+    until_s = time.monotonic() + _MOMENT_S
+    while not _try_to_hold(descriptor, together):
+        if time.monotonic() > until_s:
+            raise TrackerError(f"{path} is being written by another run; wait for its end, or give another")
+        time.sleep(_MOMENT_S / 20)
+
+
+def _try_to_hold(descriptor: int, together: bool) -> bool:
     try:
         if sys.platform == "win32":
             os.lseek(descriptor, _PAST_ALL, os.SEEK_SET)
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
             os.lseek(descriptor, 0, os.SEEK_SET)
         else:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, (fcntl.LOCK_SH if together else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except OSError as error:
-        if isinstance(error, (BlockingIOError, PermissionError)):
-            raise TrackerError(f"{path} is being written by another run; wait for its end, or give another") from None
+        return not isinstance(error, (BlockingIOError, PermissionError))
+    return True
 
 
 class Replacement:

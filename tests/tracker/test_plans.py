@@ -240,6 +240,8 @@ class TestTrust:
         plan.chmod(0o666)
         with pytest.raises(ForeignPlan, match="others may write there"):
             checked_plan(plan, ORIN)
+        write_plan(plan, b"plan", ORIN, SPEC, 1.0)
+        assert checked_plan(plan, ORIN) == b"plan"
 
     @pytest.mark.parametrize("text", ["[" * 5000, '{"key": ' * 5000, "9" * 5000, '"a"', "null", "[]", "NaN"])
     def test_a_sidecar_that_is_none(self, plan: Path, text: str) -> None:
