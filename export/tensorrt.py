@@ -11,7 +11,6 @@ TensorRT, and its timing cache.
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import sys
 import time
@@ -19,8 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from export.metadata import metadata_of
 from tracker.cli import run_command
+from tracker.engines.onnx_file import external_files, metadata_of, model_sha256, read_model
 from tracker.engines.plans import (
     EngineKey,
     ForeignPlan,
@@ -66,7 +65,7 @@ def engine_key(
     """
     if not 1 <= faces[0] <= faces[1] <= faces[2]:
         raise TrackerError(f"faces must be least, most frequent and most, from 1 on; got {faces}")
-    digest = hashlib.sha256(_read(onnx)).hexdigest()
+    digest = model_sha256(onnx)
     trt, flavour = load_tensorrt(flavour)
     if flavour == "tensorrt_rtx":
         known = tuple(name.lower() for name in targets if hasattr(trt.ComputeCapability, name))
@@ -87,9 +86,9 @@ def build(onnx: Path, key: EngineKey, timings: Path | None = None) -> bytes:
 
     Raises TrackerError when the model is not the key's, cannot be parsed, or cannot be built here.
     """
-    model = _read(onnx)
+    model = read_model(onnx)
     trt, _ = load_tensorrt(key.flavour)
-    _check_key(key, model, trt, onnx)
+    _check_key(key, trt, onnx)
     logger, lines = complaints(trt)
     lines.clear()
     try:
@@ -97,7 +96,7 @@ def build(onnx: Path, key: EngineKey, timings: Path | None = None) -> bytes:
     except TypeError:  # pybind11::init(): factory function returned nullptr
         raise TrackerError(_NO_GPU) from None
     network = builder.create_network(_network_flags(trt))
-    _parse(trt.OnnxParser(network, logger), network, model, f"{onnx}: {key.builder()}")
+    _parse(trt.OnnxParser(network, logger), network, (model, onnx), f"{onnx}: {key.builder()}")
     size = _side_of_crops(trt, network, onnx)
     _check_precision(trt, network, key, onnx)
     config = builder.create_builder_config()
@@ -137,21 +136,14 @@ def cached_engine(onnx: Path, folder: Path, key: EngineKey) -> Path:
 
 
 def _build_into(path: Path, onnx: Path, key: EngineKey) -> None:
-    spec = ModelSpec.from_metadata(metadata_of(_read(onnx)), str(onnx))
+    spec = ModelSpec.from_metadata(metadata_of(read_model(onnx)), str(onnx))
     start = time.perf_counter()
     plan = build(onnx, key, path.parent / key.timings_name())
     write_plan(path, plan, key, spec, time.perf_counter() - start)
 
 
-def _read(onnx: Path) -> bytes:
-    try:
-        return onnx.read_bytes()
-    except OSError as error:
-        raise TrackerError(f"{onnx}: cannot read the model: {error.strerror}") from None
-
-
-def _check_key(key: EngineKey, model: bytes, trt: Any, onnx: Path) -> None:
-    if hashlib.sha256(model).hexdigest() != key.onnx_sha256:
+def _check_key(key: EngineKey, trt: Any, onnx: Path) -> None:
+    if model_sha256(onnx) != key.onnx_sha256:
         raise TrackerError(f"{onnx}: its SHA-256 is not the key's, so it is another model; make a new key")
     if trt.__version__ != key.version:
         raise TrackerError(f"the key is for {key.builder()}, but {trt.__version__} is installed; make a new key")
@@ -165,8 +157,9 @@ def _network_flags(trt: Any) -> int:
     return 0 if flag is None else 1 << int(flag)
 
 
-def _parse(parser: Any, network: Any, model: bytes, who: str) -> None:
-    parsed = parser.parse(model)
+def _parse(parser: Any, network: Any, model: tuple[bytes, Path], who: str) -> None:
+    content, path = model
+    parsed = parser.parse(content, str(path)) if external_files(path, content) else parser.parse(content)
     errors = [parser.get_error(i) for i in range(parser.num_errors)]
     if errors and errors[0].node_name():
         node = f"node {errors[0].node_name()!r} ({errors[0].node_operator()})"

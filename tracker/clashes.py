@@ -7,9 +7,11 @@ import re
 import stat
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import unquote
 
+from tracker.engines.onnx_file import external_files, read_model
 from tracker.errors import TrackerError
 
 STDOUT = Path("-")
@@ -79,7 +81,8 @@ def files_of_pipeline(pipeline: str) -> Iterator[Path]:
 
 
 def files_of_model(path: Path) -> Iterator[Path]:
-    """A model's file and those that may lie beside it: a plan's sidecar, an .onnx file's weights."""
-    yield path
-    for name in (f"{path.name}.json", f"{path.name}.data", f"{path.name}_data", f"{path.stem}.data"):
-        yield path.with_name(name)
+    """A model's file and those that it leads to: a plan's sidecar, the files of an .onnx file's weights."""
+    yield from (path, path.with_name(f"{path.name}.json"))
+    if path.suffix != ".plan":
+        with suppress(TrackerError):  # what cannot be read is reported by who loads it
+            yield from external_files(path, read_model(path))

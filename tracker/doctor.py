@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import platform
 import statistics
 import sys
@@ -20,6 +19,7 @@ from tracker.demo import DemoClip
 from tracker.engines import Engine, GpuEngine
 from tracker.engines.cuda import PyCuda, load_pycuda
 from tracker.engines.onnx import OnnxEngine, Provider, available_providers
+from tracker.engines.onnx_file import model_sha256
 from tracker.engines.plans import TITLES, described_plan, first_gpu, load_tensorrt
 from tracker.engines.spec import INPUT
 from tracker.engines.tensorrt import TensorRtEngine
@@ -30,7 +30,8 @@ from tracker.face.landmarks import Landmarks
 from tracker.face.schemes import IBUG68
 from tracker.frames import camera_lines
 from tracker.gpu_check import compare_gpu_crops
-from tracker.models import BLAZEFACE, YUNET, DetectorFile, landmark_model, packaged_detector, sha256_of
+from tracker.models import BLAZEFACE, YUNET, DetectorFile, landmark_model, packaged_detector
+from tracker.onnx_runtime import import_onnxruntime
 from tracker.roi import next_roi
 
 BUDGET_PX = 0.1
@@ -92,7 +93,7 @@ def _provider(model: Path, name: Provider) -> str:
 
 def _onnxruntime() -> str:
     try:
-        package = importlib.import_module("onnxruntime")
+        package = import_onnxruntime()
     except ImportError as error:
         return f"ONNX Runtime: cannot be imported ({error})"
     return f"ONNX Runtime {package.__version__}: {', '.join(package.get_available_providers())}"
@@ -140,7 +141,7 @@ def _model(path: Path) -> str:
         spec = OnnxEngine(path).spec
     except TrackerError as error:
         return f"model: {error}"
-    return f"model {path}: {spec.scheme}, {spec.size} px, licence: {spec.licence}, SHA-256 {sha256_of(path)}"
+    return f"model {path}: {spec.scheme}, {spec.size} px, licence: {spec.licence}, SHA-256 {model_sha256(path)}"
 
 
 def _selftest(model: Path, plan: Path | None) -> None:
@@ -168,7 +169,7 @@ def _engines(model: Path, plan: Path | None) -> dict[str, Engine]:
     if plan is None:
         print("TensorRT not run: no --plan was given")
     else:
-        if described_plan(plan)[0].onnx_sha256 != sha256_of(model):
+        if described_plan(plan)[0].onnx_sha256 != model_sha256(model):
             raise TrackerError(f"{plan} was built from another model than {model}; name that one with --model")
         makers["TensorRT"] = lambda: TensorRtEngine(plan)
     engines = {}

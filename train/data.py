@@ -104,6 +104,17 @@ class EpochSampler(DistributedSampler[Any]):
         return ((self.epoch, index) for index in super().__iter__())
 
 
+class LazyLoader(DataLoader[Batch]):
+    """A DataLoader whose workers start when the first batch of an epoch is asked for.
+
+    torch starts them with the iterator, which Lightning makes before it has restored the epoch of a resumed training:
+    the workers would then load another epoch's faces.
+    """
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        yield from super().__iter__()
+
+
 class FaceData(lightning.LightningDataModule):
     """Batches to train on, and the validation faces that were cut from the same set.
 
@@ -150,7 +161,7 @@ class FaceData(lightning.LightningDataModule):
         trainer = self.trainer
         assert trainer is not None
         sampler = EpochSampler(self.training, trainer.world_size, trainer.global_rank, seed=self.seed, drop_last=True)
-        return DataLoader(
+        return LazyLoader(
             self.training,
             self.batch,
             sampler=sampler,

@@ -1,53 +1,43 @@
 """python -m train.run fit --config configs/train/edge68.yaml
 
-Lightning's command line: fit, validate, test; every option of the task, the data and the trainer can be set in the
-YAML or on the command line. `fit --ckpt_path runs/edge68/last.ckpt` resumes, `test --ckpt_path runs/edge68/best.ckpt
---report.folder out/test` reports on the test faces.
+The commands are fit, validate and test. Every option of the task, the data and the trainer can be set in a YAML file or
+on the command line. `trainer.default_root_dir` is the training's folder: it gets best.ckpt (the least validation
+error), last.ckpt, config.yaml and the logs. `fit --ckpt_path runs/edge68/last.ckpt` resumes a training with the options
+it was started with; `test --ckpt_path runs/edge68/best.ckpt --report.folder out/test` reports on the test faces. While
+a file named pause lies in the training's folder, the training waits.
 """
 
 from __future__ import annotations
 
 import sys
+import warnings
 
-from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
-
-from train.data import FaceData
-from train.datasets.sample import DatasetError
-from train.report import Report
-from train.task import LandmarkTask, SetupError
-
-
-class TrainingCLI(LightningCLI):
-    """LightningCLI in which the crop's size and the views of a face are set once, for the data and the task, and the
-    seed once for all."""
-
-    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        parser.add_lightning_class_args(Report, "report")
-        parser.set_defaults({"report.folder": "out/test"})
-        parser.link_arguments("data.size", "model.size")
-        parser.link_arguments("data.views", "model.views")
-        parser.link_arguments("seed_everything", "data.seed")
-        parser.link_arguments("seed_everything", "model.seed")
-
-    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
-        try:
-            super().parse_arguments(parser, args)
-        except UnicodeDecodeError:
-            parser.error("--config expected a YAML file, got one that is no text")
+HARMLESS = (
+    "Checkpoint directory .* exists and is not empty",  # it holds the configuration and the logs
+    "Be aware that when using `ckpt_path`, callbacks",  # those of a training are not needed to judge it
+)
 
 
 def main() -> None:
-    """Run the command line; data or weights that are not as expected end it with one sentence."""
+    """Run the command line; what a user can mend ends it with one sentence and status 1, wrong options with 2."""
     try:
-        TrainingCLI(
-            LandmarkTask,
-            FaceData,
-            seed_everything_default=1,
-            parser_kwargs={"allow_abbrev": False},
-            save_config_kwargs={"overwrite": True},  # a resumed run writes into the same folder
-        )
-    except (DatasetError, SetupError) as error:
+        from tracker.errors import TrackerError
+        from train.command_line import TrainingCLI, told
+    except ModuleNotFoundError as error:
+        sys.exit(f"train.run: {error.name} is not installed; pip install 'landmark-tracker[train]'")
+    except ImportError as error:  # the tracker's own sentence
         sys.exit(f"train.run: {error}")
+    with warnings.catch_warnings():
+        for harmless in HARMLESS:
+            warnings.filterwarnings("ignore", message=harmless)
+        try:
+            TrainingCLI.run()
+        except TrackerError as error:
+            sys.exit(f"train.run: {error}")
+        except Exception as error:
+            if (sentence := told(error)) is None:
+                raise
+            sys.exit(f"train.run: {sentence}")
 
 
 if __name__ == "__main__":

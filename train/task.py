@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import pickle
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +17,7 @@ from torch import Tensor, nn
 
 from tracker.face.metrics import nme
 from tracker.face.schemes import scheme_named
+from train.checkpoints import load_weights, read_checkpoint
 from train.codecs.reading import HeadName, read
 from train.losses.adaptive_wing import adaptive_wing_loss
 from train.losses.consistency import consistency_loss
@@ -76,7 +76,7 @@ class LandmarkTask(lightning.LightningModule):
     Gaussians, None for the maps of STAR's code. learning_rate, weight_decay: of AdamW; the rate rises over the first
     warmup share of the steps and falls as a cosine to zero, or to a tenth at each of the milestones, in epochs.
     seed: of what is drawn at random in a step, which follows from it and the step alone. start: a checkpoint whose
-    averaged weights the training starts from, None for random ones; fit raises SetupError where it cannot be had.
+    averaged weights the training starts from, None for random ones; fit raises CheckpointError where it cannot be used.
     views: how many neighbours in a batch are the same face (FaceData); with several, their likeness is learned too.
     """
 
@@ -98,6 +98,9 @@ class LandmarkTask(lightning.LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
+        _check_range("learning_rate", learning_rate, 0, math.inf)
+        _check_range("weight_decay", weight_decay, 0, math.inf)
+        _check_range("warmup", warmup, 0, 1)
         _check_head(net, objective)
         if weights.siamese:
             _check_siamese(objective, views)
@@ -170,23 +173,8 @@ class LandmarkTask(lightning.LightningModule):
 
     def on_fit_start(self) -> None:
         if self.start is not None and self.global_step == 0:  # a resumed training has its own
-            self._start_from(self.start)
+            load_weights(self, read_checkpoint(self.start), self.start)
         rank_zero_info(describe(self.objective.smoothing, self.size // self.stride))
-
-    def _start_from(self, checkpoint: Path) -> None:
-        try:
-            weights = torch.load(checkpoint, map_location=self.device, weights_only=True)["state_dict"]
-        except OSError as error:
-            raise SetupError(f"cannot start from {checkpoint}: {error.strerror}; correct model.start") from None
-        except (EOFError, KeyError, RuntimeError, TypeError, ValueError, pickle.UnpicklingError):
-            raise SetupError(
-                f"cannot start from {checkpoint}: expected a checkpoint of train.run, this is none"
-            ) from None
-        try:
-            self.load_state_dict(weights)
-        except RuntimeError as error:
-            first = str(error).splitlines()[1].strip()
-            raise SetupError(f"cannot start from {checkpoint}: its net is another than model.net ({first})") from None
 
     def on_train_batch_start(self, batch: Batch, index: int) -> None:
         place = np.random.SeedSequence((self.seed, self.global_rank, self.global_step))
@@ -233,6 +221,8 @@ class LandmarkTask(lightning.LightningModule):
     def on_validation_epoch_end(self) -> None:
         local = torch.tensor(100 * float(np.mean(self.errors)), device=self.device)
         error = float(self.trainer.strategy.reduce(local, reduce_op="mean"))
+        if not math.isfinite(error):
+            raise SetupError(f"the training has diverged: its validation error is {error}; lower model.learning_rate")
         self.log("val_nme", error, prog_bar=True)
         if self.trainer.state.fn == TrainerFn.FITTING and not self.trainer.sanity_checking:
             self.curve[self.current_epoch] = error
@@ -268,6 +258,12 @@ def inside(points_px: Tensor, size: int) -> Tensor:
 def split(output: Output) -> tuple[Sequence[Tensor | StackMaps], Tensor | None]:
     """The maps of every stack, and what the head answered."""
     return output if isinstance(output, Placed) else (output, None)
+
+
+def _check_range(name: str, value: float, low: float, high: float) -> None:
+    if not low <= value <= high or math.isinf(value):
+        limits = f"from {low} to {high}" if math.isfinite(high) else f"of at least {low}"
+        raise SetupError(f"model.{name}: expected a number {limits}, got {value}")
 
 
 def _check_head(net: nn.Module, objective: Objective) -> None:

@@ -198,7 +198,7 @@ class TestSpec:
     @given(
         st.builds(
             ModelSpec,
-            size=st.integers(1, 512),
+            size=st.integers(8, 1024),
             scheme=st.sampled_from(["ibug68", "wflw98", "cofw29"]),
             presence=st.floats(0, 1),
             decode=st.text(),
@@ -366,7 +366,7 @@ class TestRefusedToRead:
             ({"scheme": ["ibug68"]}, "unknown landmark scheme"),
             ({"scheme": "wflw98"}, "contradict its spec"),
             ({"size": 64}, "contradict its spec"),
-            ({"size": "32"}, "contradict its spec"),
+            ({"size": "32"}, "its size must be a whole number of pixels in 8..1024, got '32'"),
             ({"contract": 2}, "made for contract 2, this runtime speaks 1"),
             ({"view": 1.5}, "wants crops of 1.5 x the face, this runtime cuts 1.25"),
             ({"presence": None}, "presence must be in 0..1, got None"),

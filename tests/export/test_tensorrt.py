@@ -22,9 +22,9 @@ import pytest
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 import export.tensorrt
-from export.metadata import metadata_of
 from export.tensorrt import FACES, build, cached_engine, engine_key, main
 from tracker.engines.onnx import OnnxEngine
+from tracker.engines.onnx_file import metadata_of
 from tracker.engines.plans import EngineKey, ForeignPlan, checked_plan, described_plan
 from tracker.engines.spec import KEY, ModelSpec
 from tracker.errors import TrackerError

@@ -58,7 +58,7 @@ def variant(
     folder = tmp_path_factory.mktemp(request.param)
     objective = f"--model.objective=train.objectives.{request.param}"
     fit_tiny(folder, objective, "--trainer.max_epochs=1", *VARIANTS[request.param])
-    checkpoint, output = folder / "checkpoints/last.ckpt", folder / "model.onnx"
+    checkpoint, output = folder / "last.ckpt", folder / "model.onnx"
     export(checkpoint, output, LICENCE, budget=EVERY)
     return request.param, checkpoint, output
 

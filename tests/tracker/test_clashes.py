@@ -161,9 +161,13 @@ def test_devices_may_be_named_twice_and_new_names_are_free(tmp_path: Path) -> No
     refuse_clashes(outputs, [("--video", tmp_path / "in"), ("--model", tmp_path / "none")])
 
 
-def test_what_lies_beside_a_model() -> None:
-    assert {Path("a/m.plan.json"), Path("a/m.plan")} <= set(files_of_model(Path("a/m.plan")))
-    assert Path("a/m.onnx.data") in files_of_model(Path("a/m.onnx"))
+def test_what_lies_beside_a_model(tmp_path: Path) -> None:
+    assert set(files_of_model(Path("a/m.plan"))) == {Path("a/m.plan.json"), Path("a/m.plan")}
+    assert set(files_of_model(Path("a/none.onnx"))) == {Path("a/none.onnx.json"), Path("a/none.onnx")}
+    onnx = pytest.importorskip("onnx", reason="needs the extra export")
+    model = onnx.load(WEIGHTS / "edge68_fast.onnx")
+    onnx.save(model, tmp_path / "m.onnx", save_as_external_data=True, location="weights.bin", size_threshold=0)
+    assert tmp_path / "weights.bin" in files_of_model(tmp_path / "m.onnx")
 
 
 def test_urls_lead_to_files() -> None:

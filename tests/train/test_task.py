@@ -93,7 +93,7 @@ main()
 
 def logged_values(checkpoint: Path, name: str) -> list[float]:
     """What the run that wrote the checkpoint logged under that name."""
-    (log,) = checkpoint.parents[1].glob("lightning_logs/version_0/metrics.csv")
+    (log,) = checkpoint.parent.glob("csv/version_0/metrics.csv")
     return [float(row[name]) for row in csv.DictReader(log.read_text().splitlines()) if row[name]]
 
 
@@ -222,8 +222,8 @@ class TestConsistency:
     def test_is_trained_by_the_command_line(self, tmp_path: Path, fit_tiny: Fit) -> None:
         """One option sets the views of the data and of the task, and the term is in the log."""
         fit_tiny(tmp_path, "--data.views=2", "--model.weights.consistency=2")
-        assert all(value > 0 for value in logged_values(tmp_path / "checkpoints/last.ckpt", "consistency_gradient"))
-        assert logged_values(tmp_path / "checkpoints/last.ckpt", "consistency_loss")
+        assert all(value > 0 for value in logged_values(tmp_path / "last.ckpt", "consistency_gradient"))
+        assert logged_values(tmp_path / "last.ckpt", "consistency_loss")
 
 
 class TestSiamese:
@@ -249,7 +249,7 @@ class TestSiamese:
     def test_is_trained_by_the_command_line(self, tmp_path: Path, fit_tiny: Fit) -> None:
         options = ["--model.weights.siamese=1", "--model.weights.landmarks=0", "--model.weights.consistency=0"]
         fit_tiny(tmp_path, "--data.views=2", "--model.objective=train.objectives.Subpixel", *options)
-        assert all(value > 0 for value in logged_values(tmp_path / "checkpoints/last.ckpt", "train_loss"))
+        assert all(value > 0 for value in logged_values(tmp_path / "last.ckpt", "train_loss"))
 
 
 class TestLearningRate:
@@ -305,37 +305,40 @@ class TestTraining:
         assert raw["global_step"] == 6
         assert raw["hyper_parameters"]["net"]["init_args"]["channels"] == [8, 8]
 
-    @pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
-    def test_resumed_from_last_it_ends_bit_for_bit_where_it_would_have(
-        self, fit_tiny: Fit, w300: Path, tmp_path: Path
+    @pytest.mark.parametrize("workers", [0, 1, 2])
+    def test_killed_and_resumed_it_ends_at_the_same_bits(
+        self, fit_tiny: Fit, w300: Path, tmp_path: Path, workers: int
     ) -> None:
-        """Killed in the middle of an epoch, with labels drawn at random: none of it may show in the end."""
-        options = ["--trainer.max_epochs=4", "--trainer.check_val_every_n_epoch=2", "--model.objective.samples=3"]
+        """Killed in the middle of an epoch, with labels drawn at random and any number of loaders."""
+        options = [
+            *("--trainer.max_epochs=4", "--trainer.check_val_every_n_epoch=2", "--model.objective.samples=3"),
+            f"--data.workers={workers}",
+        ]
         through, broken = tmp_path / "through", tmp_path / "broken"
 
         fit_tiny(through, *options)
         arguments = [option.format(root=w300, folder=broken) for option in TINY_FIT.split()]
         done = subprocess.run([sys.executable, "-c", KILLED, *arguments, *options], cwd=ROOT, capture_output=True)
         assert done.returncode == -signal.SIGKILL, done.stderr
-        assert torch.load(broken / "checkpoints/last.ckpt", weights_only=True)["global_step"] == 6
-        fit_tiny(broken, *options, f"--ckpt_path={broken / 'checkpoints/last.ckpt'}")
+        assert torch.load(broken / "last.ckpt", weights_only=True)["global_step"] == 6
+        for checkpoint in ("last", "best"):  # best.ckpt was written between an epoch's last step and its end
+            fit_tiny(broken, *options, f"--ckpt_path={broken / checkpoint}.ckpt")
 
-        expected, got = (torch.load(f / "checkpoints/last.ckpt", weights_only=True) for f in (through, broken))
-        assert (expected["epoch"], expected["global_step"]) == (got["epoch"], got["global_step"]) == (3, 12)
-        for part in ("state_dict", "current_model_state", "averaging_state"):
-            torch.testing.assert_close(got[part], expected[part], rtol=0, atol=0)
-        moments = [raw["optimizer_states"][0]["state"] for raw in (got, expected)]
-        torch.testing.assert_close(*moments, rtol=0, atol=0)
-        assert got["lr_schedulers"] == expected["lr_schedulers"]
+            expected, got = (torch.load(f / "last.ckpt", weights_only=True) for f in (through, broken))
+            assert (expected["epoch"], expected["global_step"]) == (got["epoch"], got["global_step"]) == (3, 12)
+            for part in ("state_dict", "current_model_state", "averaging_state"):
+                torch.testing.assert_close(got[part], expected[part], rtol=0, atol=0)
+            moments = [raw["optimizer_states"][0]["state"] for raw in (got, expected)]
+            torch.testing.assert_close(*moments, rtol=0, atol=0)
+            assert got["lr_schedulers"] == expected["lr_schedulers"]
 
 
-@pytest.mark.filterwarnings("ignore:Checkpoint directory .* exists and is not empty")
 class TestStart:
     FREEZE = ("--model.learning_rate=0", "--trainer.max_epochs=1")
 
     def test_begins_with_the_averaged_weights(self, fit_tiny: Fit, checkpoint: Path, tmp_path: Path) -> None:
         fit_tiny(tmp_path, *self.FREEZE, f"--model.start={checkpoint}")
-        first, last = (torch.load(path, weights_only=True) for path in (checkpoint, tmp_path / "checkpoints/last.ckpt"))
+        first, last = (torch.load(path, weights_only=True) for path in (checkpoint, tmp_path / "last.ckpt"))
         learned = [name for name in first["state_dict"] if "running" not in name and "tracked" not in name]
         assert "net.heads.0.weight" in learned
         for name in learned:  # BatchNorm's statistics move even so
@@ -343,23 +346,23 @@ class TestStart:
 
     def test_a_resumed_training_goes_on_with_its_own(self, fit_tiny: Fit, checkpoint: Path, tmp_path: Path) -> None:
         fit_tiny(tmp_path, "--trainer.max_epochs=1")
-        own = tmp_path / "checkpoints/last.ckpt"
+        own = tmp_path / "last.ckpt"
         before = torch.load(own, weights_only=True)["current_model_state"]
-        fit_tiny(tmp_path, "--model.learning_rate=0", f"--model.start={checkpoint}", f"--ckpt_path={own}")
+        fit_tiny(tmp_path, f"--model.start={checkpoint}", f"--ckpt_path={own}")
         after = torch.load(own, weights_only=True)["current_model_state"]
         other = torch.load(checkpoint, weights_only=True)["state_dict"]
         assert not torch.equal(after["net.heads.0.weight"], other["net.heads.0.weight"])
         assert (after["net.heads.0.weight"] - before["net.heads.0.weight"]).abs().max() < 0.1
 
-    def test_what_cannot_be_had_is_one_sentence(self, fit_tiny: Fit, checkpoint: Path, tmp_path: Path) -> None:
-        (tmp_path / "text.ckpt").write_text("no weights")
+    def test_what_cannot_be_used_is_one_sentence(self, fit_tiny: Fit, checkpoint: Path, tmp_path: Path) -> None:
+        (text := tmp_path / "text").write_text("no weights")
         for start, options, reason in (
             (tmp_path / "gone.ckpt", [], "No such file"),
-            (tmp_path / "text.ckpt", [], "this is none"),
-            (checkpoint, ["--model.net.channels=[16,16]"], "its net is another"),
+            (text, [], "expected a checkpoint of train.run, this is none"),
+            (checkpoint, ["--model.net.channels=[16,16]"], "its weights do not fit the net: net."),
         ):
             with pytest.raises(SystemExit) as error:
-                fit_tiny(tmp_path, *options, f"--model.start={start}")
-            assert f"cannot start from {start}" in str(error.value)
+                fit_tiny(tmp_path / "run", *options, f"--model.start={start}")
+            assert str(error.value).startswith(f"train.run: {start}: ")
             assert reason in str(error.value)
             assert "\n" not in str(error.value)

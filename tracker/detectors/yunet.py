@@ -13,6 +13,7 @@ import numpy as np
 from tracker.detectors import Detection, Image, detection, private_file, resize
 from tracker.errors import TrackerError
 from tracker.models import YUNET, own_detector, packaged_detector
+from tracker.onnx_runtime import import_onnxruntime
 
 SIDE_PX = 320  # the longer side of the searched picture, at most; the network was trained at this size
 SHORTEST_PX = 64  # padded up to this: below 33, OpenCV 4.14 reports faces made of nothing
@@ -84,7 +85,7 @@ def own_yunet(path: Path) -> bytes:
     if hashlib.sha256(content).hexdigest() == YUNET.sha256:
         return content
     try:
-        import onnxruntime
+        onnxruntime = import_onnxruntime()
     except ImportError:
         raise TrackerError(
             f"{path} is not the packaged YuNet, and checking another needs ONNX Runtime, which is not installed; "

@@ -12,8 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker.engines import EngineOutput
+from tracker.engines.onnx_file import external_files, read_model
 from tracker.engines.spec import INPUT, OUTPUTS, ModelSpec
 from tracker.errors import TrackerError
+from tracker.onnx_runtime import import_onnxruntime
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -41,7 +43,7 @@ _PACKAGES: Mapping[Provider, str] = {
 class OnnxEngine:
     """A model file in ONNX Runtime.
 
-    path: an .onnx file that export.run wrote. threads: CPU threads for one call.
+    path: an .onnx file that export.run wrote; weights may lie in files beside it. threads: CPU threads for one call.
     provider: what ONNX Runtime runs it on. allow_cpu: whether the CPU will do where that cannot be had; the log then
     warns. The attribute provider says what it really is.
 
@@ -49,26 +51,37 @@ class OnnxEngine:
     be had.
     """
 
-    def __init__(self, path: Path, threads: int = 1, provider: Provider = "cpu", allow_cpu: bool = False) -> None:
+    def __init__(self, path: str | Path, threads: int = 1, provider: Provider = "cpu", allow_cpu: bool = False) -> None:
+        path = Path(path)
+        self._path = path
         self._session = _open(path, threads, provider)
         running = self._session.get_providers()[0]
         self.provider: Provider = next(name for name in get_args(Provider) if _NAMES[name] == running)
         if self.provider != provider:
             _complain(provider, allow_cpu)
         log.info("engine: ONNX Runtime on %s, which reads %s", self.provider, path)
-        metadata = self._session.get_modelmeta().custom_metadata_map
-        self.spec = ModelSpec.from_metadata(metadata, str(path))
+        self.spec = ModelSpec.from_metadata(_metadata(self._session), str(path))
         _check_shapes(self._session, self.spec, path)
+        self._shapes = [self.spec.shapes()[name] for name in OUTPUTS]
 
     def run(self, crops: NDArray[np.uint8]) -> EngineOutput:
-        """Landmarks of RGB crops (N, S, S, 3), uint8."""
-        return EngineOutput(*self._session.run(list(OUTPUTS), {INPUT: crops}))
+        """Landmarks of RGB crops (N, S, S, 3), uint8. Raises TrackerError for a model that cannot be run on them."""
+        try:
+            answers = self._session.run(list(OUTPUTS), {INPUT: crops})
+        except Exception as error:  # onnxruntime raises its own types, all derived from Exception only
+            raise TrackerError(
+                f"{self._path}: ONNX Runtime cannot run it on crops of {crops.shape} ({_first_line(error)})"
+            ) from None
+        found = [answer.shape for answer in answers]
+        if found != [(len(crops), *shape) for shape in self._shapes]:
+            raise TrackerError(f"{self._path}: its answers contradict its spec, they have the shapes {found}")
+        return EngineOutput(*answers)
 
 
 def available_providers() -> list[Provider]:
     """What ONNX Runtime was built for; whether the device is there shows only when a model is run. Empty without it."""
     try:
-        import onnxruntime
+        onnxruntime = import_onnxruntime()
     except ImportError:
         return []
     built = onnxruntime.get_available_providers()
@@ -78,7 +91,7 @@ def available_providers() -> list[Provider]:
 def _open(path: Path, threads: int, provider: Provider) -> onnxruntime.InferenceSession:
     """On the provider, or on the CPU where that cannot be had."""
     try:
-        import onnxruntime
+        onnxruntime = import_onnxruntime()
     except ImportError:
         raise TrackerError(
             "running a model needs ONNX Runtime, which is not installed; pip install 'landmark-tracker[cpu]'"
@@ -87,16 +100,30 @@ def _open(path: Path, threads: int, provider: Provider) -> onnxruntime.Inference
     options.intra_op_num_threads = threads
     options.add_session_config_entry("session.force_spinning_stop", "1")  # between calls cores belong to others
     options.log_severity_level = 4  # a broken file becomes our one sentence, not its log
+    model = read_model(path)
+    # Of bytes where that will do: the file is read once. Weights in other files are found beside a path only.
+    source = str(path) if external_files(path, model) else model
     known = onnxruntime.get_available_providers()
     wanted = [(_NAMES[name], _OPTIONS.get(name, {})) for name in dict.fromkeys((provider, "cpu"))]
     try:
         providers = [each for each in wanted if each[0] in known]
-        return onnxruntime.InferenceSession(path.read_bytes(), options, providers=providers)
-    except OSError as error:
-        raise TrackerError(f"{path}: cannot read the model: {error.strerror}") from None
+        return onnxruntime.InferenceSession(source, options, providers=providers)
     except Exception as error:  # onnxruntime raises its own types, all derived from Exception only
-        reason = str(error).splitlines()[0][:160]
-        raise TrackerError(f"{path}: expected an ONNX model, ONNX Runtime cannot load it ({reason})") from None
+        raise TrackerError(
+            f"{path}: expected an ONNX model, ONNX Runtime cannot load it ({_first_line(error)})"
+        ) from None
+
+
+def _metadata(session: onnxruntime.InferenceSession) -> dict[str, str]:
+    try:
+        metadata: dict[str, str] = session.get_modelmeta().custom_metadata_map
+    except UnicodeDecodeError:
+        return {}
+    return metadata
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:160]
 
 
 def _complain(provider: Provider, allow_cpu: bool) -> None:
@@ -110,6 +137,11 @@ def _complain(provider: Provider, allow_cpu: bool) -> None:
 def _check_shapes(session: onnxruntime.InferenceSession, spec: ModelSpec, path: Path) -> None:
     types = {name: "tensor(uint8)" if name == INPUT else "tensor(float)" for name in spec.shapes()}
     expected = {name: [types[name], *shape] for name, shape in spec.shapes().items()}
-    found = {v.name: [v.type, *v.shape[1:]] for v in (*session.get_inputs(), *session.get_outputs())}
-    if found != expected:
-        raise TrackerError(f"{path}: its inputs and outputs contradict its spec; expected {expected}, got {found}")
+    tensors = [*session.get_inputs(), *session.get_outputs()]
+    found = {v.name: [v.type, *v.shape[1:]] for v in tensors}
+    if found != expected or len(tensors) != len(expected):
+        raise TrackerError(
+            f"{path}: its inputs and outputs contradict its spec; expected {expected}, got {str(found)[:250]}"
+        )
+    if any(isinstance(v.shape[0], int) for v in tensors):
+        raise TrackerError(f"{path}: expected a model for any number of faces, its number is fixed; export it again")

@@ -1,8 +1,12 @@
-"""What a model says of itself: the contract between export and the runtime, carried in the ONNX metadata."""
+"""What a model says of itself: the contract between export and the runtime, carried in the ONNX metadata.
+
+The metadata may be of a foreign or damaged file, so every value is checked before it is used.
+"""
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -14,6 +18,8 @@ from tracker.face.schemes import SCHEMES, Scheme
 KEY = "landmark_tracker.spec"
 INPUT = "crops"
 OUTPUTS = ("points_px", "scores", "covariances_px2")
+SIZES = (8, 1024)  # the least and the most pixels that a crop may have along a side
+LONGEST, LONGEST_TEXT, DEEPEST = 1_000_000, 10_000, 50  # characters of the JSON and of one text in it; levels of it
 CONTRACT = 1  # uint8 RGB crops (N, S, S, 3) in; points_px, scores, covariances_px2 out
 
 
@@ -54,31 +60,96 @@ class ModelSpec:
         return {KEY: json.dumps(asdict(self), sort_keys=True)}
 
     @classmethod
-    def from_metadata(cls, metadata: Mapping[str, str], source: str) -> ModelSpec:
-        """The spec of the model from source. Raises TrackerError for one that is missing, foreign or contradicting."""
-        if KEY not in metadata:
+    def from_metadata(cls, metadata: object, source: str) -> ModelSpec:
+        """The spec in the metadata of the model from source, a table of texts.
+
+        Raises TrackerError for one that is missing, foreign or contradicting.
+        """
+        if not isinstance(metadata, Mapping) or KEY not in metadata:
             raise TrackerError(
                 f"{source}: expected a landmark model with a {KEY} entry in its metadata, found none; "
                 "export one with `python -m export.run`"
             )
         try:
-            spec = cls(**json.loads(metadata[KEY]))
+            spec = cls(**parse_json(metadata[KEY]))
         except (ValueError, TypeError):
             known = ", ".join(field.name for field in fields(cls))
             raise TrackerError(f"{source}: its {KEY} metadata is not understood; expected JSON with {known}") from None
-        spec._check(source)
+        spec.check(source)
         return spec
 
-    def _check(self, source: str) -> None:
-        if self.contract != CONTRACT:
+    def check(self, source: str) -> None:
+        """Raises TrackerError, which names the source, for values that this runtime cannot work with."""
+        if type(self.contract) is not int or self.contract != CONTRACT:
             raise TrackerError(
-                f"{source}: made for contract {self.contract}, this runtime speaks {CONTRACT}; export it again"
+                f"{source}: made for contract {_short(self.contract)}, this runtime speaks {CONTRACT}; export it again"
             )
-        if self.scheme not in list(SCHEMES):  # of a list, as anything may stand in a damaged file
-            raise TrackerError(f"{source}: unknown landmark scheme {self.scheme!r}; known: {', '.join(SCHEMES)}")
-        if not isinstance(self.presence, (int, float)) or not 0 <= self.presence <= 1:
-            raise TrackerError(f"{source}: its presence must be in 0..1, got {self.presence!r}; export it again")
-        if self.view != VIEW:
+        if not isinstance(self.scheme, str) or self.scheme not in SCHEMES:
+            known = ", ".join(SCHEMES)
+            raise TrackerError(f"{source}: unknown landmark scheme {_short(self.scheme)}; known: {known}")
+        if type(self.size) is not int or not SIZES[0] <= self.size <= SIZES[1]:
+            least, most = SIZES
             raise TrackerError(
-                f"{source}: wants crops of {self.view} x the face, this runtime cuts {VIEW}; export it again"
+                f"{source}: its size must be a whole number of pixels in {least}..{most}, got {_short(self.size)}; "
+                "export it again"
             )
+        if not _is_number(self.presence) or not 0 <= self.presence <= 1:
+            raise TrackerError(f"{source}: its presence must be in 0..1, got {_short(self.presence)}; export it again")
+        if not _is_number(self.view) or self.view != VIEW:
+            raise TrackerError(
+                f"{source}: wants crops of {_short(self.view)} x the face, this runtime cuts {VIEW}; export it again"
+            )
+        if not _is_number(self.temperature) or not 0 < self.temperature < math.inf:
+            raise TrackerError(
+                f"{source}: its temperature must be a number above 0, got {_short(self.temperature)}; export it again"
+            )
+        for name in ("decode", "licence", "commit"):
+            value = getattr(self, name)
+            if not isinstance(value, str) or len(value) > LONGEST_TEXT or not _is_unicode(value):
+                raise TrackerError(f"{source}: its {name} must be a text, got {_short(value)}; export it again")
+        if not isinstance(self.config, dict):
+            raise TrackerError(f"{source}: its config must be a table, got {_short(self.config)}; export it again")
+
+
+def parse_json(text: object) -> Any:
+    """What a JSON text holds.
+
+    Raises ValueError where it is none, is longer than LONGEST characters, or has more than DEEPEST levels.
+    """
+    if not isinstance(text, str) or len(text) > LONGEST:
+        raise ValueError(f"expected a JSON text of at most {LONGEST} characters")
+    try:
+        content = json.loads(text)
+    except RecursionError:
+        raise ValueError(f"more than {DEEPEST} levels") from None
+    layer = [content]
+    for _ in range(DEEPEST):
+        layer = [each for value in layer for each in _inner(value)]
+        if not layer:
+            return content
+    raise ValueError(f"more than {DEEPEST} levels")
+
+
+def _inner(value: object) -> list[Any]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else []
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether it can be printed; JSON can hold halves of characters."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _short(value: object) -> str:
+    """For a message: in one line, and not at length."""
+    text = ascii(value) if isinstance(value, str) and not _is_unicode(value) else repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}..."

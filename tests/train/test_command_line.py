@@ -1,0 +1,185 @@
+"""What train.run does with checkpoints, folders and options that contradict one another."""
+
+from __future__ import annotations
+
+import http.server
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from train.run import main
+
+Fit = Callable[..., None]
+
+
+@pytest.fixture
+def refused(fit_tiny: Fit) -> Callable[..., str]:
+    """Runs fit_tiny and returns the one sentence that it ends with."""
+
+    def fit(folder: Path, *options: str) -> str:
+        with pytest.raises(SystemExit) as end:
+            fit_tiny(folder, *options)
+        sentence = str(end.value)
+        assert sentence.startswith("train.run: ")
+        assert "\n" not in sentence
+        return sentence
+
+    return fit
+
+
+def run(*arguments: str) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["train.run", *arguments])
+        main()
+
+
+class TestResuming:
+    @pytest.mark.parametrize(
+        ("option", "name", "trained"),
+        [
+            ("--model.learning_rate=1e-9", "model.learning_rate", "0.002"),
+            ("--model.net.channels=[16,16]", "model.net.channels", "[8, 8]"),
+            ("--model.objective.epsilon=0.3", "model.objective.epsilon", "1.0"),
+            ("--model.objective=train.objectives.Star", "model.objective", "train.objectives.Structured"),
+            ("--data.size=64", "model.size", "32"),
+            ("--seed_everything=7", "model.seed", "1"),
+            ("--data.views=2", "model.views", "1"),
+        ],
+    )
+    def test_with_other_options_is_refused(
+        self, refused: Callable[..., str], checkpoint: Path, tmp_path: Path, option: str, name: str, trained: str
+    ) -> None:
+        sentence = refused(tmp_path, option, f"--ckpt_path={checkpoint}")
+        assert f"{checkpoint} was trained with {name} = {trained}, the options say " in sentence
+        assert "leave the option out" in sentence
+        assert not list(tmp_path.iterdir())
+
+    def test_options_that_are_not_given_are_those_of_the_checkpoint(self, fit_tiny: Fit, tmp_path: Path) -> None:
+        fit_tiny(tmp_path, "--model.objective.samples=3", "--model.weight_decay=0.125", "--trainer.max_epochs=1")
+        fit_tiny(tmp_path, f"--ckpt_path={tmp_path / 'last.ckpt'}")
+        last = torch.load(tmp_path / "last.ckpt", weights_only=True)
+        assert last["hyper_parameters"]["objective"]["init_args"]["samples"] == 3
+        assert (
+            last["hyper_parameters"]["weight_decay"] == last["optimizer_states"][0]["param_groups"][0]["weight_decay"]
+        )
+        assert last["hyper_parameters"]["weight_decay"] == 0.125
+        assert last["global_step"] == 6
+
+    def test_options_of_the_data_may_change(self, fit_tiny: Fit, tmp_path: Path) -> None:
+        fit_tiny(tmp_path, "--trainer.max_epochs=1")
+        fit_tiny(tmp_path, "--data.workers=1", "--data.augmentation.flip=0", f"--ckpt_path={tmp_path / 'last.ckpt'}")
+        data = torch.load(tmp_path / "last.ckpt", weights_only=True)["datamodule_hyper_parameters"]
+        assert (data["workers"], data["augmentation"]["flip"]) == (1, 0)
+
+    def test_a_damaged_checkpoint_is_one_sentence(
+        self, refused: Callable[..., str], checkpoint: Path, tmp_path: Path
+    ) -> None:
+        raw = torch.load(checkpoint, weights_only=True)
+        raw["state_dict"].pop("net.heads.0.weight")
+        torch.save(raw, tmp_path / "damaged.ckpt")
+        assert "net.heads.0.weight is missing" in refused(tmp_path / "r", f"--ckpt_path={tmp_path / 'damaged.ckpt'}")
+
+    def test_what_is_no_checkpoint_is_one_sentence(self, refused: Callable[..., str], tmp_path: Path) -> None:
+        (tmp_path / "text.ckpt").write_text("no weights")
+        for path, reason in (
+            (tmp_path / "gone.ckpt", "No such file"),
+            (tmp_path / "text.ckpt", "expected a checkpoint"),
+            (tmp_path, "expected a checkpoint, got a folder"),
+        ):
+            assert reason in refused(tmp_path / "r", f"--ckpt_path={path}")
+
+    def test_a_url_is_not_opened(self, refused: Callable[..., str], server: str, tmp_path: Path) -> None:
+        class Payload:
+            def __reduce__(self) -> tuple[Any, ...]:
+                return os.mkdir, (str(tmp_path / "executed"),)
+
+        torch.save({"state_dict": Payload()}, tmp_path / "foreign.ckpt")
+        assert "got a URL; download it first" in refused(tmp_path / "r", f"--ckpt_path={server}/foreign.ckpt")
+        assert "got a URL; download it first" in refused(tmp_path / "r", f"--model.start={server}/foreign.ckpt")
+        assert not (tmp_path / "executed").exists()
+
+    def test_a_class_of_another_package_is_not_imported(
+        self, refused: Callable[..., str], checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "payload_package.py").write_text(f"import os; os.mkdir({str(tmp_path / 'executed')!r})")
+        monkeypatch.syspath_prepend(tmp_path)
+        raw = torch.load(checkpoint, weights_only=True)
+        raw["hyper_parameters"]["net"] = {"class_path": "payload_package.Net", "init_args": {}}
+        torch.save(raw, tmp_path / "foreign.ckpt")
+        assert "add --trust payload_package" in refused(tmp_path / "r", f"--ckpt_path={tmp_path / 'foreign.ckpt'}")
+        assert not (tmp_path / "executed").exists()
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    """The URL of a server of the test's folder."""
+    handler = partial(http.server.SimpleHTTPRequestHandler, directory=str(tmp_path))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+        thread = threading.Thread(target=running.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{running.server_port}"
+        running.shutdown()
+        thread.join()
+
+
+class TestFolder:
+    def test_that_has_a_training_is_kept(self, fit_tiny: Fit, refused: Callable[..., str], tmp_path: Path) -> None:
+        fit_tiny(tmp_path)
+        before = {path.name: path.read_bytes() for path in tmp_path.glob("*.ckpt")}
+        for options in ([], ["--trainer.max_epochs=1"]):
+            sentence = refused(tmp_path, *options)
+            assert (
+                f"{tmp_path} holds a training already; go on with it by --ckpt_path {tmp_path / 'last.ckpt'}"
+                in sentence
+            )
+            assert "--overwrite" in sentence
+        assert {path.name: path.read_bytes() for path in tmp_path.glob("*.ckpt")} == before
+
+    def test_of_another_training_is_kept_when_one_is_resumed(
+        self, fit_tiny: Fit, refused: Callable[..., str], checkpoint: Path, tmp_path: Path
+    ) -> None:
+        fit_tiny(tmp_path)
+        assert "holds a training already" in refused(tmp_path, f"--ckpt_path={checkpoint}")
+
+    def test_is_replaced_where_that_is_asked_for(self, fit_tiny: Fit, tmp_path: Path) -> None:
+        fit_tiny(tmp_path)
+        fit_tiny(tmp_path, "--trainer.max_epochs=1", "--overwrite")
+        assert torch.load(tmp_path / "last.ckpt", weights_only=True)["epoch"] == 0
+
+    def test_is_said_once(self, fit_tiny: Fit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Everything that a training writes lies in its folder."""
+        monkeypatch.chdir(tmp_path)
+        fit_tiny(Path("run"))
+        assert os.listdir(tmp_path) == ["run"]
+        assert {"best.ckpt", "last.ckpt", "csv", "tensorboard"} <= {*os.listdir("run")}
+
+
+class TestCommands:
+    @pytest.mark.parametrize("command", ["validate", "test"])
+    def test_that_judge_a_checkpoint_need_one(self, command: str, w300: Path) -> None:
+        options = [
+            *("--data.source=train.sources.W300", f"--data.source.root={w300}"),
+            *("--model.net=train.models.edge.EdgeHourglass", "--model.objective=train.objectives.Structured"),
+        ]
+        with pytest.raises(SystemExit, match=f"train.run: {command} needs a checkpoint: add --ckpt_path"):
+            run(command, *options)
+
+    def test_validate_needs_nothing_but_the_checkpoint(
+        self, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        run("validate", f"--ckpt_path={checkpoint}", "--trainer.accelerator=cpu", "--trainer.logger=false")
+        assert "val_nme" in capsys.readouterr().out
+
+    def test_predict_is_none(self, capsys: pytest.CaptureFixture[str]) -> None:
+        with pytest.raises(SystemExit) as end:
+            run("predict")
+        assert end.value.code == 2
+        assert "predict" in capsys.readouterr().err

@@ -1,0 +1,237 @@
+"""The command line of the trainer: Lightning's, with what every training of this project shares."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelCheckpoint, WeightAveraging
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+
+from train.averaging import WeightAverage
+from train.checkpoint_io import AtomicCheckpointIO, CheckpointWriteError
+from train.checkpoints import load_weights, read_checkpoint
+from train.data import FaceData
+from train.datasets.sample import DatasetError
+from train.option_errors import TrainingParser
+from train.pause import PauseWhileFileExists
+from train.report import Report
+from train.task import LandmarkTask, SetupError
+from train.throughput import Throughput
+
+LINKED = ("size", "views", "seed")  # options of the task that follow from others
+ANSWER = ("net", "objective", "scheme", "size")  # options of the task that decide what a checkpoint answers
+
+
+class TrainingCLI(LightningCLI):
+    """LightningCLI with what every training of this project shares.
+
+    The crop's size and the views of a face are set once, for the data and the task, and the seed once for all. A
+    training keeps everything in `trainer.default_root_dir`: loggers, checkpoints and the average of the weights are set
+    up there, unless the configuration names its own.
+    """
+
+    @classmethod
+    def run(cls, **options: Any) -> TrainingCLI:
+        """The command line of LandmarkTask and FaceData, run with sys.argv or with the options given."""
+        return cls(
+            LandmarkTask,
+            FaceData,
+            seed_everything_default=1,
+            parser_class=TrainingParser,
+            parser_kwargs={"allow_abbrev": False},
+            save_config_kwargs={"overwrite": True},  # a resumed run writes into the same folder
+            **options,
+        )
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        skipped = LightningCLI.subcommands()
+        return {name: skipped[name] | {"weights_only"} for name in ("fit", "validate", "test")}
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument("--overwrite", action="store_true", help="replace the training in the same folder")
+        parser.add_argument("--trust", help="packages besides train whose classes a checkpoint may name: a,b")
+        parser.add_lightning_class_args(WeightAverage, "average")
+        parser.add_lightning_class_args(Report, "report")
+        parser.set_defaults({"report.folder": "out/test", "trainer.default_root_dir": "runs/training"})
+        parser.link_arguments("data.size", "model.size")
+        parser.link_arguments("data.views", "model.views")
+        parser.link_arguments("seed_everything", "data.seed")
+        parser.link_arguments("seed_everything", "model.seed")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Parse the options. Where a checkpoint is given, its own options stand unless the user gives others.
+
+        Raises:
+            CheckpointError: the checkpoint cannot be used.
+            SetupError: no checkpoint is given where one is needed, or options contradict it.
+        """
+        arguments = sys.argv[1:] if args is None else args
+        try:
+            if not isinstance(arguments, list):
+                self.config = parser.parse_object(arguments)
+                return
+            path, command = _options(arguments).ckpt_path, None
+            if path is None:
+                self.config = parser.parse_args(arguments)
+                if command := self.config.get("subcommand"):
+                    path = self.config[command].ckpt_path  # one that a configuration names
+            if path is not None:
+                self._parse_over_checkpoint(parser, arguments, path)
+            elif command in ("validate", "test"):
+                raise SetupError(f"{command} needs a checkpoint: add --ckpt_path, such as runs/edge68/best.ckpt")
+        except UnicodeDecodeError:
+            parser.error("--config expected a YAML file, got one that is no text")
+
+    def _parse_over_checkpoint(self, parser: LightningArgumentParser, arguments: Sequence[str], path: str) -> None:
+        """Parse the options on top of those that the checkpoint was trained with."""
+        at = next((i for i, argument in enumerate(arguments) if argument in self.subcommands()), None)
+        if at is None:
+            parser.parse_args(arguments)  # says what is wrong, and ends
+        assert at is not None
+        command = arguments[at]
+        trust = filter(None, (_options(arguments).trust or "").split(","))
+        self.checkpoint = read_checkpoint(path, [*trust], resume=command == "fit")
+        model, data = (
+            _plain({name: value for name, value in self.checkpoint[part].items() if name != "_instantiator"})
+            for part in ("hyper_parameters", "datamodule_hyper_parameters")
+        )
+        base = {"model": {name: model[name] for name in model if name not in LINKED}, "data": data}
+        base["data"].pop("seed", None)
+        base["seed_everything"] = model.get("seed")
+        whole = [*arguments[: at + 1], "--config", yaml.safe_dump(base), *arguments[at + 1 :]]
+        self.config = parser.parse_args(whole)
+        asked = _flat(_plain(self.config[command].model.as_dict()))
+        for name, trained in sorted(_flat(model).items()):
+            binding = command == "fit" or name.partition(".")[0] in ANSWER
+            if binding and name != "start" and asked.get(name) != trained:
+                raise SetupError(
+                    f"{path} was trained with model.{name} = {trained}, the options say {asked.get(name)}; leave the "
+                    f"option out, or begin a new training from its weights by --model.start {path}"
+                )
+
+    def _parse_ckpt_path(self) -> None:
+        """Nothing: Lightning would replace the user's options by the checkpoint's here, without a word."""
+
+    def before_fit(self) -> None:
+        """Check what a training goes on from, and refuse to write over another one.
+
+        Raises:
+            CheckpointError: the checkpoint's weights do not fit the net.
+            SetupError: the training's folder holds checkpoints that it does not go on from.
+        """
+        path, folders = self._get(self.config, "ckpt_path"), set()
+        for callback in self.trainer.checkpoint_callbacks:
+            if isinstance(callback, ModelCheckpoint) and callback.dirpath:
+                folders.add(Path(callback.dirpath).resolve())
+        if path is not None:
+            load_weights(self.model, self.checkpoint, path)
+            folders.discard(Path(path).resolve().parent)
+        for folder in sorted(folders):
+            if (found := sorted(folder.glob("*.ckpt"))) and not self._get(self.config, "overwrite"):
+                raise SetupError(
+                    f"{folder} holds a training already; go on with it by --ckpt_path {found[-1]}, choose another "
+                    "folder by --trainer.default_root_dir, or replace it by --overwrite"
+                )
+
+    def before_validate(self) -> None:
+        """Check that the checkpoint's weights fit the net. Raises CheckpointError where they do not."""
+        load_weights(self.model, self.checkpoint, self._get(self.config, "ckpt_path"))
+
+    before_test = before_validate
+
+    def instantiate_classes(self) -> None:
+        """Build the net, the data and the trainer. Raises SetupError where values do not fit."""
+        try:
+            super().instantiate_classes()
+        except (SetupError, DatasetError):
+            raise
+        except (MisconfigurationException, ModuleNotFoundError, TypeError, ValueError) as error:
+            raise SetupError(" ".join(str(error).split())) from error
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        options = self._get(self.config_init, "trainer")
+        folder, logger = Path(options.default_root_dir), options.logger
+        callbacks: list[Callback] = [self._get(self.config_init, "report"), *_as_list(options.callbacks)]
+        if self.subcommand in (None, "fit"):
+            if logger is None:
+                logger = [TensorBoardLogger(folder, "tensorboard"), CSVLogger(folder, "csv")]
+            callbacks.append(PauseWhileFileExists(folder / "pause"))
+            if not any(isinstance(callback, WeightAveraging) for callback in callbacks):
+                callbacks.append(self._get(self.config_init, "average"))
+            if options.enable_checkpointing is not False and not any(isinstance(c, ModelCheckpoint) for c in callbacks):
+                callbacks += _checkpoints(folder)
+            if logger:
+                callbacks += [LearningRateMonitor(), Throughput()]
+        plugins = [*_as_list(options.plugins), AtomicCheckpointIO()]
+        config = {**options, "callbacks": callbacks, "logger": logger, "plugins": plugins, **kwargs}
+        return self._instantiate_trainer(config, [])
+
+
+def told(error: Exception) -> str | None:
+    """What a user is told of an error in the middle of a training; None for what is a defect of the program.
+
+    An error in a loader's process comes with that process's traceback: its last line says what happened.
+    """
+    last = str(error).strip().splitlines()[-1:] or [""]
+    if isinstance(error, (DatasetError, SetupError, CheckpointWriteError)):
+        return last[0].removeprefix(f"{type(error).__module__}.{type(error).__qualname__}: ")
+    if isinstance(error, torch.OutOfMemoryError):
+        return "the GPU has not enough memory; set a smaller data.batch"
+    if isinstance(error, RuntimeError) and "DataLoader worker" in str(error):
+        return (
+            "a process that loads faces was killed, most often because the memory is full; set fewer data.workers or a "
+            "smaller data.keep_gb, and go on from the last checkpoint with --ckpt_path"
+        )
+    return None
+
+
+def _checkpoints(folder: Path) -> list[Callback]:
+    """best.ckpt of the least validation error, and last.ckpt of every epoch."""
+    return [
+        ModelCheckpoint(folder, "best", monitor="val_nme", enable_version_counter=False),
+        # save_last would write only when the best changes
+        ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False),
+    ]
+
+
+def _options(arguments: Sequence[str]) -> argparse.Namespace:
+    """The options that are needed before the others can be parsed."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--ckpt_path")
+    parser.add_argument("--trust")
+    try:
+        return parser.parse_known_args(arguments)[0]
+    except argparse.ArgumentError:  # an option without its value, which the real parser reports
+        return argparse.Namespace(ckpt_path=None, trust=None)
+
+
+def _as_list(value: Any) -> list[Any]:
+    return [*value] if isinstance(value, (list, tuple)) else [value] if value is not None else []
+
+
+def _plain(value: Any) -> Any:
+    """The value as YAML has it."""
+    if isinstance(value, Mapping):
+        return {name: _plain(each) for name, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(each) for each in value]
+    return value if isinstance(value, (bool, int, float, str, type(None))) else str(value)
+
+
+def _flat(table: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """The values of a nested table by their dotted names; the words class_path and init_args are left out."""
+    flat: dict[str, Any] = {}
+    for name, value in table.items():
+        dotted = above if name in ("class_path", "init_args") and above else f"{above}.{name}" if above else name
+        flat.update(_flat(value, dotted) if isinstance(value, Mapping) else {dotted: value})
+    return flat
