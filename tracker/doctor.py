@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import platform
 import statistics
 import sys
@@ -32,7 +31,8 @@ from tracker.face.landmarks import Landmarks
 from tracker.face.schemes import IBUG68
 from tracker.frames import camera_lines
 from tracker.gpu_check import compare_gpu_crops
-from tracker.models import BLAZEFACE, YUNET, ModelFile, landmark_model, local_model
+from tracker.models import BLAZEFACE, YUNET, DetectorFile, landmark_model, packaged_detector
+from tracker.onnx_runtime import import_onnxruntime
 from tracker.roi import next_roi
 
 BUDGET_PX = 0.1
@@ -95,7 +95,7 @@ def _provider(model: Path, name: Provider) -> str:
 
 def _onnxruntime() -> str:
     try:
-        package = importlib.import_module("onnxruntime")
+        package = import_onnxruntime()
     except ImportError as error:
         return f"ONNX Runtime: cannot be imported ({error})"
     return f"ONNX Runtime {package.__version__}: {', '.join(package.get_available_providers())}"
@@ -130,12 +130,12 @@ def _pycuda() -> str:
         return str(error)
 
 
-def _detector(file: ModelFile) -> str:
+def _detector(file: DetectorFile) -> str:
     try:
-        path = local_model(file)
+        packaged_detector(file)
     except TrackerError as error:
         return f"detector {file.name}: {error}"
-    return f"detector {file.name} ({file.licence}): {path or 'not here, downloaded when it is first needed'}"
+    return f"detector {file.name} ({file.licence}): {file.path}"
 
 
 def _model(path: Path) -> str:

@@ -16,6 +16,7 @@ from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelChec
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
+from tracker.config_files import guard_loader
 from train.averaging import WeightAverage
 from train.checkpoint_io import AtomicCheckpointIO, CheckpointWriteError
 from train.checkpoints import load_weights, read_checkpoint
@@ -42,6 +43,7 @@ class TrainingCLI(LightningCLI):
     @classmethod
     def run(cls, **options: Any) -> TrainingCLI:
         """The command line of LandmarkTask and FaceData, run with sys.argv or with the options given."""
+        guard_loader()
         return cls(
             LandmarkTask,
             FaceData,

@@ -11,11 +11,19 @@ from typing import Any, NoReturn
 
 from lightning.pytorch.cli import LightningArgumentParser
 
+from tracker.config_files import note_config_file
+from tracker.redaction import redact_arguments
+
 USER_ERROR = 2
 
 
 class TrainingParser(LightningArgumentParser):
     """Ends with one sentence instead of the list of all options."""
+
+    def parse_path(self, cfg_path: Any, *more: Any, **options: Any) -> Any:
+        """A file given as --config, or named by another."""
+        note_config_file(cfg_path)
+        return super().parse_path(cfg_path, *more, **options)
 
     def parse_args(self, args: Any = None, *more: Any, **options: Any) -> Any:
         self.given = [*(sys.argv[1:] if args is None else args)]
@@ -27,7 +35,8 @@ class TrainingParser(LightningArgumentParser):
         text = re.sub(r"<class '(?:[a-z_]+\.)*(\w+)'>", r"\1", " ".join(message.split())).replace("typing.", "")
         names = [action.dest for action in self._actions]
         names += [dest for parser in self._choices() for dest in (action.dest for action in parser._actions)]
-        hint = nearest(text, getattr(self, "given", sys.argv[1:]), names)
+        given = getattr(self, "given", sys.argv[1:])
+        hint, text = nearest(text, given, names), redact_arguments(text, given)
         print(f"train.run: {text}{hint} (train.run fit --help lists the options)", file=sys.stderr)
         sys.exit(USER_ERROR)
 
