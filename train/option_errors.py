@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from lightning.pytorch.cli import LightningArgumentParser
 
-from tracker.config_files import note_config_file
+from tracker.config_files import files_read, note_config_file
 from tracker.redaction import redact_arguments
 
 USER_ERROR = 2
@@ -36,6 +36,8 @@ class TrainingParser(LightningArgumentParser):
         names = [action.dest for action in self._actions]
         names += [dest for parser in self._choices() for dest in (action.dest for action in parser._actions)]
         given = getattr(self, "given", sys.argv[1:])
+        if files_read():
+            text = text.replace("parsing config", f"parsing --config {files_read()[-1]}", 1)
         hint, text = nearest(text, given, names), redact_arguments(text, given)
         print(f"train.run: {text}{hint} (train.run fit --help lists the options)", file=sys.stderr)
         sys.exit(USER_ERROR)

@@ -32,6 +32,7 @@ MAY_IMPORT = {
         "cv2",
         "scipy",
         "h5py",
+        "PIL",
         "yaml",
     ),
     "export": (

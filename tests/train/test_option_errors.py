@@ -68,6 +68,14 @@ def test_that_cannot_be(option: str, sentence: str, tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+def test_an_alias_that_refers_to_itself_ends(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "c.yaml").write_text("a: &a {b: *a}")
+    assert fit(f"--config={tmp_path / 'c.yaml'}").code == 2
+    assert (
+        f"--config {tmp_path / 'c.yaml'}: line 1, column 11: the alias *a refers to itself" in capsys.readouterr().err
+    )
+
+
 def test_help_is_still_there() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "train.run", "fit", "--help"], cwd=ROOT, capture_output=True, text=True, check=True
