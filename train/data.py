@@ -65,7 +65,11 @@ class Crops(Dataset[Batch]):
         edges = np.zeros((0, cells, cells), np.float32)
         if self.edges is not None:
             edges = edge_maps(points, sample.scheme, self.size, self.stride, self.edges)
-        return Batch(torch.from_numpy(crop), torch.from_numpy(points.astype(np.float32)), torch.from_numpy(edges))
+        weights = np.ones(len(points)) if sample.weights is None else sample.weights
+        if choices.flip:
+            weights = weights[sample.scheme.flip]
+        numbers = (torch.from_numpy(each.astype(np.float32)) for each in (points, edges, weights))
+        return Batch(torch.from_numpy(crop), *numbers)
 
 
 class AugmentedCrops(Dataset[Batch]):

@@ -43,12 +43,14 @@ class Batch(NamedTuple):
     """Faces as the data module gives them.
 
     crops: (N, S, S, 3) uint8 RGB. points_px: (N, K, 2) in pixels of the crop. edges: (N, E, cells, cells) edge maps
-    of train.boundaries, E being 0 where the data module was not asked for them.
+    of train.boundaries, E being 0 where the data module was not asked for them. weights: (N, K) from 0 to 1, how much
+    each landmark is to be learned from; 1 where the data set does not say.
     """
 
     crops: Tensor
     points_px: Tensor
     edges: Tensor
+    weights: Tensor = torch.ones(())
 
 
 @dataclass(frozen=True)

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
 from tracker.face.schemes import IBUG68
-from train.augmentation import Augmentation
+from train.augmentation import Augmentation, Choices
 from train.boundaries import edge_maps
 from train.data import Crops, FaceData
 from train.datasets.pictures import Pictures
@@ -176,3 +178,15 @@ def test_bad_faces_are_those_of_a_side_of_a_folder(w300: Path, tmp_path: Path) -
     (root / "afw/face21.png").write_bytes(b"")
     with pytest.raises(DatasetError, match=r"in the validation faces of .*afw 1 of 3 labelled faces are bad"):
         FaceData(W300(root), size=24).setup("validate")
+
+
+def test_weights_go_with_their_points(w300: Path) -> None:
+    (sample, *_) = read_folder(w300 / "afw")
+    weights = np.linspace(0.1, 1, 68)
+    crops = Crops([replace(sample, weights=weights)], 32)
+    assert torch.equal(crops[0].weights, torch.from_numpy(weights.astype(np.float32)))
+    mirrored = crops.crop(0, Choices(flip=True)).weights
+    assert torch.equal(mirrored, crops[0].weights[IBUG68.flip.tolist()])
+    assert torch.equal(Crops([sample], 32)[0].weights, torch.ones(68))
+    for batch in batches(w300, views=2):
+        assert batch.weights.shape == batch.points_px.shape[:2]

@@ -291,7 +291,7 @@ class TestTraining:
         logged = logged_values(checkpoint, "val_nme")
         task, data, _ = load(checkpoint)
         errors = []
-        for crop, truth, _ in data.validation:  # type: ignore[attr-defined]
+        for crop, truth, *_ in data.validation:  # type: ignore[attr-defined]
             points, _, _ = task.decode(task(crop[None]))
             errors.append(nme(points[0].detach(), truth, IBUG68))
         assert len(errors) == 3

@@ -91,6 +91,8 @@ def _sound(sample: Sample) -> Sample:
             raise DatasetError(f"expected pixels, got the number {numbers.flat[np.abs(numbers).argmax()]:g}")
     if sample.occluded is not None and sample.occluded.shape != (count,):
         raise DatasetError(f"expected {count} marks of occlusion, got {sample.occluded.size}")
+    if sample.weights is not None and sample.weights.shape != (count,):
+        raise DatasetError(f"expected {count} weights, got {sample.weights.size}")
     longest = extent(points)[2:].max()
     if longest == 0:
         raise DatasetError("its points all lie on each other")

@@ -7,10 +7,16 @@ from collections import defaultdict
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
+from tracker.face.geometry import Array, extent
 from tracker.face.pts import PICTURE_SUFFIXES, read_pts
 from tracker.face.schemes import Scheme
 from train.datasets.collect import Bad, Row, collect, expect_scheme, labelled_rows, list_folder, numbers, read_lines
 from train.datasets.sample import DatasetError, Sample
+
+HALF_SPREAD = 0.01
+"""A point with this spread, as a part of the larger extent of the face's points, counts half."""
 
 
 def read_own(source: Path, scheme: str, bad: Bad = "refuse") -> list[Sample]:
@@ -29,7 +35,8 @@ def read_pairs(
 ) -> list[Sample]:
     """The faces of the pictures and labels directly in a folder: NAME.jpg (or .png ...) beside NAME.pts, 1-based.
 
-    A picture without a label is bad just as a label without a picture. Raises DatasetError as `collect`.
+    Where NAME.spread.csv lies beside them, as train.label writes it, points count by their weights_of_spread. A picture
+    without a label is bad just as a label without a picture. Raises DatasetError as `collect`.
     """
     files: dict[str, list[Path]] = defaultdict(list)
     for path in list_folder(folder, "a folder of pictures and .pts files"):
@@ -45,7 +52,32 @@ def _pair(scheme: Scheme, subsets: frozenset[str], paths: list[Path]) -> Sample:
     if (len(pictures), len(labels)) != (1, 1):
         found = ", ".join(path.name for path in paths)
         raise DatasetError(f"expected one picture and one .pts file of that name, got {found}")
-    return Sample(pictures[0], read_pts(labels[0]), scheme, subsets=subsets)
+    points, spread = read_pts(labels[0]), labels[0].with_name(f"{labels[0].stem}.spread.csv")
+    weights = weights_of_spread(read_spread(spread, len(points)), points) if spread.exists() else None
+    return Sample(pictures[0], points, scheme, subsets=subsets, weights=weights)
+
+
+def read_spread(path: Path, count: int) -> Array:
+    """(count,) how far the views of a face that a label was made from differ in each point, in pixels.
+
+    A file with the header spread_px and a number a line. Raises DatasetError for another, and numbers below 0.
+    """
+    header, *lines = read_lines(path, "spreads of points")
+    if header != "spread_px":
+        raise DatasetError(f"{path}: expected the header spread_px, got {header[:40]!r}")
+    try:
+        spread = numbers([line for line in lines if line.strip()], count)
+    except DatasetError as error:
+        raise DatasetError(f"{path}: {error}") from None
+    if not (np.isfinite(spread) & (spread >= 0)).all():
+        raise DatasetError(f"{path}: expected numbers from 0 on")
+    return spread
+
+
+def weights_of_spread(spread_px: Array, points_px: Array) -> Array:
+    """(K,) 1 / (1 + (spread / (HALF_SPREAD * extent))^2), the extent being the larger one of the points (K, 2)."""
+    longest = extent(points_px)[2:].max()
+    return np.asarray(1 / (1 + np.square(spread_px / (HALF_SPREAD * longest))))
 
 
 def read_table(path: Path, scheme: Scheme, bad: Bad = "refuse") -> list[Sample]:

@@ -33,6 +33,7 @@ class Sample:
     occluded: (K,) the points that the data set marks as hidden; they are labelled all the same.
     subsets: what the data set files the face under, such as the attributes of WFLW or the clip of a frame.
     face: which of the faces labelled in this picture it is, from 0 in the order of the labels.
+    weights: (K,) from 0 to 1, how much each point is to be learned from; None where all count the same.
     """
 
     picture: Path
@@ -42,6 +43,7 @@ class Sample:
     occluded: NDArray[np.bool_] | None = None
     subsets: frozenset[str] = frozenset()
     face: int = 0
+    weights: Array | None = None
 
     @property
     def image_name(self) -> str:
