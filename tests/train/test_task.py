@@ -172,6 +172,23 @@ class TestLoss:
         alone = [total(task, [m[:1, :5] for m in maps], outside[:1, :5]).item(), total(task, maps, points).item()]
         assert all(math.isfinite(value) for value in alone)
 
+    def test_a_points_weight_scales_its_loss(self) -> None:
+        task, generator = tiny(size=32), torch.Generator().manual_seed(3)
+        maps = [torch.randn(2, 68, 8, 8, generator=generator).requires_grad_()]
+        points = 30 * torch.rand(2, 68, 2, generator=generator) + 0.5
+        weights = torch.ones(2, 68)
+        weights[0, 3], weights[1] = 0.0, 0.25
+        edges = torch.zeros(2, 0, 8, 8)
+        (loss,) = task.terms(maps, Batch(torch.empty(0), points, edges, weights)).values()
+        loss.backward()  # type: ignore[no-untyped-call]
+        gradient = maps[0].grad
+        assert gradient is not None
+        assert not gradient[0, 3].any()
+        maps[0].grad = None
+        total(task, maps, points).backward()  # type: ignore[no-untyped-call]
+        torch.testing.assert_close(gradient[1], 0.25 * maps[0].grad[1])
+        torch.testing.assert_close(gradient[0, 4:], maps[0].grad[0, 4:])
+
     def test_points_on_the_outermost_pixels_do(self) -> None:
         task = tiny(size=32)
         maps = [torch.zeros(1, 68, 8, 8, requires_grad=True)]
