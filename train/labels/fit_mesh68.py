@@ -1,5 +1,5 @@
-"""python -m train.labels.fit_mesh68 --london FOLDER --teacher-python PYTHON: learns mesh68.json (docs/labels.md), the
-places of iBUG's 68 points on FaceMesh's mesh, from faces labelled by hand."""
+"""python -m train.labels.fit_mesh68 --london FOLDER --ict FOLDER --teacher-python PYTHON: learns mesh68.json, that is
+where iBUG's 68 points lie on FaceMesh's mesh, from faces labelled by hand (docs/labels.md)."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from tracker.face.schemes import IBUG68
 from tracker.files import write_whole
 from train.datasets.sample import DatasetError
 from train.label import Unusable, look
+from train.labels.ict_head import Head, read_head
 from train.labels.london import ibug68, read_template
 from train.labels.mesh68 import JAW, TABLE, VERTICES, Mesh68, as_json
 from train.labels.teachers import WORKER, FaceMesh
@@ -29,6 +30,7 @@ from train.labels.views import average
 
 VIEWS, SEED, FOLDS = 8, 0, 6
 NEAREST = 12  # triangles tried for a point
+_DEEP = (*range(6), *range(11, JAW))  # points of the jaw that the head says the depth of
 OUTSIDE = 0.02  # of the eyes' distance: what a weight of -1 costs, so that points stay in their triangle
 STEP, LONGEST = 0.04, 0.6  # of the eyes' distance: along a jaw point's stretch
 MIDDLE = 0.12  # stretches across the face end so near to its middle, where the nose and the mouth begin
@@ -40,21 +42,37 @@ _INNER_LIPS = (
 )
 
 
+def _axes() -> Array:
+    """(3, 478) weights of three directions of the mesh: along the outer eye corners, down the nose, and from its root
+    back to the middle of the temples."""
+    axes = np.zeros((3, VERTICES))
+    axes[0, [33, 263]] = -1, 1
+    axes[1, [168, 2]] = -1, 1
+    axes[2, [168, 127, 356]] = -1, 0.5, 0.5
+    return axes
+
+
+_AXES = _axes()
+
+
 def main() -> int:
     """Run the command line."""
     return run_command(fit_mesh68, "train.labels.fit_mesh68")
 
 
-def fit_mesh68(london: Path, teacher_python: Path, table: Path = TABLE, detector: DetectorName = "auto") -> None:
+def fit_mesh68(
+    london: Path, ict: Path, teacher_python: Path, table: Path = TABLE, detector: DetectorName = "auto"
+) -> None:
     """Learn where on the mesh the 68 points lie, write the table, and print how far they are from the hand's points.
 
     Args:
         london: the Face Research Lab London Set: NAME.jpg beside NAME.tem.
+        ict: the folder of ICT-FaceKit's neutral head, generic_neutral_mesh.obj beside landmarks.json.
         teacher_python: the Python of an environment that has mediapipe==0.10.21.
         table: the .json file to write.
         detector: what finds the faces.
     """
-    finder = load_detector(detector)
+    finder, head = load_detector(detector), read_head(ict)
     teacher = FaceMesh([str(teacher_python), str(WORKER)])
     try:
         pictures = sorted(path.with_suffix(".jpg") for path in london.glob("*.tem"))
@@ -71,12 +89,12 @@ def fit_mesh68(london: Path, teacher_python: Path, table: Path = TABLE, detector
     finally:
         teacher.close()
     triangles = triangles_of(teacher.edges)
-    result = learn(meshes, truth, flip, triangles)
-    errors = cross_validate(meshes, truth, flip, triangles)
+    result = learn(meshes, truth, flip, triangles, head)
+    errors = cross_validate(meshes, truth, flip, triangles, head)
     parts = {name: round(100 * float(errors[:, list(indices)].mean()), 2) for name, indices in IBUG68.groups.items()}
     about = {
         "made_by": "python -m train.labels.fit_mesh68",
-        "from": "Face Research Lab London Set, DeBruine and Jones 2017, CC BY 4.0",
+        "from": "Face Research Lab London Set (CC BY 4.0); depth of the jaw: ICT-FaceKit (MIT)",
         "faces": len(pictures),
         "teacher": teacher.about["sha256"],
         "left_out_error_percent": parts,
@@ -127,8 +145,11 @@ def triangles_of(edges: list[tuple[int, int]]) -> NDArray[np.intp]:
     return np.array(sorted(found), np.intp)
 
 
-def learn(meshes: Array, truth: Array, flip: NDArray[np.intp], triangles: NDArray[np.intp]) -> Mesh68:
-    """The table that brings meshes (N, 478, 3) nearest to hand labels (N, 68, 2), the same on both sides of a face."""
+def learn(meshes: Array, truth: Array, flip: NDArray[np.intp], triangles: NDArray[np.intp], head: Head) -> Mesh68:
+    """The table that brings meshes (N, 478, 3) nearest to hand labels (N, 68, 2), the same on both sides of a face.
+
+    head: says how deep the jaw lies.
+    """
     seen, wanted = _both_sides(meshes, truth, flip)
     weights = np.zeros((IBUG68.count, VERTICES))
     corners = {index: contour for indices, contour in _INNER_LIPS for index in indices}
@@ -137,19 +158,26 @@ def learn(meshes: Array, truth: Array, flip: NDArray[np.intp], triangles: NDArra
             vertices, shares = _on_contour(seen, wanted[:, index], corners[index])
         else:
             vertices, shares = _in_triangle(seen, wanted[:, index], triangles)
-        row[list(vertices)] = shares
+        np.add.at(row, list(vertices), shares)
+    mean = mean_mesh(meshes, flip)
+    inner = slice(27, 68)  # without the brows, which the head does not show
+    line = _aligned(head.landmarks[inner], weights[inner] @ mean, head.jaw_line)
+    for index in _DEEP:
+        weights[index] = _with_depth(weights[index], seen, wanted[:, index], mean, line, triangles)
     weights = (weights + weights[IBUG68.flip][:, flip]) / 2
-    outward, stretches = _stretches(mean_mesh(meshes, flip), weights, triangles)
+    outward, stretches = _stretches(mean, weights, triangles)
     return Mesh68(flip, weights, outward, stretches)
 
 
-def cross_validate(meshes: Array, truth: Array, flip: NDArray[np.intp], triangles: NDArray[np.intp]) -> Array:
+def cross_validate(
+    meshes: Array, truth: Array, flip: NDArray[np.intp], triangles: NDArray[np.intp], head: Head
+) -> Array:
     """(N, 68) the distances from the hand labels, over that of the outer eye corners, each face by a table that was
     learned without it and its share of the others."""
     errors = np.empty(truth.shape[:2])
     for fold in range(FOLDS):
         out = np.arange(len(meshes)) % FOLDS == fold
-        table = learn(meshes[~out], truth[~out], flip, triangles)
+        table = learn(meshes[~out], truth[~out], flip, triangles, head)
         for face in np.flatnonzero(out):
             length = np.linalg.norm(IBUG68.ocular_axis @ truth[face])
             errors[face] = np.linalg.norm(table.points(meshes[face]) - truth[face], axis=1) / length
@@ -193,6 +221,30 @@ def _in_triangle(seen: Array, wanted: Array, triangles: NDArray[np.intp]) -> tup
     return min(found, key=lambda place: place[0])[1:]
 
 
+def _with_depth(
+    row: Array, seen: Array, wanted: Array, mean: Array, depth_line: Array, triangles: NDArray[np.intp]
+) -> Array:
+    """(478,) a point of the jaw, which pictures from the front place in two dimensions, on the jaw line of a head.
+
+    Near the outline the surface runs away from who looks at it: from the front one cannot see how deep a point lies,
+    but on the near side of a turned face that is what moves it. The point is the nearest place of the surface and an
+    offset along three axes of the mesh, which turn with it.
+
+    row: (478,) the place in the plane, on one side of the face. seen, wanted: (N, 478, 2), (N, 2). mean: as mean_mesh.
+    depth_line: (n, 3) the head's jaw line from above to the chin, in the mean mesh's frame.
+    """
+    target = row @ mean
+    target[2] = np.interp(target[1], depth_line[:, 1], depth_line[:, 2])
+    grid = np.array([(a, b, 9 - a - b) for a in range(10) for b in range(10 - a)]) / 9  # places in a triangle
+    places = grid @ mean[triangles]
+    triangle, share = np.unravel_index(((places - target) ** 2).sum(2).argmin(), places.shape[:2])
+    result = np.linalg.solve((_AXES @ mean).T, target - places[triangle, share]) @ _AXES
+    result[triangles[triangle]] += grid[share]
+    missing = wanted - np.einsum("v,nvd->nd", result, seen)
+    across = np.einsum("av,nvd->nda", _AXES[:2], seen)
+    return np.asarray(result + np.linalg.lstsq(across.reshape(-1, 2), missing.ravel(), rcond=None)[0] @ _AXES[:2])
+
+
 def mean_mesh(meshes: Array, flip: NDArray[np.intp]) -> Array:
     """(478, 3) the mean of meshes (N, 478, 3) turned upright and to the front, symmetric, of size 1, centred."""
     mirror = np.array([-1.0, 1.0, 1.0])
@@ -205,13 +257,14 @@ def mean_mesh(meshes: Array, flip: NDArray[np.intp]) -> Array:
     return np.asarray((mean + mean[flip] * mirror) / 2)
 
 
-def _aligned(mesh: Array, to: Array) -> Array:
-    """A mesh turned, scaled and shifted onto another (Kabsch, Umeyama)."""
+def _aligned(mesh: Array, to: Array, moved: Array | None = None) -> Array:
+    """A mesh turned, scaled and shifted onto another (Kabsch, Umeyama), or other points moved with it."""
     centred, target = mesh - mesh.mean(0), to - to.mean(0)
     left, sizes, right = np.linalg.svd(centred.T @ target)
     proper = np.array([1.0, 1.0, np.sign(np.linalg.det(left @ right))])
     scale = (sizes * proper).sum() / (centred**2).sum()
-    return np.asarray(scale * centred @ (left * proper) @ right + to.mean(0))
+    points = centred if moved is None else moved - mesh.mean(0)
+    return np.asarray(scale * points @ (left * proper) @ right + to.mean(0))
 
 
 def _stretches(mean: Array, weights: Array, triangles: NDArray[np.intp]) -> tuple[Array, tuple[Array, ...]]:

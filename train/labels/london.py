@@ -74,12 +74,10 @@ def ibug68(points: Array) -> Array:
         result[list(lids[4:])] = along(spline(points[list(below)]), thirds[1:3])
     result[48:55] = points[list(_OUTER_LIPS[0])]
     result[59:54:-1] = points[list(_OUTER_LIPS[1])]
-    upper, lower = (
-        along(spline(points[list(lip)]), np.linspace(INNER_CORNER, 1 - INNER_CORNER, 5)) for lip in _INNER_LIPS
-    )
-    result[60:65] = upper
-    result[[60, 64]] = (upper[[0, 4]] + lower[[0, 4]]) / 2
-    result[67:64:-1] = lower[1:4]
+    upper, lower = points[list(_INNER_LIPS[0])], points[list(_INNER_LIPS[1])]
+    result[61:64], result[67:64:-1] = upper[2:5], lower[2:5]
+    for corner, shares in ((60, INNER_CORNER), (64, 1 - INNER_CORNER)):
+        result[corner] = (along(spline(upper), [shares]) + along(spline(lower), [shares]))[0] / 2
     return result
 
 
@@ -114,7 +112,7 @@ def spline(points: Array, samples: int = 1001) -> Array:
     return np.asarray(CubicSpline(places, points)(np.linspace(0, places[-1], samples)))
 
 
-def along(curve: Array, shares: Array) -> Array:
+def along(curve: Array, shares: Array | list[float]) -> Array:
     """(len(shares), 2) the points at shares, 0 to 1, of the length of a finely sampled curve (N, 2)."""
     places = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(curve, axis=0), axis=1))])
-    return np.column_stack([np.interp(shares * places[-1], places, axis) for axis in curve.T])
+    return np.column_stack([np.interp(np.asarray(shares) * places[-1], places, axis) for axis in curve.T])

@@ -75,13 +75,13 @@ def load_mesh68(path: Path = TABLE) -> Mesh68:
 
 
 def _dense(rows: Iterable[Weights]) -> Array:
-    """(n, 478) of n lists of pairs."""
+    """(n, 478) of n lists of pairs; what rounding has left is shared out, so that each row adds up to 1."""
     rows = list(rows)
     dense = np.zeros((len(rows), VERTICES))
     for row, pairs in zip(dense, rows):
         for vertex, weight in pairs:
             row[int(vertex)] = weight
-    return dense
+    return dense / dense.sum(1, keepdims=True)
 
 
 def as_json(mesh68: Mesh68, about: dict[str, object]) -> str:
