@@ -24,7 +24,7 @@ from train.datasets.sample import DatasetError
 from train.label import Unusable, look
 from train.labels.ict_head import Head, read_head
 from train.labels.london import ibug68, read_template
-from train.labels.mesh68 import JAW, TABLE, VERTICES, Mesh68, as_json
+from train.labels.mesh68 import CHIN, JAW, TABLE, VERTICES, Mesh68, as_json
 from train.labels.teachers import WORKER, FaceMesh
 from train.labels.views import average
 
@@ -165,7 +165,7 @@ def learn(meshes: Array, truth: Array, flip: NDArray[np.intp], triangles: NDArra
     for index in _DEEP:
         weights[index] = _with_depth(weights[index], seen, wanted[:, index], mean, line, triangles)
     weights = (weights + weights[IBUG68.flip][:, flip]) / 2
-    outward, stretches = _stretches(mean, weights, triangles)
+    outward, stretches = _stretches(mean, weights, triangles, flip)
     return Mesh68(flip, weights, outward, stretches)
 
 
@@ -267,26 +267,31 @@ def _aligned(mesh: Array, to: Array, moved: Array | None = None) -> Array:
     return np.asarray(scale * points @ (left * proper) @ right + to.mean(0))
 
 
-def _stretches(mean: Array, weights: Array, triangles: NDArray[np.intp]) -> tuple[Array, tuple[Array, ...]]:
+def _stretches(
+    mean: Array, weights: Array, triangles: NDArray[np.intp], flip: NDArray[np.intp]
+) -> tuple[Array, tuple[Array, ...]]:
     """Where out is for the points of the jaw (17, 2), and the surface from each of them inwards, seen from the front.
 
-    A stretch runs against the outline's normal as far as there is surface, LONGEST at the most.
+    A stretch runs against the outline's normal as far as there is surface, LONGEST at the most. Those of the left side
+    are the mirror images of the right side's.
     """
     unit = np.linalg.norm(IBUG68.ocular_axis @ weights @ mean[:, :2])
     mean = mean / unit
     jaw = (weights @ mean)[:JAW, :2]
     along = np.gradient(jaw, axis=0)
     outward = np.column_stack([-along[:, 1], along[:, 0]]) / np.linalg.norm(along, axis=1)[:, None]
-    stretches = []
-    for index, out in enumerate(outward):
+    outward = (outward + outward[IBUG68.flip[:JAW]] * [-1, 1]) / 2
+    right = []
+    for index, out in enumerate(outward[: CHIN + 1]):
         rows = [weights[index]]
         for distance in np.arange(STEP, LONGEST, STEP):
             place = jaw[index] - distance * out
             if abs(place[0]) < MIDDLE < abs(jaw[index, 0]):
                 break
             rows.append(_on_surface(place, mean, triangles))
-        stretches.append(np.array([row for row in rows if row is not None]))
-    return outward, tuple(stretches)
+        right.append(np.array([row for row in rows if row is not None]))
+    right[CHIN] = (right[CHIN] + right[CHIN][:, flip]) / 2
+    return outward, (*right, *(stretch[:, flip] for stretch in right[CHIN - 1 :: -1]))
 
 
 def _on_surface(place: Array, mean: Array, triangles: NDArray[np.intp]) -> Array | None:

@@ -81,7 +81,7 @@ def _dense(rows: Iterable[Weights]) -> Array:
     for row, pairs in zip(dense, rows):
         for vertex, weight in pairs:
             row[int(vertex)] = weight
-    return dense / dense.sum(1, keepdims=True)
+    return np.asarray(dense / dense.sum(1, keepdims=True))
 
 
 def as_json(mesh68: Mesh68, about: dict[str, object]) -> str:
