@@ -141,7 +141,8 @@ from pathlib import Path
 run("train.run", *options)
 from export.run import export
 from export.verify import Budget
-export(next(Path(folder).rglob("last.ckpt")), Path(folder, "model.onnx"), "none", budget=Budget(9, 9, 99))
+checkpoint, budget = next(Path(folder).rglob("last.ckpt")), Budget(9, 9, 99)
+export(checkpoint, Path(folder, "model.onnx"), "none", budget=budget, allow_untrained=True)
 """,
         *options,
         tmp_path,
