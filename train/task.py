@@ -43,12 +43,14 @@ class Batch(NamedTuple):
     """Faces as the data module gives them.
 
     crops: (N, S, S, 3) uint8 RGB. points_px: (N, K, 2) in pixels of the crop. edges: (N, E, cells, cells) edge maps
-    of train.boundaries, E being 0 where the data module was not asked for them.
+    of train.boundaries, E being 0 where the data module was not asked for them. weights: (N, K) from 0 to 1, how much
+    each landmark is to be learned from; 1 where the data set does not say.
     """
 
     crops: Tensor
     points_px: Tensor
     edges: Tensor
+    weights: Tensor = torch.ones(())
 
 
 @dataclass(frozen=True)
@@ -124,21 +126,21 @@ class LandmarkTask(lightning.LightningModule):
         """The weighted terms of the total: "landmarks", "points" and "edges" where the net has such maps, "places"
         where it has a head, "consistency" and "siamese" of several views. Those that weigh nothing are left out.
 
-        Means over maps, then faces; of the landmarks only those inside the crop count.
+        Means over maps, then faces; of the landmarks only those inside the crop count, each by its weight.
         """
         stacks, places = split(output)
         cells = _fusion(stacks[0]).shape[-1]
         labels = Labels(batch.points_px, batch.edges, cells, self.stride)
         counted = inside(batch.points_px, self.size)
         loss = self.objective.loss_for(labels)
-        losses = {"landmarks": [_mean(loss(_fusion(maps)), counted) for maps in stacks]}
+        losses = {"landmarks": [_mean(loss(_fusion(maps)), counted, batch.weights) for maps in stacks]}
         auxiliary = [maps for maps in stacks if isinstance(maps, StackMaps)]
         if auxiliary:
             points = self._point_maps(labels, batch.points_px)
             losses["points"] = [adaptive_wing_loss(maps.points, points).mean() for maps in auxiliary]
             losses["edges"] = [adaptive_wing_loss(maps.edges, batch.edges).mean() for maps in auxiliary]
         if places is not None:
-            losses["places"] = [_mean(self.objective.places_loss_for(labels)(places), counted)]
+            losses["places"] = [_mean(self.objective.places_loss_for(labels)(places), counted, batch.weights)]
         if self.views > 1 and self.weights.consistency:
             losses["consistency"] = [self._consistency(maps, places, batch.points_px, counted) for maps in stacks]
         if self.weights.siamese:
@@ -173,7 +175,8 @@ class LandmarkTask(lightning.LightningModule):
 
     def on_fit_start(self) -> None:
         if self.start is not None and self.global_step == 0:  # a resumed training has its own
-            load_weights(self, read_checkpoint(self.start), self.start)
+            own = {type(part).__module__ for part in (self.net, self.objective)}  # the user's configuration names them
+            load_weights(self, read_checkpoint(self.start, sorted(own)), self.start)
         rank_zero_info(describe(self.objective.smoothing, self.size // self.stride))
 
     def on_train_batch_start(self, batch: Batch, index: int) -> None:
@@ -287,9 +290,12 @@ def _with_head(kind: HeadName | None) -> str:
     return f"with a head for {kind}" if kind else "without a head"
 
 
-def _mean(losses: Tensor, counted: Tensor) -> Tensor:
-    """Of (N, K) over the landmarks that count, then over faces."""
-    return ((losses * counted).sum(-1) / counted.sum(-1).clamp_min(1)).mean()
+def _mean(losses: Tensor, counted: Tensor, weights: Tensor | float = 1.0) -> Tensor:
+    """Of (N, K) over the landmarks that count, then over faces; a landmark's weight (N, K) scales its loss.
+
+    The sum is not divided by the weights: a face whose labels are unsure as a whole counts less as a whole.
+    """
+    return ((losses * (counted * weights)).sum(-1) / counted.sum(-1).clamp_min(1)).mean()
 
 
 def _fusion(maps: Tensor | StackMaps) -> Tensor:

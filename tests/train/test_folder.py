@@ -86,7 +86,7 @@ class TestTable:
         [
             (lambda row: row[:-2], "expected 58 numbers, got 56"),
             (lambda row: [*row, 1], "expected 58 numbers, got 59"),
-            (lambda row: [*row[:-1], "much"], "expected numbers, could not convert .*much"),
+            (lambda row: [*row[:-1], "much"], "expected numbers, got 'much'"),
             (lambda row: [*row[:-1], ""], "expected numbers"),
             (lambda row: [*row[:-1], "nan"], "not finite"),
             (lambda row: ["pictures/none.jpg", *row[1:]], "expected its picture .*none.jpg, there is no such file"),
@@ -102,10 +102,19 @@ class TestTable:
         assert str(error.value).startswith(f"{path}:3: ")
         assert len(read_own(path, "cofw29", "skip")) == 2
 
-    @pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00\x01\x80"])
-    def test_what_is_no_table_is_refused(self, tmp_path: Path, content: bytes) -> None:
+    @pytest.mark.parametrize(
+        ("content", "reason"),
+        [
+            (b"", "expected the header"),
+            (b"\xfe\x00\x01\x80\n", "expected the header"),
+            (b'"', "expected the header"),
+            (b"picture;x0;y0\r\n", "got 1 columns, 'picture;x0;y0'"),
+            ("picture,x0,y0".encode("utf-16"), "expected a table of landmarks in UTF-8, it is in UTF-16"),
+        ],
+    )
+    def test_what_is_no_table_is_refused(self, tmp_path: Path, content: bytes, reason: str) -> None:
         (tmp_path / "a.csv").write_bytes(content)
-        with pytest.raises(DatasetError, match="expected the header"):
+        with pytest.raises(DatasetError, match=reason):
             read_own(tmp_path / "a.csv", "ibug68")
 
     def test_a_missing_one_is_named(self, tmp_path: Path) -> None:
@@ -128,3 +137,44 @@ class TestPairs:
     def test_a_missing_folder_is_named(self, tmp_path: Path) -> None:
         with pytest.raises(DatasetError, match="nowhere: expected a folder of pictures"):
             read_own(tmp_path / "nowhere", "ibug68")
+
+
+class TestSpread:
+    """Of points, beside their labels."""
+
+    def folder(self, root: Path, content: str) -> Path:
+        points = np.zeros((68, 2))
+        points[:, 0] = np.linspace(10, 210, 68)  # 200 pixels wide
+        (root / "a.png").touch()
+        write_pts(root / "a.pts", points)
+        (root / "a.spread.csv").write_text(content)
+        return root
+
+    def test_becomes_weights(self, tmp_path: Path) -> None:
+        """A hundredth of the extent, here 2 pixels, halves a point's weight."""
+        spread = [0.0, 2.0, 4.0, *[1.0] * 65]
+        content = "\n".join(["spread_px", *map(str, spread), ""])
+        (sample,) = read_own(self.folder(tmp_path, content), "ibug68")
+        assert sample.weights is not None
+        assert_allclose(sample.weights[:4], [1, 0.5, 0.2, 0.8], rtol=1e-3)
+        assert sample.weights.shape == (68,)
+
+    @pytest.mark.parametrize(
+        ("content", "reason"),
+        [
+            ("", "expected the header spread_px, got ''"),
+            ("1\n" * 68, "expected the header spread_px, got '1'"),
+            ("spread_px\n" + "1\n" * 67, "expected 68 numbers, got 67"),
+            ("spread_px\n" + "1\n" * 67 + "-1", "expected numbers from 0 on"),
+            ("spread_px\n" + "1\n" * 67 + "nan", "expected numbers from 0 on"),
+            ("spread_px\n" + "1\n" * 67 + "much", "expected numbers, got 'much'"),
+        ],
+    )
+    def test_that_is_none_is_refused_by_name(self, tmp_path: Path, content: str, reason: str) -> None:
+        with pytest.raises(DatasetError, match=reason) as error:
+            read_own(self.folder(tmp_path, content), "ibug68")
+        assert "a.spread.csv: " in str(error.value)
+
+    def test_there_is_none_in_other_sets(self, tmp_path: Path) -> None:
+        self.folder(tmp_path, "").joinpath("a.spread.csv").unlink()
+        assert read_own(tmp_path, "ibug68")[0].weights is None

@@ -172,6 +172,23 @@ class TestLoss:
         alone = [total(task, [m[:1, :5] for m in maps], outside[:1, :5]).item(), total(task, maps, points).item()]
         assert all(math.isfinite(value) for value in alone)
 
+    def test_a_points_weight_scales_its_loss(self) -> None:
+        task, generator = tiny(size=32), torch.Generator().manual_seed(3)
+        maps = [torch.randn(2, 68, 8, 8, generator=generator).requires_grad_()]
+        points = 30 * torch.rand(2, 68, 2, generator=generator) + 0.5
+        weights = torch.ones(2, 68)
+        weights[0, 3], weights[1] = 0.0, 0.25
+        edges = torch.zeros(2, 0, 8, 8)
+        (loss,) = task.terms(maps, Batch(torch.empty(0), points, edges, weights)).values()
+        loss.backward()  # type: ignore[no-untyped-call]
+        gradient = maps[0].grad
+        assert gradient is not None
+        assert not gradient[0, 3].any()
+        maps[0].grad = None
+        total(task, maps, points).backward()  # type: ignore[no-untyped-call]
+        torch.testing.assert_close(gradient[1], 0.25 * maps[0].grad[1])
+        torch.testing.assert_close(gradient[0, 4:], maps[0].grad[0, 4:])
+
     def test_points_on_the_outermost_pixels_do(self) -> None:
         task = tiny(size=32)
         maps = [torch.zeros(1, 68, 8, 8, requires_grad=True)]
@@ -291,7 +308,7 @@ class TestTraining:
         logged = logged_values(checkpoint, "val_nme")
         task, data, _ = load(checkpoint)
         errors = []
-        for crop, truth, _ in data.validation:  # type: ignore[attr-defined]
+        for crop, truth, *_ in data.validation:  # type: ignore[attr-defined]
             points, _, _ = task.decode(task(crop[None]))
             errors.append(nme(points[0].detach(), truth, IBUG68))
         assert len(errors) == 3
@@ -353,6 +370,21 @@ class TestStart:
         other = torch.load(checkpoint, weights_only=True)["state_dict"]
         assert not torch.equal(after["net.heads.0.weight"], other["net.heads.0.weight"])
         assert (after["net.heads.0.weight"] - before["net.heads.0.weight"]).abs().max() < 0.1
+
+    def test_from_a_net_of_the_users_own(self, fit_tiny: Fit, tmp_path: Path) -> None:
+        """The configuration names its class, so the checkpoint may name it, too."""
+        net = ["--model.net=tests.train.test_two_processes.Plain", "--trainer.max_epochs=1"]
+        plain = [option for option in TINY_FIT.split() if not option.startswith("--model.net")]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("tests.conftest.TINY_FIT", " ".join(plain))
+            fit_tiny(tmp_path / "first", *net)
+            fit_tiny(
+                tmp_path / "second", *net, "--model.learning_rate=0", f"--model.start={tmp_path / 'first/last.ckpt'}"
+            )
+        first, second = (
+            torch.load(tmp_path / name / "last.ckpt", weights_only=True)["state_dict"] for name in ("first", "second")
+        )
+        torch.testing.assert_close(first, second, rtol=0, atol=0)
 
     def test_what_cannot_be_used_is_one_sentence(self, fit_tiny: Fit, checkpoint: Path, tmp_path: Path) -> None:
         (text := tmp_path / "text").write_text("no weights")

@@ -7,10 +7,16 @@ from collections import defaultdict
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
+from tracker.face.geometry import Array, extent
 from tracker.face.pts import PICTURE_SUFFIXES, read_pts
 from tracker.face.schemes import Scheme
-from train.datasets.collect import Bad, Row, collect, expect_file, expect_scheme, labelled_rows, numbers
+from train.datasets.collect import Bad, Row, collect, expect_scheme, labelled_rows, list_folder, numbers, read_lines
 from train.datasets.sample import DatasetError, Sample
+
+HALF_SPREAD = 0.01
+"""A point with this spread, as a part of the larger extent of the face's points, counts half."""
 
 
 def read_own(source: Path, scheme: str, bad: Bad = "refuse") -> list[Sample]:
@@ -29,12 +35,11 @@ def read_pairs(
 ) -> list[Sample]:
     """The faces of the pictures and labels directly in a folder: NAME.jpg (or .png ...) beside NAME.pts, 1-based.
 
-    A picture without a label is bad just as a label without a picture. Raises DatasetError as `collect`.
+    Where NAME.spread.csv lies beside them, as train.label writes it, points count by their weights_of_spread. A picture
+    without a label is bad just as a label without a picture. Raises DatasetError as `collect`.
     """
-    if not folder.is_dir():
-        raise DatasetError(f"{folder}: expected a folder of pictures and .pts files, there is no such folder")
     files: dict[str, list[Path]] = defaultdict(list)
-    for path in sorted(folder.iterdir()):
+    for path in list_folder(folder, "a folder of pictures and .pts files"):
         if path.suffix.lower() in (".pts", *PICTURE_SUFFIXES):
             files[path.stem].append(path)
     labels = [(str(folder / f"{stem}.pts"), paths) for stem, paths in files.items()]
@@ -47,25 +52,61 @@ def _pair(scheme: Scheme, subsets: frozenset[str], paths: list[Path]) -> Sample:
     if (len(pictures), len(labels)) != (1, 1):
         found = ", ".join(path.name for path in paths)
         raise DatasetError(f"expected one picture and one .pts file of that name, got {found}")
-    return Sample(pictures[0], read_pts(labels[0]), scheme, subsets=subsets)
+    points, spread = read_pts(labels[0]), labels[0].with_name(f"{labels[0].stem}.spread.csv")
+    weights = weights_of_spread(read_spread(spread, len(points)), points) if spread.exists() else None
+    return Sample(pictures[0], points, scheme, subsets=subsets, weights=weights)
+
+
+def read_spread(path: Path, count: int) -> Array:
+    """(count,) how far the views of a face that a label was made from differ in each point, in pixels.
+
+    A file with the header spread_px and a number a line. Raises DatasetError for another, and numbers below 0.
+    """
+    header, *lines = read_lines(path, "spreads of points")
+    if header != "spread_px":
+        raise DatasetError(f"{path}: expected the header spread_px, got {header[:40]!r}")
+    try:
+        spread = numbers([line for line in lines if line.strip()], count)
+    except DatasetError as error:
+        raise DatasetError(f"{path}: {error}") from None
+    if not (np.isfinite(spread) & (spread >= 0)).all():
+        raise DatasetError(f"{path}: expected numbers from 0 on")
+    return spread
+
+
+def weights_of_spread(spread_px: Array, points_px: Array) -> Array:
+    """(K,) 1 / (1 + (spread / (HALF_SPREAD * extent))^2), the extent being the larger one of the points (K, 2)."""
+    longest = extent(points_px)[2:].max()
+    return np.asarray(1 / (1 + np.square(spread_px / (HALF_SPREAD * longest))))
 
 
 def read_table(path: Path, scheme: Scheme, bad: Bad = "refuse") -> list[Sample]:
     """The faces of a CSV with the header picture,x0,y0,x1,y1,... and one face a row.
 
-    picture: relative to the table's folder; several rows may name one. Points: in our pixels, the first pixel's
-    centre at 0. Raises DatasetError for another header, and as `collect`.
+    picture: relative to the table's folder; several rows may name one, its name has no line breaks. Points: in our
+    pixels, the first pixel's centre at 0. Raises DatasetError for another header, and as `collect`.
     """
-    with expect_file(path, "a table of landmarks").open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        rows = list(csv.reader(file)) or [[]]
+    first, *lines = read_lines(path, "a table of landmarks")
+    try:
+        header = _cells(first)
+    except DatasetError:
+        header = [first]
     expected = ["picture", *(f"{axis}{i}" for i in range(scheme.count) for axis in "xy")]
-    if rows[0] != expected:
+    if header != expected:
         raise DatasetError(
             f"{path}: expected the header {','.join(expected[:5])},... of the {scheme.count} points of {scheme.name}, "
-            f"got {len(rows[0])} columns, {','.join(rows[0][:5])}"
+            f"got {len(header)} columns, {','.join(header[:5])[:80]!r}"
         )
-    labels = labelled_rows(path, rows, 0)[1:]
+    labels = labelled_rows(path, ["", *lines], _cells, 0)
     return collect(path, labels, partial(_row, path.parent, scheme), bad)
+
+
+def _cells(line: str) -> list[str]:
+    """Of one line by itself, so that a stray quote does not swallow those after it."""
+    try:
+        return next(csv.reader([line], strict=True))
+    except csv.Error as error:
+        raise DatasetError(f"expected cells between commas, {error}") from None
 
 
 def _row(folder: Path, scheme: Scheme, label: Row) -> Sample:

@@ -1,0 +1,206 @@
+"""python -m train.label --images FOLDER --output FOLDER: landmarks for unlabelled faces, by a teacher that looks at
+several views of each."""
+
+from __future__ import annotations
+
+import io
+import json
+import math
+import re
+import sys
+from collections import Counter
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from tracker.cli import run_command
+from tracker.detectors import Detector, DetectorName, load_detector
+from tracker.errors import TrackerError
+from tracker.face.geometry import Array, extent
+from tracker.face.pts import read_pts
+from tracker.face.schemes import Scheme
+from tracker.files import write_whole
+from train.datasets.sample import DatasetError, Sample
+from train.labels.folder import SUMMARY, LabelFolder, hold_to, percentiles, pictures_in, read_spread
+from train.labels.teachers import FACEMESH, Teacher, open_teacher
+from train.labels.views import Variation, average, generator, random_views
+from train.sources import split
+
+
+class Unusable(Exception):
+    """A picture that gets no label: the sentence says why."""
+
+
+def main() -> int:
+    """Run the command line."""
+    return run_command(label, "train.label")
+
+
+def label(
+    images: Path,
+    output: Path,
+    teacher: Path = Path(FACEMESH),
+    teacher_python: Path | None = None,
+    detector: DetectorName = "auto",
+    views: int = 8,
+    seed: int = 0,
+    limit: float = 0.025,
+    least_views: float = 0.75,
+    keep: Path | None = None,
+) -> None:
+    """Label the largest face of each picture in a folder: NAME.pts, NAME.spread.csv and a link to the picture.
+
+    A run goes on where an earlier one stopped. OUTPUT/left_out.csv says which pictures have no label and why,
+    OUTPUT/summary.json what the labels were made by and how well the views agree.
+
+    Args:
+        images: a folder of pictures.
+        output: the folder of the labels.
+        teacher: facemesh, the name of a packaged model, or an .onnx file.
+        teacher_python: for facemesh: the Python of an environment that has mediapipe==0.10.21.
+        detector: what finds the face.
+        views: how many times each face is looked at.
+        seed: of the random views.
+        limit: the largest mean spread of a face's points, over the larger side of their extent.
+        least_views: the share of views in which the teacher must see the face.
+        keep: a folder for the teacher's points in every view; where it has them, the teacher is not asked again.
+    """
+    _check(views, limit, least_views)
+    pictures = pictures_in(images)
+    finder = load_detector(detector)
+    asked = open_teacher(teacher, teacher_python, finder)
+    try:
+        looks = {
+            "teacher": asked.about,
+            "detector": finder.name,
+            "views": views,
+            "seed": seed,
+            "variation": asdict(Variation()),
+        }
+        if keep is not None:
+            hold_to(keep, looks)
+        judged = {"rules": asked.rules, "limit": limit, "least_views": least_views}
+        labels = LabelFolder(output, {**looks, **judged})
+        todo = [picture for picture in pictures if not labels.done(picture)]
+        try:
+            for picture in tqdm(todo, unit=" pictures", disable=None, leave=False):
+                try:
+                    seen = kept_views(picture, asked, finder, views, seed, keep)
+                    labels.add(picture, *agreed(seen, asked, limit, least_views))
+                except Unusable as reason:
+                    labels.leave_out(picture, str(reason))
+                    tqdm.write(f"{picture.name}: {reason}", file=sys.stderr)
+        finally:
+            labels.save()
+        write_whole(output / SUMMARY, json.dumps(summary(labels, pictures, asked.scheme), indent=1).encode())
+    except OSError as error:
+        raise TrackerError(
+            f"{output}: cannot be written: {error.strerror}; free space or give another folder"
+        ) from None
+    finally:
+        asked.close()
+    print(f"{len(pictures) - len(labels.left_out)} of {len(pictures)} pictures labelled, see {output / SUMMARY}")
+
+
+def kept_views(picture: Path, teacher: Teacher, detector: Detector, count: int, seed: int, keep: Path | None) -> Array:
+    """(V, K, D) the teacher's points in each view, in pixels of the picture; from the folder that keeps them, if any.
+
+    Raises Unusable for a picture that does not decode or shows no face.
+    """
+    path = None if keep is None else keep / f"{picture.stem}.npy"
+    if path is not None and path.exists():
+        try:
+            return np.asarray(np.load(path), np.float64)
+        except (ValueError, EOFError):
+            raise TrackerError(f"{path}: expected an array, it is damaged; delete it") from None
+    seen = look(picture, teacher, detector, count, seed)
+    if path is not None:
+        write_array(path, seen.astype(np.float32))
+    return seen
+
+
+def look(picture: Path, teacher: Teacher, detector: Detector, count: int, seed: int) -> Array:
+    """As kept_views, from the picture."""
+    try:
+        image = Sample(picture, np.empty((0, 2)), teacher.scheme).read_image()
+    except (DatasetError, OSError):
+        raise Unusable("does not decode as a picture") from None
+    found = detector.detect(image)
+    if not found:
+        raise Unusable(f"{detector.name} finds no face")
+    largest = max(found, key=lambda face: float(face.box_px[2] * face.box_px[3]))
+    rng = generator(seed, picture.name)
+    views = random_views(teacher.roi(image, largest), teacher.view_px, count, rng, Variation())
+    answers = teacher.look(np.stack([view.see(image, teacher.view_px) for view in views]))
+    return np.stack([view.to_picture(points, teacher.flip) for view, points in zip(views, answers)])
+
+
+def agreed(seen: Array, teacher: Teacher, limit: float, least_views: float) -> tuple[Array, Array]:
+    """The labels (K, 2) and their spread (K,) that the views (V, K', D) agree on.
+
+    Raises Unusable where too few views have the face, or they do not agree.
+    """
+    good = seen[np.isfinite(seen).all((1, 2))]
+    if len(good) < max(2, math.ceil(least_views * len(seen))):
+        raise Unusable(f"the teacher sees the face in {len(good)} of {len(seen)} views")
+    points, spread = average(np.stack([teacher.labels(view) for view in good]))
+    share = face_spread(points, spread)
+    if not share <= limit:
+        raise Unusable(f"the views disagree by {share:.4f} of the face's extent, more than {limit:g}")
+    return points, spread
+
+
+def face_spread(points: Array, spread: Array) -> float:
+    """The mean spread over the larger side of the points' extent."""
+    side = float(extent(points)[2:].max())
+    return float(spread.mean()) / side if side > 0 else math.inf
+
+
+def summary(folder: LabelFolder, pictures: list[Path], scheme: Scheme) -> dict[str, Any]:
+    """What the labels were made by, how many there are, and how well the views agree.
+
+    Spreads are shares of the larger side of the face's extent: a face's is the mean over its points, a part's the
+    median over faces of the mean over its points.
+    """
+    labelled = [picture for picture in pictures if picture.name not in folder.left_out]
+    spreads = np.empty((len(labelled), scheme.count))
+    for row, picture in zip(spreads, labelled):
+        points = read_pts(folder.folder / f"{picture.stem}.pts")
+        row[:] = read_spread(folder.folder / f"{picture.stem}.spread.csv") / extent(points)[2:].max()
+    training, held_back = split(
+        [Sample(path, np.empty((0, 2)), scheme) for path in labelled], lambda face: face.picture.name
+    )
+    parts = {name: np.median(spreads[:, list(indices)].mean(1)) for name, indices in scheme.groups.items()}
+    return {
+        "settings": folder.settings,
+        "scheme": scheme.name,
+        "pictures": len(pictures),
+        "labelled": len(labelled),
+        "left_out": dict(Counter(re.sub(r"[0-9.]+", "N", reason) for reason in folder.left_out.values())),
+        "split": {"training": len(training), "held_back": len(held_back)},
+        "spread": {"faces": percentiles(spreads.mean(1)), "points": percentiles(spreads.ravel())},
+        "spread_by_part": {name: round(float(value), 5) for name, value in parts.items()} if labelled else {},
+    }
+
+
+def write_array(path: Path, array: Array) -> None:
+    """Write an array as a .npy file, whole or not at all."""
+    np.save(content := io.BytesIO(), array)
+    write_whole(path, content.getvalue())
+
+
+def _check(views: int, limit: float, least_views: float) -> None:
+    """Raises TrackerError for numbers that no run can have."""
+    if views < 2:
+        raise TrackerError(f"--views must be at least 2, got {views}: one view has nothing to agree with")
+    if not limit > 0:
+        raise TrackerError(f"--limit must be positive, got {limit:g}")
+    if not 0 < least_views <= 1:
+        raise TrackerError(f"--least-views must lie above 0 and not above 1, got {least_views:g}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,135 @@
+"""A folder of labels: NAME.pts, NAME.spread.csv and a link to the picture for each labelled face, what was left out and
+why, and by which settings. A run goes on where an earlier one with the same settings stopped."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tracker.errors import TrackerError
+from tracker.face.geometry import Array
+from tracker.face.pts import PICTURE_SUFFIXES, as_pts
+from tracker.files import write_whole
+
+SETTINGS, LEFT_OUT, SUMMARY = "settings.json", "left_out.csv", "summary.json"
+SAVE_EVERY = 100  # pictures left out: so many may be looked at again after a run that was killed
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """The pictures directly in a folder, by name. Raises TrackerError for none, and for two that differ in their
+    suffix only, which could not have a label each."""
+    if not folder.is_dir():
+        raise TrackerError(f"{folder}: expected a folder of pictures, there is no such folder; correct --images")
+    pictures = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
+    if not pictures:
+        raise TrackerError(f"{folder}: expected pictures, found none; correct --images")
+    by_stem: dict[str, Path] = {}
+    for path in pictures:
+        if (other := by_stem.setdefault(path.stem, path)) != path:
+            raise TrackerError(
+                f"{folder}: {other.name} and {path.name} would share {path.stem}.pts; rename one of them"
+            )
+    return pictures
+
+
+def hold_to(folder: Path, settings: Mapping[str, Any]) -> None:
+    """Note the settings in a new folder, or compare them with those noted there.
+
+    Raises TrackerError for other settings, or a folder that cannot be written.
+    """
+    noted_in = folder / SETTINGS
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not noted_in.exists():
+            write_whole(noted_in, json.dumps(settings, indent=1).encode())
+        noted = json.loads(noted_in.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise TrackerError(f"{folder}: cannot be written: {error.strerror}; give another folder") from None
+    except ValueError:
+        raise TrackerError(f"{noted_in}: expected JSON; give another folder, or delete this one") from None
+    for name in dict.fromkeys([*settings, *noted]):
+        ours, theirs = settings.get(name), noted.get(name)
+        if ours != theirs:
+            raise TrackerError(
+                f"{folder}: was made with {name} {json.dumps(theirs)}, now it is {json.dumps(ours)}; "
+                "give the same settings or another folder"
+            )
+
+
+class LabelFolder:
+    """The labels of one run. Raises TrackerError, as hold_to, and for a list of pictures left out that is damaged."""
+
+    def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
+        hold_to(folder, settings)
+        self.folder, self.settings = folder, settings
+        self.left_out = self._read_left_out()
+        self._unsaved = 0
+
+    def done(self, picture: Path) -> bool:
+        """Whether the picture has a label, or was left out."""
+        return picture.name in self.left_out or (self.folder / f"{picture.stem}.pts").exists()
+
+    def add(self, picture: Path, points_px: Array, spread_px: Array) -> None:
+        """Write the labels (K, 2) and their spread (K,), in pixels, the label last: where it is, the rest is."""
+        self._link(picture)
+        rows = "\n".join(["spread_px", *(f"{spread:.4f}" for spread in spread_px), ""])
+        write_whole(self.folder / f"{picture.stem}.spread.csv", rows.encode("ascii"))
+        write_whole(self.folder / f"{picture.stem}.pts", as_pts(points_px))
+
+    def leave_out(self, picture: Path, reason: str) -> None:
+        """Note that the picture has no label."""
+        self.left_out[picture.name] = reason
+        self._unsaved += 1
+        if self._unsaved >= SAVE_EVERY:
+            self.save()
+
+    def save(self) -> None:
+        """Write what was left out."""
+        rows = io.StringIO()
+        csv.writer(rows, lineterminator="\n").writerows([("picture", "reason"), *sorted(self.left_out.items())])
+        write_whole(self.folder / LEFT_OUT, rows.getvalue().encode("utf-8", "surrogateescape"))
+        self._unsaved = 0
+
+    def _read_left_out(self) -> dict[str, str]:
+        path = self.folder / LEFT_OUT
+        if not path.exists():
+            return {}
+        with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+            rows = list(csv.reader(file))
+        if not rows or rows[0] != ["picture", "reason"] or any(len(row) != 2 for row in rows):
+            raise TrackerError(f"{path}: expected the columns picture,reason; delete it to look at its pictures again")
+        return {row[0]: row[1] for row in rows[1:]}
+
+    def _link(self, picture: Path) -> None:
+        """The picture beside its label: a link where the file system has them, else a copy."""
+        target = self.folder / picture.name
+        if target.exists():
+            return
+        try:
+            target.unlink(missing_ok=True)  # a link to what is gone
+            target.symlink_to(os.path.relpath(picture.resolve(), self.folder.resolve()))
+        except OSError:
+            shutil.copyfile(picture, target)
+
+
+def read_spread(path: Path) -> Array:
+    """(K,) the spread in pixels of a .spread.csv file."""
+    return np.loadtxt(path, skiprows=1, ndmin=1)
+
+
+def percentiles(values: Iterable[float]) -> dict[str, float]:
+    """Of numbers, rounded; empty for none."""
+    numbers = np.array(list(values))
+    return (
+        {f"p{q}": round(float(np.percentile(numbers, q)), 4) for q in (5, 25, 50, 75, 90, 95, 99)}
+        if len(numbers)
+        else {}
+    )

@@ -1,0 +1,181 @@
+"""Teachers: who looks at views of a face and says where its points are. FaceMesh in a process of its own, or a model of
+this project."""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+import subprocess
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracker.detectors import Detection, Detector
+from tracker.engines.load import load_engine
+from tracker.errors import TrackerError
+from tracker.face.crop import Roi
+from tracker.face.geometry import Array
+from tracker.face.schemes import IBUG68, Scheme
+from tracker.measure import Measurer
+from tracker.models import landmark_model, sha256_of
+from tracker.roi import BOX_HABITS, next_roi, roi_of_detection
+from train.labels.mesh68 import TABLE, VERTICES, load_mesh68
+
+Image = NDArray[np.uint8]
+FACEMESH = "facemesh"
+WORKER = Path(__file__).with_name("facemesh_worker.py")
+AROUND = 2.0  # side of FaceMesh's view over the detected box's: its own detector wants to see some of what is around
+FACEMESH_PX = 320
+
+
+class Teacher(Protocol):
+    """A net that is asked.
+
+    about: what it is, for the summary: name, SHA-256, versions. rules: what makes labels of its points, None where they
+        are the labels. scheme: of the labels.
+    flip: (K,) its point that takes place k in a mirrored picture. view_px: the side of its views.
+    """
+
+    about: dict[str, Any]
+    rules: dict[str, str] | None
+    scheme: Scheme
+    flip: NDArray[np.intp]
+    view_px: int
+
+    def roi(self, image_rgb: Image, found: Detection) -> Roi:
+        """The square that the views of a detected face vary around."""
+
+    def look(self, views: Image) -> Array:
+        """(V, K, D) its points in V views (V, S, S, 3), in pixels of these; NaN for a view in which it sees no face."""
+
+    def labels(self, points: Array) -> Array:
+        """(K of the scheme, 2) the labels that follow from its points (K, D) in a picture."""
+
+    def close(self) -> None:
+        """End what it has started."""
+
+
+class FaceMesh:
+    """MediaPipe's FaceMesh with attention, run by the Python of another environment (facemesh_worker.py).
+
+    command: starts the worker. edges: pairs of vertices that its surface joins.
+    Raises TrackerError when it does not start, ends, or is not what is expected.
+    """
+
+    scheme = IBUG68
+    view_px = FACEMESH_PX
+
+    def __init__(self, command: list[str]) -> None:
+        self._complaints = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
+        try:
+            self._process = subprocess.Popen(
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._complaints
+            )
+        except OSError as error:
+            self._complaints.close()
+            raise TrackerError(
+                f"cannot start the teacher {command[0]}: {error.strerror}; correct --teacher-python"
+            ) from None
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if not line:
+            raise self._ended()
+        self.about: dict[str, Any] = json.loads(line)
+        self.edges = [(a, b) for a, b in self.about.pop("edges", ())]
+        self.rules: dict[str, str] | None = {"name": TABLE.name, "sha256": sha256_of(TABLE)}
+        self._table = load_mesh68()
+        self.flip = self._table.flip
+        if (count := self.about.get("vertices")) != VERTICES:
+            self.close()
+            raise TrackerError(f"expected a teacher of {VERTICES} vertices, got one of {count}")
+
+    def roi(self, image_rgb: Image, found: Detection) -> Roi:
+        x, y, width, height = found.box_px.tolist()
+        right, down = (found.eyes_px[1] - found.eyes_px[0]).tolist()
+        side = AROUND * math.sqrt(width * height)
+        return Roi((x + width / 2, y + height / 2), side, math.atan2(down, right))
+
+    def look(self, views: Image) -> Array:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        count, height, width = views.shape[:3]
+        try:
+            self._process.stdin.write(struct.pack("<3I", count, height, width))
+            self._process.stdin.write(np.ascontiguousarray(views).tobytes())
+            self._process.stdin.flush()
+        except OSError:
+            raise self._ended() from None
+        expected = count * VERTICES * 3 * 4
+        answer = self._process.stdout.read(expected)
+        if len(answer) != expected:
+            raise self._ended()
+        shares = np.frombuffer(answer, "<f4").reshape(count, VERTICES, 3).astype(np.float64)
+        return shares * (width, height, width) - (0.5, 0.5, 0.0)  # from the edge to the first pixel's centre
+
+    def labels(self, points: Array) -> Array:
+        return self._table.points(points)
+
+    def _ended(self) -> TrackerError:
+        self._process.kill()
+        self._process.wait()
+        self._complaints.seek(0)
+        last = (self._complaints.read().strip() or "no message").splitlines()[-1]
+        self.close()
+        return TrackerError(
+            f"the teacher has ended: {last} (expected --teacher-python to name a Python 3.9 to 3.12 with "
+            "mediapipe==0.10.21)"
+        )
+
+    def close(self) -> None:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        with suppress(OSError):
+            self._process.stdin.close()  # ends it
+        self._process.wait()
+        self._process.stdout.close()
+        self._complaints.close()
+
+
+class Model:
+    """A model of this project: an .onnx file, or a packaged one by its name. It is shown what the tracker shows it."""
+
+    def __init__(self, path: Path, detector: Detector) -> None:
+        file = landmark_model(path)
+        self._measurer = Measurer(load_engine(file))
+        self._habit = BOX_HABITS[detector.name]
+        self.about: dict[str, Any] = {"name": path.name, "sha256": sha256_of(file)}
+        self.rules: dict[str, str] | None = None
+        self.scheme = self._measurer.scheme
+        self.flip = self.scheme.flip
+        self.view_px = self._measurer.engine.spec.size
+
+    def roi(self, image_rgb: Image, found: Detection) -> Roi:
+        rough = roi_of_detection(found.box_px, found.eyes_px, self._habit)
+        return next_roi(self._measurer.measure(image_rgb, [rough])[0].landmarks)
+
+    def look(self, views: Image) -> Array:
+        return np.stack([self._measurer.engine.run(view[None]).points_px[0] for view in views]).astype(np.float64)
+
+    def labels(self, points: Array) -> Array:
+        return points
+
+    def close(self) -> None:
+        pass
+
+
+def open_teacher(name: Path, python: Path | None, detector: Detector) -> Teacher:
+    """The teacher of that name: facemesh, a packaged model's name, or an .onnx file.
+
+    Raises TrackerError for one that cannot be had.
+    """
+    if str(name) != FACEMESH:
+        return Model(name, detector)
+    if python is None:
+        raise TrackerError(
+            "the teacher facemesh needs --teacher-python: a Python 3.9 to 3.12 in whose environment "
+            "mediapipe==0.10.21 is installed"
+        )
+    return FaceMesh([str(python), str(WORKER)])
