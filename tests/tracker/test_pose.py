@@ -152,14 +152,29 @@ def test_what_cannot_be_used_is_refused() -> None:
 
 
 def test_the_mean_head_is_a_head() -> None:
+    """Symmetric, its origin between the eyes, the tip of the nose in front, and of an adult's size (Farkas 1994)."""
     head = mean_head_mm()
     assert head.shape == (68, 3)
     assert head[IBUG68.flip] * [-1, 1, 1] == pytest.approx(head, abs=0.011)  # rounded to hundredths
     right, left = head[36:42].mean(0), head[42:48].mean(0)
-    assert left - right == pytest.approx([63.36, 0, 0], abs=0.02)
     assert right + left == pytest.approx(np.zeros(3), abs=0.02)
-    assert head[8, 2] == pytest.approx(head[27, 2], abs=0.02)
     assert head[30, 2] == head[:, 2].min()
+    assert 87 <= np.linalg.norm(head[36] - head[45]) <= 91
+    assert 111 <= np.linalg.norm(head[27] - head[8]) <= 125
+    assert head[8, 2] - head[27, 2] == pytest.approx(3, abs=0.1)
+
+
+def test_a_head_around_the_camera_has_no_pose() -> None:
+    """Of a face whose nose would be behind the camera the points fit without error, and yet nobody has seen them."""
+    at_mm = (5.0, 0.0, 20.0)
+    assert (mean_head_mm()[:, 2] + at_mm[2]).min() < 0
+    assert head_pose(Landmarks.from_points(seen(np.eye(3), at_mm), IBUG68), CAMERA) is None
+
+
+@given(seed=st.integers(0, 10_000))
+def test_shuffled_points_have_no_pose(seed: int, face68: Array) -> None:
+    points = np.random.default_rng(seed).permutation(face68)
+    assert head_pose(Landmarks.from_points(points, IBUG68), camera_matrix(120, 120)) is None
 
 
 def test_real_faces_agree_with_their_eye_line(shared: Path) -> None:

@@ -1,10 +1,10 @@
 """One landmark scheme from another: 98 points of WFLW to 68 of iBUG, and these to the inner 51 and 49.
 
-Leaving points out costs nothing. From 98 to 68 the eyelids' points are put between labelled ones: on 1,896 faces of
-300W, drawn as splines and read at WFLW's places, this costs 0.14 % of the outer eye distance over all 68 points (1.15 %
-on the eight of the lids), without it 0.29 % (2.46 %). Beyond that the two sets' annotators disagree, mostly about the
-jaw: the packaged model, made from 300W, is 4.6 % from the converted labels of the four faces of WFLW at hand (jaw 8.2,
-eyes 2.7, the rest 3.6 %), its own error included, which is 3.2 % on 300W.
+Leaving points out costs nothing. From 98 to 68 the eyelids' points are put between labelled ones. Nothing is fitted. As
+measured on 1,896 faces of 300W, whose lids were drawn as splines and read at WFLW's places, this costs 0.14 % of the
+outer eye distance over all 68 points (1.15 % on the eight of the lids), without it 0.29 % (2.46 %). Beyond that the two
+sets' annotators disagree, mostly about the jaw: a model made from 300W is 4.6 % from the converted labels of the four
+faces of WFLW at hand (jaw 8.2, eyes 2.7, the rest 3.6 %), its own error included, which is 3.2 % on 300W.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _IBUG68_FROM_WFLW98 = (
 )
 """The point of WFLW that is taken for each of iBUG, the correspondence that the field uses."""
 
-# iBUG has two points on a lid, WFLW three. Along the eye iBUG's labels lie at .30 and .68 of its width (medians over
-# 1,672 faces of 300W), WFLW's at .23, .48 and .76: so a third of the way from the outer one to the middle one.
+# WFLW has three points on a lid, which divide it into quarters, iBUG two, which divide it into thirds. So each of
+# iBUG's lies a third of the way from the quarter near the corner to the middle: 1/4 + 1/3 * (1/2 - 1/4) = 1/3.
 _LID_MIDDLES = {37: 62, 38: 62, 40: 66, 41: 66, 43: 70, 44: 70, 46: 74, 47: 74}
 _TO_MIDDLE = 1 / 3
 

@@ -1,0 +1,68 @@
+"""python -m tools.pose_limit --labels FOLDER: the error above which a head pose is none, WORST_MM of tracker/pose.py.
+
+It lies between the largest error of labelled faces and the least of the same points in a random order, which are no
+face: their geometric mean. Both with the camera that camera_matrix guesses from the picture alone, as for anybody's
+picture; where a picture is cut out around a face, that camera is too near and the errors are the larger.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from tracker.cli import run_command
+from tracker.errors import TrackerError
+from tracker.evaluation.labelled import labelled_faces
+from tracker.face.geometry import Array
+from tracker.face.pts import read_pts
+from tracker.face.schemes import IBUG68
+from tracker.pose import camera_matrix, nearest_pose
+
+
+def main() -> int:
+    """Run the command line."""
+    return run_command(pose_limit, "tools.pose_limit")
+
+
+def pose_limit(labels: Path, size: int = 224) -> None:
+    """Print WORST_MM and what it lies between.
+
+    Args:
+        labels: a folder of NAME.jpg beside NAME.pts, 68 points.
+        size: the side in pixels of its pictures, all square, as FairFace's are.
+    """
+    points = [read_pts(face.label) for face in labelled_faces("folder", labels)]
+    if any(len(face) != IBUG68.count for face in points):
+        raise TrackerError(f"{labels}: expected {IBUG68.count} points in every .pts file")
+    camera = camera_matrix(size, size)
+    faces, shuffled = errors_mm(points, camera), errors_mm(shuffle(points), camera)
+    print(f"WORST_MM = {limit(faces, shuffled)}")
+    for name, errors in ((f"{len(faces)} of {len(points)} faces", faces), (f"{len(shuffled)} shuffled", shuffled)):
+        least, median, high, largest = np.percentile(errors, (0, 50, 99.9, 100))
+        print(f"{name}: least {least:.1f}, median {median:.1f}, 99.9 % below {high:.1f}, largest {largest:.1f} mm")
+
+
+def shuffle(points: list[Array]) -> list[Array]:
+    """The points of each face in an order of its own."""
+    rng = np.random.default_rng(0)
+    return [rng.permutation(face) for face in points]
+
+
+def errors_mm(points: list[Array], camera: Array) -> Array:
+    """(N,) error_mm of each of them that has a nearest pose."""
+    poses = [nearest_pose(face, camera) for face in points]
+    return np.array([pose.error_mm for pose in poses if pose is not None])
+
+
+def limit(faces: Array, shuffled: Array) -> float:
+    """Whole millimetres, midway between the two by ratio."""
+    return float(round(math.sqrt(float(faces.max()) * float(shuffled.min()))))
+
+
+if __name__ == "__main__":
+    cv2.setNumThreads(1)
+    sys.exit(main())
