@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.server
 import os
+import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -13,7 +14,10 @@ from typing import Any
 
 import pytest
 import torch
+from torch.utils.data import DataLoader, Dataset
 
+from train.command_line import told
+from train.datasets.sample import DatasetError
 from train.run import main
 
 Fit = Callable[..., None]
@@ -165,6 +169,37 @@ def test_where_nothing_is_chosen_the_last_weights_are_the_result(fit_tiny: Fit, 
     fit_tiny(tmp_path, "--data.source.validation=none")
     assert [path.name for path in tmp_path.glob("*.ckpt")] == ["last.ckpt"]
     assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 8  # 12 faces, 3 a step
+
+
+class Failing(Dataset[int]):
+    """Fails as soon as a loader's process reads from it."""
+
+    def __init__(self, how: str) -> None:
+        self.how = how
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> int:
+        if self.how == "killed":
+            os.kill(os.getpid(), signal.SIGKILL)
+        raise DatasetError("photos/a.jpg: expected a picture, this one cannot be decoded")
+
+
+@pytest.mark.parametrize(
+    ("how", "sentence"),
+    [
+        ("broken", "photos/a.jpg: expected a picture, this one cannot be decoded"),
+        ("killed", "a process that loads faces was killed, most often because the memory is full; set fewer"),
+    ],
+)
+def test_what_happens_in_a_loader_is_one_sentence(how: str, sentence: str) -> None:
+    with pytest.raises((DatasetError, RuntimeError)) as error:
+        list(DataLoader(Failing(how), num_workers=1))
+    said = told(error.value)
+    assert said is not None
+    assert said.startswith(sentence)
+    assert "\n" not in said
 
 
 class TestCommands:
