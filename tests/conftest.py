@@ -20,6 +20,7 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 
+os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # as the commands do, before OpenCV first opens a video
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # for tests that import onnxruntime themselves
 
 settings.register_profile("no deadline", deadline=None)  # a busy machine is no failure

@@ -9,17 +9,17 @@ import os
 import re
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from pathlib import Path
+from typing import Any, NoReturn, get_args
 
-from jsonargparse import ArgumentParser, auto_cli
+from jsonargparse import ArgumentParser, DefaultHelpFormatter, auto_cli
 
 from tracker.config_files import files_read, forget_files, guard_loader, note_config_file
 from tracker.errors import TrackerError
+from tracker.process import INTERRUPTED, READER_GONE, UNWRITTEN, Ended, ending_signals, standard_streams
 from tracker.redaction import redact, redact_arguments
 
 USER_ERROR = 2
-INTERRUPTED = 130
-READER_GONE = 141  # as a command ends that SIGPIPE stops
 _KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "NoneType": ""}
 
 
@@ -30,12 +30,34 @@ class _Redacting(logging.Formatter):
         return redact(super().format(record))
 
 
+class _Help(DefaultHelpFormatter):
+    """Shows a flag as --show, --no-show, and of an option without a default no default."""
+
+    def _format_action_invocation(self, action: Any) -> str:
+        if not _is_flag(action):
+            return super()._format_action_invocation(action)
+        return ", ".join(f"--{prefix}{action.dest}" for prefix in ("", "no_"))
+
+    def _format_usage(self, *args: Any, **options: Any) -> str:
+        return super()._format_usage(*args, **options).replace(" {true,false}", "")
+
+    def _expand_help(self, action: Any) -> str:
+        text = super()._expand_help(action)
+        if _is_flag(action):
+            text = (
+                text.replace("type: bool, ", "")
+                .replace("default: True", "default: on")
+                .replace("default: False", "default: off")
+            )
+        text = re.sub(r"Union\[([^]]*), null\]", lambda union: union[1].replace(", ", " | "), text)
+        return text.replace(" | null", "").replace(", default: null", "")
+
+
 class _Parser(ArgumentParser):
     """Says --max-faces, takes --max_faces too, and names the nearest option for an unknown one."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, allow_abbrev=False, **options)
-
+        super().__init__(*args, allow_abbrev=False, formatter_class=_Help, **options)
         self._given: list[str] = []
 
     def parse_path(self, cfg_path: Any, *more: Any, **options: Any) -> Any:
@@ -53,9 +75,23 @@ class _Parser(ArgumentParser):
     def parse_args(self, args: Any = None, *more: Any, **options: Any) -> Any:
         self._given = list(sys.argv[1:] if args is None else args)
         try:
-            return super().parse_args(args, *more, **options)
+            values = super().parse_args(args, *more, **options)
         except UnicodeDecodeError:
             self.error("--config expected a YAML file, got one that is no text")
+        for name, text in _texts(self._given).items():
+            if name in values and not text:
+                self.error(f"--{name}: expected a value, got an empty one")
+            if name in values and values[name] is None:
+                values[name] = self._value(name, text)
+        return values
+
+    def _value(self, name: str, text: str) -> str | Path:
+        """The name of a file or device that YAML takes for no value, as null and ~."""
+        kinds = next((get_args(getattr(a, "_typehint", None)) for a in self._actions if a.dest == name), ())
+        if not {str, Path} & {*kinds}:
+            wanted = " or ".join(filter(None, (_KINDS.get(kind.__name__, "") for kind in kinds))) or "a value"
+            self.error(f"--{name}: expected {wanted}, got {text}")
+        return Path(text) if Path in kinds else text
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         known = [name[2:] for action in self._actions for name in action.option_strings]
@@ -64,9 +100,25 @@ class _Parser(ArgumentParser):
                 message += f"; did you mean {dashes}{near[0]}?"
         if "Problems parsing config" in message and files_read():
             message = message.replace("parsing config", f"parsing --config {files_read()[-1]}", 1)
+        if (none := re.search(r'key "(\w+)"', message)) and "value: None" in message:
+            message = message.replace("value: None", f"value: {_texts(self._given).get(none[1])}")
         message = _dashed(" ".join(_plain(redact_arguments(message, self._given)).split()))
         print(f"{self.prog}: {message} (--help lists the options)", file=sys.stderr)
         sys.exit(USER_ERROR)
+
+
+def _is_flag(action: Any) -> bool:
+    return getattr(action, "_typehint", None) is bool
+
+
+def _texts(arguments: Sequence[str]) -> dict[str, str]:
+    """The text that was given for each option, by its name; of several the last."""
+    texts: dict[str, str] = {}
+    for argument, following in zip(arguments, [*arguments[1:], ""]):
+        if argument.startswith("--"):
+            name, equals, value = argument[2:].partition("=")
+            texts[name] = value if equals else following
+    return texts
 
 
 def _unknown(message: str) -> list[tuple[str, str]]:
@@ -92,37 +144,75 @@ def _dashed(text: str) -> str:
     return re.sub(r"--\w+", lambda option: option[0].replace("_", "-"), text)
 
 
-def _as_jsonargparse_wants(argument: str, flags: set[str]) -> str:
-    """--max-faces=3 as --max_faces=3, and a flag alone as --flag=true; what is no option stays."""
-    if not argument.startswith("--"):
-        return argument
-    name, equals, value = argument.partition("=")
-    name = name[2:].replace("-", "_")
-    return f"--{name}=true" if name in flags and not equals else f"--{name}{equals}{value}"
+def _as_jsonargparse_wants(arguments: Sequence[str], flags: set[str]) -> list[str]:
+    """The arguments with --max-faces as --max_faces, --show as --show=true, and --no-show as --show=false.
+
+    A flag may be followed by true or false. What is no option stays.
+    """
+    wanted: list[str] = []
+    rest = list(arguments)
+    while rest:
+        argument = rest.pop(0)
+        name, equals, value = argument.partition("=")
+        name = name[2:].replace("-", "_")
+        if not argument.startswith("--"):
+            wanted.append(argument)
+        elif equals or name.removeprefix("no_") not in flags:
+            wanted.append(f"--{name}{equals}{value}")
+        elif name in flags:
+            said = rest.pop(0) if rest and rest[0].lower() in ("true", "false") else "true"
+            wanted.append(f"--{name}={said.lower()}")
+        else:
+            wanted.append(f"--{name.removeprefix('no_')}=false")
+    return wanted
 
 
 def run_command(function: Callable[..., None], prog: str, arguments: Sequence[str] | None = None) -> int:
     """Call the function with the options of the command line, or of a YAML file given as --config.
 
-    Returns the exit status: 0, 2 after a TrackerError, whose sentence is printed, 130 after Ctrl-C, 141 when
-    nobody reads the output any more, as behind `| head`.
+    Args:
+        function: its parameters are the options.
+        prog: the command's name, for messages.
+        arguments: the command line's; sys.argv's if None.
+
+    Returns:
+        The exit status: 0; 2 after a TrackerError, whose sentence is printed, and where what was printed could not be
+        written; 128 + the number of the signal that ended it: 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP,
+        141 when nobody reads the output any more, as behind `| head`.
     """
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet; OpenCV looks when it first opens a video
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        with standard_streams() as out, ending_signals():
+            status = _status(function, prog, given)
+            out.flush()
+            if out.failure is not None:
+                print(f"{prog}: standard output cannot be written ({out.failure.strerror})", file=sys.stderr)
+                status = status or UNWRITTEN
+            return status
+    except Ended as ended:
+        return ended.status
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        return READER_GONE
+
+
+def _status(function: Callable[..., None], prog: str, given: list[str]) -> int:
+    """The exit status of the command, of which nothing is caught that ends the process."""
     guard_loader()
     forget_files()
     handler = logging.StreamHandler()
     handler.setFormatter(_Redacting("%(message)s"))
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
-    flags = {name for name, p in inspect.signature(function).parameters.items() if p.default is False}
-    given = [_as_jsonargparse_wants(a, flags) for a in (sys.argv[1:] if arguments is None else arguments)]
+    flags = {name for name, p in inspect.signature(function).parameters.items() if isinstance(p.default, bool)}
     try:
-        auto_cli(function, args=given, as_positional=False, prog=prog, parser_class=_Parser)
-        sys.stdout.flush()
+        auto_cli(
+            function, args=_as_jsonargparse_wants(given, flags), as_positional=False, prog=prog, parser_class=_Parser
+        )
     except TrackerError as error:
         print(f"{prog}: {redact_arguments(str(error), given)}", file=sys.stderr)
         return USER_ERROR
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for Python's last flush
-        return READER_GONE
+    except SystemExit as stop:  # of argparse
+        return stop.code if isinstance(stop.code, int) else 0
     return 0

@@ -1,5 +1,7 @@
 """The error a user can do something about."""
 
+from collections.abc import Iterable
+
 from tracker.redaction import redact
 
 
@@ -12,3 +14,10 @@ class TrackerError(Exception):
 
     def __init__(self, sentence: str = "") -> None:
         super().__init__(redact(sentence))
+
+
+def expect_choice(what: str, value: object, choices: Iterable[str]) -> None:
+    """Raise TrackerError, naming the choices, for a value that is none of them."""
+    known = [*choices]
+    if not isinstance(value, str) or value not in known:
+        raise TrackerError(f"{what}: expected one of {', '.join(known)}, got {value!r}")

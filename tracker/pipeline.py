@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +17,7 @@ from tracker.detectors import Detection, Detector, DetectorName, load_detector
 from tracker.engines import Engine
 from tracker.engines.load import load_engine
 from tracker.engines.onnx import Provider
-from tracker.errors import TrackerError
+from tracker.errors import TrackerError, expect_choice
 from tracker.face.crop import Roi, eye_rotation_rad, roi_of_landmarks
 from tracker.face.landmarks import Landmarks
 from tracker.frames import Frame, Source, open_source
@@ -50,7 +52,8 @@ class Tracker:
     ONNX Runtime runs an .onnx model on, and whether the CPU will do instead.
 
     A context manager; leaving it, or close(), lets go of the models. Not shared between threads: make one for each.
-    Raises TrackerError for models that cannot be had or read, and for max_faces below 1.
+    Raises TrackerError for models that cannot be had or read, for max_faces below 1, and for a name that is none of the
+    choices.
     """
 
     def __init__(
@@ -65,6 +68,12 @@ class Tracker:
     ) -> None:
         if max_faces < 1:
             raise TrackerError(f"max_faces must be at least 1, got {max_faces}")
+        for what, value, choices in (
+            ("smoothing", smoothing, get_args(Smoothing)),
+            ("detector", detector, get_args(DetectorName)),
+            ("provider", provider, get_args(Provider)),
+        ):
+            expect_choice(what, value, choices)
         if model is None or isinstance(model, (Path, str)):
             model = load_engine(landmark_model(Path(model) if model else None), provider, allow_cpu, max_faces)
         self.scheme = model.spec.landmark_scheme()
@@ -72,6 +81,7 @@ class Tracker:
         self._models: tuple[Engine, Detector] | None = model, found
         self.max_faces = max_faces
         self.smoothing: Smoothing = smoothing
+        self._busy = threading.Lock()
         self.reset()
 
     @property
@@ -92,8 +102,8 @@ class Tracker:
     def close(self) -> None:
         """Let go of the faces, the engine and the detector, whose memory, a GPU's too, is free once nobody else has
         them: an engine that other trackers share goes on."""
-        self._models = None
         self.reset()
+        self._models = None
 
     def __enter__(self) -> Self:
         return self
@@ -103,11 +113,22 @@ class Tracker:
 
     def reset(self) -> None:
         """Forget every face, as before a new video. Identities start again at 1."""
-        self._identities = Identities(self.max_faces)
-        self._schedule = DetectionSchedule()
-        self._cut = SceneCut()
-        self._smoothers: dict[int, Smoother] = {}
-        self._steady: dict[int, Landmarks] = {}
+        with self.working():
+            self._identities = Identities(self.max_faces)
+            self._schedule = DetectionSchedule()
+            self._cut = SceneCut()
+            self._smoothers: dict[int, Smoother] = {}
+            self._steady: dict[int, Landmarks] = {}
+
+    @contextmanager
+    def working(self) -> Iterator[None]:
+        """Around all that changes the tracker. Raises TrackerError while it is at work already, in another thread."""
+        if not self._busy.acquire(blocking=False):
+            raise TrackerError("this tracker is at work in another thread; make one tracker for each thread")
+        try:
+            yield
+        finally:
+            self._busy.release()
 
     def run(self, source: Source | Path | str | int) -> Iterator[FrameResult]:
         """The result of every frame of a video file, stream URL, folder of pictures or camera number.
@@ -205,8 +226,18 @@ def step_together(trackers: Sequence[Tracker], frames: Sequence[Frame]) -> list[
 
     trackers: made with the engine of the first: Tracker(first.engine). A tracker's result is what its step alone would
     have given; stage_s counts what was done together for every one of them. Raises ValueError for trackers of
-    different engines, and as many frames as trackers are needed.
+    different engines, and as many frames as trackers are needed, and TrackerError for one that is used in another
+    thread at the same time.
     """
+    if len({id(each) for each in trackers}) < len(trackers):
+        raise ValueError("trackers that step together must be different ones, each with its own frame")
+    with ExitStack() as stack:
+        for each in trackers:
+            stack.enter_context(each.working())
+        return _step_together(trackers, frames)
+
+
+def _step_together(trackers: Sequence[Tracker], frames: Sequence[Frame]) -> list[FrameResult]:
     measurer = Measurer(trackers[0].engine)
     if any(each.engine is not measurer.engine for each in trackers):
         raise ValueError("trackers that step together need one engine: Tracker(first.engine)")

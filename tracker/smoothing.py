@@ -12,6 +12,8 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from tracker.errors import expect_choice
+
 Array = NDArray[np.float64]
 
 
@@ -154,5 +156,6 @@ benchmarks/smoothing.md has the jitter and the lag of each."""
 
 
 def smoother(smoothing: Smoothing) -> Smoother:
-    """A new one for one face."""
+    """A new one for one face. Raises TrackerError for a name that is none of PRESETS."""
+    expect_choice("smoothing", smoothing, PRESETS)
     return PRESETS[smoothing]()

@@ -66,11 +66,34 @@ DEFAULTS = (1, 1.0, "big", None, None, False, True)
         ("--very_loud --number 1", {4: 1, 5: True}),
         ("--very-loud=false --quiet false", {6: False}),
         ("--max-faces 2 --max-faces 5", {0: 5}),
+        ("--very-loud --no-very-loud", {}),
+        ("--no-quiet --number 2", {4: 2, 6: False}),
+        ("--no_quiet", {6: False}),
+        ("--very-loud true --no-quiet", {5: True, 6: False}),
+        ("--very-loud False", {}),
     ],
 )
 def test_options_as_people_write_them(line: str, changed: dict[int, Any]) -> None:
     assert call(*line.split()) == 0
     assert [tuple(changed.get(i, value) for i, value in enumerate(DEFAULTS))] == GOT
+
+
+@pytest.mark.parametrize("name", ["null", "Null", "~", "# 1", "#1.jsonl", "true", "1e3", "[a]", "a: b", "2020-01-01"])
+def test_a_name_that_yaml_reads_otherwise_is_a_name(name: str) -> None:
+    """`null` is what `jq -r` prints; taken for no value, another source is tracked, and nothing is written."""
+    got: list[tuple[Any, ...]] = []
+
+    def function(video: str | None = None, output: Path | None = None, camera: int | str | None = None) -> None:
+        got.append((video, output, camera))
+
+    assert call("--video", name, f"--output={name}", "--camera", name, function=function) == 0
+    assert got == [(name, Path(name), name)]
+
+
+def test_null_in_a_file_is_no_value(tmp_path: Path) -> None:
+    (tmp_path / "options.yaml").write_text("folder: null\nnumber: ~\n")
+    assert call("--config", str(tmp_path / "options.yaml"), "--max-faces", "2") == 0
+    assert [(2, *DEFAULTS[1:])] == GOT
 
 
 def test_the_command_line_is_read_where_no_arguments_are_given(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,6 +124,11 @@ def test_options_from_a_file(tmp_path: Path) -> None:
         ("--number none", "--number: expected a whole number, got none"),
         ("--scale wide", "--scale: expected a number, got wide"),
         ("--kind middle", "--kind: expected one of big, small, got middle"),
+        ("--no-number", "unrecognized arguments: --no-number; did you mean --number?"),
+        ("--no-quiet=true", "unrecognized arguments: --no-quiet=true; did you mean --quiet?"),
+        ("--number null", "--number: expected a whole number, got null"),
+        ("--max-faces ~", "--max-faces: expected a whole number, got ~"),
+        ("--folder=", "--folder: expected a value, got an empty one"),
         ("--very-loud=perhaps", "--very-loud: expected true or false, got perhaps"),
     ],
 )
@@ -236,7 +264,8 @@ def test_help_shows_options_with_dashes(capsys: pytest.CaptureFixture[str]) -> N
     text = capsys.readouterr().out
     assert "--max-faces MAX_FACES" in text
     assert "how many" in text
-    assert "--very-loud" in text
+    assert "--very-loud, --no-very-loud" in text and "{true,false}" not in text
+    assert "null" not in text
     assert "--max_faces" not in text
 
 

@@ -9,13 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, Protocol, get_args
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.errors import TrackerError
+from tracker.errors import TrackerError, expect_choice
 from tracker.face.geometry import transform_points
 
 log = logging.getLogger(__name__)
@@ -57,6 +57,7 @@ def load_detector(name: DetectorName = "auto", model_path: Path | None = None) -
     file, YuNet any other. Of YuNet a file of one's own may be given, such as one trained again; BlazeFace's decoding
     fits the packaged network alone. Raises TrackerError when the file cannot be had or read, or a package is missing.
     """
+    expect_choice("detector", name, get_args(DetectorName))
     if name == "auto":
         name = "blazeface" if model_path is not None and model_path.suffix == ".tflite" else "yunet"
         log.info("detector: %s%s", name, "" if model_path is None else f", which reads {model_path}")
@@ -68,11 +69,9 @@ def load_detector(name: DetectorName = "auto", model_path: Path | None = None) -
         from tracker.detectors.blazeface import BlazeFace
 
         return BlazeFace(model_path)
-    if name == "mediapipe":
-        from tracker.detectors.mediapipe import MediaPipe
+    from tracker.detectors.mediapipe import MediaPipe
 
-        return MediaPipe(model_path)
-    raise TrackerError(f"unknown detector {name!r}; choose auto, yunet, blazeface or mediapipe")
+    return MediaPipe(model_path)
 
 
 @contextmanager

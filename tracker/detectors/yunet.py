@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
@@ -14,6 +12,7 @@ from tracker.detectors import Detection, Image, detection, private_file, resize
 from tracker.errors import TrackerError
 from tracker.models import YUNET, own_detector, packaged_detector
 from tracker.onnx_runtime import import_onnxruntime
+from tracker.opencv_log import quiet
 
 SIDE_PX = 320  # the longer side of the searched picture, at most; the network was trained at this size
 SHORTEST_PX = 64  # padded up to this: below 33, OpenCV 4.14 reports faces made of nothing
@@ -38,7 +37,7 @@ class YuNet:
         """
         content = packaged_detector(YUNET) if model_path is None else own_yunet(model_path)
         try:
-            with _without_warnings():
+            with quiet():  # OpenCV 5 warns at every start of a setting that nobody made
                 self._net = _create(content)
                 if model_path is not None:
                     self._net.detect(np.zeros((SIDE_PX, SIDE_PX, 3), np.uint8))
@@ -103,16 +102,3 @@ def own_yunet(path: Path) -> bytes:
     if shapes != OUTPUTS or not all(np.isfinite(output).all() for output in found):
         raise TrackerError(f"{path}: expected YuNet's outputs {OUTPUTS}, got {shapes} or values that are not finite")
     return content
-
-
-@contextmanager
-def _without_warnings() -> Iterator[None]:
-    """OpenCV 5 warns at every start of a setting that nobody made. Older ones have no such switch."""
-    if not hasattr(cv2.utils, "logging"):
-        yield
-        return
-    level = cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
-    try:
-        yield
-    finally:
-        cv2.utils.logging.setLogLevel(level)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tracker.engines import EngineOutput
 from tracker.engines.onnx_file import external_files, read_model
 from tracker.engines.spec import INPUT, OUTPUTS, ModelSpec
-from tracker.errors import TrackerError
+from tracker.errors import TrackerError, expect_choice
 from tracker.onnx_runtime import import_onnxruntime
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ class OnnxEngine:
     """
 
     def __init__(self, path: str | Path, threads: int = 1, provider: Provider = "cpu", allow_cpu: bool = False) -> None:
+        expect_choice("provider", provider, get_args(Provider))
         path = Path(path)
         self._path = path
         self._session = _open(path, threads, provider)

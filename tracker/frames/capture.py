@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import cv2
@@ -13,15 +10,12 @@ from numpy.typing import NDArray
 
 from tracker.errors import TrackerError
 from tracker.frames.size import MOST_PIXELS
+from tracker.opencv_log import quiet
 from tracker.redaction import redact_source
-
-os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet; OpenCV looks when it first opens a video
 
 OPEN_URL_MS = 10_000
 MOST_FRAMES = 1 << 40  # more is nonsense, as infinity is
 READ_URL_MS = 15_000  # for one picture: a stream may begin long before its first key frame
-_level_lock = threading.Lock()
-_levels: list[int] = []  # OpenCV's level before, once for each that wants quiet now
 
 
 class Capture(Protocol):
@@ -34,22 +28,6 @@ class Capture(Protocol):
     def get(self, propId: int) -> float: ...  # noqa: N803
 
     def release(self) -> None: ...
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """OpenCV says nothing on stderr, in any thread: what matters is said by this package, once."""
-    set_level = getattr(cv2, "setLogLevel", None) or cv2.utils.logging.setLogLevel  # OpenCV 4, OpenCV 5
-    with _level_lock:
-        before = set_level(0)
-        _levels.append(_levels[0] if _levels else before)
-    try:
-        yield
-    finally:
-        with _level_lock:
-            before = _levels.pop()
-            if not _levels:
-                set_level(before)
 
 
 def open_capture(

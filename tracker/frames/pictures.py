@@ -13,10 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker.errors import TrackerError
-from tracker.frames.capture import quiet
 from tracker.frames.frame import Frame, as_rgb
 from tracker.frames.size import MOST_PIXELS, stated_size
 from tracker.frames.source import Source
+from tracker.opencv_log import quiet
 
 log = logging.getLogger(__name__)
 

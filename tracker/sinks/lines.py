@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import json
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 from tracker.clashes import STDOUT
 from tracker.files import hold
 from tracker.frames import Frame
+from tracker.process import has_standard_output
 from tracker.result import FrameResult
 from tracker.sinks.base import Closing, unwritable
 
@@ -29,6 +31,8 @@ class WholeLines(Closing):
         self._path = Path(path)
         try:
             if self._path == STDOUT:
+                if not has_standard_output():
+                    raise OSError(errno.EBADF, "it is closed")
                 self._file = io.FileIO(os.dup(_STDOUT_NUMBER), "wb")
             else:
                 self._file = io.FileIO(self._path, "wb", opener=_open_emptied)

@@ -1,0 +1,174 @@
+"""The process that a command runs in: signals that end it in good order, standard streams that cannot fail it."""
+
+from __future__ import annotations
+
+import errno
+import io
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+INTERRUPTED = 130
+READER_GONE = 141  # as a command ends that SIGPIPE stops
+UNWRITTEN = 2
+_ENDING = ("SIGTERM", "SIGHUP", "SIGBREAK")  # the last is of Windows, which has no SIGHUP
+_filled: set[int] = set()  # standard descriptors that were closed when the command began
+
+
+class Ended(KeyboardInterrupt):
+    """A signal asked the process to end. It is raised in the main thread, as Ctrl-C is.
+
+    Attributes:
+        status: the exit status, 128 + the signal's number: 143 for SIGTERM, 129 for SIGHUP.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.status = 128 + number
+
+
+@contextmanager
+def ending_signals() -> Iterator[list[Ended]]:
+    """Raise Ended for the first SIGTERM or SIGHUP; further ones do not disturb what is being completed.
+
+    Signals that are ignored (nohup) or that the application handles are left alone, and so are threads that are not the
+    main one.
+
+    Yields:
+        A list that holds the Ended once it was raised, for callers whose libraries catch it.
+    """
+    raised: list[Ended] = []
+
+    def end(number: int, frame: object) -> None:
+        if not raised:
+            raised.append(Ended(number))
+            raise raised[0]
+
+    numbers = [getattr(signal, name) for name in _ENDING if hasattr(signal, name)]
+    ours: list[int] = []
+    if threading.current_thread() is threading.main_thread():
+        ours = [number for number in numbers if signal.getsignal(number) is signal.SIG_DFL]
+    for number in ours:
+        signal.signal(number, end)
+    try:
+        yield raised
+    finally:
+        for number in ours:
+            signal.signal(number, signal.SIG_DFL)
+
+
+class StandardStream:
+    """Standard output or error for people: a write that fails is noted instead of raised.
+
+    A character that the encoding does not have is written as its escape (\\xfc). Nothing is written where there is no
+    stream, as in a program without a console. Everything else is the stream's own.
+
+    Attributes:
+        failure: the first error of a write; None if there was none.
+    """
+
+    def __init__(self, stream: Any, pipe_ends: bool) -> None:
+        """pipe_ends: raise BrokenPipeError once nobody reads the stream any more."""
+        self._absent = stream is None or getattr(stream, "closed", False)
+        self._stream = io.TextIOWrapper(io.FileIO(os.devnull, "w"), "utf-8") if self._absent else stream
+        self._pipe_ends = pipe_ends
+        self.failure: OSError | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def write(self, text: str) -> int:
+        if self.failure is None:
+            try:
+                self._write(text)
+            except OSError as error:
+                self._fail(error)
+        return len(text)
+
+    def _write(self, text: str) -> None:
+        try:
+            self._stream.write(text)
+        except UnicodeEncodeError:
+            encoding = self._stream.encoding or "ascii"
+            self._stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+        except ValueError:
+            raise OSError(errno.EBADF, "it is closed") from None
+
+    def writelines(self, lines: list[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        if self.failure is None:
+            try:
+                self._stream.flush()
+            except OSError as error:
+                self._fail(error)
+            except ValueError:  # closed meanwhile
+                self._fail(OSError(errno.EBADF, "it is closed"))
+
+    def _fail(self, error: OSError) -> None:
+        self.failure = error
+        # Python flushes once more when it ends, and would complain then
+        with suppress(OSError, ValueError), open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), self._stream.fileno())
+        if self._pipe_ends and isinstance(error, BrokenPipeError):
+            raise error
+
+    def end(self) -> None:
+        """Write what is left. Raises BrokenPipeError as write does."""
+        self.flush()
+        if self._absent:
+            self._stream.close()
+
+
+@contextmanager
+def standard_streams() -> Iterator[StandardStream]:
+    """Have sys.stdout and sys.stderr be StandardStreams, also where they are closed, None or full.
+
+    Yields:
+        The standard output.
+    """
+    _fill_descriptors()
+    before = sys.stdout, sys.stderr
+    out, err = StandardStream(sys.stdout, pipe_ends=True), StandardStream(sys.stderr, pipe_ends=False)
+    sys.stdout, sys.stderr = out, err
+    try:
+        yield out
+    finally:
+        sys.stdout, sys.stderr = before
+        with suppress(BrokenPipeError):
+            out.end()
+        err.end()
+
+
+def has_standard_output() -> bool:
+    """Whether the process was started with a standard output that is open."""
+    return 1 not in _filled and _is_open(1)
+
+
+def _fill_descriptors() -> None:
+    """Put the null device where a standard descriptor is closed, so that no file that is opened later gets its number.
+
+    Libraries write their messages to descriptor 2 whatever it is, a user's file included.
+    """
+    for descriptor in (0, 1, 2):
+        if not _is_open(descriptor):
+            with suppress(OSError):
+                opened = os.open(os.devnull, os.O_RDWR)
+                if opened != descriptor:
+                    os.dup2(opened, descriptor)
+                    os.close(opened)
+                _filled.add(descriptor)
+
+
+def _is_open(descriptor: int) -> bool:
+    try:
+        os.fstat(descriptor)
+    except OSError as error:
+        return error.errno != errno.EBADF
+    return True
