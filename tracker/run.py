@@ -23,7 +23,7 @@ from tracker.detectors import DetectorName
 from tracker.engines.onnx import Provider
 from tracker.errors import TrackerError
 from tracker.face.schemes import IBUG68
-from tracker.frames import Camera, Folder, Frame, Live, Patience, Source, Video, open_url_source
+from tracker.frames import STDIN, Camera, Folder, Frame, Live, Patience, Source, Video, open_url_source
 from tracker.models import WEIGHTS
 from tracker.outputs import Outputs
 from tracker.pipeline import Tracker
@@ -64,7 +64,7 @@ def run(
     Args:
         camera: a camera's number, 0 for the first; its path such as /dev/v4l/by-id/...; csi://0; or a GStreamer
             pipeline that ends in an appsink.
-        video: a video file, or the URL of a stream.
+        video: a video file, a pipe, - for standard input, or the URL of a stream.
         images: a folder of pictures, each looked at for itself.
         demo: the built-in clip, whose truth is known.
         camera_size: width and height to ask the camera for, such as 1280x720.
@@ -135,7 +135,7 @@ def _inputs(
     if isinstance(camera, str):
         yield from (("--camera", path) for path in (Path(camera), *files_of_pipeline(camera)))
     if video is not None:
-        yield from (("--video", path) for path in files_of_url(video))
+        yield from (("--video", path) for path in files_of_url("/dev/stdin" if video == STDIN else video))
     if model is not None:
         yield from (("--model", path) for path in files_of_model(model))
     if detector_model is not None:

@@ -14,12 +14,14 @@ from tracker.frames.capture import open_url, stated_count
 from tracker.frames.devices import camera_lines
 from tracker.frames.frame import Frame, as_rgb
 from tracker.frames.live import Live, Patience, Stream
+from tracker.frames.names import STDIN, is_pipe
 from tracker.frames.pictures import Folder, read_picture
 from tracker.frames.source import FALLBACK_FPS, Losses, Source
 from tracker.frames.video import Video
 
 __all__ = [
     "FALLBACK_FPS",
+    "STDIN",
     "Arrays",
     "Camera",
     "Folder",
@@ -39,11 +41,14 @@ __all__ = [
 
 
 def open_source(source: Path | str | int, patience: Patience | None = None) -> Source:
-    """What is named: a camera by number, device, csi://N or GStreamer pipeline; a stream's URL; a folder; a video.
+    """What is named: a camera by number, device, csi://N or GStreamer pipeline; a stream's URL; a folder; a video, a
+    pipe that gives one, or "-" for standard input.
 
     patience: of cameras and streams. Raises TrackerError when it cannot be opened.
     """
     text = os.fspath(source) if not isinstance(source, int) else ""
+    if text and is_pipe(text):
+        return Video(text)
     if isinstance(source, int) or text.startswith(("csi://", "/dev/")) or (" ! " in text and not os.path.exists(text)):
         return Camera(source if isinstance(source, int) else text, patience=patience)
     if "://" in text:

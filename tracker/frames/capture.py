@@ -14,6 +14,7 @@ from tracker.opencv_log import quiet
 from tracker.redaction import redact_source
 
 OPEN_URL_MS = 10_000
+WIDEST_PIXEL = 4.0  # cameras and discs have up to 2; more is nonsense
 MOST_FRAMES = 1 << 40  # more is nonsense, as infinity is
 READ_URL_MS = 15_000  # for one picture: a stream may begin long before its first key frame
 
@@ -26,6 +27,8 @@ class Capture(Protocol):
     def retrieve(self) -> tuple[bool, NDArray[Any]]: ...
 
     def get(self, propId: int) -> float: ...  # noqa: N803
+
+    def set(self, propId: int, value: float) -> bool: ...  # noqa: N803
 
     def release(self) -> None: ...
 
@@ -70,3 +73,12 @@ def stated_count(capture: Capture) -> int | None:
     """How many frames the container announces: exact or, in some kinds, its length times its rate."""
     count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
     return int(count) if 0 < count < MOST_FRAMES and stated_fps(capture) is not None else None
+
+
+def pixel_aspect(capture: Capture) -> float:
+    """Width of a pixel over its height in the pictures that come from it; 1 where none is stated, or nonsense."""
+    width, height = (capture.get(key) for key in (cv2.CAP_PROP_SAR_NUM, cv2.CAP_PROP_SAR_DEN))
+    aspect = width / height if width > 0 and height > 0 else 1.0
+    if round(capture.get(cv2.CAP_PROP_ORIENTATION_META)) % 180:
+        aspect = 1 / aspect
+    return aspect if 1 / WIDEST_PIXEL <= aspect <= WIDEST_PIXEL and abs(aspect - 1) > 0.005 else 1.0

@@ -22,6 +22,8 @@ class Frame:
     image_rgb: (H, W, 3) uint8. timestamp_s: seconds since the source's first frame. index: from 0.
     gpu: the same picture in the GPU's memory, where a decoder has put it: landmarks are then measured there and
     counted in its pixels, and image_rgb, which the detector sees, may be a smaller copy of it.
+    pixel_aspect: width of a pixel over its height where it is shown, 1 for square ones. Faces are found in a copy with
+    square pixels (squared); results count in the pixels of image_rgb.
 
     Raises TrackerError for a picture of another kind.
     """
@@ -30,6 +32,7 @@ class Frame:
     timestamp_s: float
     index: int
     gpu: GpuFrame | None = None
+    pixel_aspect: float = 1.0
 
     def __post_init__(self) -> None:
         image = self.image_rgb
@@ -38,6 +41,16 @@ class Frame:
                 f"a frame's picture must be RGB of shape (height, width, 3) and type uint8, got {image.shape} of "
                 f"{image.dtype}: tracker.frames.as_rgb converts what OpenCV reads"
             )
+
+    def squared(self) -> Frame:
+        """The frame with square pixels: as wide or as high as it is shown; itself where they are square already."""
+        if self.pixel_aspect == 1:
+            return self
+        height, width = self.image_rgb.shape[:2]
+        x, y = max(self.pixel_aspect, 1.0), max(1 / self.pixel_aspect, 1.0)
+        size = (max(1, round(width * x)), max(1, round(height * y)))
+        image = cv2.resize(self.image_rgb, size, interpolation=cv2.INTER_LINEAR)
+        return Frame(np.asarray(image, dtype=np.uint8), self.timestamp_s, self.index)
 
 
 def as_rgb(image: NDArray[Any]) -> NDArray[np.uint8]:

@@ -1,0 +1,167 @@
+"""What a video file's container says of itself and OpenCV does not tell. Nothing here decodes a picture."""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+_LARGEST_INDEX = 64 << 20  # bytes of an MP4's moov box that are looked at: that of a clip of many hours
+_ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
+_ASF_FILE = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
+_EBML, _SEGMENT = 0x1A45DFA3, 0x18538067
+_UNITY = (1, 0, 0, 1)
+
+Matrix = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Container:
+    """counts: the number of frames that it states is that of its index, where others only estimate it.
+    cut_short: the file has fewer bytes than it states.
+    matrix: a, b, c, d of an MP4's display matrix, of -1, 0 and 1: a picture's x and y are shown at ax + cy, bx + dy.
+    """
+
+    counts: bool = False
+    cut_short: bool = False
+    matrix: Matrix = _UNITY
+
+    @property
+    def mirrored(self) -> bool:
+        a, b, c, d = self.matrix
+        return a * d - b * c < 0
+
+
+def read_container(path: str) -> Container:
+    """What the file's container states; of other kinds than AVI, MP4, MOV, MKV, WebM and WMV nothing is known.
+
+    Raises nothing: a file that cannot be read, or a damaged one, states nothing.
+    """
+    try:
+        with open(path, "rb") as file:
+            return _read(file, os.fstat(file.fileno()).st_size)
+    except (OSError, ValueError, struct.error, IndexError):
+        return Container()
+
+
+def _read(file: BinaryIO, length: int) -> Container:
+    head = file.read(4096)
+    if head[4:8] in (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip"):
+        return _of_mp4(file, length)
+    if head[:4] == b"RIFF":
+        return Container(counts=True, cut_short=_riff_end(file, length) > length)
+    if head[:4] == _EBML.to_bytes(4, "big"):
+        return Container(cut_short=_segment_end(head) > length)
+    if head[:16] == _ASF_HEADER and (at := head.find(_ASF_FILE)) > 0:
+        return Container(cut_short=struct.unpack_from("<Q", head, at + 40)[0] > length)
+    return Container()
+
+
+def _riff_end(file: BinaryIO, length: int) -> int:
+    """Where the last chunk of the outermost level ends; a long AVI has several."""
+    end = 0
+    while end < length:
+        file.seek(end)
+        head = file.read(8)
+        if head[:4] not in (b"RIFF", b"JUNK") or len(head) < 8:
+            break
+        size = struct.unpack_from("<I", head, 4)[0]
+        end += 8 + size + size % 2
+    return end if end != length + 1 else length  # the last byte may be padding that nobody wrote
+
+
+def _segment_end(head: bytes) -> int:
+    """Where a Matroska file's segment ends; 0 where it does not say, as of one that was streamed."""
+    at = 4
+    size, at = _variable(head, at)
+    at += size
+    if int.from_bytes(head[at : at + 4], "big") != _SEGMENT:
+        return 0
+    size, end = _variable(head, at + 4)
+    unknown = (1 << 7 * (end - at - 4)) - 1
+    return 0 if size == unknown else end + size
+
+
+def _variable(data: bytes, at: int) -> tuple[int, int]:
+    """A number of EBML (RFC 8794, 4), and where the next begins."""
+    length = 9 - data[at].bit_length()
+    value = int.from_bytes(data[at : at + length], "big") & ((1 << 7 * length) - 1)
+    return value, at + length
+
+
+def _of_mp4(file: BinaryIO, length: int) -> Container:
+    """Of ISO/IEC 14496-12: sizes of the outermost boxes, and the track of the pictures."""
+    moov, end = b"", 0
+    while end < length:
+        file.seek(end)
+        head = file.read(16)
+        if len(head) < 8:
+            break
+        size, kind = struct.unpack_from(">I4s", head)
+        inside = 16 if size == 1 else 8
+        size = struct.unpack_from(">Q", head, 8)[0] if size == 1 else size or length - end
+        if size < inside:
+            break
+        if kind == b"moov" and size < _LARGEST_INDEX:
+            file.seek(end + inside)
+            moov = file.read(size - inside)
+        end += size
+    boxes = dict(_boxes(moov))
+    tracks = [dict(_boxes(body)) for kind, body in _boxes(moov) if kind == b"trak"]
+    track = next((each for each in tracks if _handler(each) == b"vide"), None)
+    if track is None:
+        return Container(cut_short=end > length)
+    in_fragments = b"mvex" in boxes
+    return Container(not (in_fragments or _is_edited(track)), end > length, _matrix(track.get(b"tkhd", b"")))
+
+
+def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The kind and the content of each box that lies in another's content."""
+    at = 0
+    while at + 8 <= len(data):
+        size, kind = struct.unpack_from(">I4s", data, at)
+        inside = 16 if size == 1 else 8
+        size = struct.unpack_from(">Q", data, at + 8)[0] if size == 1 else size or len(data) - at
+        if size < inside:
+            return
+        yield kind, data[at + inside : at + size]
+        at += size
+
+
+def _handler(track: dict[bytes, bytes]) -> bytes:
+    return dict(_boxes(track.get(b"mdia", b""))).get(b"hdlr", b"")[8:12]
+
+
+def _is_edited(track: dict[bytes, bytes]) -> bool:
+    """Whether an edit list may leave frames out: it begins later than the media, or ends before it."""
+    edits = dict(_boxes(track.get(b"edts", b""))).get(b"elst", b"")
+    if not edits:
+        return False
+    count = struct.unpack_from(">I", edits, 4)[0]
+    form, step = (">Qq", 20) if edits[0] == 1 else (">Ii", 12)
+    starts = [struct.unpack_from(form, edits, 8 + step * i)[1] for i in range(min(count, len(edits) // step))]
+    shown = [start for start in starts if start >= 0]  # -1: an empty edit, which only delays
+    return len(shown) != 1 or shown[0] > _first_offset(track)
+
+
+def _first_offset(track: dict[bytes, bytes]) -> int:
+    """How much later the first picture is shown than decoded, as where some refer to later ones."""
+    data = track[b"mdia"]
+    for kind in (b"minf", b"stbl", b"ctts"):
+        data = dict(_boxes(data)).get(kind, b"")
+    return int(struct.unpack_from(">i", data, 12)[0]) if data else 0
+
+
+def _matrix(header: bytes) -> Matrix:
+    """Of a track's header, reduced to the signs of its numbers: scales and shears are not of a camera."""
+    if not header:
+        return _UNITY
+    a, b, _, c, d = struct.unpack_from(">5i", header, 52 if header[0] == 1 else 40)
+    straight = abs(a) + abs(d) >= abs(b) + abs(c)
+    return (_sign(a), 0, 0, _sign(d)) if straight else (0, _sign(b), _sign(c), 0)
+
+
+def _sign(number: int) -> int:
+    return (number > 0) - (number < 0)
