@@ -8,11 +8,11 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import NDArray
 from onnx.utils import Extractor
 
@@ -21,6 +21,10 @@ from tracker.cli import run_command
 from tracker.engines.onnx import OnnxEngine
 from tracker.engines.spec import OUTPUTS
 from tracker.models import landmark_model
+from tracker.onnx_runtime import import_onnxruntime
+
+if TYPE_CHECKING:
+    import onnxruntime
 
 WINDOW, STRIDE = 7, 4
 FACES = (1, 4)
@@ -62,6 +66,7 @@ def decode(model: Path | None = None, report: Path = Path("runs/decode.json")) -
 
 def session(model: bytes) -> onnxruntime.InferenceSession:
     """On one thread, as the tracker's."""
+    onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])

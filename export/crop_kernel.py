@@ -17,10 +17,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from tracker.cli import run_command
-from tracker.engines.gpu_crop import FATBIN
-from tracker.errors import TrackerError
-from tracker.files import write_whole
+from export.extras import needs_extra
+
+with needs_extra(__name__, "export.crop_kernel", "cpu", "cv2"):
+    from tracker.cli import run_command
+    from tracker.engines.gpu_crop import FATBIN
+    from tracker.errors import TrackerError
+    from tracker.files import write_whole
 
 SOURCE = FATBIN.with_suffix(".cu")
 CAPABILITIES = (75, 80, 86, 87, 89, 90)  # 87: Jetson Orin

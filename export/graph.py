@@ -43,6 +43,7 @@ class LandmarkGraph(nn.Module):
     ) -> None:
         super().__init__()
         net: nn.Module = copy.deepcopy(task.net.fused()) if precision == "fp16" else task.net.fused()
+        self.precision: Precision = precision
         self.dtype = torch.float16 if precision == "fp16" else torch.float32
         self.net = net.to(self.dtype)
         self.stride, self.objective = task.stride, task.objective
@@ -50,7 +51,10 @@ class LandmarkGraph(nn.Module):
         self.calibration = calibration
 
     def forward(self, crops: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        logits, places = self.maps(crops)
+        return self.decode(*self.maps(crops))
+
+    def decode(self, logits: Tensor, places: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+        """What forward answers, from what maps answers."""
         logits = logits * (1 / self.calibration.temperature)
         points, scores, covariances = read(self.decoder, logits, places, self.stride, self.objective.window)
         return points, scores, narrowed(covariances, self.calibration.spread)

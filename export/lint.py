@@ -11,12 +11,16 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import onnx
-from onnx import NodeProto, TensorProto, ValueInfoProto, numpy_helper
+from export.extras import needs_extra
 
-from tracker.cli import run_command
-from tracker.engines.spec import INPUT, ModelSpec
-from tracker.errors import TrackerError
+with needs_extra(__name__, "export.lint", "export", "cv2", "onnx"):
+    import onnx
+    from onnx import NodeProto, TensorProto, ValueInfoProto, numpy_helper
+
+    from tracker.cli import run_command
+    from tracker.engines.onnx_file import external_files, read_model
+    from tracker.engines.spec import INPUT, ModelSpec
+    from tracker.errors import TrackerError
 
 LARGEST_K = 3840
 OLDEST_OPSET = 17
@@ -257,12 +261,12 @@ def _name(node: NodeProto) -> str:
 
 
 def _load(path: Path) -> onnx.ModelProto:
+    content = read_model(path)
+    beside = external_files(path, content)
     try:
-        model = onnx.load_model_from_string(path.read_bytes())
+        model = onnx.load(str(path)) if beside else onnx.load_model_from_string(content)
         onnx.checker.check_model(model)
         return onnx.shape_inference.infer_shapes(model)
-    except OSError as error:
-        raise TrackerError(f"{path}: cannot read the model: {error.strerror}") from None
     except Exception as error:  # of protobuf, of the checker, of the inference: all derived from Exception only
         reason = " ".join(str(error).split())[:160]
         raise TrackerError(f"{path}: expected an ONNX model, this is none ({reason})") from None

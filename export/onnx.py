@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 import warnings
 from pathlib import Path
 
@@ -11,6 +9,7 @@ import onnx
 import torch
 
 from export.graph import LandmarkGraph
+from export.outputs import check_output, whole_file
 from export.quantize import Quantisation, quantise
 from export.verify import Budget, Difference, Reference
 from tracker.engines.spec import INPUT, OUTPUTS, ModelSpec
@@ -29,29 +28,24 @@ def write_onnx(
 ) -> Difference:
     """Write the graph to output, its net in int8 if so asked, unless it differs from the reference over the budget.
 
-    The file appears whole or not at all. Raises TrackerError when over budget or when the folder cannot be
-    written.
+    What the budget leaves open has the default of the graph's precision. The file appears whole or not at all.
+    Raises TrackerError when over budget or when the folder cannot be written.
     """
     graph = graph.eval()
-    try:
-        handle, name = tempfile.mkstemp(suffix=".onnx", dir=output.parent)
-        os.close(handle)
-        partial = Path(name)
+    spec.check(str(output))
+    check_output(output, ".onnx")
+    with whole_file(output) as partial:
+        _trace(graph, reference.crops[:2], partial)
+        if quantisation is not None:
+            quantise(partial, quantisation)
+        _embed(partial, spec)
         try:
-            _trace(graph, reference.crops[:2], partial)
-            if quantisation is not None:
-                quantise(partial, quantisation)
-            _embed(partial, spec)
-            difference = reference.compare(partial)
-            if excess := difference.excess(budget):
-                worst = ", ".join(map(str, difference.worst))
-                raise TrackerError(f"{output}: not written: {excess}; the worst landmarks are {worst}")
-            partial.chmod(0o644)
-            os.replace(partial, output)
-        finally:
-            partial.unlink(missing_ok=True)
-    except OSError as error:
-        raise TrackerError(f"{output}: cannot write there: {error.strerror}") from None
+            difference = reference.compare(partial, graph.precision)
+        except TrackerError as error:
+            raise TrackerError(f"{output}: not written: {str(error).removeprefix(f'{partial}: ')}") from None
+        if excess := difference.excess(budget.completed(graph.precision)):
+            worst = ", ".join(map(str, difference.worst))
+            raise TrackerError(f"{output}: not written: {excess}; the worst landmarks are {worst}")
     return difference
 
 

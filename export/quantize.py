@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from tracker.engines.spec import INPUT
 from tracker.errors import TrackerError
+from tracker.onnx_runtime import import_onnxruntime
 from train.data import AugmentedCrops, Crops, FaceData
 
 FACES = 128  # from 16 to 512 the error is the same within what the choice of faces changes
@@ -80,6 +81,7 @@ def quantise(path: Path, quantisation: Quantisation) -> None:
     Weights: int8, symmetric, a scale for each output channel. Activations: a scale for each tensor, from the least
     and the largest value over the crops. Raises OSError.
     """
+    import_onnxruntime()
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 

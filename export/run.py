@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
-import pickle
-import subprocess
 import sys
 import warnings
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
+from export.extras import needs_extra
 
-from export.calibration import calibration_of, coverage
-from export.graph import LandmarkGraph, Precision
-from export.lint import lint
-from export.onnx import write_onnx
-from export.presence import face_scores, fit_presence, views_without_face
-from export.quantize import quantisation_for
-from export.tensorrt import cached_engine, engine_key
-from export.triton import write_repository
-from export.verify import BUDGETS, Budget, Reference
-from tracker.cli import run_command
-from tracker.engines.spec import ModelSpec
-from tracker.errors import TrackerError
-from train.codecs.reading import HEAD_DECODERS, ReadingName
-from train.data import AugmentedCrops, FaceData
-from train.task import LandmarkTask
+with needs_extra(__name__, "export.run", "export", "cv2", "torch", "lightning", "onnx", "onnxruntime"):
+    import torch
+
+    from export.calibration import calibration_of, coverage
+    from export.commit import commit
+    from export.graph import LandmarkGraph, Precision
+    from export.lint import lint
+    from export.mean_face import mean_face_px
+    from export.onnx import write_onnx
+    from export.outputs import check_output
+    from export.presence import face_scores, fit_presence, views_without_face
+    from export.quantize import quantisation_for
+    from export.tensorrt import cached_engine, engine_key
+    from export.triton import check_name, write_repository
+    from export.verify import Budget, Reference
+    from tracker.cli import run_command
+    from tracker.engines.plans import load_tensorrt
+    from tracker.engines.spec import ModelSpec
+    from tracker.engines.triton import import_client
+    from tracker.errors import TrackerError
+    from train.checkpoints import build, load_weights, read_checkpoint
+    from train.codecs.reading import HEAD_DECODERS, ReadingName
+    from train.data import AugmentedCrops, FaceData
+    from train.task import LandmarkTask
 
 DRAWS = 8  # augmented views of each validation face: with one, a single odd view would set the threshold
 
@@ -36,8 +43,10 @@ def export(
     licence: str,
     precision: Precision = "fp32",
     decoder: ReadingName | None = None,
-    budget: Budget | None = None,
+    budget: Budget = Budget(),
     to: Literal["onnx", "tensorrt", "tensorrt_rtx", "triton"] = "onnx",
+    trust: str = "",
+    allow_untrained: bool = False,
 ) -> None:
     """Write a checkpoint as an ONNX engine with its decoding inside, verified on its own validation faces.
 
@@ -49,20 +58,60 @@ def export(
             training faces, for TensorRT where the engine is for it, else for CPUs.
         decoder: how maps become points; the objective's own where none is named. The temperature of the maps is
             fitted on the validation faces where they were learned as a distribution, and so are the covariances.
-        budget: the largest differences from torch that are accepted; export.verify has those of each precision.
+        budget: the most that the engine may differ from torch; what is not given has the default of the precision.
         to: onnx, or what is made of the .onnx file besides: an engine of TensorRT or TensorRT-RTX in the folder engines
             beside it, or a model of its name in triton_models, a model repository of Triton Inference Server beside it.
+        trust: packages, separated by commas, whose classes a checkpoint may name besides those of train. Their code
+            is imported and run.
+        allow_untrained: whether a model is written that is no better than the mean face on its validation faces.
     """
-    task, data, config = load(checkpoint)
+    check_output(output, ".onnx", [checkpoint])
+    if to == "triton":
+        check_name(output.stem)
+        import_client()
+    elif to != "onnx":
+        load_tensorrt(to)
+    task, data, config = load(checkpoint, trust)
     if decoder in HEAD_DECODERS and decoder != task.objective.head:
         raise TrackerError(
             f"{checkpoint}: decoder {decoder} reads a head that its net does not have; leave --decoder out"
         )
+    try:
+        engine, spec, reference, told = _prepared(task, data, config, precision, decoder, licence)
+        if not allow_untrained:
+            _expect_trained(checkpoint, reference, data)
+        quantisation = quantisation_for(data, to) if precision == "int8" else None
+    except (ValueError, OSError) as error:  # of pictures and labels that changed since
+        raise TrackerError(f"{checkpoint}: its faces cannot be read: {' '.join(str(error).split())}") from None
+    difference = write_onnx(engine, spec, reference, output, budget, quantisation)
+    print(f"{output}: {output.stat().st_size / 1e6:.2f} MB, {precision}")
+    print("\n".join(told))
+    print(difference)
+    if precision == "int8" and not to.startswith("tensorrt"):
+        print(f"faster or slower than fp32, as the CPU has it: `python -m benchmarks.int8 --checkpoint {checkpoint}`")
+    for finding in lint(output):
+        print(f"{output}: {finding}")
+    if to == "triton":
+        print(f"written: {write_repository(output, output.parent / 'triton_models', output.stem)}")
+    elif to != "onnx":
+        plan = cached_engine(output, output.parent / "engines", engine_key(output, to, precision))
+        print(f"{plan}: {plan.stat().st_size / 1e6:.2f} MB, built, not run: engines are verified as ONNX")
+
+
+def _prepared(
+    task: LandmarkTask,
+    data: FaceData,
+    config: dict[str, Any],
+    precision: Precision,
+    decoder: ReadingName | None,
+    licence: str,
+) -> tuple[LandmarkGraph, ModelSpec, Reference, list[str]]:
+    """What is written, its spec, what it is held against, and what was fitted, in words."""
     faces = data.validation.together()
     calibration = calibration_of(task, faces, decoder)
     graph = LandmarkGraph(task, "fp32", decoder, calibration).eval()
     reference = Reference(graph, faces.crops, faces.points_px.double().numpy(), task.scheme)
-    presence, told = presence_of(graph, data)
+    presence, presence_told = presence_of(graph, data)
     window = min(task.objective.window, task.size // task.stride)
     spec = ModelSpec(
         size=task.size,
@@ -74,29 +123,21 @@ def export(
         temperature=calibration.temperature,
         licence=licence,
         config=config,
-        commit=_commit(),
+        commit=commit(),
     )
-    engine = LandmarkGraph(task, precision, decoder, calibration)
-    quantisation = quantisation_for(data, to) if precision == "int8" else None
-    difference = write_onnx(engine, spec, reference, output, budget or BUDGETS[precision], quantisation)
-    print(f"{output}: {output.stat().st_size / 1e6:.2f} MB, {precision}")
-    print(f"temperature {calibration.temperature:g}, {graph.decoder}")
-    print(coverage(graph, faces))
-    print(told)
-    print(
-        f"against torch on {difference.faces} faces: mean {difference.mean_px:.1e} px, "
-        f"p99 {difference.p99_px:.1e} px, largest {difference.largest_px:.1e} px; "
-        f"NME {difference.nme_percent:.3f} %, {difference.nme_change_percent:+.4f}"
-    )
-    if precision == "int8" and not to.startswith("tensorrt"):
-        print(f"faster or slower than fp32, as the CPU has it: `python -m benchmarks.int8 --checkpoint {checkpoint}`")
-    for finding in lint(output):
-        print(f"{output}: {finding}")
-    if to == "triton":
-        print(f"written: {write_repository(output, output.parent / 'triton_models', output.stem)}")
-    elif to != "onnx":
-        plan = cached_engine(output, output.parent / "engines", engine_key(output, to, precision))
-        print(f"{plan}: {plan.stat().st_size / 1e6:.2f} MB, built, not run: engines are verified as ONNX")
+    told = [f"temperature {calibration.temperature:g}, {graph.decoder}", coverage(graph, faces), presence_told]
+    return LandmarkGraph(task, precision, decoder, calibration), spec, reference, told
+
+
+def _expect_trained(checkpoint: Path, reference: Reference, data: FaceData) -> None:
+    """Raises TrackerError for a net that is no better than the mean face."""
+    mean_face = reference.nme_of(mean_face_px(data))
+    if not reference.nme_percent < mean_face:
+        raise TrackerError(
+            f"{checkpoint}: expected a trained model, on its validation faces it has an NME of "
+            f"{reference.nme_percent:.2f} %, the mean face alone has {mean_face:.2f} %; train it longer, or export it "
+            "all the same with --allow-untrained"
+        )
 
 
 def presence_of(graph: LandmarkGraph, data: FaceData) -> tuple[float, str]:
@@ -112,40 +153,46 @@ def presence_of(graph: LandmarkGraph, data: FaceData) -> tuple[float, str]:
     )
 
 
-def load(checkpoint: Path) -> tuple[LandmarkTask, FaceData, dict[str, Any]]:
-    """The averaged weights of a checkpoint, its data, and its configuration. Raises TrackerError when it is none."""
-    try:
-        raw = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        config = {
-            "model": raw["hyper_parameters"],
-            "data": raw["datamodule_hyper_parameters"],
-            "epoch": raw["epoch"],
-        }
-    except OSError as error:
-        raise TrackerError(f"{checkpoint}: cannot read the checkpoint: {error.strerror}") from None
-    except (EOFError, KeyError, RuntimeError, TypeError, ValueError, pickle.UnpicklingError):
-        raise TrackerError(f"{checkpoint}: expected a checkpoint of train.run, this is none") from None
+def load(checkpoint: Path, trust: str = "") -> tuple[LandmarkTask, FaceData, dict[str, Any]]:
+    """The averaged weights of a checkpoint, its data, and its configuration.
+
+    Raises TrackerError when it is none, names classes of packages that are neither train nor in trust, or has no
+    validation faces.
+    """
+    raw = read_checkpoint(checkpoint, trust)
+    config = {"model": raw["hyper_parameters"], "data": raw["datamodule_hyper_parameters"], "epoch": raw["epoch"]}
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Attribute 'net' is an instance")  # saved as its configuration
-        task = LandmarkTask.load_from_checkpoint(checkpoint, map_location="cpu")
-    data = FaceData.load_from_checkpoint(checkpoint)
+        task = build(LandmarkTask, raw, checkpoint)
+    load_weights(task, raw, checkpoint)
+    data = build(FaceData, raw, checkpoint)
     try:
         data.setup("validate")
-    except ValueError as error:
+    except (ValueError, OSError) as error:
         raise TrackerError(f"{checkpoint} is verified on its own validation faces: {error}") from None
+    if not len(data.validation):
+        raise TrackerError(f"{checkpoint} is verified on its own validation faces, and has none")
     return task.eval(), data, config
 
 
-def _commit() -> str:
-    done = subprocess.run(
-        ["git", "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, cwd=Path(__file__).parent
-    )
-    return done.stdout.strip() or "unknown"
+def joined(arguments: list[str], option: str) -> list[str]:
+    """The arguments with an option that is given several times given once, its values separated by commas."""
+    rest, values = [], []
+    remaining = iter(arguments)
+    for argument in remaining:
+        name, equals, value = argument.partition("=")
+        if name != option:
+            rest.append(argument)
+        elif equals or (value := next(remaining, "")):
+            values.append(value)
+        else:
+            rest.append(argument)  # without a value, which is complained of
+    return [*rest, f"{option}={','.join(values)}"] if values else rest
 
 
 def main() -> int:
     """Run the command line."""
-    return run_command(export, "export.run")
+    return run_command(export, "export.run", joined(sys.argv[1:], "--trust"))
 
 
 if __name__ == "__main__":

@@ -18,21 +18,25 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from tracker.cli import run_command
-from tracker.engines.onnx_file import external_files, metadata_of, model_sha256, read_model
-from tracker.engines.plans import (
-    EngineKey,
-    ForeignPlan,
-    checked_plan,
-    complaints,
-    first_gpu,
-    load_tensorrt,
-    short_reason,
-    write_plan,
-)
-from tracker.engines.spec import INPUT, ModelSpec
-from tracker.errors import TrackerError
-from tracker.files import write_whole
+from export.extras import needs_extra
+
+with needs_extra(__name__, "export.tensorrt", "cpu", "cv2"):
+    from export.outputs import refuse_special
+    from tracker.cli import run_command
+    from tracker.engines.onnx_file import external_files, metadata_of, model_sha256, read_model
+    from tracker.engines.plans import (
+        EngineKey,
+        ForeignPlan,
+        checked_plan,
+        complaints,
+        first_gpu,
+        load_tensorrt,
+        short_reason,
+        write_plan,
+    )
+    from tracker.engines.spec import INPUT, ModelSpec
+    from tracker.errors import TrackerError
+    from tracker.files import write_whole
 
 log = logging.getLogger(__name__)
 
@@ -127,6 +131,7 @@ def cached_engine(onnx: Path, folder: Path, key: EngineKey) -> Path:
     except OSError as error:
         raise TrackerError(f"{folder}: cannot keep engines there: {error.strerror}") from None
     path = folder / key.file_name()
+    refuse_special(path)
     try:
         checked_plan(path, key)
     except ForeignPlan as error:

@@ -13,11 +13,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from tracker.cli import run_command
-from tracker.engines.onnx import OnnxEngine
-from tracker.engines.spec import INPUT, ModelSpec
-from tracker.engines.triton import import_client, tensors_of
-from tracker.errors import TrackerError
+from export.extras import needs_extra
+
+with needs_extra(__name__, "export.triton", "cpu", "cv2", "onnxruntime"):
+    from tracker.cli import run_command
+    from tracker.engines.onnx import OnnxEngine
+    from tracker.engines.onnx_file import external_files, read_model
+    from tracker.engines.spec import INPUT, ModelSpec
+    from tracker.engines.triton import import_client, tensors_of
+    from tracker.errors import TrackerError
 
 PREFERRED_FACES = (4, 8, 16)
 CONFIG = "config.pbtxt"
@@ -53,24 +57,40 @@ def write_repository(onnx: Path, repository: Path, name: str, max_faces: int = 1
     Raises TrackerError for a model that cannot be read, a name or number that cannot be, a model of that name that
     differs, a folder that cannot be written, and when Triton's client is missing.
     """
-    if not re.fullmatch(r"[\w-][\w.-]*", name, flags=re.ASCII):
-        raise TrackerError(f"name must be letters, digits, '.', '-' and '_', and not start with '.', got {name!r}")
+    check_name(name)
     if max_faces < 1:
         raise TrackerError(f"max_faces must be at least 1, got {max_faces}")
     config = _config(OnnxEngine(onnx).spec, name, max_faces)
     folder = repository / name
     try:
-        model = onnx.read_bytes()
+        files = _files(onnx)
         if folder.exists():
             _refuse_another(folder / CONFIG, config)
             version = folder / str(_next_version(folder))
-            _put(version, {MODEL: model})
+            _put(version, files)
             return version / MODEL
         repository.mkdir(parents=True, exist_ok=True)
-        _put(folder, {CONFIG: _text(config).encode(), f"1/{MODEL}": model})
+        _put(folder, {CONFIG: _text(config).encode(), **{f"1/{each}": content for each, content in files.items()}})
         return folder / "1" / MODEL
     except OSError as error:
         raise TrackerError(f"{folder}: cannot write the model there: {error.strerror}") from None
+
+
+def _files(onnx: Path) -> dict[str, bytes]:
+    """What goes into a version's folder: the model, and the files that hold its weights. Raises OSError."""
+    model = read_model(onnx)
+    weights = {file.relative_to(onnx.parent).as_posix(): file.read_bytes() for file in external_files(onnx, model)}
+    if MODEL in weights:
+        raise TrackerError(
+            f"{onnx}: its weights are in a file called {MODEL}, as Triton wants to have the model called"
+        )
+    return {MODEL: model, **weights}
+
+
+def check_name(name: str) -> None:
+    """Raise TrackerError unless Triton takes it as the name of a model."""
+    if not re.fullmatch(r"[\w-][\w.-]*", name, flags=re.ASCII):
+        raise TrackerError(f"name must be letters, digits, '.', '-' and '_', and not start with '.', got {name!r}")
 
 
 def _config(spec: ModelSpec, name: str, max_faces: int) -> Any:

@@ -20,8 +20,7 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 ROOT = Path(__file__).resolve().parents[1]
 SHARED = ROOT.parent / "shared"
 
-if (SHARED / "data/models").is_dir():  # before any test module is imported
-    os.environ.setdefault("TRACKER_MODELS", str(SHARED / "data/models"))
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # for tests that import onnxruntime themselves
 
 settings.register_profile("no deadline", deadline=None)  # a busy machine is no failure
 settings.load_profile("no deadline")

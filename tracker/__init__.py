@@ -5,6 +5,15 @@ for result in Tracker().run("clip.mp4"):
     ...
 """
 
+try:
+    import cv2  # noqa: F401
+except ModuleNotFoundError as error:
+    # With this name of the package, `python -m tracker.run` says the sentence in one line, without a traceback
+    raise ImportError(
+        f"{error.name} is not installed; pip install 'landmark-tracker[cpu]', on a Jetson apt install python3-opencv",
+        name=__name__,
+    ) from None
+
 from tracker.errors import TrackerError
 from tracker.expression import Blink, Blinks, Opening, eye_opening, mouth_opening
 from tracker.face.convert import convert

@@ -13,12 +13,21 @@ from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser, auto_cli
 
+from tracker.config_files import files_read, forget_files, guard_loader, note_config_file
 from tracker.errors import TrackerError
+from tracker.redaction import redact, redact_arguments
 
 USER_ERROR = 2
 INTERRUPTED = 130
 READER_GONE = 141  # as a command ends that SIGPIPE stops
 _KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "NoneType": ""}
+
+
+class _Redacting(logging.Formatter):
+    """Takes passwords out of what is logged, whoever logs it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record))
 
 
 class _Parser(ArgumentParser):
@@ -27,12 +36,24 @@ class _Parser(ArgumentParser):
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, allow_abbrev=False, **options)
 
+        self._given: list[str] = []
+
+    def parse_path(self, cfg_path: Any, *more: Any, **options: Any) -> Any:
+        """A file given as --config, or named by another."""
+        note_config_file(cfg_path)
+        return super().parse_path(cfg_path, *more, **options)
+
+    def dump(self, *args: Any, **options: Any) -> str:
+        """The configuration, as --print_config shows it."""
+        return redact(super().dump(*args, **options))
+
     def format_help(self, *args: Any, **options: Any) -> str:
         return _dashed(super().format_help(*args, **options))
 
-    def parse_args(self, *args: Any, **options: Any) -> Any:
+    def parse_args(self, args: Any = None, *more: Any, **options: Any) -> Any:
+        self._given = list(sys.argv[1:] if args is None else args)
         try:
-            return super().parse_args(*args, **options)
+            return super().parse_args(args, *more, **options)
         except UnicodeDecodeError:
             self.error("--config expected a YAML file, got one that is no text")
 
@@ -41,7 +62,9 @@ class _Parser(ArgumentParser):
         for dashes, name in _unknown(message):
             if near := difflib.get_close_matches(name.replace("-", "_"), known, n=1):
                 message += f"; did you mean {dashes}{near[0]}?"
-        message = _dashed(" ".join(_plain(message).split()))
+        if "Problems parsing config" in message and files_read():
+            message = message.replace("parsing config", f"parsing --config {files_read()[-1]}", 1)
+        message = _dashed(" ".join(_plain(redact_arguments(message, self._given)).split()))
         print(f"{self.prog}: {message} (--help lists the options)", file=sys.stderr)
         sys.exit(USER_ERROR)
 
@@ -84,14 +107,18 @@ def run_command(function: Callable[..., None], prog: str, arguments: Sequence[st
     Returns the exit status: 0, 2 after a TrackerError, whose sentence is printed, 130 after Ctrl-C, 141 when
     nobody reads the output any more, as behind `| head`.
     """
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    guard_loader()
+    forget_files()
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Redacting("%(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
     flags = {name for name, p in inspect.signature(function).parameters.items() if p.default is False}
     given = [_as_jsonargparse_wants(a, flags) for a in (sys.argv[1:] if arguments is None else arguments)]
     try:
         auto_cli(function, args=given, as_positional=False, prog=prog, parser_class=_Parser)
         sys.stdout.flush()
     except TrackerError as error:
-        print(f"{prog}: {error}", file=sys.stderr)
+        print(f"{prog}: {redact_arguments(str(error), given)}", file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt:
         return INTERRUPTED

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
+import functools
 import platform
 import statistics
 import sys
@@ -31,7 +31,8 @@ from tracker.face.landmarks import Landmarks
 from tracker.face.schemes import IBUG68
 from tracker.frames import camera_lines
 from tracker.gpu_check import compare_gpu_crops
-from tracker.models import BLAZEFACE, YUNET, ModelFile, landmark_model, local_model
+from tracker.models import BLAZEFACE, YUNET, DetectorFile, landmark_model, packaged_detector
+from tracker.onnx_runtime import import_onnxruntime
 from tracker.roi import next_roi
 
 BUDGET_PX = 0.1
@@ -39,6 +40,7 @@ BUDGET_PX = 0.1
 
 VIEWS = 6  # more than one bucket of four holds
 _WARM_UP, _CALLS = 5, 50
+_REFERENCE = "ONNX Runtime"  # on the CPU
 
 
 def doctor(selftest: bool = False, model: Path | None = None, plan: Path | None = None) -> None:
@@ -93,7 +95,7 @@ def _provider(model: Path, name: Provider) -> str:
 
 def _onnxruntime() -> str:
     try:
-        package = importlib.import_module("onnxruntime")
+        package = import_onnxruntime()
     except ImportError as error:
         return f"ONNX Runtime: cannot be imported ({error})"
     return f"ONNX Runtime {package.__version__}: {', '.join(package.get_available_providers())}"
@@ -128,12 +130,12 @@ def _pycuda() -> str:
         return str(error)
 
 
-def _detector(file: ModelFile) -> str:
+def _detector(file: DetectorFile) -> str:
     try:
-        path = local_model(file)
+        packaged_detector(file)
     except TrackerError as error:
         return f"detector {file.name}: {error}"
-    return f"detector {file.name} ({file.licence}): {path or 'not here, downloaded when it is first needed'}"
+    return f"detector {file.name} ({file.licence}): {file.path}"
 
 
 def _model(path: Path) -> str:
@@ -157,15 +159,19 @@ def _selftest(model: Path, plan: Path | None) -> None:
         if truth_px is not None and spec.scheme == IBUG68.name:
             error_px = np.linalg.norm(engine.run(crops).points_px - truth_px, axis=2).mean()
             print(f"{title} is off the labels, made by hand, by {error_px:.2f} px of {spec.size} in the mean")
-    if len(engines) == 2:
-        reference, other = engines.values()
-        _compare(reference, other, crops)
+    if _REFERENCE in engines:
+        reference = engines.pop(_REFERENCE)
+        for title, engine in engines.items():
+            _compare(title, engine, reference, crops)
     _compare_gpu_crops(engines.get("TensorRT"))
 
 
 def _engines(model: Path, plan: Path | None) -> dict[str, Engine]:
     """By title; of one that cannot be run it is said why. Raises TrackerError for a plan that is not the model's."""
-    makers: dict[str, Callable[[], Engine]] = {"ONNX Runtime": lambda: OnnxEngine(model)}
+    makers: dict[str, Callable[[], Engine]] = {_REFERENCE: lambda: OnnxEngine(model)}
+    for provider in available_providers():
+        if provider != "cpu":
+            makers[f"{_REFERENCE} on {provider}"] = functools.partial(OnnxEngine, model, provider=provider)
     if plan is None:
         print("TensorRT not run: no --plan was given")
     else:
@@ -207,14 +213,14 @@ def _median_ms(engine: Engine, crops: NDArray[np.uint8]) -> float:
     return 1000 * statistics.median(times[_WARM_UP:])
 
 
-def _compare(reference: Engine, other: Engine, crops: NDArray[np.uint8]) -> None:
+def _compare(title: str, other: Engine, reference: Engine, crops: NDArray[np.uint8]) -> None:
     distances = np.linalg.norm(other.run(crops).points_px - reference.run(crops).points_px, axis=2)
     p99, largest = float(np.percentile(distances, 99)), float(distances.max())
-    print(f"TensorRT against ONNX Runtime: 99 % of the points within {p99:.4f} px, largest {largest:.4f} px")
+    print(f"{title} against {_REFERENCE}: 99 % of the points within {p99:.4f} px, largest {largest:.4f} px")
     if not p99 <= BUDGET_PX:  # nor is NaN
         raise TrackerError(
-            f"the engines disagree: 1 % of the points by more than {p99:.3f} px, {BUDGET_PX} px are allowed; "
-            "do not use this plan"
+            f"the engines disagree: {title} puts 1 % of the points more than {p99:.3f} px from where {_REFERENCE} "
+            f"does, {BUDGET_PX} px are allowed; do not use it"
         )
 
 

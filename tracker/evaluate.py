@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal, TypeVar
 
+from tracker.clashes import Named, files_of_model, refuse_clashes
 from tracker.cli import run_command
+from tracker.config_files import files_read
 from tracker.detectors import DetectorName
 from tracker.errors import TrackerError
 from tracker.evaluation import clips, labelled
-from tracker.evaluation.report import expect_report
+from tracker.evaluation.report import REPORT_SUFFIXES, expect_report, inputs_below
 from tracker.evaluation.stills import evaluate_stills
 from tracker.evaluation.video_report import evaluate_videos
+from tracker.models import WEIGHTS
 
 Dataset = Literal[labelled.Dataset, clips.VideoDataset]
 Split = Literal[labelled.Split, clips.VideoSplit]
@@ -40,15 +43,27 @@ def evaluate(
         split: which part of 300w, or which category of 300vw, whose full set are the 64 test clips.
         model: a landmark model (.onnx), or the name of a packaged one, edge68 if not given.
         detector: what finds the faces.
-        detector_model: the detector's file.
+        detector_model: a YuNet file of your own, in place of the packaged one.
     """
     expect_report(report := report or Path(f"{dataset}.json"))
+    written = [(f"--report {suffix}", report.with_suffix(suffix)) for suffix in REPORT_SUFFIXES]
+    refuse_clashes(written, _inputs(model, detector_model), (("--root", path) for path in inputs_below(root)))
     if dataset == "300vw" or dataset == "talking-face":
         category = _expected(split, clips.SPLITS, dataset)
         evaluate_videos(dataset, root, report, category, model, detector, detector_model)
     else:
         part = _expected(split, labelled.SPLITS, dataset)
         evaluate_stills(dataset, root, report, part, model, detector, detector_model)
+
+
+def _inputs(model: Path | None, detector_model: Path | None) -> Iterator[Named]:
+    """What is read besides the data set, by option."""
+    if model is not None:
+        yield from (("--model", path) for path in files_of_model(model))
+    if detector_model is not None:
+        yield "--detector-model", detector_model
+    yield from (("--config", path) for path in files_read())
+    yield from (("the package", path) for path in WEIGHTS.iterdir())
 
 
 def _expected(split: str, splits: Iterable[Name], dataset: str) -> Name:

@@ -1,23 +1,193 @@
-"""Files that are whole or not there."""
+"""Files that are whole or not there, that no two runs write at once, and that replace no device and no link."""
 
 from __future__ import annotations
 
 import os
 import secrets
+import stat
+import sys
+import time
 from contextlib import suppress
 from pathlib import Path
 
+from tracker.errors import TrackerError
 
-def write_whole(path: str | Path, content: bytes) -> None:
+if sys.platform == "win32":
+    import msvcrt
+else:
+    import fcntl
+
+_MOMENT_S = 0.2  # others look whether a file is held, or let go of it just now
+_PAST_ALL = (1 << 31) - 2  # where Windows locks a byte: nobody's reading is disturbed there
+
+
+def write_whole(path: str | Path, content: bytes, mode: int | None = None) -> None:
     """Write the file whole or not at all. Raises OSError.
+
+    mode: its permissions, less the umask; None for those of the file that it replaces, if there is one.
+    A link stays, and the file it leads to is replaced; a device or a pipe is written to as it is. Raises TrackerError
+    where another run holds the file (hold).
 
     Who writes a file a frame names it by text: Python 3.12 never forgets a name that pathlib has parsed.
     """
-    part = os.path.join(os.path.dirname(path), f".{secrets.token_hex(8)}.part")
+    if is_written_through(path):
+        return _write_through(path, content)
+    target = os.path.realpath(path)
+    part = os.path.join(os.path.dirname(target), f".{secrets.token_hex(8)}.part")
     try:
-        with open(part, "wb") as file:
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode or 0o666)
+        with open(descriptor, "wb") as file:
             file.write(content)
-        os.replace(part, path)
+        replace(part, target, keep_mode=mode is None)
     finally:
         with suppress(FileNotFoundError):
             os.unlink(part)
+
+
+def replace(part: str | Path, target: str | Path, keep_mode: bool = True) -> None:
+    """Put a complete file in the place of target; keep_mode: with the permissions of the one that is there.
+
+    Raises OSError, and TrackerError where another run holds target.
+    """
+    before = _status(target)
+    if before is not None:
+        expect_free(target)
+    if before is not None and keep_mode:
+        os.chmod(part, stat.S_IMODE(before.st_mode) & 0o777)
+    os.replace(part, target)
+
+
+def expect_free(path: str | Path) -> None:
+    """Raise TrackerError where another run holds the file. Where this cannot be asked nothing is raised."""
+    with suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+        try:
+            hold(descriptor, path, together=True)
+        finally:
+            os.close(descriptor)
+
+
+def hold(descriptor: int, path: str | Path, together: bool = False) -> None:
+    """Hold an open file or folder until its descriptor is closed, so that no other run writes it meanwhile.
+
+    path: its name for people. together: others may hold it so, too. Devices and pipes are not held, nor files where the
+    file system has no locks. Raises TrackerError where another run holds it, and does so for more than a moment.
+    """
+    kind = os.fstat(descriptor).st_mode
+    if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
+        return
+    until_s = time.monotonic() + _MOMENT_S
+    while not _try_to_hold(descriptor, together):
+        if time.monotonic() > until_s:
+            raise TrackerError(f"{path} is being written by another run; wait for its end, or give another")
+        time.sleep(_MOMENT_S / 20)
+
+
+def _try_to_hold(descriptor: int, together: bool) -> bool:
+    try:
+        if sys.platform == "win32":
+            os.lseek(descriptor, _PAST_ALL, os.SEEK_SET)
+            msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+            os.lseek(descriptor, 0, os.SEEK_SET)
+        else:
+            fcntl.flock(descriptor, (fcntl.LOCK_SH if together else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except OSError as error:
+        return not isinstance(error, (BlockingIOError, PermissionError))
+    return True
+
+
+class Replacement:
+    """A file in the making: hidden beside its target until complete() puts it in the target's place.
+
+    part: the hidden file's path, made and empty, for who writes by name. Another run that is to write the same target
+    is refused meanwhile. target: path with links resolved; what is there must be a plain file.
+    Raises TrackerError for a target that is none, or that another run writes, and OSError.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        before = _status(path)
+        if before is not None and not stat.S_ISREG(before.st_mode):
+            kind = "a folder" if stat.S_ISDIR(before.st_mode) else "no plain file"
+            raise TrackerError(f"{path} is {kind}, so it is not replaced; give another name")
+        self.target = Path(os.path.realpath(path))
+        self.part = part_of(self.target)
+        if before is not None:
+            expect_free(self.target)
+        self._descriptor: int | None = _held(self.part, path)
+        self._completed = False
+
+    def complete(self) -> None:
+        """Put it in the place of the target. Raises OSError, and TrackerError where another run holds the target."""
+        if os.name == "nt":  # an open file cannot be moved there
+            self._let_go()
+        replace(self.part, self.target)
+        self._completed = True
+        self._let_go()
+
+    def discard(self) -> None:
+        """Delete it, unless it was completed."""
+        if not self._completed:
+            self._completed = True
+            with suppress(OSError):
+                os.unlink(self.part)
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+        self._descriptor = None
+
+
+def part_of(target: Path) -> Path:
+    """The hidden file in which a Replacement of target grows."""
+    return target.with_name(f".{target.stem}.part{target.suffix}")
+
+
+def _held(part: Path, path: str | Path) -> int:
+    """The descriptor of the part, made or left over by a run that was killed, and held."""
+    flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    while True:
+        descriptor = os.open(part, flags, 0o666)
+        try:
+            hold(descriptor, path)
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode) or (os.name == "posix" and status.st_uid != os.geteuid()):
+                raise TrackerError(f"{part} is in the way: delete it, or give another name than {path}")
+            with suppress(FileNotFoundError):  # the run that had it may have completed it just now
+                if os.path.samestat(os.lstat(part), status):
+                    os.ftruncate(descriptor, 0)
+                    return descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
+def _status(path: str | Path) -> os.stat_result | None:
+    try:
+        return os.stat(path)
+    except FileNotFoundError:
+        return None
+
+
+def is_written_through(path: str | Path) -> bool:
+    """Whether it is a device or a pipe, or what is open as standard output or error: such a thing is not replaced."""
+    status = _status(path)
+    if status is None or stat.S_ISDIR(status.st_mode):
+        return False
+    return not stat.S_ISREG(status.st_mode) or _standard(status) is not None
+
+
+def _standard(status: os.stat_result) -> int | None:
+    """The descriptor, of standard output or error, that has this file open."""
+    for descriptor in (1, 2):
+        with suppress(OSError):
+            if os.path.samestat(os.fstat(descriptor), status):
+                return descriptor
+    return None
+
+
+def _write_through(path: str | Path, content: bytes) -> None:
+    descriptor = _standard(os.stat(path))
+    with open(os.open(path, os.O_WRONLY) if descriptor is None else os.dup(descriptor), "wb") as file:
+        file.write(content)

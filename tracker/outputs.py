@@ -5,20 +5,23 @@ from __future__ import annotations
 import cProfile
 import json
 import logging
+import marshal
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, redirect_stdout
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from tracker.clashes import Named, refuse_clashes
 from tracker.errors import TrackerError
 from tracker.face.schemes import Scheme
-from tracker.files import write_whole
+from tracker.files import Replacement, is_written_through, part_of, write_whole
 from tracker.frames import FALLBACK_FPS, Source, Video
 from tracker.overlay import draw
 from tracker.sinks import (
+    LABELS,
     STDOUT,
     Drawn,
     JsonLines,
@@ -33,6 +36,8 @@ from tracker.sinks import (
 
 log = logging.getLogger(__name__)
 
+_REPLACED = ("--overlay", "--stats", "--profile")  # grow in a hidden file
+
 
 @dataclass(frozen=True)
 class Outputs:
@@ -42,7 +47,7 @@ class Outputs:
     csv: Path | None
     pts: Path | None
     overlay: Path | None
-    osc: str | None
+    osc: str | None = field(repr=False)
     stats: Path | None
     profile: Path | None
 
@@ -51,13 +56,15 @@ class Outputs:
         given = {f"--{field.name}": getattr(self, field.name) for field in fields(self)}
         return {option: path for option, path in given.items() if isinstance(path, Path)}
 
-    def refuse_overwriting(self, video: str | None) -> None:
-        """Raise TrackerError where one file would be read and written, or written twice."""
-        seen: dict[str, str] = {} if video is None else {os.path.realpath(video): "--video"}
-        for option, path in self.paths().items():
-            first = seen.setdefault(os.path.realpath(path), option)
-            if first != option:
-                raise TrackerError(f"{first} and {option} name the same file, {path}; give them different ones")
+    def refuse_overwriting(self, inputs: Iterable[Named], below: Iterable[Named] = ()) -> None:
+        """Raise TrackerError where one file would be read and written, or written twice, see refuse_clashes."""
+        written = list(self.paths().items())
+        written += [(option, part_of(Path(os.path.realpath(path)))) for option, path in written if option in _REPLACED]
+        folder = None if self.pts is None else os.path.realpath(self.pts / LABELS)
+        for option, path in written:
+            if option != "--pts" and folder == os.path.dirname(os.path.realpath(path)):
+                raise TrackerError(f"{option} {path} lies where --pts writes; give it another folder")
+        refuse_clashes(written, inputs, below)
 
     def aside(self) -> AbstractContextManager[object]:
         """Where standard output takes results, what is printed for people goes to standard error."""
@@ -93,36 +100,72 @@ class Outputs:
     def _pictures(self, source: Source, window: Window | None) -> list[PictureSink]:
         pictures: list[PictureSink] = [] if window is None else [window]
         if self.overlay is not None:
-            a_file = isinstance(source, Video) and "://" not in source.name
-            sound_of = source.name if a_file else None
+            sound_of = source.path if isinstance(source, Video) else None
             pictures.append(OverlayVideo(self.overlay, source.fps or FALLBACK_FPS, sound_of))
         return pictures
 
     @contextmanager
-    def profiled(self) -> Iterator[None]:
-        """Python's profiler around a run, where it was asked for."""
-        if self.profile is None:
-            yield
-            return
-        with cProfile.Profile() as profiler:
-            yield
-        try:
-            profiler.dump_stats(self.profile)
-        except OSError as error:
-            raise _unwritable(self.profile, error) from None
-
-    def write_stats(self, record: Mapping[str, Any]) -> None:
-        """What the run was like, where it was asked for."""
-        if self.stats is None:
-            return
-        try:
-            write_whole(self.stats, json.dumps(record, indent=1).encode())
-        except OSError as error:
-            raise _unwritable(self.stats, error) from None
+    def records(self) -> Iterator[Records]:
+        """Around a run: what is known at its end can be written, and no other run writes there meanwhile."""
+        with ExitStack() as stack:
+            yield Records(*(stack.enter_context(_record(path)) for path in (self.stats, self.profile)))
 
     def written(self) -> list[str]:
         """For people: where the results are."""
         return [f"written: {path}" for path in self.paths().values() if path != STDOUT]
+
+
+@dataclass(frozen=True)
+class Records:
+    """Takes what a run was like at its end; None: not asked for."""
+
+    _write_stats: Callable[[bytes], None] | None
+    _write_profile: Callable[[bytes], None] | None
+
+    def write_stats(self, record: Mapping[str, Any]) -> None:
+        """Stage times, drops and latency, as JSON. Raises TrackerError where it cannot be written."""
+        if self._write_stats is not None:
+            self._write_stats(json.dumps(record, indent=1).encode())
+
+    @contextmanager
+    def profiled(self) -> Iterator[None]:
+        """Python's profiler around a run. Raises TrackerError where its result cannot be written."""
+        if self._write_profile is None:
+            yield
+            return
+        with cProfile.Profile() as profiler:
+            yield
+        profiler.create_stats()
+        self._write_profile(marshal.dumps(profiler.stats))
+
+
+@contextmanager
+def _record(path: Path | None) -> Iterator[Callable[[bytes], None] | None]:
+    """What writes the file whole, or into the device or pipe; tried and held from now on."""
+    if path is None:
+        yield None
+        return
+    try:
+        _make_folder(path.parent)
+        file = None if is_written_through(path) else Replacement(path)
+    except OSError as error:
+        raise _unwritable(path, error) from None
+
+    def write(content: bytes) -> None:
+        try:
+            if file is None:
+                write_whole(path, content)
+            else:
+                file.part.write_bytes(content)
+                file.complete()
+        except OSError as error:
+            raise _unwritable(path, error) from None
+
+    try:
+        yield write
+    finally:
+        if file is not None:
+            file.discard()
 
 
 def _completing(sink: Sink) -> Callable[[object, BaseException | None, object], None]:

@@ -15,13 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
+from tracker.clashes import Named, files_of_model, files_of_pipeline, files_of_url
 from tracker.cli import run_command
+from tracker.config_files import files_read
 from tracker.demo import DemoClip, DemoReport
 from tracker.detectors import DetectorName
 from tracker.engines.onnx import Provider
 from tracker.errors import TrackerError
 from tracker.face.schemes import IBUG68
 from tracker.frames import Camera, Folder, Frame, Live, Patience, Source, Video, open_url_source
+from tracker.models import WEIGHTS
 from tracker.outputs import Outputs
 from tracker.pipeline import Tracker
 from tracker.result import FrameResult
@@ -78,8 +81,8 @@ def run(
         max_faces: how many faces to follow at most.
         smoothing: how each face is steadied, from accurate (least lag) to steady (least jitter); covariance goes by how
             unsure the model is of each point.
-        detector: what finds the faces; auto takes YuNet where it can be had, else BlazeFace.
-        detector_model: the detector's file.
+        detector: what finds the faces; auto takes YuNet.
+        detector_model: a YuNet file of your own, in place of the packaged one.
         model: edge68, which is the default, edge68_fast, less exact in six tenths of its time; or a file of export.run.
         provider: what ONNX Runtime runs the model on; an error where it cannot be had.
         allow_cpu: run on the CPU instead, with a warning.
@@ -90,7 +93,7 @@ def run(
     if camera is None and (camera_size, camera_fps) != (None, None):
         raise TrackerError("--camera-size and --camera-fps are for a camera; name it with --camera")
     outputs = Outputs(output, csv, pts, overlay, osc, stats, profile)
-    outputs.refuse_overwriting(video)
+    outputs.refuse_overwriting(_inputs(camera, video, model, detector_model), _below(images))
     with outputs.aside(), ExitStack() as stack:
         if given:
             wanted = (_size(camera_size), camera_fps)
@@ -101,11 +104,12 @@ def run(
         tracker = Tracker(model, detector, detector_model, max_faces, smoothing, provider, allow_cpu)
         window = stack.enter_context(Window("landmarks")) if show else None
         summary = Summary()
-        try:
-            with outputs.profiled(), outputs.sinks(source, tracker.scheme, max_faces, window) as sinks:
-                _loop(source, tracker, sinks, window, summary)
-        finally:
-            outputs.write_stats({"source": source.name, **summary.to_json(), "losses": asdict(source.losses)})
+        with outputs.records() as records:
+            try:
+                with records.profiled(), outputs.sinks(source, tracker.scheme, max_faces, window) as sinks:
+                    _loop(source, tracker, sinks, window, summary)
+            finally:
+                records.write_stats({"source": source.name, **summary.to_json(), "losses": asdict(source.losses)})
         for line in outputs.written():
             print(line)
 
@@ -122,6 +126,28 @@ def _source(
     if video is not None:
         return open_url_source(video, patience) if "://" in video else Video(video)
     return Folder(images) if images is not None else DemoClip()
+
+
+def _inputs(
+    camera: int | str | None, video: str | None, model: Path | None, detector_model: Path | None
+) -> Iterator[Named]:
+    """What a run reads, by option."""
+    if isinstance(camera, str):
+        yield from (("--camera", path) for path in (Path(camera), *files_of_pipeline(camera)))
+    if video is not None:
+        yield from (("--video", path) for path in files_of_url(video))
+    if model is not None:
+        yield from (("--model", path) for path in files_of_model(model))
+    if detector_model is not None:
+        yield "--detector-model", detector_model
+    yield from (("--config", path) for path in files_read())
+
+
+def _below(images: Path | None) -> Iterator[Named]:
+    """What a run reads of folders: the pictures, and the packaged models."""
+    for option, folder in (("--images", images), ("the package", WEIGHTS)):
+        if folder is not None and folder.is_dir():
+            yield from ((option, path) for path in folder.iterdir())
 
 
 def _size(text: str | None) -> tuple[int, int] | None:

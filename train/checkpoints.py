@@ -42,12 +42,13 @@ class CheckpointError(TrackerError):
     """A checkpoint that is missing, damaged, foreign or not to be trusted: one sentence."""
 
 
-def read_checkpoint(path: str | Path, trust: Iterable[str] = (), resume: bool = False) -> dict[str, Any]:
+def read_checkpoint(path: str | Path, trust: str | Iterable[str] = (), resume: bool = False) -> dict[str, Any]:
     """Read what train.run wrote and check it; nothing that the file names is imported before its name is trusted.
 
     Args:
         path: a local file; URLs are refused.
-        trust: packages, such as "mynets" or "mynets.small", that its classes may come from besides train.
+        trust: packages, such as "mynets" or "mynets.small", that its classes may come from besides train; in a text
+            they are separated by commas.
         resume: whether a training goes on from it, which needs the optimizer's state, too.
 
     Returns:
@@ -56,6 +57,7 @@ def read_checkpoint(path: str | Path, trust: Iterable[str] = (), resume: bool = 
     Raises:
         CheckpointError: where it cannot be read, is damaged, or names a class of another package.
     """
+    trusted = (*TRUSTED, *_packages(trust))
     _check_file(path)
     try:
         with open(path, "rb") as file:
@@ -63,7 +65,7 @@ def read_checkpoint(path: str | Path, trust: Iterable[str] = (), resume: bool = 
     except Exception:  # whatever a damaged file makes of torch's reader
         raise _none(path) from None
     _check_layout(path, raw, {**_NEEDED, **_RESUMED} if resume else _NEEDED)
-    configuration = _Configuration(path, (*TRUSTED, *trust))
+    configuration = _Configuration(path, trusted)
     for key, class_path in _CLASSES.items():
         settings = dict(raw[key])
         if settings.pop("_instantiator", _INSTANTIATOR) != _INSTANTIATOR:
@@ -109,6 +111,14 @@ def load_weights(module: nn.Module, checkpoint: Mapping[str, Any], path: str | P
         others = f" and {len(faults) - 1} more" if len(faults) > 1 else ""
         raise CheckpointError(f"{path}: its weights do not fit the net: {faults[0]}{others}")
     module.load_state_dict(given)
+
+
+def _packages(trust: str | Iterable[str]) -> list[str]:
+    names = [name.strip() for name in (trust.split(",") if isinstance(trust, str) else trust)]
+    for name in filter(None, names):
+        if not all(part.isidentifier() for part in name.split(".")):
+            raise CheckpointError(f"--trust expected the name of a package, such as mynets.small, got {name!r:.80}")
+    return [name for name in names if name]
 
 
 def _check_file(path: str | Path) -> None:

@@ -16,6 +16,7 @@ from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelChec
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
+from tracker.config_files import guard_loader
 from train.averaging import WeightAverage
 from train.checkpoint_io import AtomicCheckpointIO, CheckpointWriteError
 from train.checkpoints import load_weights, read_checkpoint
@@ -42,6 +43,7 @@ class TrainingCLI(LightningCLI):
     @classmethod
     def run(cls, **options: Any) -> TrainingCLI:
         """The command line of LandmarkTask and FaceData, run with sys.argv or with the options given."""
+        guard_loader()
         return cls(
             LandmarkTask,
             FaceData,
@@ -99,8 +101,7 @@ class TrainingCLI(LightningCLI):
             parser.parse_args(arguments)  # says what is wrong, and ends
         assert at is not None
         command = arguments[at]
-        trust = filter(None, (_options(arguments).trust or "").split(","))
-        self.checkpoint = read_checkpoint(path, [*trust], resume=command == "fit")
+        self.checkpoint = read_checkpoint(path, _options(arguments).trust or "", resume=command == "fit")
         model, data = (
             _plain({name: value for name, value in self.checkpoint[part].items() if name != "_instantiator"})
             for part in ("hyper_parameters", "datamodule_hyper_parameters")
@@ -169,9 +170,11 @@ class TrainingCLI(LightningCLI):
             if not any(isinstance(callback, WeightAveraging) for callback in callbacks):
                 callbacks.append(self._get(self.config_init, "average"))
             if options.enable_checkpointing is not False and not any(isinstance(c, ModelCheckpoint) for c in callbacks):
-                callbacks += _checkpoints(folder)
+                callbacks += _checkpoints(folder, self.datamodule.source.chooses)
             if logger:
                 callbacks += [LearningRateMonitor(), Throughput()]
+        else:
+            options.enable_checkpointing = False
         plugins = [*_as_list(options.plugins), AtomicCheckpointIO()]
         config = {**options, "callbacks": callbacks, "logger": logger, "plugins": plugins, **kwargs}
         return self._instantiate_trainer(config, [])
@@ -195,13 +198,12 @@ def told(error: Exception) -> str | None:
     return None
 
 
-def _checkpoints(folder: Path) -> list[Callback]:
-    """best.ckpt of the least validation error, and last.ckpt of every epoch."""
-    return [
-        ModelCheckpoint(folder, "best", monitor="val_nme", enable_version_counter=False),
-        # save_last would write only when the best changes
-        ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False),
-    ]
+def _checkpoints(folder: Path, choose: bool) -> list[Callback]:
+    """last.ckpt of every epoch, and best.ckpt of the least validation error where weights are chosen by it."""
+    # save_last would write only when the best changes
+    last = ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
+    best = ModelCheckpoint(folder, "best", monitor="val_nme", enable_version_counter=False)
+    return [best, last] if choose else [last]
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:

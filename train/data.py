@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import lightning
 import numpy as np
 import torch
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
@@ -15,9 +17,11 @@ from train.augmentation import Augmentation, Choices, apply
 from train.boundaries import EdgeProcedure, edge_maps
 from train.datasets.collect import Bad
 from train.datasets.pictures import Pictures
-from train.datasets.sample import Sample
-from train.sources import Source
-from train.task import Batch
+from train.datasets.sample import DatasetError, Sample
+from train.sources import Source, split
+from train.task import Batch, SetupError
+
+LOG = logging.getLogger(__name__)
 
 KEEP_GB = 4.0
 
@@ -26,7 +30,8 @@ class Crops(Dataset[Batch]):
     """The plain crops of evaluation.
 
     edges: how edge maps are drawn (train.boundaries), None for none. stride: pixels a cell of them. keep_gb: of
-    decoded pictures (train.datasets.pictures). bad: what becomes of bad faces. Raises DatasetError for them.
+    decoded pictures (train.datasets.pictures). bad: what becomes of bad faces. source: the set, for messages. Raises
+    DatasetError for bad faces.
     """
 
     def __init__(
@@ -37,10 +42,11 @@ class Crops(Dataset[Batch]):
         stride: int = 4,
         keep_gb: float = KEEP_GB,
         bad: Bad = "refuse",
+        source: str = "the set",
     ) -> None:
         self.size, self.edges, self.stride = size, edges, stride
         self.pictures = Pictures(samples, keep_gb)
-        self.samples = self.pictures.good(samples, bad)
+        self.samples = self.pictures.good(samples, bad, source)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -116,13 +122,14 @@ class LazyLoader(DataLoader[Batch]):
 
 
 class FaceData(lightning.LightningDataModule):
-    """Batches to train on, and the validation faces that were cut from the same set.
+    """Batches to train on, and the faces to validate with.
 
-    source: the data set. size: side of the crop in pixels. batch: faces a step and process. workers: processes that
-    load; each step's faces are the same for any number of them. augmentation: what is done at random. edges: how
-    edge maps are drawn, for what learns from them; None for none. stride: pixels a cell of them. seed: of the order
-    of the faces and of their augmentation. keep_gb: of decoded pictures that are kept; the rest is decoded anew each
-    time, by the workers. views: crops of each face in a batch, neighbours in it, for what learns from their likeness.
+    source: the data set. size: side of the crop in pixels. batch: faces a step and process, all where there are fewer.
+    workers: processes that load; each step's faces are the same for any number of them. augmentation: what is done at
+    random. edges: how edge maps are drawn, for what learns from them; None for none. stride: pixels a cell of them.
+    seed: of the order of the faces and of their augmentation. keep_gb: of decoded pictures that are kept; the rest is
+    decoded anew each time, by the workers. views: crops of each face in a batch, neighbours in it, for what learns from
+    their likeness.
     """
 
     def __init__(
@@ -146,24 +153,55 @@ class FaceData(lightning.LightningDataModule):
 
     def setup(self, stage: str) -> None:
         if stage == "test":
-            self.testing = self._crops(self.source.test())
+            self.testing = self._crops("test", self.source.test())
             return
         training, validation = self.source.faces()
         if stage == "fit":
-            crops = self._crops(training, self.edges)
+            self._expect_nothing_chosen()
+            crops = self._crops("training", training, self.edges)
             self.training = AugmentedCrops(crops, self.augmentation, self.seed, self.views)
-        self.validation = self._crops(validation)
+        elif not self.source.chooses:
+            _, validation = split(training, self.source.key)
+            LOG.warning(
+                "data.source.validation is %s: all faces were trained on, %d of them are validated with, so that "
+                "errors come out too small",
+                self.source.validation,
+                len(validation),
+            )
+        if validation:
+            self.validation = self._crops("validation", validation)
+        elif self.trainer is not None:
+            self.trainer.limit_val_batches = 0
 
-    def _crops(self, faces: list[Sample], edges: EdgeProcedure | None = None) -> Crops:
-        return Crops(faces, self.size, edges, self.stride, self.keep_gb, self.source.bad)
+    def _expect_nothing_chosen(self) -> None:
+        """Raises SetupError for a callback that goes by the validation error where nothing may be chosen by it."""
+        if self.trainer is None or self.source.chooses:
+            return
+        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+            monitor = str(getattr(callback, "monitor", None))
+            if monitor.startswith("val"):
+                raise SetupError(
+                    f"data.source.validation is {self.source.validation}, so {type(callback).__name__} cannot go by "
+                    f"{monitor}: leave the callback out (the last weights are the result), or set "
+                    "data.source.validation to a share such as 0.07"
+                )
+
+    def _crops(self, use: str, faces: list[Sample], edges: EdgeProcedure | None = None) -> Crops:
+        source = f"the {use} faces of {faces[0].picture.parent}"
+        return Crops(faces, self.size, edges, self.stride, self.keep_gb, self.source.bad, source)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         trainer = self.trainer
         assert trainer is not None
+        faces, processes = len(self.training), trainer.world_size
+        if faces < processes:
+            raise DatasetError(f"expected a training face for each of {processes} processes, found {faces}")
+        if (batch := min(self.batch, faces // processes)) < self.batch:
+            rank_zero_info(f"data.batch is {self.batch}, there are {faces} training faces: {batch} are a batch")
         sampler = EpochSampler(self.training, trainer.world_size, trainer.global_rank, seed=self.seed, drop_last=True)
         return LazyLoader(
             self.training,
-            self.batch,
+            batch,
             sampler=sampler,
             drop_last=True,
             collate_fn=one_after_the_other,

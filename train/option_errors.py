@@ -11,21 +11,34 @@ from typing import Any, NoReturn
 
 from lightning.pytorch.cli import LightningArgumentParser
 
+from tracker.config_files import files_read, note_config_file
+from tracker.redaction import redact_arguments
+
 USER_ERROR = 2
 
 
 class TrainingParser(LightningArgumentParser):
     """Ends with one sentence instead of the list of all options."""
 
+    def parse_path(self, cfg_path: Any, *more: Any, **options: Any) -> Any:
+        """A file given as --config, or named by another."""
+        note_config_file(cfg_path)
+        return super().parse_path(cfg_path, *more, **options)
+
     def parse_args(self, args: Any = None, *more: Any, **options: Any) -> Any:
         self.given = [*(sys.argv[1:] if args is None else args)]
         return super().parse_args(args, *more, **options)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        if not self.exit_on_error:  # jsonargparse tries one type after the other of an option that takes several
+            super().error(message, ex)
         text = re.sub(r"<class '(?:[a-z_]+\.)*(\w+)'>", r"\1", " ".join(message.split())).replace("typing.", "")
         names = [action.dest for action in self._actions]
         names += [dest for parser in self._choices() for dest in (action.dest for action in parser._actions)]
-        hint = nearest(text, getattr(self, "given", sys.argv[1:]), names)
+        given = getattr(self, "given", sys.argv[1:])
+        if files_read():
+            text = text.replace("parsing config", f"parsing --config {files_read()[-1]}", 1)
+        hint, text = nearest(text, given, names), redact_arguments(text, given)
         print(f"train.run: {text}{hint} (train.run fit --help lists the options)", file=sys.stderr)
         sys.exit(USER_ERROR)
 
@@ -45,25 +58,28 @@ def nearest(text: str, given: Iterable[str], names: Iterable[str]) -> str:
     """
     words = [part for argument in given if argument.startswith("--") for part in argument[2:].split("=", 1)]
     words += re.findall(r"['\"]([\w.]+)['\"]", text)
-    known = {*names}
+    of_classes = {name for word in words for name in _arguments_of(word)}
+    options = {name for name in names if not name.endswith(".help")}
     for word in words:
-        known |= _arguments_of(word)
-    for word in words:
-        if word in known or word.rpartition(".")[2] in known:
+        above, dot, last = word.rpartition(".")
+        if word in options or last in of_classes or _named(word) or not re.fullmatch(r"[A-Za-z_][\w.]*", word):
             continue
-        if near := difflib.get_close_matches(word, _classes_beside(word) or known, n=1, cutoff=0.75):
-            return f"; did you mean {near[0]}?"
-        last = word.rpartition(".")[2]
-        if word in text and (near := difflib.get_close_matches(last, known, n=1, cutoff=0.75)):
+        known = _classes_beside(word) or options | of_classes | {above + dot + name for name in of_classes}
+        if near := difflib.get_close_matches(word, known, n=1, cutoff=0.75):
             return f"; did you mean {near[0]}?"
     return ""
 
 
+def _named(word: str) -> Any:
+    """What has been imported under that dotted name, or None."""
+    module, _, name = word.rpartition(".")
+    return getattr(sys.modules.get(module), name, None)
+
+
 def _arguments_of(word: str) -> set[str]:
     """Those of the class of that dotted name, where it is one that has been imported."""
-    module, _, name = word.rpartition(".")
-    found = getattr(sys.modules.get(module), name, None)
-    return {word, *inspect.signature(found).parameters} if isinstance(found, type) else set()
+    found = _named(word)
+    return {*inspect.signature(found).parameters} if isinstance(found, type) else set()
 
 
 def _classes_beside(word: str) -> list[str]:

@@ -12,8 +12,6 @@ from __future__ import annotations
 import sys
 import warnings
 
-from tracker.errors import TrackerError
-
 HARMLESS = (
     "Checkpoint directory .* exists and is not empty",  # it holds the configuration and the logs
     "Be aware that when using `ckpt_path`, callbacks",  # those of a training are not needed to judge it
@@ -23,9 +21,12 @@ HARMLESS = (
 def main() -> None:
     """Run the command line; what a user can mend ends it with one sentence and status 1, wrong options with 2."""
     try:
+        from tracker.errors import TrackerError
         from train.command_line import TrainingCLI, told
     except ModuleNotFoundError as error:
         sys.exit(f"train.run: {error.name} is not installed; pip install 'landmark-tracker[train]'")
+    except ImportError as error:  # the tracker's own sentence
+        sys.exit(f"train.run: {error}")
     with warnings.catch_warnings():
         for harmless in HARMLESS:
             warnings.filterwarnings("ignore", message=harmless)

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from tracker.face.video300 import Category
 from train.datasets import aflw, cofw, folder, star_tsv, video300, w300, wflw
@@ -15,32 +16,100 @@ from train.datasets.sample import DatasetError, Sample
 
 Faces = list[Sample]
 VALIDATION_SHARE = 1 / 14
+NONE: Literal["none"] = "none"
+REPORT: Literal["test-for-reporting-only"] = "test-for-reporting-only"
+Validation = float | Literal["none", "test-for-reporting-only"]
+"""Where the faces come from that weights are chosen by.
+
+a number between 0 and 1: that share of the pictures is held back from training.
+none: all faces are trained on, as in the papers, and nothing is chosen: the last weights are the result.
+test-for-reporting-only: all faces are trained on; the error on the test faces is reported while it learns. Nothing may
+be chosen by it.
+"""
 
 
-def split(samples: Faces, key: Callable[[Sample], str]) -> tuple[Faces, Faces]:
+def split(samples: Faces, key: Callable[[Sample], str], share: float = VALIDATION_SHARE) -> tuple[Faces, Faces]:
     """Faces to train on and faces to choose by; those with the same key fall on the same side, everywhere and always.
 
-    The side follows from a hash of the key, VALIDATION_SHARE of which are held back.
+    The side follows from a hash of the key: a number from 0 to 1, and those below share are held back. Where that
+    leaves a side without a face, as in small sets, the key with the least number is held back, or the one with the
+    largest is trained on.
+
+    Raises DatasetError for a share that is not between 0 and 1, and for faces that all have the same key.
     """
+    if not 0 < share < 1:
+        raise DatasetError(
+            f"data.source.validation: expected a share between 0 and 1, such as 0.07, or {NONE}, got {share:g}"
+        )
+    draws = {name: _number(name) for name in map(key, samples)}
+    if len(draws) < 2:
+        raise DatasetError(
+            f"{samples[0].picture}: expected at least 2 pictures, to hold one back for validation, found the faces of "
+            f"1; add pictures, or set data.source.validation to {NONE} or to another set"
+        )
+    least, largest = sorted(draws.values())[:: len(draws) - 1]
     sides: tuple[Faces, Faces] = ([], [])
     for sample in samples:
-        draw = int.from_bytes(hashlib.sha256(key(sample).encode()).digest()[:8], "big") / 2**64
-        sides[draw < VALIDATION_SHARE].append(sample)
+        draw = draws[key(sample)]
+        sides[draw == least or (draw < share and draw != largest)].append(sample)
     return sides
 
 
+def _number(key: str) -> float:
+    """From 0 to 1, the same for a text everywhere and always."""
+    digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()  # names of files may be no UTF-8
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
 class Source(ABC):
-    """A data set's official training faces. No test face is among them. bad: what becomes of bad faces."""
+    """A data set: its official training faces, among which no test face is, and its test faces.
+
+    bad: what becomes of bad faces. validation: where the faces come from that weights are chosen by.
+    """
 
     bad: Bad
+    validation: Validation | Path
 
     @abstractmethod
-    def faces(self) -> tuple[Faces, Faces]:
-        """To train on, and to choose by. Raises DatasetError for data that are not as expected."""
+    def labelled(self) -> Faces:
+        """All official training faces. Raises DatasetError for data that are not as expected."""
 
     @abstractmethod
     def test(self) -> Faces:
         """To report on, and for nothing else; filed under their subsets. Raises DatasetError likewise."""
+
+    @abstractmethod
+    def key(self, sample: Sample) -> str:
+        """What a face has in common with those that must stay on its side, such as the name of their picture."""
+
+    def read_validation(self, path: Path) -> Faces:
+        """The faces of a set of one's own to validate with. Raises DatasetError where the data set takes none."""
+        raise DatasetError(f"data.source.validation: expected a share, {NONE} or {REPORT}, got {path}")
+
+    @property
+    def chooses(self) -> bool:
+        """Whether weights may be chosen by the validation error."""
+        return self.validation not in (NONE, REPORT)
+
+    def faces(self) -> tuple[Faces, Faces]:
+        """To train on, and to validate with, where there are any. Raises DatasetError as labelled."""
+        training = self.labelled()
+        if self.validation == NONE:
+            return training, []
+        if self.validation == REPORT:
+            return training, self.test()
+        if isinstance(self.validation, (int, float)):
+            return split(training, self.key, self.validation)
+        return training, _apart(training, self.read_validation(Path(self.validation)))
+
+
+def _apart(training: Faces, others: Faces) -> Faces:
+    """The others. Raises DatasetError where a picture is among the training faces, too."""
+    pictures = {sample.picture.resolve() for sample in training}
+    for sample in others:
+        if sample.picture.resolve() in pictures:
+            raise DatasetError(f"{sample.picture}: expected other pictures to validate with than to train on")
+    return others
 
 
 @dataclass
@@ -50,9 +119,13 @@ class W300(Source):
     root: Path
     test_split: w300.Split = "full"
     bad: Bad = "refuse"
+    validation: Validation = VALIDATION_SHARE
 
-    def faces(self) -> tuple[Faces, Faces]:
-        return split(w300.read_training(self.root, self.bad), lambda sample: w300.person(self.root, sample))
+    def labelled(self) -> Faces:
+        return w300.read_training(self.root, self.bad)
+
+    def key(self, sample: Sample) -> str:
+        return w300.person(self.root, sample)
 
     def test(self) -> Faces:
         return w300.read_test(self.root, self.test_split, self.bad)
@@ -64,9 +137,13 @@ class Wflw(Source):
 
     root: Path
     bad: Bad = "refuse"
+    validation: Validation = VALIDATION_SHARE
 
-    def faces(self) -> tuple[Faces, Faces]:
-        return split(wflw.read_wflw(self.root, "train", self.bad), lambda sample: sample.picture.name)
+    def labelled(self) -> Faces:
+        return wflw.read_wflw(self.root, "train", self.bad)
+
+    def key(self, sample: Sample) -> str:
+        return sample.picture.name
 
     def test(self) -> Faces:
         return wflw.read_wflw(self.root, "test", self.bad)
@@ -78,9 +155,13 @@ class Cofw(Source):
 
     root: Path
     bad: Bad = "refuse"
+    validation: Validation = VALIDATION_SHARE
 
-    def faces(self) -> tuple[Faces, Faces]:
-        return split(cofw.read_cofw(self.root, "train", self.bad), lambda sample: sample.name.rpartition("/")[2])
+    def labelled(self) -> Faces:
+        return cofw.read_cofw(self.root, "train", self.bad)
+
+    def key(self, sample: Sample) -> str:
+        return sample.name.rpartition("/")[2]
 
     def test(self) -> Faces:
         return cofw.read_cofw(self.root, "test", self.bad)
@@ -92,9 +173,13 @@ class Video300(Source):
 
     root: Path
     bad: Bad = "refuse"
+    validation: Validation = VALIDATION_SHARE
 
-    def faces(self) -> tuple[Faces, Faces]:
-        return split(video300.read_300vw(self.root, "train", bad=self.bad), lambda sample: min(sample.subsets))
+    def labelled(self) -> Faces:
+        return video300.read_300vw(self.root, "train", bad=self.bad)
+
+    def key(self, sample: Sample) -> str:
+        return min(sample.subsets)
 
     def test(self) -> Faces:
         categories: tuple[Category, ...] = ("A", "B", "C")
@@ -107,9 +192,13 @@ class Aflw19(Source):
 
     root: Path
     bad: Bad = "refuse"
+    validation: Validation = VALIDATION_SHARE
 
-    def faces(self) -> tuple[Faces, Faces]:
-        return split(aflw.read_aflw19(self.root, "train", self.bad), lambda sample: sample.picture.name)
+    def labelled(self) -> Faces:
+        return aflw.read_aflw19(self.root, "train", self.bad)
+
+    def key(self, sample: Sample) -> str:
+        return sample.picture.name
 
     def test(self) -> Faces:
         return aflw.read_aflw19(self.root, "test", self.bad)
@@ -119,16 +208,23 @@ class Aflw19(Source):
 class Own(Source):
     """Your own: a folder of pictures with .pts files, or a .csv table (train.datasets.folder), of a known scheme.
 
-    test_path: another one, to test on.
+    test_path: another one, to test on. validation: may be another one, too.
     """
 
     path: Path
     scheme: str
     test_path: Path | None = None
     bad: Bad = "refuse"
+    validation: Validation | Path = VALIDATION_SHARE
 
-    def faces(self) -> tuple[Faces, Faces]:
-        return split(folder.read_own(self.path, self.scheme, self.bad), lambda sample: sample.picture.name)
+    def labelled(self) -> Faces:
+        return folder.read_own(self.path, self.scheme, self.bad)
+
+    def key(self, sample: Sample) -> str:
+        return sample.picture.name
+
+    def read_validation(self, path: Path) -> Faces:
+        return folder.read_own(path, self.scheme, self.bad)
 
     def test(self) -> Faces:
         return folder.read_own(_given(self.test_path), self.scheme, self.bad)
@@ -136,17 +232,26 @@ class Own(Source):
 
 @dataclass
 class StarTable(Source):
-    """One of STAR's .tsv tables, the folder that its pictures are relative to, and test_path: another table."""
+    """One of STAR's .tsv tables, the folder that its pictures are relative to, and test_path: another table.
+
+    validation: may be another table, too.
+    """
 
     path: Path
     pictures: Path
     scheme: str
     test_path: Path | None = None
     bad: Bad = "refuse"
+    validation: Validation | Path = VALIDATION_SHARE
 
-    def faces(self) -> tuple[Faces, Faces]:
-        samples = star_tsv.read_star_tsv(self.path, self.pictures, self.scheme, self.bad)
-        return split(samples, lambda sample: sample.picture.name)
+    def labelled(self) -> Faces:
+        return star_tsv.read_star_tsv(self.path, self.pictures, self.scheme, self.bad)
+
+    def key(self, sample: Sample) -> str:
+        return sample.picture.name
+
+    def read_validation(self, path: Path) -> Faces:
+        return star_tsv.read_star_tsv(path, self.pictures, self.scheme, self.bad)
 
     def test(self) -> Faces:
         return star_tsv.read_star_tsv(_given(self.test_path), self.pictures, self.scheme, self.bad)

@@ -173,7 +173,8 @@ class LandmarkTask(lightning.LightningModule):
 
     def on_fit_start(self) -> None:
         if self.start is not None and self.global_step == 0:  # a resumed training has its own
-            load_weights(self, read_checkpoint(self.start), self.start)
+            own = {type(part).__module__ for part in (self.net, self.objective)}  # the user's configuration names them
+            load_weights(self, read_checkpoint(self.start, sorted(own)), self.start)
         rank_zero_info(describe(self.objective.smoothing, self.size // self.stride))
 
     def on_train_batch_start(self, batch: Batch, index: int) -> None:

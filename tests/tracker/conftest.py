@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +17,6 @@ from tracker.demo import DemoClip
 from tracker.detectors import Detection
 from tracker.face.landmarks import Landmarks
 from tracker.face.schemes import IBUG68
-from tracker.models import BLAZEFACE, YUNET, cache_folder
 from tracker.roi import BOX_HABITS, next_roi
 
 Image = NDArray[np.uint8]
@@ -104,14 +102,3 @@ def make_tracker(fake_detector: FakeDetector) -> Callable[..., Tracker]:
             return Tracker(**options)
 
     return make
-
-
-@pytest.fixture(scope="session")
-def detector_file() -> Path:
-    """A detector's file that is on this machine already."""
-    folders = [Path(os.environ.get("TRACKER_MODELS") or cache_folder()), cache_folder()]
-    found = [folder / file.name for file in (YUNET, BLAZEFACE) for folder in folders]
-    found = [path for path in found if path.is_file()]
-    if not found:
-        pytest.skip("needs a detector's file in $TRACKER_MODELS, ../shared/data/models or the user's cache")
-    return found[0]

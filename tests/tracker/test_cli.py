@@ -11,6 +11,7 @@ from typing import Any, Literal
 import pytest
 
 from tracker.cli import run_command
+from tracker.config_files import files_read
 from tracker.errors import TrackerError
 
 GOT: list[tuple[Any, ...]] = []
@@ -115,7 +116,7 @@ def test_a_mistake_is_one_sentence(line: str, sentence: str, capsys: pytest.Capt
     [
         ("max_face: 2", "Option 'max_face' is not accepted; did you mean max_faces?"),
         ("max_faces: many", "--max-faces: expected a whole number, got many"),
-        ("max_faces: [", "Problems parsing config"),
+        ("max_faces: [", "Problems parsing --config {file}: line "),
     ],
 )
 def test_a_mistake_in_a_file(text: str, part: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -123,10 +124,105 @@ def test_a_mistake_in_a_file(text: str, part: str, tmp_path: Path, capsys: pytes
     file.write_text(text)
     assert call("--config", str(file)) == 2
     error = capsys.readouterr().err
-    assert part in error
+    assert part.format(file=file) in error
     assert error.count("\n") == 1
     assert call("--config", str(tmp_path / "none.yaml")) == 2
     assert "--config: File does not exist" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [
+        ("a: &a {b: *a}", "line 1, column 11: the alias *a refers to itself"),
+        ("a: &a [[1, *a]]", "the alias *a refers to itself"),
+        ("a: &a\n  <<: *a", "the alias *a refers to itself"),
+        ("a: &a [&b [*b]]", "the alias *b refers to itself"),
+        (
+            "a0: &a0 [1, 2]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 30)),
+            "it holds more than 100,000 values",
+        ),
+        ("[" * 3000, "nesting depth"),
+        ("{a: " * 3000, "nested more than 64 deep"),
+        ("- " * 3000 + "1", "nested more than 64 deep"),
+        ("\n".join(" " * depth + "a:" for depth in range(500)), "nested more than 64 deep"),
+        ('{"a": ' * 1000 + "1" + "}" * 1000, "nested more than 64 deep"),
+        ("number: " + "9" * 10_000, "digits"),
+        ("? [a, b]\n: 1", "unhashable"),
+        ("kind: 'rtsp://anna:SECRET@host", "line 1, column 31: "),
+        ("kind: rtsp://anna:SECRET@host", "--kind: expected one of big, small, got rtsp://host"),
+    ],
+)
+def test_a_file_that_would_hang_or_tell_secrets(
+    text: str, part: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "options.yaml"
+    file.write_text(text)
+    assert call("--config", str(file)) == 2
+    error = capsys.readouterr().err
+    assert part in error and "SECRET" not in error and error.count("\n") == 1 and len(error) < 500
+
+
+def test_files_that_are_too_large(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with (tmp_path / "large.yaml").open("wb") as file:
+        file.truncate(1 << 40)
+    assert call("--config", str(tmp_path / "large.yaml")) == 2
+    assert "large.yaml has 1,099,511,627,776 bytes, at most 1,048,576 are read" in capsys.readouterr().err
+    if os.path.exists("/dev/zero"):
+        assert call("--config", "/dev/zero") == 2
+        assert "Path is not a file" in capsys.readouterr().err
+
+
+def test_files_that_name_files_are_known(tmp_path: Path) -> None:
+    inner, outer = tmp_path / "inner.yaml", tmp_path / "outer.yaml"
+    inner.write_text("max_faces: 3\n")
+    outer.write_text(f"config: {inner}\n")
+    known: list[Path] = []
+
+    def function(max_faces: int = 1) -> None:
+        known.extend(files_read())
+
+    assert call("--config", str(outer), function=function) == 0
+    assert known == [outer, inner]
+    assert call(function=function) == 0
+    assert known == [outer, inner]
+
+
+def test_aliases_that_repeat_a_little_are_read(tmp_path: Path) -> None:
+    (tmp_path / "options.yaml").write_text("max_faces: &n 4\nnumber: *n\n")
+    assert call("--config", str(tmp_path / "options.yaml")) == 0
+    assert (GOT[0][0], GOT[0][4]) == (4, 4)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        ["--max-facess", "rtsp://anna:SEC RET@host/x"],
+        ["--max-facess=rtsp://anna:SEC RET@host/x"],
+        ["--max-faces", "rtsp://anna:SEC/R@ET@host/x"],
+        ["--number", "http://host/x?token=SECRET"],
+        ["--kind", "rtspsrc user-pw=SECRET ! appsink"],
+        ["anna:SECRET@host"],
+        ["--folder", "http://anna:SECRET@host", "--print_config"],
+    ],
+)
+def test_messages_hold_no_secrets(line: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    call(*line)
+    shown = "".join(capsys.readouterr())
+    assert shown and "SEC" not in shown and "RET" not in shown and "ET@" not in shown
+
+
+def test_logs_and_errors_hold_no_secrets() -> None:
+    code = (
+        "import logging\n"
+        "from tracker.cli import run_command\n"
+        "from tracker.errors import TrackerError\n"
+        "def function():\n"
+        "    logging.getLogger('any').warning('lost %s', 'rtsp://anna:SECRET@host/x')\n"
+        "    raise TrackerError('no http://host/x?pwd=SECRET')\n"
+        "raise SystemExit(run_command(function, 'tool', []))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, "lost rtsp://host/x\ntool: no http://host/x?***\n")
 
 
 def test_a_file_that_is_no_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import tracemalloc
 from pathlib import Path
@@ -17,11 +16,11 @@ from hypothesis import strategies as st
 from tracker.demo import DemoClip, DemoReport
 from tracker.errors import TrackerError
 from tracker.face.schemes import IBUG68
+from tracker.models import YUNET
 
 Array = np.ndarray[Any, Any]
 
 skimage_data = pytest.importorskip("skimage.data", reason="needs scikit-image's astronaut picture")
-MODELS = Path(os.environ.get("TRACKER_MODELS", "../shared/data/models"))
 
 
 @pytest.fixture(scope="module")
@@ -129,10 +128,7 @@ class TestClip:
             DemoClip()
 
     def test_detector_finds_one_face_where_the_truth_is(self, clip: DemoClip) -> None:
-        model = MODELS / "yunet_n_320_320.onnx"
-        if not model.exists():
-            pytest.skip("needs YuNet's model file in $TRACKER_MODELS")
-        detector = cv2.FaceDetectorYN.create(str(model), "", (320, 240), score_threshold=0.6)
+        detector = cv2.FaceDetectorYN.create(str(YUNET.path), "", (320, 240), score_threshold=0.6)
         for index in range(0, clip.count, 12):
             small = cv2.resize(clip.picture(index), (320, 240), interpolation=cv2.INTER_AREA)
             found = detector.detect(cv2.cvtColor(small, cv2.COLOR_RGB2BGR))[1]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
+import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import cast, get_args
 
@@ -16,29 +17,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from tracker import detectors
+from tracker import models
+from tracker.demo import DemoClip
 from tracker.detectors import Array, Detection, Detector, DetectorName, Image, load_detector, resize
 from tracker.detectors.blazeface import BlazeFace, anchors, decode, letterbox, merge, overlaps
 from tracker.detectors.yunet import YuNet
 from tracker.errors import TrackerError
 from tracker.face.geometry import box_iou, extent, transform_points
-from tracker.models import BLAZEFACE, YUNET, ModelFile
+from tracker.models import BLAZEFACE, YUNET, DetectorFile
 
-SHARED = Path(__file__).resolve().parents[3] / "shared/data"
-MODELS = Path(os.environ.get("TRACKER_MODELS") or SHARED / "models")
+ROOT = Path(__file__).resolve().parents[2]
+SHARED = ROOT.parent / "shared/data"
 FACES = SHARED / "300w/lfpw/testset"
 
-needs_models = pytest.mark.skipif(
-    not all((MODELS / model.name).exists() for model in (YUNET, BLAZEFACE)),
-    reason="needs the detectors' files in $TRACKER_MODELS or ../shared/data/models",
-)
 needs_faces = pytest.mark.skipif(not FACES.exists(), reason="needs the faces of ../shared/data/300w")
 
 
 @pytest.fixture(scope="module", params=[YuNet, BlazeFace], ids=["yunet", "blazeface"])
 def detector(request: pytest.FixtureRequest) -> Detector:
-    file = YUNET if request.param is YuNet else BLAZEFACE
-    return cast(Detector, request.param(MODELS / file.name))
+    return cast(Detector, request.param())
 
 
 def read_rgb(path: Path) -> Image:
@@ -57,7 +54,6 @@ def closest(found: list[Detection], box_px: Array) -> Detection:
     return max(found, key=lambda face: box_iou(face.box_px, box_px))
 
 
-@needs_models
 @needs_faces
 def test_boxes_and_eyes_lie_on_labelled_faces(detector: Detector) -> None:
     errors = []
@@ -72,7 +68,6 @@ def test_boxes_and_eyes_lie_on_labelled_faces(detector: Detector) -> None:
     assert np.max(errors) < 0.25 and np.mean(errors) < 0.12
 
 
-@needs_models
 @needs_faces
 @pytest.mark.parametrize("factor", [2, 3])
 def test_pixels_map_back_exactly(detector: Detector, factor: int) -> None:
@@ -85,7 +80,6 @@ def test_pixels_map_back_exactly(detector: Detector, factor: int) -> None:
     assert_allclose(other.box_px[2:], one.box_px[2:] * factor, atol=1e-6)
 
 
-@needs_models
 @needs_faces
 def test_the_eye_on_the_left_comes_first_in_the_mirror_too(detector: Detector) -> None:
     image = read_rgb(FACES / "image_0025.jpg")
@@ -96,10 +90,9 @@ def test_the_eye_on_the_left_comes_first_in_the_mirror_too(detector: Detector) -
     assert np.abs(back - face.eyes_px).max() < 0.1 * face.box_px[2]
 
 
-@needs_models
 @pytest.mark.skipif(not (SHARED / "multiface").exists(), reason="needs ../shared/data/multiface")
 def test_many_faces_best_first() -> None:
-    yunet, found, present = YuNet(MODELS / YUNET.name), 0, 0
+    yunet, found, present = YuNet(), 0, 0
     for path in sorted((SHARED / "multiface").glob("*.jpg"))[:6]:
         faces = yunet.detect(read_rgb(path))
         assert [face.score for face in faces] == sorted((face.score for face in faces), reverse=True)
@@ -109,7 +102,6 @@ def test_many_faces_best_first() -> None:
     assert present >= 18 and found >= present - 1
 
 
-@needs_models
 @given(
     width=st.one_of(st.integers(1, 40), st.sampled_from([320, 321, 4000])),
     height=st.one_of(st.integers(1, 40), st.sampled_from([320, 321, 4000])),
@@ -131,7 +123,6 @@ def test_pictures_of_any_size(detector: Detector, width: int, height: int, seed:
         assert found == []
 
 
-@needs_models
 def test_the_image_is_left_alone(detector: Detector) -> None:
     image = np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)
     image.setflags(write=False)
@@ -190,69 +181,136 @@ def test_overlaps_equal_box_iou(a: list[float], b: list[float]) -> None:
 
 
 class TestLoading:
-    @pytest.fixture(autouse=True)
-    def folder(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-        """A folder of models that holds BlazeFace only, an empty cache, and no way to download YuNet."""
+    @pytest.mark.parametrize("name", ["auto", "yunet", "blazeface"])
+    def test_by_name(self, name: DetectorName, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level(logging.INFO)
+        assert load_detector(name).name == name.replace("auto", "yunet")
+        assert [(r.levelno, "yunet" in r.getMessage()) for r in caplog.records] == [(logging.INFO, True)] * (
+            name == "auto"
+        )
+
+    @pytest.mark.parametrize(("file", "name"), [(YUNET, "yunet"), (BLAZEFACE, "blazeface")])
+    def test_auto_takes_the_one_that_reads_the_given_file(self, file: DetectorFile, name: str, tmp_path: Path) -> None:
         folder = tmp_path / "modèles 模型"
         folder.mkdir()
+        shutil.copy(file.path, folder)
+        assert load_detector("auto", folder / file.name).name == name
 
-        def unreachable() -> bytes:
-            raise OSError("the network is away")
+    @pytest.mark.parametrize(("file", "name"), [(YUNET, "yunet"), (BLAZEFACE, "blazeface"), (BLAZEFACE, "mediapipe")])
+    def test_a_damaged_package_is_one_sentence(
+        self, file: DetectorFile, name: DetectorName, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        if name == "mediapipe":
+            pytest.importorskip("mediapipe.tasks", reason="needs mediapipe")
+        damaged = tmp_path / file.name
+        damaged.write_bytes(file.path.read_bytes()[:-1])
+        monkeypatch.setattr(DetectorFile, "path", damaged)
+        with pytest.raises(TrackerError, match=r"is damaged: expected SHA-256 .* install landmark-tracker again"):
+            load_detector(name)
 
-        (folder / BLAZEFACE.name).symlink_to(MODELS / BLAZEFACE.name)
-        monkeypatch.setenv("TRACKER_MODELS", str(folder))
-        monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-        monkeypatch.setattr(sys, "platform", "linux")
-        monkeypatch.setattr(detectors, "YUNET", replace(YUNET, fetch=unreachable))
-        return folder
+    @pytest.mark.parametrize("file", [YUNET, BLAZEFACE], ids=lambda file: file.name)
+    def test_what_is_checked_is_what_is_loaded(
+        self, file: DetectorFile, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The file is replaced as soon as it was read: nothing opens it again by its name."""
+        path = tmp_path / file.name
+        shutil.copy(file.path, path)
+        read = models._read
 
-    @needs_models
-    def test_auto_takes_yunet_where_it_is(self, folder: Path, caplog: pytest.LogCaptureFixture) -> None:
-        (folder / YUNET.name).symlink_to(MODELS / YUNET.name)
-        caplog.set_level(logging.INFO)
-        assert load_detector("auto").name == "yunet"
-        assert [(r.levelno, "yunet" in r.getMessage()) for r in caplog.records] == [(logging.INFO, True)]
+        def read_and_replace(target: Path, *most: int) -> bytes:
+            content = read(target, *most)
+            path.write_bytes(b"something else")
+            return content
 
-    @needs_models
-    def test_auto_takes_blazeface_and_says_why(self, caplog: pytest.LogCaptureFixture) -> None:
-        assert load_detector("auto").name == "blazeface"
-        (record,) = caplog.records
-        assert record.levelno == logging.WARNING and "the network is away" in record.getMessage()
+        monkeypatch.setattr(models, "_read", read_and_replace)
+        assert load_detector("auto", path).detect(np.zeros((64, 64, 3), np.uint8)) == []
+        assert path.read_bytes() == b"something else"
 
-    def test_auto_does_not_pass_over_a_wrong_file(self, folder: Path) -> None:
-        (folder / YUNET.name).write_bytes(b"something else")
-        with pytest.raises(TrackerError, match="expected SHA-256"):
-            load_detector("auto")
+    def test_a_yunet_of_ones_own(self, tmp_path: Path) -> None:
+        """Retrained, as it were: the same network with other bytes."""
+        onnx = pytest.importorskip("onnx", reason="needs the extra export")
+        network = onnx.load(YUNET.path)
+        network.producer_name = "somebody"
+        onnx.save(network, tmp_path / "mine.onnx")
+        image = cv2.resize(np.asarray(DemoClip().picture(0)), (320, 240))
+        mine, ours = (load_detector("yunet", path).detect(image) for path in (tmp_path / "mine.onnx", None))
+        assert_allclose([face.box_px for face in mine], [face.box_px for face in ours])
+        assert len(mine) == 1
 
-    @needs_models
-    @pytest.mark.parametrize(("file", "name"), [(YUNET, "yunet"), (BLAZEFACE, "blazeface")])
-    def test_auto_takes_the_one_that_reads_the_given_file(self, file: ModelFile, name: str) -> None:
-        assert load_detector("auto", MODELS / file.name).name == name
+    def test_files_that_are_no_yunet(self, tmp_path: Path) -> None:
+        """Damaged ones, on which OpenCV can crash, and other networks: one sentence, or the network as it is."""
+        code = """
+import random, sys
+from pathlib import Path
+import numpy as np
+from tracker.detectors import load_detector
+from tracker.errors import TrackerError
+from tracker.models import WEIGHTS, YUNET
+path, refused = Path(sys.argv[1]), 0
+contents = [WEIGHTS.joinpath("edge68.onnx").read_bytes(), b"", bytes(1000)]
+for seed in range(40):
+    draw = random.Random(seed)
+    content = bytearray(YUNET.path.read_bytes())
+    for _ in range(draw.choice([1, 3, 10])):
+        content[draw.choice([draw.randrange(3000), -1 - draw.randrange(20000)])] = draw.randrange(256)
+    contents.append(bytes(content))
+for content in contents:
+    path.write_bytes(content)
+    try:
+        load_detector("yunet", path).detect(np.zeros((240, 320, 3), np.uint8))
+    except TrackerError as error:
+        assert chr(10) not in str(error) and str(path) in str(error), error
+        refused += 1
+print(refused)
+"""
+        command = [sys.executable, "-c", code, str(tmp_path / "mine.onnx")]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert 13 <= int(done.stdout) <= 42
 
-    @needs_models
-    @pytest.mark.parametrize("name", ["yunet", "blazeface"])
-    def test_by_name(self, name: DetectorName, folder: Path) -> None:
-        (folder / YUNET.name).symlink_to(MODELS / YUNET.name)
-        assert load_detector(name).name == name
+    def test_what_is_no_plain_file_or_too_large(self, tmp_path: Path) -> None:
+        os.mkfifo(tmp_path / "pipe.onnx")
+        with pytest.raises(TrackerError, match=r"pipe\.onnx: it is not a plain file"):
+            load_detector("yunet", tmp_path / "pipe.onnx")
+        with (tmp_path / "large.onnx").open("wb") as file:
+            file.truncate(models.LARGEST_DETECTOR + 1)
+        with pytest.raises(TrackerError, match=r"large\.onnx is larger than 64 MB"):
+            load_detector("yunet", tmp_path / "large.onnx")
 
-    def test_yunet_by_name_does_not_become_another(self) -> None:
-        with pytest.raises(TrackerError, match="the network is away"):
-            load_detector("yunet")
+    def test_own_file_without_onnxruntime(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        (tmp_path / "mine.onnx").write_bytes(YUNET.path.read_bytes() + b"more")
+        monkeypatch.setitem(sys.modules, "onnxruntime", None)
+        with pytest.raises(TrackerError, match="checking another needs ONNX Runtime"):
+            load_detector("yunet", tmp_path / "mine.onnx")
+
+    def test_opencv_without_reading_from_memory(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """As 4.8 is: the file it is given is a private copy of the bytes that were checked."""
+        create, seen = cv2.FaceDetectorYN.create, []
+
+        class OldDetector:
+            @staticmethod
+            def create(model: str, *rest: object) -> object:
+                if not isinstance(rest[0], str):
+                    raise TypeError("Can't convert object to 'str' for 'config'")
+                seen.append((Path(model).read_bytes(), Path(model).parent.stat().st_mode & 0o777))
+                return create(model, *rest)
+
+        monkeypatch.setattr(cv2, "FaceDetectorYN", OldDetector)
+        assert load_detector("yunet").detect(np.zeros((64, 64, 3), np.uint8)) == []
+        assert seen == [(YUNET.path.read_bytes(), 0o700)]
 
     def test_unknown_name(self) -> None:
         with pytest.raises(TrackerError) as error:
             load_detector(cast(DetectorName, "yunett"))
         assert all(name in str(error.value) for name in get_args(DetectorName))
 
-    @needs_models
     def test_opencv_that_cannot_read_the_model(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delattr(cv2.dnn, "readNetFromTFLite")
         monkeypatch.delattr(cv2, "FaceDetectorYN")
-        for load in (lambda: YuNet(MODELS / YUNET.name), lambda: BlazeFace(MODELS / BLAZEFACE.name)):
+        for load in (YuNet, BlazeFace):
             with pytest.raises(TrackerError, match=r"OpenCV .* cannot read .*; install opencv-python"):
                 load()
 
-    @needs_models
     def test_mediapipe_missing(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "mediapipe", None)
         with pytest.raises(TrackerError) as error:
@@ -260,11 +318,10 @@ class TestLoading:
         assert "pip install 'landmark-tracker[mediapipe]'" in str(error.value) and "\n" not in str(error.value)
 
 
-@needs_models
 @needs_faces
 def test_mediapipe_agrees_with_our_own_reading() -> None:
     pytest.importorskip("mediapipe.tasks", reason="needs mediapipe")
-    theirs, ours = load_detector("mediapipe", MODELS / BLAZEFACE.name), BlazeFace(MODELS / BLAZEFACE.name)
+    theirs, ours = load_detector("mediapipe"), BlazeFace()
     for path in sorted(FACES.glob("*.jpg"))[::20]:
         image = read_rgb(path)
         (a,), (b,) = theirs.detect(image), ours.detect(image)

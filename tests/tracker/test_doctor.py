@@ -17,7 +17,7 @@ from tracker.engines import EngineOutput
 from tracker.engines.onnx import OnnxEngine
 from tracker.engines.plans import EngineKey, write_plan
 from tracker.errors import TrackerError
-from tracker.models import WEIGHTS
+from tracker.models import WEIGHTS, YUNET, DetectorFile
 
 ROOT = Path(__file__).parents[2]
 MODEL = WEIGHTS / "edge68.onnx"
@@ -79,24 +79,21 @@ def test_a_provider_is_tried_and_not_believed(run: Any, monkeypatch: pytest.Monk
     assert "cannot run on cuda here" in starting(lines, "provider cuda: ")
 
 
-def test_a_bare_machine(run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Nothing is downloaded, and what is missing is said with the command that mends it."""
+def test_a_bare_machine(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is missing is said with the command that mends it."""
     for name in ("tensorrt", "tensorrt_rtx", "pycuda.driver", "skimage.data"):
         monkeypatch.setitem(sys.modules, name, None)
-    monkeypatch.delenv("TRACKER_MODELS", raising=False)
-    monkeypatch.setattr("tracker.models.cache_folder", lambda: tmp_path)
-    monkeypatch.setattr("tracker.models._download", None)
     status, lines, _ = run("--selftest")
     assert status == 0
     assert "pip install tensorrt-rtx-cu13" in starting(lines, "TensorRT-RTX is not installed")
     assert "pip install pycuda" in starting(lines, "PyCUDA, ")
-    assert len([line for line in lines if line.endswith("not here, downloaded when it is first needed")]) == 2
+    assert "Apache-2.0" in starting(lines, "detector yunet") and "Apache-2.0" in starting(lines, "detector face_")
     assert "random pixels" in starting(lines, "self-test on")
 
 
 def test_a_detector_that_is_damaged(run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "yunet_n_320_320.onnx").write_bytes(b"no")
-    monkeypatch.setenv("TRACKER_MODELS", str(tmp_path))
+    (tmp_path / YUNET.name).write_bytes(b"no")
+    monkeypatch.setattr(DetectorFile, "path", tmp_path / YUNET.name)
     status, lines, _ = run()
     assert status == 0 and "expected SHA-256" in starting(lines, "detector yunet")
 
@@ -128,6 +125,30 @@ class TestSelfTest:
         assert " ms for one face" in starting(lines, "TensorRT took ")
         assert f"largest {shift_px:.4f} px" in starting(lines, "TensorRT against ONNX Runtime")
         assert ("the engines disagree" in error) == (status == 2)
+
+    @pytest.mark.parametrize(("shift_px", "status"), [(0.05, 0), (0.2, 2)])
+    def test_compares_what_onnx_runtime_runs_it_on(
+        self, run: Any, monkeypatch: pytest.MonkeyPatch, shift_px: float, status: int
+    ) -> None:
+        """A provider that moves points, as OpenVINO does in bfloat16."""
+
+        class OnProvider(OnnxEngine):
+            def __init__(self, path: Path, threads: int = 1, provider: Any = "cpu", allow_cpu: bool = False) -> None:
+                super().__init__(path, threads)
+                self.shift_px = 0 if provider == "cpu" else shift_px
+
+            def run(self, crops: NDArray[np.uint8]) -> EngineOutput:
+                output = super().run(crops)
+                moved = (output.points_px + np.float32([self.shift_px, 0])).astype(np.float32)
+                return EngineOutput(moved, output.scores, output.covariances_px2)
+
+        monkeypatch.setattr("tracker.doctor.OnnxEngine", OnProvider)
+        monkeypatch.setattr("tracker.doctor.available_providers", lambda: ["cpu", "openvino"])
+        found, lines, error = run("--selftest")
+        assert found == status
+        assert " ms for one face" in starting(lines, "ONNX Runtime on openvino took ")
+        assert f"largest {shift_px:.4f} px" in starting(lines, "ONNX Runtime on openvino against ONNX Runtime")
+        assert ("the engines disagree: ONNX Runtime on openvino" in error) == (status == 2)
 
     def test_says_what_cannot_be_run(self, run: Any, plan: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "tensorrt", None)

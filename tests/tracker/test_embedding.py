@@ -151,7 +151,7 @@ cv2.setNumThreads(3)
 before = state()
 import tracker
 imported = state()
-with tracker.Tracker(detector_model=sys.argv[1], max_faces=2) as one:
+with tracker.Tracker(max_faces=2) as one:
     made = state()
     for n in range(3):
         one.step(tracker.Frame(numpy.zeros((240, 320, 3), numpy.uint8), n / 30, n))
@@ -163,9 +163,9 @@ print(json.dumps(wrong))
 """
 
 
-def test_the_process_is_left_as_it_was(detector_file: Path) -> None:
+def test_the_process_is_left_as_it_was() -> None:
     """Threads of OpenCV, logging, signals, randomness, warnings, environment: none of it is a library's to change."""
-    command = [sys.executable, "-W", "error::RuntimeWarning", "-c", PROCESS, str(detector_file)]
+    command = [sys.executable, "-W", "error::RuntimeWarning", "-c", PROCESS]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert (done.stdout, done.stderr) == ("{}\n", "")

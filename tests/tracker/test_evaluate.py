@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -32,28 +31,17 @@ from tracker.face.geometry import extent, transform_points
 from tracker.face.landmarks import Landmarks
 from tracker.face.pts import write_pts
 from tracker.face.schemes import IBUG68
-from tracker.models import BLAZEFACE, YUNET
 from tracker.roi import BOX_HABITS, roi_of_detection
 
 Array = NDArray[np.float64]
 
 ROOT = Path(__file__).resolve().parents[2]
 SHARED = ROOT.parent / "shared/data"
-MODELS = Path(os.environ.get("TRACKER_MODELS") or SHARED / "models")
 MODEL = next((m for m in (ROOT / "tracker/weights/edge68.onnx", ROOT / "runs/pilot.onnx") if m.exists()), None)
 TRAINING = SHARED / "300w"
 
 needs_model = pytest.mark.skipif(MODEL is None, reason="needs tracker/weights/edge68.onnx")
-needs_detectors = pytest.mark.skipif(
-    not all((MODELS / file.name).exists() for file in (YUNET, BLAZEFACE)),
-    reason="needs the detectors' files in $TRACKER_MODELS or ../shared/data/models",
-)
 needs_faces = pytest.mark.skipif(not TRAINING.exists(), reason="needs the faces of ../shared/data/300w")
-
-
-@pytest.fixture(autouse=True)
-def _models(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TRACKER_MODELS", str(MODELS))
 
 
 def face_px(x: float = 100.0, y: float = 90.0, width: float = 80.0) -> Array:
@@ -271,7 +259,6 @@ def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @needs_model
-@needs_detectors
 @pytest.mark.parametrize("detector", ["yunet", "blazeface"])
 def test_through_the_detector_is_what_the_tracker_gives(demo_folder: Path, detector: Any) -> None:
     assert MODEL is not None
@@ -286,7 +273,6 @@ def test_through_the_detector_is_what_the_tracker_gives(demo_folder: Path, detec
 
 
 @needs_model
-@needs_detectors
 @needs_faces
 @pytest.mark.parametrize("detector", ["yunet", "blazeface"])
 def test_detected_views_lie_on_the_face(detector: Any) -> None:
@@ -326,7 +312,6 @@ class TestCommand:
         return tmp_path
 
     @needs_model
-    @needs_detectors
     def test_report(self, command: Callable[..., int], folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
         pytest.importorskip("matplotlib", reason="needs the extra report")
         out = folder / "out.json"
@@ -355,7 +340,6 @@ class TestCommand:
         assert not [path for path in folder.iterdir() if path.is_dir()]
 
     @needs_model
-    @needs_detectors
     def test_without_matplotlib(
         self,
         command: Callable[..., int],
@@ -371,7 +355,6 @@ class TestCommand:
         assert "pip install 'landmark-tracker[report]'" in caplog.records[-1].getMessage()
 
     @needs_model
-    @needs_detectors
     def test_nothing_readable(
         self, command: Callable[..., int], folder: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:

@@ -376,7 +376,7 @@ def vw300(shared: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def evaluate(detector_file: Path) -> Callable[..., int]:
+def evaluate() -> Callable[..., int]:
     def run(*arguments: object) -> int:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys, "argv", ["evaluate", *map(str, arguments)])

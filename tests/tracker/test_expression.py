@@ -152,7 +152,7 @@ def test_time_that_stands_still_or_runs_back_is_left_out() -> None:
 
 
 @pytest.mark.parametrize(("clip", "closed_frames"), [("lbax4n.mpg", [(27, 31)]), ("bbaf2n.mpg", [(43, 46), (51, 57)])])
-def test_real_blinks(shared: Path, detector_file: Path, clip: str, closed_frames: list[tuple[int, int]]) -> None:
+def test_real_blinks(shared: Path, clip: str, closed_frames: list[tuple[int, int]]) -> None:
     """Seen by eye in the pictures: from the first frame with the lids over the pupils to the first without."""
     found = Blinks()
     results = Tracker(max_faces=1).run(shared / "data/video/clips" / clip)

@@ -19,11 +19,26 @@ OURS = (*PACKAGES, "benchmarks", "demos")
 # What a package may import besides the standard library. Names stand for themselves and all below them.
 MAY_IMPORT = {
     "tracker.face": ("tracker.face", "numpy"),
-    "tracker": ("tracker", "numpy", "cv2", "jsonargparse", "tqdm"),
-    "train": ("train", "tracker.face", "torch", "lightning", "numpy", "cv2", "scipy", "h5py"),
+    "tracker": ("tracker", "numpy", "cv2", "jsonargparse", "yaml", "tqdm"),
+    "train": (
+        "train",
+        "tracker.face",
+        "tracker.errors",
+        "tracker.config_files",
+        "tracker.redaction",
+        "torch",
+        "lightning",
+        "numpy",
+        "cv2",
+        "scipy",
+        "h5py",
+        "PIL",
+        "yaml",
+    ),
     "export": (
         *("export", "train.models", "train.codecs", "train.task", "train.data", "train.datasets", "train.objectives"),
-        *("tracker.face", "tracker.engines", "tracker.errors", "tracker.cli", "tracker.files"),
+        "train.checkpoints",
+        *("tracker.face", "tracker.engines", "tracker.errors", "tracker.cli", "tracker.files", "tracker.onnx_runtime"),
         *("torch", "lightning", "onnx", "numpy", "scipy"),
     ),
 }
@@ -31,7 +46,7 @@ MAY_IMPORT = {
 ALSO = {"tracker.face.crop": ("cv2",), "tracker.identity": ("scipy",)}
 # What may be imported in these files only, and there only when it is used.
 WHEN_USED = {
-    "onnxruntime": ("tracker.engines.onnx", "tracker.doctor", "export.quantize"),
+    "onnxruntime": ("tracker.onnx_runtime", "tracker.engines.onnx", "export.quantize"),
     "tensorrt": ("tracker.engines.plans",),
     "tensorrt_rtx": ("tracker.engines.plans",),
     "tritonclient": ("tracker.engines.triton",),

@@ -181,6 +181,15 @@ def test_addresses_that_are_none(address: str) -> None:
         OscMessages(address)
 
 
+@pytest.mark.parametrize(
+    "address", ["anna:SECRET@host.invalid:9000", "host.invalid:9000?token=SECRET", "anna:SECRET@:9"]
+)
+def test_addresses_with_secrets(address: str) -> None:
+    with pytest.raises(TrackerError, match=r"^OSC: ") as caught:
+        OscMessages(address)
+    assert "SECRET" not in str(caught.value)
+
+
 @pytest.mark.parametrize("host", ["no such host", "a" * 70, ".."])
 def test_hosts_that_are_not_known(host: str) -> None:
     with pytest.raises(TrackerError, match=r"OSC: the host of .*:9000 is not known"):

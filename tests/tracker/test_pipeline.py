@@ -560,17 +560,16 @@ class TestRun:
         with pytest.raises(TrackerError, match=r"none\.mp4 does not exist"):
             next(make_tracker().run(tmp_path / "none.mp4"))
 
-    def test_two_threads_give_what_one_after_the_other_gives(self, shared: Path, frames: list[Frame]) -> None:
+    def test_two_threads_give_what_one_after_the_other_gives(self, frames: list[Frame]) -> None:
         """With the real detector, as its state is what threads could mix up."""
-        model = shared / "data/models/yunet_n_320_320.onnx"
         streams = [at(frames, range(45, 62)), at(frames, range(66, 49, -1))]
-        alone = [records(follow(Tracker(detector_model=model), stream)) for stream in streams]
+        alone = [records(follow(Tracker(), stream)) for stream in streams]
         together: list[Any] = [None, None]
 
         def work(n: int, tracker: Tracker) -> None:
             together[n] = records(follow(tracker, streams[n]))
 
-        threads = [threading.Thread(target=work, args=(n, Tracker(detector_model=model))) for n in range(2)]
+        threads = [threading.Thread(target=work, args=(n, Tracker())) for n in range(2)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -579,8 +578,7 @@ class TestRun:
         assert Counter(face["state"] for record in alone[0] for face in record["faces"])["coasting"] > 5
 
 
-def test_nothing_need_be_said(shared: Path, frames: list[Frame], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TRACKER_MODELS", str(shared / "data/models"))
+def test_nothing_need_be_said(frames: list[Frame]) -> None:
     tracker = Tracker()
     assert (tracker.detector.name, tracker.max_faces, tracker.scheme.name) == ("yunet", 1, "ibug68")
     assert faces_of([tracker.step(frames[0])]) == [[(1, "tracking")]]

@@ -28,7 +28,7 @@ def test_example_runs(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """In a folder that holds a clip.mp4; a FakeDetector stands for the one that would be downloaded."""
+    """In a folder that holds a clip.mp4; a FakeDetector stands for the real one."""
     shutil.copy(video, tmp_path / "clip.mp4")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("tracker.pipeline.load_detector", lambda *_: fake_detector)

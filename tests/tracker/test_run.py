@@ -87,9 +87,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def done(folder: Path, detector_file: Path, clip: DemoClip) -> subprocess.CompletedProcess[str]:
+def done(folder: Path, clip: DemoClip) -> subprocess.CompletedProcess[str]:
     output = ["--output", folder / "größe.jsonl", "--overlay", folder / "overlay.mp4"]
-    done = finish("--demo", *output, "--detector-model", detector_file)
+    done = finish("--demo", *output)
     assert done.returncode == 0, done.stderr
     return done
 
@@ -143,11 +143,9 @@ class TestWholeDemo:
 
 
 @POSIX
-def test_ctrl_c_ends_with_complete_lines_and_a_playable_video(
-    tmp_path: Path, detector_file: Path, clip: DemoClip
-) -> None:
+def test_ctrl_c_ends_with_complete_lines_and_a_playable_video(tmp_path: Path, clip: DemoClip) -> None:
     output, overlay = tmp_path / "out.jsonl", tmp_path / "out.mp4"
-    arguments = ["--demo", "--output", output, "--overlay", overlay, "--detector-model", detector_file]
+    arguments = ["--demo", "--output", output, "--overlay", overlay]
     process = subprocess.Popen(
         command(*arguments),
         cwd=ROOT,
@@ -186,12 +184,12 @@ def avi(frames: list[Frame], tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @POSIX
-def test_progress_is_shown_on_a_terminal(avi: Path, detector_file: Path, tmp_path: Path) -> None:
+def test_progress_is_shown_on_a_terminal(avi: Path, tmp_path: Path) -> None:
     pty = pytest.importorskip("pty")
     termios, fcntl = pytest.importorskip("termios"), pytest.importorskip("fcntl")
     ours, theirs = pty.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("4H", 24, 80, 0, 0))  # else it has no columns
-    arguments = ["--video", avi, "--detector-model", detector_file, "--output", tmp_path / "out.jsonl"]
+    arguments = ["--video", avi, "--output", tmp_path / "out.jsonl"]
     process = subprocess.Popen(command(*arguments), cwd=ROOT, stdout=subprocess.PIPE, stderr=theirs)
     os.close(theirs)
     shown = b""
@@ -210,10 +208,10 @@ def test_progress_is_shown_on_a_terminal(avi: Path, detector_file: Path, tmp_pat
     assert len(lines_of(tmp_path / "out.jsonl")) == 30
 
 
-def test_a_video_cut_short_is_read_as_far_as_it_goes(avi: Path, detector_file: Path, tmp_path: Path) -> None:
+def test_a_video_cut_short_is_read_as_far_as_it_goes(avi: Path, tmp_path: Path) -> None:
     cut, output = tmp_path / "cut.avi", tmp_path / "out.jsonl"
     cut.write_bytes(avi.read_bytes()[: avi.stat().st_size // 2])
-    done = finish("--video", cut, "--output", output, "--detector-model", detector_file)
+    done = finish("--video", cut, "--output", output)
     assert done.returncode == 0
     records = lines_of(output)
     assert 5 < len(records) < 25
@@ -352,9 +350,9 @@ class TestBadInput:
         path = tmp_path / "detector.onnx"
         path.write_text("hello")
         sentence = refused("--demo", "--detector-model", path)
-        assert sentence.startswith(f"{path} is not the known yunet_n_320_320.onnx: expected SHA-256 81dbde155e")
+        assert sentence.startswith(f"{path}: expected YuNet as an ONNX file, ONNX Runtime cannot run it")
         sentence = refused("--demo", "--detector", "blazeface", "--detector-model", path)
-        assert sentence.startswith(f"{path} is not the known face_detection_short_range.tflite: expected SHA-256")
+        assert sentence.startswith(f"{path} is not face_detection_short_range.tflite, the only network")
         sentence = refused("--demo", "--detector-model", tmp_path / "none.tflite")
         assert "none.tflite: No such file or directory; check the path" in sentence
 
@@ -500,6 +498,42 @@ class TestStats:
         assert 20 < stages["latency"]["p50"] < 1000
         assert stages["latency"]["p50"] >= 20 + 0.9 * stages["step"]["p50"]
 
+    @pytest.mark.skipif(os.name != "posix", reason="needs POSIX files")
+    @pytest.mark.parametrize("option", ["--stats", "--profile", "--output", "--csv"])
+    def test_a_link_or_a_device_stays(self, call: Call, tmp_path: Path, option: str) -> None:
+        (tmp_path / "real").write_text("old")
+        (tmp_path / "link").symlink_to("real")
+        (tmp_path / "null").symlink_to("/dev/null")
+        for name in ("link", "null"):
+            assert call("--demo", option, tmp_path / name) == 0
+            assert (tmp_path / name).is_symlink()
+        assert (tmp_path / "real").read_bytes() != b"old" and Path("/dev/null").is_char_device()
+
+    @pytest.mark.parametrize("option", ["--stats", "--profile", "--output", "--csv", "--overlay", "--pts"])
+    def test_another_run_on_the_same_file_is_refused(
+        self, call: Call, capfd: Said, tmp_path: Path, option: str, frames: list[Frame]
+    ) -> None:
+        path = tmp_path / "out.mp4"
+        refused: list[str] = []
+
+        class Second(ShortDemo):
+            """In the middle of the first run."""
+
+            def __next__(self) -> Frame:
+                if not refused:
+                    refused.append("")
+                    assert call("--images", tmp_path / "pictures", option, path) == 2
+                    refused.append(capfd.readouterr().err)
+                return super().__next__()
+
+        (tmp_path / "pictures").mkdir()
+        cv2.imwrite(str(tmp_path / "pictures/a.png"), frames[0].image_rgb)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("tracker.run.DemoClip", Second)
+            assert call("--demo", option, path) == 0
+        assert re.fullmatch(r"tracker\.run: .* is being written by another run; .*\n", refused[1])
+        assert os.listdir(tmp_path / "out.mp4/annot") if option == "--pts" else path.stat().st_size > 500
+
     def test_of_a_run_that_fails_are_written_too(self, call: Call, tmp_path: Path) -> None:
         stats = tmp_path / "stats.json"
         assert call("--demo", "--output", "/dev/full", "--stats", stats) == 2
@@ -508,7 +542,7 @@ class TestStats:
     def test_that_cannot_be_written_are_one_sentence(self, call: Call, capfd: Said, tmp_path: Path) -> None:
         (tmp_path / "folder").mkdir()
         assert call("--demo", "--stats", tmp_path / "folder") == 2
-        assert "folder: cannot write there: Is a directory" in capfd.readouterr().err
+        assert "folder is a folder, so it is not replaced" in capfd.readouterr().err
 
     def test_are_no_other_outputs_file(self, call: Call, capfd: Said, tmp_path: Path) -> None:
         assert call("--demo", "--stats", tmp_path / "x", "--output", tmp_path / "x") == 2
@@ -588,10 +622,10 @@ class TestOutputs:
 
 
 @POSIX
-def test_a_reader_that_leaves_ends_the_run_quietly(avi: Path, detector_file: Path, tmp_path: Path) -> None:
+def test_a_reader_that_leaves_ends_the_run_quietly(avi: Path, tmp_path: Path) -> None:
     """As `tracker.run --output - | head -n 1`: the other outputs are completed."""
     overlay = tmp_path / "out.mp4"
-    arguments = ["--video", avi, "--output", "-", "--overlay", overlay, "--detector-model", detector_file]
+    arguments = ["--video", avi, "--output", "-", "--overlay", overlay]
     process = subprocess.Popen(command(*arguments), cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None and process.stderr is not None
     assert json.loads(process.stdout.readline())["frame"] == 0

@@ -172,7 +172,7 @@ class TestHttp:
         writer.release()
         with open_source(f"http://anna:secret@{address(server)}/clip.mp4") as video:
             assert isinstance(video, Video)
-            assert (video.live, video.frame_count) == (False, 20)
+            assert (video.live, video.frame_count, video.path) == (False, 20, None)
             assert video.name == f"http://{address(server)}/clip.mp4"
             frames = list(video)
         assert [round(float(frame.image_rgb.mean()) / 12) for frame in frames] == list(range(20))
@@ -180,9 +180,10 @@ class TestHttp:
 
     def test_out_of_reach(self, server: Server, capfd: pytest.CaptureFixture[str]) -> None:
         for opened in (open_source, Video, Stream):
-            with pytest.raises(TrackerError, match="reachable") as caught:
-                opened(f"http://anna:secret@{address(server)}/missing.mp4")
-            assert "secret" not in str(caught.value)
+            for login, query in (("anna:secret@", ""), ("anna:se@cr/et@", ""), ("", "?user=anna&pwd=secret")):
+                with pytest.raises(TrackerError, match="reachable") as caught:
+                    opened(f"http://{login}{address(server)}/missing.mp4{query}")
+                assert "anna" not in str(caught.value) and "et" not in str(caught.value).split("could")[0]
         assert capfd.readouterr().err == ""
 
 

@@ -5,8 +5,10 @@ A loopback gRPC server built from Triton's own service description stands in for
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
+import random
 import socket
 import sys
 import threading
@@ -334,6 +336,39 @@ def retype(response: Any) -> None:
     response.outputs[0].datatype = "INT32"
 
 
+def retype_as(datatype: str) -> Callable[[Any], None]:
+    def spoil(response: Any) -> None:
+        response.outputs[0].datatype = datatype
+
+    return spoil
+
+
+def reshape_to(*shape: int) -> Callable[[Any], None]:
+    def spoil(response: Any) -> None:
+        del response.outputs[0].shape[:]
+        response.outputs[0].shape.extend(shape)
+
+    return spoil
+
+
+def empty(response: Any) -> None:
+    response.Clear()
+
+
+def without_content(response: Any) -> None:
+    del response.raw_output_contents[:]
+
+
+def as_texts(response: Any) -> None:
+    without_content(response)
+    response.outputs[0].contents.bytes_contents.extend([b"a"] * 272)
+
+
+NO_TENSORS = [reshape, truncate, forget, retype, empty, without_content, as_texts]
+NO_TENSORS += [retype_as(kind) for kind in ("BYTES", "FP64", "FP16", "BF16", "BOOL", "", "nonsense")]
+NO_TENSORS += [reshape_to(*shape) for shape in ((), (0,), (-5, 68, 2), (2**62, 2**62), (2**63 - 1,), (1,) * 100)]
+
+
 class TestRunning:
     def test_a_server_that_is_too_slow(self, triton: StandIn) -> None:
         engine = TritonEngine(triton.url, "edge68", timeout_s=1.5)
@@ -376,7 +411,54 @@ class TestRunning:
         ):
             engine.run(noise(1)[:, :64, :64])
 
-    @pytest.mark.parametrize("spoil", [reshape, truncate, forget, retype])
+    @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 3e38, -1e7])
+    @pytest.mark.parametrize("output", range(3))
+    def test_numbers_that_cannot_be(self, triton: StandIn, engine: TritonEngine, value: float, output: int) -> None:
+        def spoil(response: Any) -> None:
+            numbers = np.frombuffer(response.raw_output_contents[output], np.float32).copy()
+            numbers[numbers.size // 2] = value
+            response.raw_output_contents[output] = numbers.tobytes()
+
+        triton.spoil = spoil
+        with pytest.raises(TrackerError) as error:
+            engine.run(noise(2))
+        assert_sentence(
+            error.value, triton.url, f"answered {OUTPUTS[output]} with values that are not finite or beyond"
+        )
+
+    def test_answers_with_any_bytes_changed(self, triton: StandIn, engine: TritonEngine) -> None:
+        """An answer is whole and finite, or a TrackerError; nothing else comes."""
+        draw, refused = random.Random(0), 0
+
+        def spoil(response: Any) -> None:
+            content = bytearray(response.SerializeToString())
+            for _ in range(draw.choice([1, 3, 30])):
+                content[draw.randrange(400) if draw.random() < 0.5 else -1 - draw.randrange(3000)] = draw.randrange(256)
+            response.Clear()
+            with contextlib.suppress(Exception):
+                response.MergeFromString(bytes(content))
+
+        triton.spoil = spoil
+        for _ in range(100):
+            try:
+                output = engine.run(noise(1))
+            except TrackerError as error:
+                refused += 1
+                assert_sentence(error, triton.url)
+            else:
+                assert all(np.isfinite(array).all() for array in arrays(output))
+        assert 20 < refused < 100
+
+    @pytest.mark.parametrize(
+        "url", ["", "no host", "localhost", "localhost:port", "anna:SECRET@127.0.0.1:1", "a\0:1", "ü:1"]
+    )
+    def test_addresses_that_are_none(self, url: str) -> None:
+        with pytest.raises(TrackerError) as error:
+            TritonEngine(url, "edge68", 1.0)
+        assert_sentence(error.value)
+        assert "SECRET" not in str(error.value)
+
+    @pytest.mark.parametrize("spoil", NO_TENSORS)
     def test_an_answer_that_contradicts_the_spec(
         self, triton: StandIn, engine: TritonEngine, spoil: Callable[[Any], None]
     ) -> None:

@@ -161,6 +161,12 @@ class TestFolder:
         assert {"best.ckpt", "last.ckpt", "csv", "tensorboard"} <= {*os.listdir("run")}
 
 
+def test_where_nothing_is_chosen_the_last_weights_are_the_result(fit_tiny: Fit, tmp_path: Path) -> None:
+    fit_tiny(tmp_path, "--data.source.validation=none")
+    assert [path.name for path in tmp_path.glob("*.ckpt")] == ["last.ckpt"]
+    assert torch.load(tmp_path / "last.ckpt", weights_only=True)["global_step"] == 8  # 12 faces, 3 a step
+
+
 class TestCommands:
     @pytest.mark.parametrize("command", ["validate", "test"])
     def test_that_judge_a_checkpoint_need_one(self, command: str, w300: Path) -> None:

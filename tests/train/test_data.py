@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
 from tracker.face.schemes import IBUG68
 from train.augmentation import Augmentation
 from train.boundaries import edge_maps
 from train.data import Crops, FaceData
 from train.datasets.pictures import Pictures
+from train.datasets.sample import DatasetError
 from train.datasets.w300 import read_folder
 from train.sources import W300
-from train.task import Batch
+from train.task import Batch, SetupError
 
 
 def batches(root: Path, epoch: int = 0, processes: int = 1, rank: int = 0, **options: Any) -> list[Batch]:
@@ -116,3 +119,60 @@ def test_pictures_that_are_not_kept_are_read_again(w300: Path, kept: int) -> Non
 def test_faces_of_one_picture_share_it(w300: Path) -> None:
     samples = read_folder(w300 / "afw") * 3
     assert len(Pictures(samples, keep_gb=1).kept) == 4
+
+
+class TestFewFaces:
+    def test_a_batch_is_all_faces_where_it_would_be_more(self, w300: Path) -> None:
+        """Else a training of them would train nothing."""
+        (batch,) = batches(w300, batch=32)
+        assert len(batch.crops) == 9
+        assert_same(batches(w300, batch=32), batches(w300, batch=9))
+
+    def test_two_processes_share_them(self, w300: Path) -> None:
+        shares = [batches(w300, batch=32, processes=2, rank=rank) for rank in (0, 1)]
+        assert [[len(batch.crops) for batch in share] for share in shares] == [[4], [4]]
+
+    def test_fewer_than_processes_are_refused(self, w300: Path) -> None:
+        with pytest.raises(DatasetError, match="expected a training face for each of 10 processes, found 9"):
+            batches(w300, processes=10)
+
+
+class TestNothingToChooseBy:
+    def data(self, root: Path, *callbacks: Any) -> FaceData:
+        data = FaceData(W300(root, validation="none"), size=24, workers=0)
+        data.trainer = SimpleNamespace(world_size=1, global_rank=0, callbacks=callbacks)  # type: ignore[assignment]
+        return data
+
+    def test_all_faces_are_trained_on(self, w300: Path) -> None:
+        data = self.data(w300, ModelCheckpoint(w300, "last"))
+        data.setup("fit")
+        assert len(data.training) == 12
+        assert data.trainer is not None and data.trainer.limit_val_batches == 0
+
+    @pytest.mark.parametrize("callback", [ModelCheckpoint(monitor="val_nme"), EarlyStopping("val_nme")])
+    def test_who_chooses_is_refused_and_told_what_to_do(self, w300: Path, callback: Any) -> None:
+        data = self.data(w300, ModelCheckpoint(), callback)
+        with pytest.raises(
+            SetupError, match=r"data\.source\.validation is none, so .* leave the callback out"
+        ) as error:
+            data.setup("fit")
+        assert type(callback).__name__ in str(error.value)
+
+    def test_validation_afterwards_is_on_training_faces_and_says_so(
+        self, w300: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """So that such a training can be exported."""
+        data = self.data(w300)
+        data.setup("validate")
+        held_back = FaceData(W300(w300), size=24)
+        held_back.setup("validate")
+        assert [s.name for s in data.validation.samples] == [s.name for s in held_back.validation.samples]
+        assert "all faces were trained on, 3 of them are validated with" in caplog.text
+
+
+def test_bad_faces_are_those_of_a_side_of_a_folder(w300: Path, tmp_path: Path) -> None:
+    root = tmp_path / "copy"
+    shutil.copytree(w300, root)
+    (root / "afw/face21.png").write_bytes(b"")
+    with pytest.raises(DatasetError, match=r"in the validation faces of .*afw 1 of 3 labelled faces are bad"):
+        FaceData(W300(root), size=24).setup("validate")

@@ -354,6 +354,21 @@ class TestStart:
         assert not torch.equal(after["net.heads.0.weight"], other["net.heads.0.weight"])
         assert (after["net.heads.0.weight"] - before["net.heads.0.weight"]).abs().max() < 0.1
 
+    def test_from_a_net_of_the_users_own(self, fit_tiny: Fit, tmp_path: Path) -> None:
+        """The configuration names its class, so the checkpoint may name it, too."""
+        net = ["--model.net=tests.train.test_two_processes.Plain", "--trainer.max_epochs=1"]
+        plain = [option for option in TINY_FIT.split() if not option.startswith("--model.net")]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("tests.conftest.TINY_FIT", " ".join(plain))
+            fit_tiny(tmp_path / "first", *net)
+            fit_tiny(
+                tmp_path / "second", *net, "--model.learning_rate=0", f"--model.start={tmp_path / 'first/last.ckpt'}"
+            )
+        first, second = (
+            torch.load(tmp_path / name / "last.ckpt", weights_only=True)["state_dict"] for name in ("first", "second")
+        )
+        torch.testing.assert_close(first, second, rtol=0, atol=0)
+
     def test_what_cannot_be_used_is_one_sentence(self, fit_tiny: Fit, checkpoint: Path, tmp_path: Path) -> None:
         (text := tmp_path / "text").write_text("no weights")
         for start, options, reason in (

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -13,7 +17,6 @@ from numpy.typing import NDArray
 
 from tracker.errors import TrackerError
 from tracker.face.geometry import transform_points
-from tracker.models import BLAZEFACE, YUNET, ModelUnavailable, find_model
 
 log = logging.getLogger(__name__)
 
@@ -48,40 +51,47 @@ class Detector(Protocol):
 
 
 def load_detector(name: DetectorName = "auto", model_path: Path | None = None) -> Detector:
-    """The detector of that name, its file found by tracker.models or given as model_path.
+    """The detector of that name, with its packaged file or the one at model_path.
 
-    "auto" takes YuNet where its file can be had, else BlazeFace; with a model_path, the one that reads it.
-    Raises TrackerError when the file cannot be had or read, or a package is missing.
+    "auto" takes YuNet, which finds more small faces; with a model_path, the one that reads it: BlazeFace a .tflite
+    file, YuNet any other. Of YuNet a file of one's own may be given, such as one trained again; BlazeFace's decoding
+    fits the packaged network alone. Raises TrackerError when the file cannot be had or read, or a package is missing.
     """
     if name == "auto":
-        return _load_auto(model_path)
+        name = "blazeface" if model_path is not None and model_path.suffix == ".tflite" else "yunet"
+        log.info("detector: %s%s", name, "" if model_path is None else f", which reads {model_path}")
     if name == "yunet":
         from tracker.detectors.yunet import YuNet
 
-        return YuNet(find_model(YUNET, model_path))
+        return YuNet(model_path)
     if name == "blazeface":
         from tracker.detectors.blazeface import BlazeFace
 
-        return BlazeFace(find_model(BLAZEFACE, model_path))
+        return BlazeFace(model_path)
     if name == "mediapipe":
         from tracker.detectors.mediapipe import MediaPipe
 
-        return MediaPipe(find_model(BLAZEFACE, model_path))
+        return MediaPipe(model_path)
     raise TrackerError(f"unknown detector {name!r}; choose auto, yunet, blazeface or mediapipe")
 
 
-def _load_auto(model_path: Path | None) -> Detector:
-    if model_path is not None:
-        name: DetectorName = "blazeface" if model_path.suffix == ".tflite" else "yunet"
-        log.info("detector: %s, which reads %s", name, model_path)
-        return load_detector(name, model_path)
+@contextmanager
+def private_file(content: bytes, name: str) -> Iterator[str]:
+    """The path of a file with that content in a folder that nobody else can write, for what reads only files.
+
+    Raises TrackerError where there is no folder for temporary files.
+    """
     try:
-        detector = load_detector("yunet")
-    except ModelUnavailable as error:
-        log.warning("detector: blazeface, which misses small faces, since YuNet cannot be had: %s", error)
-        return load_detector("blazeface")
-    log.info("detector: yunet, the better one, because its file is at hand")
-    return detector
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, name)
+            with open(path, "wb") as file:
+                file.write(content)
+            yield path
+    except OSError as error:
+        raise TrackerError(
+            f"this OpenCV reads a detector from a file alone, and no temporary one can be written: {error.strerror}; "
+            "name a writable folder in $TMPDIR"
+        ) from None
 
 
 def resize(image_rgb: Image, scale: float) -> tuple[Image, Array]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import cv2
 import numpy as np
 
-from tracker.detectors import Array, Detection, Image, detection, resize
+from tracker.detectors import Array, Detection, Image, detection, private_file, resize
 from tracker.errors import TrackerError
+from tracker.models import BLAZEFACE, own_detector, packaged_detector
 
 SIDE_PX = 128
 MIN_SCORE = 0.5
@@ -20,15 +22,17 @@ class BlazeFace:
 
     name = "blazeface"
 
-    def __init__(self, model_path: Path) -> None:
-        """Raises TrackerError when this OpenCV cannot read the model."""
-        # OpenCV 5's new engine gives one output a run; its classic one, the only one of 4.x, gives both.
-        engine = {"engine": cv2.dnn.ENGINE_CLASSIC} if hasattr(cv2.dnn, "ENGINE_CLASSIC") else {}
+    def __init__(self, model_path: Path | None = None) -> None:
+        """model_path: a copy of the packaged file, which is taken where None is given.
+
+        Raises TrackerError for another file, and when this OpenCV cannot read it.
+        """
+        content = blazeface_content(model_path)
         try:
-            self._net = cv2.dnn.readNetFromTFLite(str(model_path), **engine)
+            self._net = _read_net(content)
         except (AttributeError, cv2.error):
             raise TrackerError(
-                f"OpenCV {cv2.__version__} cannot read {model_path}; install opencv-python 4.8 or newer"
+                f"OpenCV {cv2.__version__} cannot read {BLAZEFACE.name}; install opencv-python 4.8 or newer"
             ) from None
         self._anchors = anchors()
 
@@ -41,6 +45,34 @@ class BlazeFace:
         found = scores >= MIN_SCORE
         points = decode(values[0, found].astype(np.float64), self._anchors[found])
         return [detection(p, s, image_from_square) for p, s in merge(points, scores[found])]
+
+
+def _read_net(content: bytes) -> cv2.dnn.Net:
+    """OpenCV's network, from the bytes that were checked and not from a file that may have changed since.
+
+    OpenCV 5's new engine gives one output a run; its classic one, the only one of 4.x, gives both. But reading from
+    memory, OpenCV 5 does not listen to which engine is wanted.
+    """
+    if not hasattr(cv2.dnn, "ENGINE_CLASSIC"):
+        return cv2.dnn.readNetFromTFLite(np.frombuffer(content, np.uint8))
+    with private_file(content, BLAZEFACE.name) as path:
+        return cv2.dnn.readNetFromTFLite(path, engine=cv2.dnn.ENGINE_CLASSIC)
+
+
+def blazeface_content(path: Path | None) -> bytes:
+    """The network's file, packaged or at path; its SHA-256 is checked, since OpenCV can crash on any other.
+
+    Raises TrackerError for a file that is missing, damaged or another network.
+    """
+    if path is None:
+        return packaged_detector(BLAZEFACE)
+    content = own_detector(path)
+    if (got := hashlib.sha256(content).hexdigest()) != BLAZEFACE.sha256:
+        raise TrackerError(
+            f"{path} is not {BLAZEFACE.name}, the only network that this detector decodes: expected SHA-256 "
+            f"{BLAZEFACE.sha256}, got {got}; leave --detector-model out"
+        )
+    return content
 
 
 def anchors() -> Array:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from tracker.detectors import Array, Detection, Image
+from tracker.detectors.blazeface import blazeface_content
 from tracker.errors import TrackerError
 
 
@@ -17,8 +18,8 @@ class MediaPipe:
 
     name = "mediapipe"
 
-    def __init__(self, model_path: Path) -> None:
-        """Raises TrackerError when MediaPipe is not installed, or is too old to have its Tasks."""
+    def __init__(self, model_path: Path | None = None) -> None:
+        """model_path: as BlazeFace's. Raises TrackerError as that, and when MediaPipe is missing or has no Tasks."""
         try:
             import mediapipe  # type: ignore[import-not-found, unused-ignore]
             from mediapipe.tasks.python import (  # type: ignore[import-not-found, unused-ignore]
@@ -29,7 +30,7 @@ class MediaPipe:
             raise TrackerError(
                 f"the mediapipe detector needs MediaPipe ({error}); pip install 'landmark-tracker[mediapipe]'"
             ) from None
-        options = vision.FaceDetectorOptions(BaseOptions(model_asset_buffer=model_path.read_bytes()))
+        options = vision.FaceDetectorOptions(BaseOptions(model_asset_buffer=blazeface_content(model_path)))
         self._net = vision.FaceDetector.create_from_options(options)
         weakref.finalize(self, self._net.close)  # MediaPipe prints a traceback when Python ends before it
         self._mediapipe: Any = mediapipe

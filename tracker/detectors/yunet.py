@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,13 +10,20 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from tracker.detectors import Detection, Image, detection, resize
+from tracker.detectors import Detection, Image, detection, private_file, resize
 from tracker.errors import TrackerError
+from tracker.models import YUNET, own_detector, packaged_detector
+from tracker.onnx_runtime import import_onnxruntime
 
 SIDE_PX = 320  # the longer side of the searched picture, at most; the network was trained at this size
 SHORTEST_PX = 64  # padded up to this: below 33, OpenCV 4.14 reports faces made of nothing
 MIN_SCORE = 0.6
 MAX_OVERLAP = 0.3
+OUTPUTS = {  # name: values for each cell of so many pixels
+    f"{kind}_{stride}": (1, (SIDE_PX // stride) ** 2, values)
+    for kind, values in (("cls", 1), ("obj", 1), ("bbox", 4), ("kps", 10))
+    for stride in (8, 16, 32)
+}
 
 
 class YuNet:
@@ -23,14 +31,22 @@ class YuNet:
 
     name = "yunet"
 
-    def __init__(self, model_path: Path) -> None:
-        """Raises TrackerError when this OpenCV cannot read the model."""
+    def __init__(self, model_path: Path | None = None) -> None:
+        """model_path: a YuNet of one's own; None for the packaged one.
+
+        Raises TrackerError for a file that is missing, damaged or no YuNet, and when this OpenCV cannot read it.
+        """
+        content = packaged_detector(YUNET) if model_path is None else own_yunet(model_path)
         try:
             with _without_warnings():
-                self._net = cv2.FaceDetectorYN.create(str(model_path), "", (SIDE_PX, SIDE_PX), MIN_SCORE, MAX_OVERLAP)
+                self._net = _create(content)
+                if model_path is not None:
+                    self._net.detect(np.zeros((SIDE_PX, SIDE_PX, 3), np.uint8))
         except (AttributeError, cv2.error):
+            otherwise = "" if model_path is None else ", or leave --detector-model out"
             raise TrackerError(
-                f"OpenCV {cv2.__version__} cannot read {model_path}; install opencv-python 4.8 or newer"
+                f"OpenCV {cv2.__version__} cannot read {model_path or YUNET.name}; "
+                f"install opencv-python 4.8 or newer{otherwise}"
             ) from None
 
     def detect(self, image_rgb: Image) -> list[Detection]:
@@ -44,9 +60,49 @@ class YuNet:
         if found is None:
             return []  # type: ignore[unreachable]
         rows = np.array(found, np.float64)[np.argsort(-found[:, 14])]
+        rows = rows[np.isfinite(rows).all(1)]  # of a damaged network of one's own
         rows[:, 2:4] += rows[:, :2]
         rows[:, :8] -= 0.5  # it measures from the picture's corner, as comparing mirrored pictures shows
         return [detection(row[:8].reshape(4, 2), row[14], image_from_small) for row in rows]
+
+
+def _create(content: bytes) -> cv2.FaceDetectorYN:
+    """OpenCV's detector, from the bytes that were checked and not from a file that may have changed since."""
+    options = ((SIDE_PX, SIDE_PX), MIN_SCORE, MAX_OVERLAP)
+    try:
+        return cv2.FaceDetectorYN.create("onnx", np.frombuffer(content, np.uint8), np.empty(0, np.uint8), *options)
+    except TypeError:  # OpenCV 4.8 takes a file alone
+        with private_file(content, YUNET.name) as path:
+            return cv2.FaceDetectorYN.create(path, "", *options)
+
+
+def own_yunet(path: Path) -> bytes:
+    """The content of a YuNet file of one's own; OpenCV can crash on a damaged one, so ONNX Runtime reads it first.
+
+    Raises TrackerError for a file that cannot be read or is no YuNet, and where ONNX Runtime is missing.
+    """
+    content = own_detector(path)
+    if hashlib.sha256(content).hexdigest() == YUNET.sha256:
+        return content
+    try:
+        onnxruntime = import_onnxruntime()
+    except ImportError:
+        raise TrackerError(
+            f"{path} is not the packaged YuNet, and checking another needs ONNX Runtime, which is not installed; "
+            "pip install 'landmark-tracker[cpu]', or leave --detector-model out"
+        ) from None
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    try:
+        session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"], enable_fallback=0)
+        found = session.run(list(OUTPUTS), {"input": np.zeros((1, 3, SIDE_PX, SIDE_PX), np.float32)})
+    except Exception as error:  # onnxruntime raises its own types, all derived from Exception only
+        reason = " ".join(str(error).split())[:160]
+        raise TrackerError(f"{path}: expected YuNet as an ONNX file, ONNX Runtime cannot run it ({reason})") from None
+    shapes = dict(zip(OUTPUTS, (output.shape for output in found)))
+    if shapes != OUTPUTS or not all(np.isfinite(output).all() for output in found):
+        raise TrackerError(f"{path}: expected YuNet's outputs {OUTPUTS}, got {shapes} or values that are not finite")
+    return content
 
 
 @contextmanager

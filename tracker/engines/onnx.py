@@ -15,6 +15,7 @@ from tracker.engines import EngineOutput
 from tracker.engines.onnx_file import external_files, read_model
 from tracker.engines.spec import INPUT, OUTPUTS, ModelSpec
 from tracker.errors import TrackerError
+from tracker.onnx_runtime import import_onnxruntime
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -80,7 +81,7 @@ class OnnxEngine:
 def available_providers() -> list[Provider]:
     """What ONNX Runtime was built for; whether the device is there shows only when a model is run. Empty without it."""
     try:
-        import onnxruntime
+        onnxruntime = import_onnxruntime()
     except ImportError:
         return []
     built = onnxruntime.get_available_providers()
@@ -90,7 +91,7 @@ def available_providers() -> list[Provider]:
 def _open(path: Path, threads: int, provider: Provider) -> onnxruntime.InferenceSession:
     """On the provider, or on the CPU where that cannot be had."""
     try:
-        import onnxruntime
+        onnxruntime = import_onnxruntime()
     except ImportError:
         raise TrackerError(
             "running a model needs ONNX Runtime, which is not installed; pip install 'landmark-tracker[cpu]'"

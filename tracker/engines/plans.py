@@ -20,9 +20,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tracker.engines.spec import ModelSpec
+from tracker.engines.trust import OpenFile, trusted_content
 from tracker.errors import TrackerError
 from tracker.files import write_whole
 
+MODE = 0o644  # whatever the umask: one that others can write is not trusted
 TITLES = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT-RTX"}
 _INSTALL = {
     "tensorrt": "on a Jetson it comes with JetPack, elsewhere `pip install tensorrt` fetches it from NVIDIA",
@@ -94,8 +96,8 @@ def write_plan(path: Path, plan: bytes, key: EngineKey, spec: ModelSpec, build_s
         "build_s": round(build_s, 3),
     }
     try:
-        write_whole(path, plan)
-        write_whole(_sidecar_path(path), json.dumps(sidecar, indent=2).encode())
+        write_whole(path, plan, MODE)
+        write_whole(_sidecar_path(path), json.dumps(sidecar, indent=2).encode(), MODE)
     except OSError as error:
         raise TrackerError(f"{path}: cannot write the engine: {error.strerror}") from None
 
@@ -103,10 +105,9 @@ def write_plan(path: Path, plan: bytes, key: EngineKey, spec: ModelSpec, build_s
 def checked_plan(path: Path, key: EngineKey) -> bytes:
     """The plan, as write_plan wrote it for this key: it is native code, so no other may be loaded.
 
-    Raises ForeignPlan, a TrackerError, for a plan that is missing, altered, without a sidecar or of another key,
-    and TrackerError when others may write in its folder.
+    Raises ForeignPlan, a TrackerError, for a plan that is missing, altered, without a sidecar or of another key, or
+    that others may have written, and TrackerError when others can write in a folder above it, see trust.py.
     """
-    _refuse_open_folder(path.parent)
     plan, sidecar = _read(path)
     if sidecar["key"] != _as_json(key):
         raise ForeignPlan(f"{path}: no engine to trust, {_contradiction(sidecar['key'], key)}")
@@ -127,6 +128,8 @@ def described_plan(path: Path) -> tuple[EngineKey, ModelSpec]:
         _install_of(key.flavour)
     except (AttributeError, TypeError, TrackerError):
         raise _damaged(path) from None
+    if not _is_well_formed(key) or not isinstance(sidecar["metadata"], dict):
+        raise _damaged(path)
     return key, ModelSpec.from_metadata(sidecar["metadata"], str(path))
 
 
@@ -212,16 +215,19 @@ def _install_of(flavour: str) -> str:
 
 def _read(path: Path) -> tuple[bytes, dict[str, Any]]:
     """The plan, and its sidecar with all the parts that are needed here."""
+    missing = "there is none yet"
     try:
-        plan = path.read_bytes()
-        sidecar = json.loads(_sidecar_path(path).read_bytes())
+        plan = trusted_content(path)
+        missing = "its sidecar is missing"
+        sidecar = json.loads(trusted_content(_sidecar_path(path)))
         return plan, {name: sidecar[name] for name in ("key", "metadata", "plan_sha256")}
-    except FileNotFoundError as error:
-        missing = "there is none yet" if error.filename == str(path) else "its sidecar is missing"
+    except FileNotFoundError:
         raise ForeignPlan(f"{path}: no engine to trust, {missing}") from None
     except OSError as error:
         raise ForeignPlan(f"{path}: no engine to trust, it cannot be read: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError):
+    except OpenFile as error:
+        raise ForeignPlan(f"{path}: no engine to trust: {error}") from None
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise _damaged(path) from None
 
 
@@ -229,19 +235,16 @@ def _damaged(path: Path) -> ForeignPlan:
     return ForeignPlan(f"{path}: no engine to trust, its sidecar is damaged")
 
 
-def _refuse_open_folder(folder: Path) -> None:
-    """Whoever can write there can replace a plan together with its sidecar."""
-    if os.name != "posix" or not folder.is_dir():
-        return
-    status = folder.stat()
-    if status.st_mode & 0o022 or status.st_uid not in (0, os.geteuid()):
-        raise TrackerError(
-            f"{folder}: others may write there, and engines are native code; use a folder of your own with mode 700"
-        )
-
-
 def _sidecar_path(path: Path) -> Path:
     return path.with_name(f"{path.name}.json")
+
+
+def _is_well_formed(key: Any) -> bool:
+    """Whether a key out of a file holds what a key holds."""
+    if not isinstance(key.compute_capabilities, tuple) or not isinstance(key.faces, tuple) or len(key.faces) != 3:
+        return False
+    texts = (key.onnx_sha256, key.flavour, key.version, key.cuda, key.gpu, key.precision, *key.compute_capabilities)
+    return all(isinstance(text, str) for text in texts) and all(type(n) is int and n >= 1 for n in key.faces)
 
 
 def _as_json(key: EngineKey) -> Any:

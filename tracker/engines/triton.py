@@ -15,9 +15,12 @@ from numpy.typing import NDArray
 from tracker.engines import EngineOutput
 from tracker.engines.spec import INPUT, KEY, OUTPUTS, ModelSpec
 from tracker.errors import TrackerError
+from tracker.redaction import redact_source
 
 Tensors = dict[str, tuple[str, tuple[int, ...]]]
 _LONGEST_REASON = 300
+LARGEST = 1e6
+"""What an output's numbers may be at most: points lie within some hundred pixels."""
 
 
 class TritonEngine:
@@ -34,8 +37,14 @@ class TritonEngine:
         if not timeout_s > 0:
             raise TrackerError(f"timeout_s must be above 0 seconds, got {timeout_s}")
         self._triton = import_client()
-        self._client = self._triton.InferenceServerClient(url)
-        self._server = f"Triton at {url}"
+        try:
+            self._client = self._triton.InferenceServerClient(url)
+        except Exception as error:
+            raise TrackerError(
+                f"expected host and port of a Triton Inference Server such as localhost:8001, got "
+                f"{redact_source(str(url))} ({type(error).__name__})"
+            ) from None
+        self._server = f"Triton at {redact_source(url)}"
         self._model = model
         self._timeout_s = timeout_s
         self._find_server(url)
@@ -58,7 +67,7 @@ class TritonEngine:
 
     def _find_server(self, url: str) -> None:
         """Whether it is ready is not asked: by default it is not while any of its models fails to load."""
-        failed = f"no Triton Inference Server answers at {url}"
+        failed = f"no Triton Inference Server answers at {redact_source(url)}"
         advice = "start it, or give the host and port of its gRPC service, such as localhost:8001"
         if not self._ask(failed, advice, self._client.is_server_live):
             raise TrackerError(f"{self._server} is not live; see its log")
@@ -87,14 +96,20 @@ class TritonEngine:
     def _read(self, answer: Any, name: str, count: int) -> NDArray[np.float32]:
         expected = (count, *self._tensors[name][1])
         try:
-            found = answer.as_numpy(name)
-        except ValueError:  # more or fewer bytes than its shape says
+            stated = tuple(answer.get_output(name).shape)
+            found = answer.as_numpy(name) if min(stated, default=0) >= 0 else None  # NumPy takes -1 for "the rest"
+        except Exception:  # the client fails in its own ways on bytes that are no tensor of the type and shape stated
             found = None
         if found is None or found.shape != expected or found.dtype != np.float32:
             got = "none that can be read" if found is None else f"{found.shape} {found.dtype}"
             raise TrackerError(
                 f"{self._server}: model {self._model!r} contradicts its spec; expected {name} {expected} float32, "
                 f"got {got}; put it there again with `python -m export.triton`"
+            )
+        if not (np.abs(found) <= LARGEST).all():  # nor is NaN
+            raise TrackerError(
+                f"{self._server}: model {self._model!r} answered {name} with values that are not finite or beyond "
+                f"{LARGEST:g}; see the server's log, and put the model there again with `python -m export.triton`"
             )
         return np.asarray(found, np.float32)
 
@@ -111,6 +126,9 @@ class TritonEngine:
                 ) from None
             reason = " ".join(str(error.message()).split())[:_LONGEST_REASON]
             raise TrackerError(f"{failed} ({code}: {reason}); {advice}") from None
+        except Exception as error:  # a request that the client cannot make, or an answer that it cannot read
+            reason = " ".join(str(error).split())[:_LONGEST_REASON]
+            raise TrackerError(f"{failed} ({type(error).__name__}: {reason}); {advice}") from None
 
 
 def import_client() -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
 from pathlib import Path
 
 from tracker.engines import Engine
@@ -10,11 +12,22 @@ from tracker.face.schemes import IBUG68
 from tracker.files import write_whole
 from tracker.models import sha256_of
 
+REPORT_SUFFIXES = (".json", ".png", ".html", ".csv")
+
 
 def expect_report(path: Path) -> None:
     """Raise TrackerError unless a report can be named so."""
     if path.suffix != ".json" or not path.parent.is_dir():
         raise TrackerError(f"--report must name a .json file in a folder that exists, got {path}")
+
+
+def inputs_below(root: Path) -> Iterator[Path]:
+    """The files of a data set: all below its folder but earlier reports, which are no labels and have none."""
+    for folder, _, names in os.walk(root):
+        for name in names:
+            path = Path(folder, name)
+            if path.suffix.lower() not in REPORT_SUFFIXES or path.with_suffix(".pts").name in names:
+                yield path
 
 
 def expect_ibug68(engine: Engine) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import re
+import stat
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,29 @@ import numpy as np
 from tracker.face.geometry import Array
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
+MOST_BYTES = 1_000_000  # of a .pts file, which has 2 kB
+
+
+def read_text(path: Path, what: str, most_bytes: int) -> str:
+    """The text of a file in UTF-8, its lines ended by "\\n"; bytes that are none are replaced.
+
+    Raises ValueError, naming the file and what was expected, for one that cannot be read, is no file, as a folder or
+    a pipe, or has more than most_bytes.
+    """
+    try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):
+            raise ValueError(f"{path}: expected {what}, it is a directory or a device")
+        if found.st_size > most_bytes:
+            raise ValueError(f"{path}: expected {what} of {most_bytes} bytes at most, it has {found.st_size}")
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise ValueError(f"{path}: expected {what}, there is no such file") from None
+    except OSError as error:
+        raise ValueError(f"{path}: expected {what}, it cannot be read: {error.strerror}") from None
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise ValueError(f"{path}: expected {what} in UTF-8, it is in UTF-16; save it as UTF-8")
+    return data.decode("utf-8-sig", "replace").replace("\r\n", "\n").replace("\r", "\n")
 
 
 def read_pts(path: Path) -> Array:
@@ -17,19 +42,20 @@ def read_pts(path: Path) -> Array:
 
     The header lines ("version:", "n_points:") and the braces may be missing; a stated n_points is held to.
 
-    Raises ValueError naming the file for what is no number, not finite, or not as many as stated.
+    Raises ValueError naming the file for one that cannot be read, and for what is no number, not finite, or not as
+    many as stated.
     """
-    text = path.read_text(encoding="utf-8-sig", errors="replace")
-    stated = re.search(r"n_points\s*:\s*(\d+)", text)
+    text = read_text(path, "a .pts file", MOST_BYTES)
+    stated = re.search(r"n_points\s*:(.*)", text)
     body = re.sub(r"(?m)^.*:.*$", "", text).replace("{", " ").replace("}", " ")
     try:
         values = np.array(body.split(), dtype=np.float64)
     except ValueError as error:
-        raise ValueError(f"{path}: expected lines of two numbers, {error}") from None
+        raise ValueError(f"{path}: expected lines of two numbers, {error!s:.80}") from None
     if values.size == 0 or values.size % 2:
         raise ValueError(f"{path}: expected pairs of numbers, got {values.size} numbers")
-    if stated and int(stated[1]) != values.size // 2:
-        raise ValueError(f"{path}: its header states {stated[1]} points, it holds {values.size // 2}")
+    if stated and stated[1].strip() != str(values.size // 2):
+        raise ValueError(f"{path}: its header states {stated[1].strip():.40} points, it holds {values.size // 2}")
     if not np.isfinite(values).all():
         raise ValueError(f"{path}: holds numbers that are not finite")
     return values.reshape(-1, 2) - 1.0

@@ -14,6 +14,7 @@ from tracker.errors import TrackerError
 from tracker.frames.capture import Capture, open_capture
 from tracker.frames.devices import DEV, device_number, stable_path
 from tracker.frames.live import Live, Patience
+from tracker.redaction import redact_source
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +46,7 @@ class Camera(Live):
 
 
 def _name(camera: int | str) -> str:
-    return f"camera {camera}" if isinstance(camera, int) else camera
+    return f"camera {camera}" if isinstance(camera, int) else redact_source(camera)
 
 
 def _opener(camera: int | str, size: tuple[int, int] | None, fps: float | None) -> Callable[[], Capture]:
@@ -63,7 +64,7 @@ def _opener(camera: int | str, size: tuple[int, int] | None, fps: float | None) 
         device = Path(camera if "v4l" in Path(camera).parts else stable_path(Path(camera)))
     else:
         raise TrackerError(
-            f"camera {camera} does not exist: expected a number, a device such as /dev/video0, csi://0 or a "
+            f"camera {name} does not exist: expected a number, a device such as /dev/video0, csi://0 or a "
             "GStreamer pipeline; python -m tracker.doctor lists the cameras"
         )
     return lambda: _open_device(device, name, size, fps)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,10 +12,13 @@ import cv2
 from numpy.typing import NDArray
 
 from tracker.errors import TrackerError
+from tracker.frames.size import MOST_PIXELS
+from tracker.redaction import redact_source
 
 os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet; OpenCV looks when it first opens a video
 
 OPEN_URL_MS = 10_000
+MOST_FRAMES = 1 << 40  # more is nonsense, as infinity is
 READ_URL_MS = 15_000  # for one picture: a stream may begin long before its first key frame
 _level_lock = threading.Lock()
 _levels: list[int] = []  # OpenCV's level before, once for each that wants quiet now
@@ -58,6 +60,12 @@ def open_capture(
         capture = cv2.VideoCapture(target, backend, options) if options else cv2.VideoCapture(target, backend)
     if not capture.isOpened():
         raise TrackerError(cannot_open)
+    width, height = (capture.get(key) for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+    if width * height > MOST_PIXELS:
+        capture.release()
+        raise TrackerError(
+            f"{cannot_open}; it states {width:.0f} x {height:.0f} pixels, at most {MOST_PIXELS:,} in all are decoded"
+        )
     return capture
 
 
@@ -67,16 +75,11 @@ def open_url(url: str) -> cv2.VideoCapture:
     RTSP comes over TCP wherever the server offers that; $OPENCV_FFMPEG_CAPTURE_OPTIONS sets FFmpeg's options otherwise.
     Raises TrackerError when it cannot be opened.
     """
-    cannot = f"{without_password(url)} could not be opened as a video: is it running and reachable?"
+    cannot = f"{redact_source(url)} could not be opened as a video: is it running and reachable?"
     if cv2.CAP_FFMPEG not in cv2.videoio_registry.getStreamBackends():
         return open_capture(url, cannot)
     timeouts = (cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPEN_URL_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, READ_URL_MS)
     return open_capture(url, cannot, cv2.CAP_FFMPEG, timeouts)
-
-
-def without_password(url: str) -> str:
-    """The URL as it may stand in a message."""
-    return re.sub(r"//[^@/]*@", "//", url)
 
 
 def stated_fps(capture: Capture) -> float | None:
@@ -88,4 +91,4 @@ def stated_fps(capture: Capture) -> float | None:
 def stated_count(capture: Capture) -> int | None:
     """How many frames the container announces: exact or, in some kinds, its length times its rate."""
     count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
-    return int(count) if count > 0 and stated_fps(capture) is not None else None
+    return int(count) if 0 < count < MOST_FRAMES and stated_fps(capture) is not None else None

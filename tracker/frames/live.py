@@ -13,10 +13,11 @@ from dataclasses import dataclass
 import cv2
 
 from tracker.errors import TrackerError
-from tracker.frames.capture import Capture, open_url, stated_fps, without_password
+from tracker.frames.capture import Capture, open_url, stated_fps
 from tracker.frames.frame import Frame
 from tracker.frames.reader import Picture, Reader
 from tracker.frames.source import Source
+from tracker.redaction import redact_source
 
 log = logging.getLogger(__name__)
 
@@ -182,4 +183,4 @@ class Stream(Live):
     """A live stream by its URL: rtsp://, http:// with MJPEG, rtmp://, udp://, ... See Live."""
 
     def __init__(self, url: str, patience: Patience | None = None, capture: Capture | None = None) -> None:
-        super().__init__(without_password(url), lambda: open_url(url), patience, capture)
+        super().__init__(redact_source(url), lambda: open_url(url), patience, capture)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import stat
 from collections.abc import Generator
 from pathlib import Path
 
@@ -14,9 +15,12 @@ from numpy.typing import NDArray
 from tracker.errors import TrackerError
 from tracker.frames.capture import quiet
 from tracker.frames.frame import Frame, as_rgb
+from tracker.frames.size import MOST_PIXELS, stated_size
 from tracker.frames.source import Source
 
 log = logging.getLogger(__name__)
+
+MOST_BYTES = 1 << 30
 
 _PICTURES = {
     ".bmp",
@@ -56,10 +60,11 @@ class Folder(Source):
 
     def _read(self) -> Generator[Frame, None, None]:
         for index, path in enumerate(self.paths):
-            image_rgb = read_picture(path)
-            if image_rgb is None:
+            try:
+                image_rgb = decode_picture(path)
+            except TrackerError as error:
                 self.losses.unreadable += 1
-                log.warning("%s cannot be decoded as a picture; skipped", path)
+                log.warning("%s; skipped", error)
             else:
                 yield Frame(image_rgb, float(index), index)
         if self.losses.unreadable == len(self.paths):
@@ -73,10 +78,43 @@ def _natural(path: Path) -> list[tuple[int, str]]:
 
 
 def read_picture(path: Path) -> NDArray[np.uint8] | None:
-    """The picture in a file, (H, W, 3) RGB, None where there is none. Not cv2.imread: it fails on ü on Windows."""
+    """The picture in a file, (H, W, 3) RGB, None where there is none that decode_picture takes."""
     try:
-        with quiet():
-            image = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR)
-    except (OSError, cv2.error):
+        return decode_picture(path)
+    except TrackerError:
         return None
-    return None if image is None else as_rgb(image)
+
+
+def decode_picture(path: Path) -> NDArray[np.uint8]:
+    """The picture in a file, (H, W, 3) RGB. Not by cv2.imread: it fails on ü on Windows.
+
+    Raises TrackerError for what is no picture, no plain file, larger than MOST_BYTES, or, by its header and before it
+    is decoded, of more than MOST_PIXELS.
+    """
+    cannot = f"{path} cannot be decoded as a picture"
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):
+            raise TrackerError(f"{cannot}: it is no plain file")
+        if status.st_size > MOST_BYTES:
+            raise TrackerError(f"{cannot}: it has {status.st_size:,} bytes, at most {MOST_BYTES:,} are read")
+        content = path.read_bytes()
+        expect_size(stated_size(content), path)
+        with quiet():
+            image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    except (OSError, cv2.error, MemoryError):
+        raise TrackerError(cannot) from None
+    if image is None:
+        raise TrackerError(cannot)
+    return as_rgb(image)
+
+
+def expect_size(size: tuple[int, int] | None, path: str | Path) -> None:
+    """Raise TrackerError for the size of a picture that is too large, or not known."""
+    if size is None:
+        raise TrackerError(f"{path} cannot be decoded as a picture")
+    if size[0] * size[1] > MOST_PIXELS:
+        raise TrackerError(
+            f"{path} cannot be decoded as a picture: it states {size[0]} x {size[1]} pixels, at most "
+            f"{MOST_PIXELS:,} in all are decoded"
+        )

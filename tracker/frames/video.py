@@ -10,17 +10,23 @@ from pathlib import Path
 import cv2
 
 from tracker.errors import TrackerError
-from tracker.frames.capture import Capture, open_capture, open_url, stated_count, stated_fps, without_password
+from tracker.frames.capture import Capture, open_capture, open_url, stated_count, stated_fps
 from tracker.frames.frame import Frame, as_rgb
+from tracker.frames.pictures import expect_size
+from tracker.frames.size import stated_size
 from tracker.frames.source import FALLBACK_FPS, Source, Timeline
+from tracker.redaction import redact_source
 
 log = logging.getLogger(__name__)
+
+HEAD_BYTES = 1 << 20
 
 
 class Video(Source):
     """A video file. No frame is lost; timestamps are the container's own, of any frame rate, from the first frame.
 
-    path: of the file, or its URL. capture: it, if it is open already. fps: as stated, 30 where nothing is.
+    path: of the file, or its URL; afterwards that of the file, None for a URL. capture: it, if it is open already.
+    fps: as stated, 30 where nothing is.
     frame_count: where the frame rate varies, some containers announce another number than they hold.
     A file that is cut short or damaged is read as far as it goes, with a warning at its end; of a frame that OpenCV
     gives up decoding nothing is seen but the count and the time that is missing.
@@ -29,7 +35,8 @@ class Video(Source):
 
     def __init__(self, path: str | Path, capture: Capture | None = None) -> None:
         target = os.fspath(path)
-        name = without_password(target)
+        self.path = None if "://" in target else Path(target)
+        name = target if self.path is not None else redact_source(target)
         self._capture = capture or _open(target)
         fps = stated_fps(self._capture)
         super().__init__(name, stated_count(self._capture), fps or FALLBACK_FPS)
@@ -68,5 +75,17 @@ def _open(path: str) -> Capture:
         return open_url(path)
     if not os.path.isfile(path):
         what = "is a folder: use --images for pictures" if os.path.isdir(path) else "does not exist"
-        raise TrackerError(f"expected a video file, but {path} {what}")
+        raise TrackerError(f"expected a video file, but {redact_source(path)} {what}")
+    _expect_picture_size(path)
     return open_capture(path, f"{path} could not be opened as a video: expected a complete MP4, AVI, MKV, MOV or WebM")
+
+
+def _expect_picture_size(path: str) -> None:
+    """Raise TrackerError for a picture that is too large: to open one as a video FFmpeg decodes it."""
+    try:
+        with open(path, "rb") as file:
+            size = stated_size(file.read(HEAD_BYTES))
+    except OSError:
+        return  # OpenCV will say so
+    if size is not None:
+        expect_size(size, path)

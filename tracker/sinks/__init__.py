@@ -5,16 +5,18 @@ PictureSink it holds. All are context managers; leaving one, or close(), complet
 than the last frame in memory. What cannot be written raises TrackerError; what was complete before it stays.
 """
 
-from tracker.sinks.base import STDOUT, PictureSink, Sink
+from tracker.clashes import STDOUT
+from tracker.sinks.base import PictureSink, Sink
 from tracker.sinks.drawn import Drawn
 from tracker.sinks.lines import JsonLines
 from tracker.sinks.openface import OpenFaceCsv
 from tracker.sinks.osc import OscMessages
-from tracker.sinks.pts import PtsFiles
+from tracker.sinks.pts import LABELS, PtsFiles
 from tracker.sinks.video import OverlayVideo
 from tracker.sinks.window import Window, has_display
 
 __all__ = [
+    "LABELS",
     "STDOUT",
     "Drawn",
     "JsonLines",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from tracker.clashes import STDOUT
 from tracker.errors import TrackerError
 from tracker.frames import Frame
 from tracker.result import FrameResult
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 Image = NDArray[np.uint8]
-
-STDOUT = Path("-")
 
 
 class Sink(Protocol):

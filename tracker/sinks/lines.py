@@ -6,11 +6,14 @@ import contextlib
 import io
 import json
 import os
+import stat
 from pathlib import Path
 
+from tracker.clashes import STDOUT
+from tracker.files import hold
 from tracker.frames import Frame
 from tracker.result import FrameResult
-from tracker.sinks.base import STDOUT, Closing, unwritable
+from tracker.sinks.base import Closing, unwritable
 
 _STDOUT_NUMBER = 1  # sys.stdout may have been put aside for what people read
 
@@ -18,14 +21,17 @@ _STDOUT_NUMBER = 1  # sys.stdout may have been put aside for what people read
 class WholeLines(Closing):
     """A file that only ever holds whole lines: what was appended is in it when append returns.
 
-    path: a file, replaced at the start; "-" is standard output. Raises TrackerError when it cannot be opened or
-    written, and BrokenPipeError when nobody reads the pipe any more.
+    path: a file, emptied at the start; "-" is standard output. Raises TrackerError when it cannot be opened or
+    written or another run is writing it, and BrokenPipeError when nobody reads the pipe any more.
     """
 
     def __init__(self, path: str | Path) -> None:
         self._path = Path(path)
         try:
-            self._file = io.FileIO(os.dup(_STDOUT_NUMBER) if self._path == STDOUT else self._path, "wb")
+            if self._path == STDOUT:
+                self._file = io.FileIO(os.dup(_STDOUT_NUMBER), "wb")
+            else:
+                self._file = io.FileIO(self._path, "wb", opener=_open_emptied)
         except OSError as error:
             raise unwritable(self._path, error) from error
 
@@ -52,6 +58,19 @@ class WholeLines(Closing):
             self._file.close()
         except OSError as error:  # a server's disk says so as late as this
             raise unwritable(self._path, error) from error
+
+
+def _open_emptied(path: str, flags: int) -> int:
+    """The descriptor of the file, held and only then emptied; a device or a pipe is opened as it is."""
+    descriptor = os.open(path, flags & ~os.O_TRUNC, 0o666)
+    try:
+        hold(descriptor, path)
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.ftruncate(descriptor, 0)
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 class JsonLines(Closing):

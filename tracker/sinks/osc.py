@@ -10,6 +10,7 @@ from typing import Any
 
 from tracker.errors import TrackerError
 from tracker.frames import Frame
+from tracker.redaction import redact_source
 from tracker.result import FrameResult, TrackedFace
 from tracker.sinks.base import Closing
 
@@ -45,7 +46,7 @@ class OscMessages(Closing):
     """
 
     def __init__(self, address: str) -> None:
-        self._address = address
+        self._address = redact_source(address)
         self._bundles, self._messages = _import_builders()
         family, self._target = _resolved(address)
         self._socket = socket.socket(family, socket.SOCK_DGRAM)
@@ -118,11 +119,13 @@ def _resolved(address: str) -> tuple[socket.AddressFamily, Any]:
     """The family and the socket address of HOST:PORT."""
     host, colon, port = address.rpartition(":")
     if not (colon and host and port.isdecimal() and 0 < int(port) < 65536):
-        raise TrackerError(f"OSC: expected HOST:PORT such as 127.0.0.1:9000, got {address}")
+        raise TrackerError(f"OSC: expected HOST:PORT such as 127.0.0.1:9000, got {redact_source(address)}")
     try:
         family, *_, target = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_DGRAM)[0]
     except (OSError, UnicodeError) as error:
-        raise TrackerError(f"OSC: the host of {address} is not known: check its name, or give its number") from error
+        raise TrackerError(
+            f"OSC: the host of {redact_source(address)} is not known: check its name, or give its number"
+        ) from error
     return family, target
 
 

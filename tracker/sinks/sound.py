@@ -38,9 +38,12 @@ def _first_s(source: Path, kind: str) -> Fraction | None:
     """When the first packet of the first such stream is due, in seconds from the file's start; None: no such stream."""
     done = _ffmpeg("-i", f"file:{source}", "-map", f"0:{kind}:0", "-c", "copy", "-frames", "1", "-f", "framecrc", "-")
     lines = done.stdout.splitlines()
-    units = [Fraction(line.split()[-1]) for line in lines if line.startswith("#tb 0:")]
     packets = [line.split(",") for line in lines if not line.startswith("#")]
-    return int(packets[0][2]) * units[0] if packets else None
+    try:
+        units = [Fraction(line.split()[-1]) for line in lines if line.startswith("#tb 0:")]
+        return int(packets[0][2]) * units[0] if packets else None
+    except (ValueError, IndexError, ArithmeticError):
+        raise TrackerError(f"ffmpeg does not say when the streams of {source} begin") from None
 
 
 def _ffmpeg(*arguments: str) -> subprocess.CompletedProcess[str]:

@@ -6,12 +6,16 @@ import logging
 import math
 import os
 import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from tracker.errors import TrackerError
+from tracker.files import Replacement, replace
 from tracker.sinks.base import Closing, Image, unwritable
 from tracker.sinks.sound import add_sound
 
@@ -35,15 +39,14 @@ class OverlayVideo(Closing):
     one before is repeated, so that the video keeps the time of its source.
     sound_of: a video file whose sound is copied by ffmpeg; without ffmpeg the video is silent, with a warning.
 
-    Raises TrackerError at once when such a file cannot be written there, also from write when the disk is all but
-    full (close then completes what was written), and from close when the file is incomplete.
+    Raises TrackerError at once when such a file cannot be written there or another run is writing it, also from write
+    when the disk is all but full (close then completes what was written), and from close when the file is incomplete.
     """
 
     def __init__(self, path: str | Path, fps: float, sound_of: str | Path | None = None) -> None:
         self._path = Path(path)
         if self._path.is_dir() or self._path.suffix.lower() not in _VIDEOS:
             raise TrackerError(f"{self._path}: expected the name of a video file ending in {', '.join(_VIDEOS)}")
-        self._part = self._path.with_name(f".{self._path.stem}.part{os.getpid()}{self._path.suffix}")
         self._fps = round(fps, 3 if fps < 65 else 1)  # the codec counts time in at most 65535ths of a second
         self._sound_of = sound_of
         self._last: Image | None = None
@@ -51,12 +54,11 @@ class OverlayVideo(Closing):
         self._count = 0
         try:
             self._leave_space()
-            self._part.touch()
-            self._writer = self._open((64, 64))  # a trial, before any work is done
-            self._writer.release()
-            self._part.unlink()
+            self._file = Replacement(self._path)
         except OSError as error:
             raise unwritable(self._path, error) from error
+        self._writer = self._open((64, 64))  # a trial, before any work is done
+        self._writer.release()
 
     def write(self, image_rgb: Image, timestamp_s: float) -> None:
         self._leave_space()
@@ -88,28 +90,29 @@ class OverlayVideo(Closing):
         self._count += 1
 
     def close(self) -> None:
-        if not self._writer.isOpened():
-            return
-        self._writer.release()
-        with_sound = self._part.with_name(f".{self._path.stem}.sound{os.getpid()}{self._path.suffix}")
         try:
-            if not _is_whole(self._part, self._count):
-                raise TrackerError(f"{self._path} could not be completed: is the disk full?")
-            os.replace(self._part, self._path)
-            if self._add_sound(with_sound):
-                os.replace(with_sound, self._path)
+            if self._writer.isOpened():
+                self._writer.release()
+                self._complete()
         except OSError as error:
             raise unwritable(self._path, error) from error
         finally:
-            self._part.unlink(missing_ok=True)
-            with_sound.unlink(missing_ok=True)
+            self._file.discard()
+
+    def _complete(self) -> None:
+        if not _is_whole(self._file.part, self._count):
+            raise TrackerError(f"{self._path} could not be completed: is the disk full?")
+        self._file.complete()
+        with _temporary(self._file.target) as with_sound:
+            if self._add_sound(with_sound):
+                replace(with_sound, self._file.target)
 
     def _add_sound(self, target: Path) -> bool:
         """Whether target is now the video with sound; if not, it is said why."""
         if self._sound_of is None:
             return False
         try:
-            added = add_sound(self._path, Path(self._sound_of), self._count / self._fps, target)
+            added = add_sound(self._file.target, Path(self._sound_of), self._count / self._fps, target)
             if added and not _is_whole(target, self._count):
                 raise TrackerError("ffmpeg left pictures out")
         except TrackerError as error:
@@ -119,14 +122,25 @@ class OverlayVideo(Closing):
 
     def _open(self, size: tuple[int, int]) -> cv2.VideoWriter:
         codec = cv2.VideoWriter.fourcc(*"mp4v")
-        writer = cv2.VideoWriter(str(self._part), codec, self._fps, size)
+        writer = cv2.VideoWriter(str(self._file.part), codec, self._fps, size)
         if not writer.isOpened():
-            self._part.unlink(missing_ok=True)
+            self._file.discard()
             raise TrackerError(
                 f"this OpenCV cannot write {self._path} as MPEG-4 of {self._fps:g} frames a second: "
                 "install opencv-python, or leave out --overlay"
             )
         return writer
+
+
+@contextmanager
+def _temporary(target: Path) -> Iterator[Path]:
+    """A hidden file beside the target, empty, which is gone afterwards unless it was moved."""
+    descriptor, name = tempfile.mkstemp(target.suffix, f".{target.stem}.", target.parent)
+    os.close(descriptor)
+    try:
+        yield Path(name)
+    finally:
+        Path(name).unlink(missing_ok=True)
 
 
 def _is_whole(path: Path, count: int) -> bool:

@@ -7,14 +7,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
+from tracker.face.geometry import Array
 from tracker.face.schemes import Scheme
 from train.datasets.collect import Bad, collect, expect_scheme, face_numbers
-from train.datasets.matlab import read_variables
+from train.datasets.matlab import as_numbers, read_variables
 from train.datasets.sample import DatasetError, Sample
 
-Numbers = NDArray[Any]
 TRAIN_FACES = 20000
 """How many of the release's order are to train on; the others, 4,386, are to test on."""
 
@@ -30,22 +29,32 @@ def read_aflw19(root: Path, split: Literal["train", "test"], bad: Bad = "refuse"
     """
     path, scheme = root / "AFLWinfo_release.mat", expect_scheme("aflw19")
     data, boxes, visible, cells, order = read_variables(path, "data", "bbox", "mask_new", "nameList", "ra")
-    count, chosen = len(data), order.ravel().astype(int)
+    data, boxes = as_numbers(path, "data", data, (-1, 2 * scheme.count)), as_numbers(path, "bbox", boxes, (-1, 4))
+    visible = as_numbers(path, "mask_new", visible, (-1, scheme.count))
+    chosen, count = as_numbers(path, "ra", order.reshape(-1), (-1,)), len(data)
     if {len(boxes), len(visible), cells.size} != {count} or {*chosen.tolist()} != {*range(1, count + 1)}:
         raise DatasetError(f"{path}: expected bbox, mask_new, nameList and an order ra of the {count} faces of data")
-    pictures = [str(cell.item()) for cell in cells.ravel()]
+    pictures = [_text(path, cell) for cell in cells.ravel()]
     faces = list(zip(pictures, face_numbers(pictures), data, boxes, visible))
     chosen = chosen[:TRAIN_FACES] if split == "train" else chosen[TRAIN_FACES:]
-    labels = [(f"{path} face {i}", faces[i - 1]) for i in chosen]
+    labels = [(f"{path} face {i}", faces[i - 1]) for i in chosen.astype(int).tolist()]
     return collect(path, labels, partial(_face, root / "flickr", scheme), bad)
 
 
-def _face(pictures: Path, scheme: Scheme, face: tuple[str, int, Numbers, Numbers, Numbers]) -> Sample:
+def _text(path: Path, cell: Any) -> str:
+    """What a cell of names holds. Raises DatasetError for anything but one text."""
+    text = cell.item() if isinstance(cell, np.ndarray) and cell.size == 1 else cell
+    if not isinstance(text, str):
+        raise DatasetError(f"{path}: expected nameList to be cells of text, got one of type {type(text).__name__}")
+    return text
+
+
+def _face(pictures: Path, scheme: Scheme, face: tuple[str, int, Array, Array, Array]) -> Sample:
     picture, number, data, box, visible = face
-    left, right, top, bottom = box.astype(np.float64)
+    left, right, top, bottom = box.tolist()
     return Sample(
         pictures / picture,
-        data.astype(np.float64).reshape(2, -1).T,
+        data.reshape(2, -1).T,
         scheme,
         box_px=np.array([left, top, right - left, bottom - top]),
         occluded=visible == 0,

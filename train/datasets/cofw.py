@@ -17,10 +17,11 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
+from tracker.face.geometry import Array
 from tracker.face.schemes import COFW29, IBUG68
 from train.datasets.collect import Bad, collect
-from train.datasets.matlab import read_variables
-from train.datasets.sample import DatasetError, Sample
+from train.datasets.matlab import Variables, as_numbers, read_files, read_variables
+from train.datasets.sample import DatasetError, Sample, expect_size
 
 TEST_FILE = "COFW_test_color.mat"
 
@@ -42,10 +43,14 @@ class StoredSample(Sample):
     def read_image(self) -> NDArray[np.uint8]:
         try:
             with h5py.File(self.picture, "r") as file:
-                image = file[file[self.cells][0, self.number - 1]][()].T  # MATLAB stores columns first
-        except (OSError, LookupError, ValueError) as error:
+                stored = file[file[self.cells][0, self.number - 1]]
+                expect_size(self.name, *stored.shape[-2:])
+                image = stored[()].T  # MATLAB stores columns first
+        except DatasetError:
+            raise
+        except Exception as error:  # h5py raises errors of many kinds
             raise DatasetError(f"{self.name}: expected a picture, reading it gave {error}") from None
-        if image.dtype != np.uint8 or image.ndim not in (2, 3):
+        if image.dtype != np.uint8 or image.shape[2:] not in ((), (3,)) or image.size == 0:
             raise DatasetError(f"{self.name}: expected 8-bit grey or RGB, got {image.dtype} of shape {image.shape}")
         if image.ndim == 2:
             return cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_GRAY2RGB)  # type: ignore[return-value]
@@ -60,12 +65,14 @@ def read_cofw(root: Path, split: Literal["train", "test"], bad: Bad = "refuse") 
     """
     path, ending = root / f"COFW_{split}_color.mat", {"train": "Tr", "test": "T"}[split]
     cells, labels, boxes = read_variables(path, f"Is{ending}", f"phis{ending}", f"bboxes{ending}")
-    _expect_pairs(path, cells, labels, boxes)
+    labels = as_numbers(path, f"phis{ending}", labels, (-1, 3 * COFW29.count))
+    boxes = as_numbers(path, f"bboxes{ending}", boxes, (-1, 4))
+    _expect_pairs(path, _references(path, f"Is{ending}", cells), labels, boxes)
     faces = [(f"{path} face {i}", (i, label, box)) for i, (label, box) in enumerate(zip(labels, boxes), 1)]
     return collect(path, faces, partial(_face29, path, f"Is{ending}"), bad)
 
 
-def _face29(path: Path, cells: str, face: tuple[int, NDArray[Any], NDArray[Any]]) -> Sample:
+def _face29(path: Path, cells: str, face: tuple[int, Array, Array]) -> Sample:
     number, label, box = face
     x, y, occluded = label.reshape(3, -1)
     points, box = np.stack([x, y], 1) - 1.0, box - np.array([1.0, 1.0, 0.0, 0.0])  # MATLAB's first pixel is 1
@@ -79,21 +86,36 @@ def read_cofw68(root: Path, bad: Bad = "refuse") -> list[Sample]:
     """
     path, folder = root / TEST_FILE, root / "COFW68_Data"
     (cells,) = read_variables(path, "IsT")
-    (boxes,) = read_variables(folder / "cofw68_test_bboxes.mat", "bboxes")
+    _references(path, "IsT", cells)
+    (boxes,) = read_variables(boxes_path := folder / "cofw68_test_bboxes.mat", "bboxes")
+    boxes = as_numbers(boxes_path, "bboxes", boxes, (-1, 4))
     labels = [folder / f"test_annotations/{i}_points.mat" for i in range(1, len(cells) + 1)]
     _expect_pairs(folder, cells, boxes)
     labels += sorted({*folder.glob("test_annotations/*_points.mat")} - {*labels})
-    faces = [(str(label), (i, label, box)) for i, (label, box) in enumerate(zip_longest(labels, boxes), 1)]
-    return collect(folder, faces, partial(_face68, path), bad)
+    contents = read_files(labels, "Points", "Occ")
+    faces = zip_longest(labels, contents, boxes)
+    return collect(folder, [(str(f[0]), (i, *f)) for i, f in enumerate(faces, 1)], partial(_face68, path), bad)
 
 
-def _face68(path: Path, face: tuple[int, Path, NDArray[Any] | None]) -> Sample:
-    number, label, box = face
+def _face68(path: Path, face: tuple[int, Path, Variables | DatasetError, Array | None]) -> Sample:
+    number, label, content, box = face
     if box is None:
         raise DatasetError(f"expected labels of a picture of {path.name} only, it has none of that number")
-    points, occluded = read_variables(label, "Points", "Occ")
+    if isinstance(content, DatasetError):
+        raise content
+    points = as_numbers(label, "Points", content[0], (-1, 2))
+    occluded = as_numbers(label, "Occ", content[1].reshape(-1), (-1,))
     box = box - np.array([1.0, 1.0, 0.0, 0.0])
-    return StoredSample(path, points - 1.0, IBUG68, box, occluded.ravel() > 0, cells="IsT", number=number)
+    return StoredSample(path, points - 1.0, IBUG68, box, occluded > 0, cells="IsT", number=number)
+
+
+def _references(path: Path, name: str, cells: NDArray[Any]) -> NDArray[Any]:
+    """The cells of pictures. Raises DatasetError for a variable that is no column of references."""
+    if cells.shape != (cells.size, 1) or any(cell is not None for cell in cells.ravel()):
+        raise DatasetError(
+            f"{path}: expected {name} to be a column of cells with pictures, got {cells.dtype} of shape {cells.shape}"
+        )
+    return cells
 
 
 def _expect_pairs(path: Path, *variables: NDArray[Any]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tracker.face.pts import PICTURE_SUFFIXES, read_pts
 from tracker.face.schemes import Scheme
-from train.datasets.collect import Bad, Row, collect, expect_file, expect_scheme, labelled_rows, numbers
+from train.datasets.collect import Bad, Row, collect, expect_scheme, labelled_rows, list_folder, numbers, read_lines
 from train.datasets.sample import DatasetError, Sample
 
 
@@ -31,10 +31,8 @@ def read_pairs(
 
     A picture without a label is bad just as a label without a picture. Raises DatasetError as `collect`.
     """
-    if not folder.is_dir():
-        raise DatasetError(f"{folder}: expected a folder of pictures and .pts files, there is no such folder")
     files: dict[str, list[Path]] = defaultdict(list)
-    for path in sorted(folder.iterdir()):
+    for path in list_folder(folder, "a folder of pictures and .pts files"):
         if path.suffix.lower() in (".pts", *PICTURE_SUFFIXES):
             files[path.stem].append(path)
     labels = [(str(folder / f"{stem}.pts"), paths) for stem, paths in files.items()]
@@ -53,19 +51,30 @@ def _pair(scheme: Scheme, subsets: frozenset[str], paths: list[Path]) -> Sample:
 def read_table(path: Path, scheme: Scheme, bad: Bad = "refuse") -> list[Sample]:
     """The faces of a CSV with the header picture,x0,y0,x1,y1,... and one face a row.
 
-    picture: relative to the table's folder; several rows may name one. Points: in our pixels, the first pixel's
-    centre at 0. Raises DatasetError for another header, and as `collect`.
+    picture: relative to the table's folder; several rows may name one, its name has no line breaks. Points: in our
+    pixels, the first pixel's centre at 0. Raises DatasetError for another header, and as `collect`.
     """
-    with expect_file(path, "a table of landmarks").open(encoding="utf-8-sig", errors="replace", newline="") as file:
-        rows = list(csv.reader(file)) or [[]]
+    first, *lines = read_lines(path, "a table of landmarks")
+    try:
+        header = _cells(first)
+    except DatasetError:
+        header = [first]
     expected = ["picture", *(f"{axis}{i}" for i in range(scheme.count) for axis in "xy")]
-    if rows[0] != expected:
+    if header != expected:
         raise DatasetError(
             f"{path}: expected the header {','.join(expected[:5])},... of the {scheme.count} points of {scheme.name}, "
-            f"got {len(rows[0])} columns, {','.join(rows[0][:5])}"
+            f"got {len(header)} columns, {','.join(header[:5])[:80]!r}"
         )
-    labels = labelled_rows(path, rows, 0)[1:]
+    labels = labelled_rows(path, ["", *lines], _cells, 0)
     return collect(path, labels, partial(_row, path.parent, scheme), bad)
+
+
+def _cells(line: str) -> list[str]:
+    """Of one line by itself, so that a stray quote does not swallow those after it."""
+    try:
+        return next(csv.reader([line], strict=True))
+    except csv.Error as error:
+        raise DatasetError(f"expected cells between commas, {error}") from None
 
 
 def _row(folder: Path, scheme: Scheme, label: Row) -> Sample:

@@ -1,16 +1,23 @@
-"""One labelled face."""
+"""One labelled face, and how its picture is read."""
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from tracker.face.geometry import Array
 from tracker.face.schemes import Scheme
+
+MOST_PIXELS = 89_000_000
+"""Larger pictures are refused before they are decoded: a file of a few kB can be unpacked to gigabytes. Pillow warns of
+such files from 89.5 million pixels on."""
+TOO_LARGE = f"expected a picture of at most {MOST_PIXELS // 10**6} million pixels"
 
 
 class DatasetError(ValueError):
@@ -47,9 +54,34 @@ class Sample:
         return f"{self.image_name} face {self.face}" if self.face else self.image_name
 
     def read_image(self) -> NDArray[np.uint8]:
-        """(H, W, 3) RGB. Raises DatasetError naming a picture that does not decode."""
-        data = np.fromfile(self.picture, np.uint8)
-        image = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+        """(H, W, 3) RGB, turned as the file's EXIF orientation says.
+
+        Raises DatasetError, naming the face, for a picture that cannot be read, does not decode or is larger than
+        MOST_PIXELS.
+        """
+        try:
+            data = self.picture.read_bytes()
+        except (OSError, ValueError, MemoryError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise DatasetError(f"{self.name}: expected a picture, it cannot be read: {reason}") from None
+        try:
+            with Image.open(io.BytesIO(data)) as header:  # OpenCV has no way to read the size alone
+                size = header.size
+        except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+            raise DatasetError(f"{self.name}: {TOO_LARGE}") from None
+        except Exception:  # Pillow's readers raise errors of many kinds
+            raise DatasetError(f"{self.name}: expected a picture, it does not decode") from None
+        expect_size(self.name, *size)
+        try:
+            image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        except (cv2.error, MemoryError):
+            image = None
         if image is None:
             raise DatasetError(f"{self.name}: expected a picture, it does not decode")
         return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
+
+
+def expect_size(name: str, width: int, height: int) -> None:
+    """Raises DatasetError for a picture, called name, of more than MOST_PIXELS."""
+    if width * height > MOST_PIXELS:
+        raise DatasetError(f"{name}: {TOO_LARGE}, got {width} x {height}")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from functools import partial
 from itertools import compress
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from tracker.face.schemes import Scheme
-from train.datasets.collect import Bad, Row, collect, expect_file, expect_scheme, labelled_rows, numbers
+from train.datasets.collect import Bad, Row, collect, expect_scheme, labelled_rows, numbers, read_lines
 from train.datasets.sample import DatasetError, Sample
 from train.datasets.wflw import SUBSETS
 
@@ -27,9 +26,9 @@ def read_star_tsv(path: Path, pictures: Path, scheme: str, bad: Bad = "refuse") 
     Raises DatasetError for an unknown scheme or a missing table, and as `train.datasets.collect.collect`.
     """
     known = expect_scheme(scheme)
-    text = expect_file(path, "one of STAR's tables").read_text(encoding="utf-8", errors="replace")
-    rows = csv.reader(text.splitlines(), delimiter="\t", quoting=csv.QUOTE_NONE)
-    return collect(path, labelled_rows(path, rows, 0), partial(_face, pictures, known), bad)
+    lines = read_lines(path, "one of STAR's tables")
+    labels = labelled_rows(path, lines, lambda line: line.split("\t"), 0)
+    return collect(path, labels, partial(_face, pictures, known), bad)
 
 
 def _face(pictures: Path, scheme: Scheme, label: Row) -> Sample:

@@ -6,7 +6,8 @@ CLIP/imgs/000001.jpg (ffmpeg -i vid.avi imgs/%06d.jpg); where that folder is the
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -18,8 +19,8 @@ from numpy.typing import NDArray
 from tracker.face.pts import PICTURE_SUFFIXES, read_pts
 from tracker.face.schemes import IBUG68
 from tracker.face.video300 import CLIPS, Category, excluded_frames
-from train.datasets.collect import Bad, collect, expect_file
-from train.datasets.sample import DatasetError, Sample
+from train.datasets.collect import Bad, collect, expect_file, expect_folders, list_folder
+from train.datasets.sample import DatasetError, Sample, expect_size
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -33,12 +34,12 @@ class FrameSample(Sample):
         return f"{self.picture} frame {self.frame}"
 
     def read_image(self) -> NDArray[np.uint8]:
-        capture = cv2.VideoCapture(str(self.picture))
-        try:
+        with _opened(self.picture) as capture:
             capture.set(cv2.CAP_PROP_POS_FRAMES, self.frame - 1)
-            decoded, image = capture.read()
-        finally:
-            capture.release()
+            try:
+                decoded, image = capture.read()
+            except (cv2.error, MemoryError):
+                decoded = False
         if not decoded:
             raise DatasetError(f"{self.name}: expected a picture, it does not decode")
         return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
@@ -52,11 +53,7 @@ def read_300vw(root: Path, category: Category, bad: Bad = "refuse") -> list[Samp
 
     Raises DatasetError for missing clips, and as `train.datasets.collect.collect`.
     """
-    missing = [clip for clip in CLIPS[category] if not (root / clip).is_dir()]
-    if missing:
-        raise DatasetError(
-            f"{root}: expected the {len(CLIPS[category])} clips of 300VW {category}; missing: {', '.join(missing)}"
-        )
+    expect_folders(root, CLIPS[category], f"the {len(CLIPS[category])} clips of 300VW {category}")
     left_out = excluded_frames()
     return [
         sample
@@ -73,9 +70,11 @@ def read_clip(
     Raises DatasetError for a video that is missing or does not open, and as `collect`.
     """
     left_out = {f"{frame:06d}" for frame in excluded}
-    labels = [(str(p), p) for p in sorted((clip / "annot").glob("*.pts")) if p.stem not in left_out]
+    files = list_folder(clip / "annot", "a folder of .pts files")
+    labels = [(str(p), p) for p in files if p.suffix.lower() == ".pts" and p.stem not in left_out]
     if (clip / "imgs").is_dir():
-        frames = {p.stem: p for p in (clip / "imgs").iterdir() if p.suffix.lower() in PICTURE_SUFFIXES}
+        pictures = list_folder(clip / "imgs", "a folder of the clip's frames")
+        frames = {p.stem: p for p in pictures if p.suffix.lower() in PICTURE_SUFFIXES}
         return collect(clip, labels, partial(_extracted, frames, subsets), bad)
     video = expect_file(clip / "vid.avi", "the clip's video")
     return collect(clip, labels, partial(_in_video, video, _frame_count(video), subsets), bad)
@@ -94,11 +93,26 @@ def _in_video(video: Path, count: int, subsets: frozenset[str], label: Path) -> 
 
 
 def _frame_count(video: Path) -> int:
-    capture = cv2.VideoCapture(str(video))
-    try:
-        count = int(capture.get(cv2.CAP_PROP_FRAME_COUNT)) if capture.isOpened() else 0
-    finally:
-        capture.release()
+    with _opened(video) as capture:
+        count, width, height = (
+            int(capture.get(value))
+            for value in (cv2.CAP_PROP_FRAME_COUNT, cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
+        )
     if count < 1:
         raise DatasetError(f"{video}: expected a video, it does not open")
+    expect_size(str(video), width, height)
     return count
+
+
+@contextmanager
+def _opened(video: Path) -> Iterator[cv2.VideoCapture]:
+    """The video, opened or not. Raises DatasetError for a name that OpenCV does not survive."""
+    try:
+        str(video).encode()
+    except UnicodeEncodeError:
+        raise DatasetError(f"{video}: expected a path in UTF-8, OpenCV opens no other; rename it") from None
+    capture = cv2.VideoCapture(str(video))
+    try:
+        yield capture
+    finally:
+        capture.release()

@@ -6,15 +6,15 @@ The labels are for research only; so is what is trained on them.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 from tracker.face.schemes import IBUG68
 from tracker.face.w300 import CHALLENGING, COMMON, TRAINING
-from train.datasets.collect import Bad
+from train.datasets.collect import Bad, expect_folders
 from train.datasets.folder import read_pairs
-from train.datasets.sample import DatasetError, Sample
+from train.datasets.sample import Sample
 
 Split = Literal["common", "challenging", "full", "private", "lfpw"]
 _COMMON = dict.fromkeys(COMMON, "common")
@@ -36,7 +36,7 @@ def read_folder(folder: Path, bad: Bad = "refuse") -> list[Sample]:
 
 def read_training(root: Path, bad: Bad = "refuse") -> list[Sample]:
     """The official training faces. Raises DatasetError naming missing folders, and as `collect`."""
-    _expect_folders(root, TRAINING)
+    expect_folders(root, TRAINING, f"the 300W folders {', '.join(TRAINING)}")
     return [sample for name in TRAINING for sample in read_folder(root / name, bad)]
 
 
@@ -54,15 +54,9 @@ def read_test(root: Path, split: Split, bad: Bad = "refuse") -> list[Sample]:
     is filed under common, challenging, indoor or outdoor. Raises DatasetError as read_training.
     """
     folders = TEST_FOLDERS[split]
-    _expect_folders(root, folders)
+    expect_folders(root, folders, f"the 300W folders {', '.join(folders)}")
     return [
         sample
         for name, subset in folders.items()
         for sample in read_pairs(root / name, IBUG68, bad, frozenset({subset}))
     ]
-
-
-def _expect_folders(root: Path, names: Collection[str]) -> None:
-    missing = [name for name in names if not (root / name).is_dir()]
-    if missing:
-        raise DatasetError(f"{root}: expected the 300W folders {', '.join(names)}; missing: {', '.join(missing)}")

@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 
 from tracker.face.schemes import WFLW98
-from train.datasets.collect import Bad, Row, collect, expect_file, labelled_rows, numbers
+from train.datasets.collect import Bad, Row, collect, labelled_rows, numbers, read_lines
 from train.datasets.sample import Sample
 
 SUBSETS = ("largepose", "expression", "illumination", "makeup", "occlusion", "blur")
@@ -28,9 +28,10 @@ def read_wflw(root: Path, split: Literal["train", "test"], bad: Bad = "refuse") 
 
     Raises DatasetError for a missing list, and as `train.datasets.collect.collect`.
     """
-    path = expect_file(root / LIST.format(split=split), "WFLW's list of labels")
-    rows = (line.split(maxsplit=NUMBERS) for line in path.read_text(encoding="utf-8", errors="replace").splitlines())
-    return collect(path, labelled_rows(path, rows, -1), partial(_face, root / "WFLW_images"), bad)
+    path = root / LIST.format(split=split)
+    lines = read_lines(path, "WFLW's list of labels")
+    labels = labelled_rows(path, lines, lambda line: line.split(maxsplit=NUMBERS), -1)
+    return collect(path, labels, partial(_face, root / "WFLW_images"), bad)
 
 
 def _face(pictures: Path, label: Row) -> Sample:

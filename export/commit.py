@@ -1,0 +1,38 @@
+"""Which code exported a model."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import subprocess
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def commit() -> str:
+    """The commit that is checked out, 12 hex digits; the package's version where it was installed without git.
+
+    "unknown" where there is neither. A repository that this package merely lies in, as in a virtual environment, does
+    not count.
+    """
+    if top := _git("rev-parse", "--show-toplevel"):
+        head = _git("rev-parse", "--short=12", "HEAD")
+        if head and Path(top).resolve() == ROOT:
+            return head
+    try:
+        return importlib.metadata.version("landmark-tracker")
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def _git(*arguments: str) -> str:
+    """What it prints; nothing where it fails, is missing, or finds no repository."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    try:
+        done = subprocess.run(
+            ["git", *arguments], capture_output=True, text=True, cwd=ROOT, env=environment, timeout=20, check=True
+        )
+    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
+        return ""
+    return done.stdout.strip()

@@ -1,0 +1,26 @@
+"""The mean face: what a model that learned nothing of a picture can still answer."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tracker.errors import TrackerError
+from tracker.face.crop import roi_of_landmarks
+from tracker.face.geometry import Array, transform_points
+from train.data import FaceData
+
+
+def mean_face_px(data: FaceData) -> Array:
+    """(K, 2) the mean of the training faces' landmarks in their crops of data.size pixels.
+
+    Raises TrackerError where there is no training face, and DatasetError where they cannot be read.
+    """
+    training, _ = data.source.faces()
+    if not training:
+        raise TrackerError("expected training faces, to compare the model with their mean, there is none")
+    faces = np.stack([_in_crop(sample.points_px, data.size) for sample in training])
+    return np.asarray(faces.mean(0), np.float64)
+
+
+def _in_crop(points_px: Array, size: int) -> Array:
+    return transform_points(roi_of_landmarks(points_px).crop_from_image(size), points_px)

@@ -1,0 +1,114 @@
+"""YAML and JSON as files of options: read within limits, so that no file can hang the program or fill its memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import get_loader, set_loader
+
+from tracker.errors import TrackerError
+
+MOST_BYTES = 1 << 20
+MOST_DEPTH = 64
+MOST_VALUES = 100_000
+"""Values of a file, counted again wherever an alias repeats them."""
+
+_read_files: ContextVar[tuple[Path, ...]] = ContextVar("configuration files", default=())
+
+
+def files_read() -> tuple[Path, ...]:
+    """The configuration files that this command line named so far."""
+    return _read_files.get()
+
+
+def forget_files() -> None:
+    """Before another command line is parsed in this process."""
+    _read_files.set(())
+
+
+def guard_loader(mode: str = "yaml") -> None:
+    """Have jsonargparse read all text of this parser mode ("yaml", "omegaconf") within the limits, in this process.
+
+    For programs, before they parse their arguments. A text over a limit, or with an alias that refers to itself, is
+    then a yaml.YAMLError with one sentence, which jsonargparse reports as it reports text that is no YAML.
+    """
+    load = get_loader(mode)
+    if not getattr(load, "within_limits", False):
+        set_loader(mode, _guarded(load), (yaml.YAMLError,))
+
+
+def _guarded(load: Callable[..., Any]) -> Callable[..., Any]:
+    def load_within_limits(text: str) -> Any:
+        expect_limits(text)
+        try:
+            return load(text)
+        except yaml.MarkedYAMLError as error:
+            raise _without_text(error) from None
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:  # odd numbers and keys
+            raise yaml.YAMLError(f"it is no YAML that can be read ({str(error)[:80]})") from None
+
+    load_within_limits.within_limits = True  # type: ignore[attr-defined]
+    return load_within_limits
+
+
+def expect_limits(text: str) -> None:
+    """Raise yaml.YAMLError for a YAML text over the limits, with an alias that refers to itself, or that is none."""
+    if len(text) > MOST_BYTES:
+        raise yaml.YAMLError(f"it has {len(text):,} characters, at most {MOST_BYTES:,} are read")
+    sizes: dict[str, int] = {}  # by anchor, once it is complete
+    parts: list[tuple[str | None, int]] = []  # the anchors that are open, and how many values came before them
+    values = 0
+    try:
+        for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+            if isinstance(event, yaml.AliasEvent):
+                if event.anchor in (anchor for anchor, _ in parts):
+                    raise yaml.YAMLError(f"{_place(event.start_mark)}: the alias *{event.anchor} refers to itself")
+                values += sizes.get(event.anchor, 1)
+            elif isinstance(event, yaml.CollectionStartEvent):
+                parts.append((event.anchor, values))
+                values += 1
+            elif isinstance(event, yaml.CollectionEndEvent):
+                anchor, before = parts.pop()
+                if anchor is not None:
+                    sizes[anchor] = values - before
+            else:
+                values += 1
+            if len(parts) > MOST_DEPTH:
+                raise yaml.YAMLError(f"{_place(event.start_mark)}: it is nested more than {MOST_DEPTH} deep")
+            if values > MOST_VALUES:
+                raise yaml.YAMLError(f"{_place(event.start_mark)}: it holds more than {MOST_VALUES:,} values")
+    except yaml.MarkedYAMLError as error:
+        raise _without_text(error) from None
+    except (RecursionError, ValueError) as error:
+        raise yaml.YAMLError(f"it is no YAML that can be read ({str(error)[:80]})") from None
+
+
+def _without_text(error: yaml.MarkedYAMLError) -> yaml.YAMLError:
+    """The same without the lines that it quotes, which may hold a password."""
+    mark = error.problem_mark or error.context_mark
+    place = "" if mark is None else f"{_place(mark)}: "
+    return yaml.YAMLError(f"{place}{error.problem or error.context or 'it is no YAML'}")
+
+
+def _place(mark: yaml.Mark) -> str:
+    return f"line {mark.line + 1}, column {mark.column + 1}"
+
+
+def note_config_file(path: str | os.PathLike[str]) -> None:
+    """Remember a file that is about to be read, see files_read.
+
+    Raises TrackerError for one that is too large to be a file of options.
+    """
+    file = Path(os.path.abspath(path))
+    try:
+        status = file.stat()
+    except (OSError, ValueError):
+        return  # what is no file is reported by who reads it
+    if status.st_size > MOST_BYTES:
+        raise TrackerError(f"--config {path} has {status.st_size:,} bytes, at most {MOST_BYTES:,} are read")
+    _read_files.set((*_read_files.get(), file))

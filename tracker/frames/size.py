@@ -1,0 +1,108 @@
+"""How large a picture says it is, read from its header: OpenCV only says so once it has decoded all of it."""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Iterator
+from typing import Any
+
+MOST_PIXELS = 1 << 28
+"""Of a picture or a video: 268 million, above the largest camera's; in RGB it takes 0.8 GB."""
+
+_JPEG_ALONE = {0x01, *range(0xD0, 0xDA)}  # markers that no segment follows
+_JPEG_NO_SIZE = {0xC4, 0xC8, 0xCC}  # between the markers of frames, but none
+_LONGEST_TEXT = 1 << 16  # of the headers that are text
+_PAM = re.compile(rb"^P7\s(?:.*\n)*?(?=ENDHDR)")
+_PNM = re.compile(rb"^P[1-6](?:\s|#[^\n\r]*[\n\r])+(\d{1,18})(?:\s|#[^\n\r]*[\n\r])+(\d{1,18})")
+
+
+def stated_size(content: bytes) -> tuple[int, int] | None:
+    """Width and height in pixels as stated by a BMP, GIF, JPEG, JPEG 2000, PNG, PNM, TIFF, WebP or AVIF file.
+
+    content: the file, or its first part as far as the size. The larger one, where a file states several. None for
+    another kind of file, or one whose header is damaged: nothing should decode it.
+    """
+    try:
+        sizes = list(_sizes(content))
+    except (struct.error, IndexError, ValueError):
+        return None
+    if not sizes or min(map(min, sizes)) < 1:
+        return None
+    return max(width for width, _ in sizes), max(height for _, height in sizes)
+
+
+def _sizes(content: bytes) -> Iterator[tuple[int, int]]:
+    head = bytes(content[:32])
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        yield _at(">II", content, 16)
+    elif head.startswith(b"\xff\xd8"):
+        yield _of_jpeg(content)
+    elif head.startswith(b"BM"):
+        width, height = _at("<HH", content, 18) if _at("<I", content, 14)[0] == 12 else _at("<ii", content, 18)
+        yield width, abs(height)
+    elif head[:6] in (b"GIF87a", b"GIF89a"):
+        yield _at("<HH", content, 6)
+    elif head[:4] == b"RIFF" and head[8:12] == b"WEBP":
+        yield _of_webp(content)
+    elif head[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        yield from _of_tiff(content)
+    elif head[4:8] == b"jP  " or head.startswith(b"\xff\x4f\xff\x51"):
+        yield from (_at(">II", content, m.end() + 4) for m in re.finditer(b"\xff\x4f\xff\x51", content))
+    elif head[4:8] == b"ftyp" and head[8:12] in (b"avif", b"avis", b"heic", b"heix", b"mif1"):
+        yield from (_at(">II", content, m.end() + 4) for m in re.finditer(b"ispe", content))
+    elif match := _PNM.match(content[:_LONGEST_TEXT]):
+        yield int(match[1]), int(match[2])
+    elif match := _PAM.match(content[:_LONGEST_TEXT]):
+        width, height = (re.search(rb"\n%s\s+(\d{1,18})" % name, match[0]) for name in (b"WIDTH", b"HEIGHT"))
+        if width and height:
+            yield int(width[1]), int(height[1])
+
+
+def _at(form: str, content: bytes, offset: int) -> Any:
+    return struct.unpack_from(form, content, offset)
+
+
+def _of_jpeg(content: bytes) -> tuple[int, int]:
+    """That of its frame; what lies in other segments, such as a small preview, is passed over."""
+    place = 2
+    while True:
+        place = content.index(b"\xff", place) + 1
+        marker = content[place]
+        if marker in (0x00, 0xFF) or marker in _JPEG_ALONE:
+            place += marker != 0xFF
+        elif 0xC0 <= marker <= 0xCF and marker not in _JPEG_NO_SIZE:
+            height, width = _at(">HH", content, place + 4)
+            return width, height
+        else:
+            place += 1 + _at(">H", content, place + 1)[0]
+
+
+def _of_webp(content: bytes) -> tuple[int, int]:
+    kind = content[12:16]
+    if kind == b"VP8X":
+        width, height = (int.from_bytes(content[at : at + 3], "little") + 1 for at in (24, 27))
+        return width, height
+    if kind == b"VP8L":
+        (bits,) = _at("<I", content, 21)
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    width, height = _at("<HH", content, 26)
+    return width & 0x3FFF, height & 0x3FFF
+
+
+def _of_tiff(content: bytes) -> Iterator[tuple[int, int]]:
+    """That of the first picture, and of its tiles, which are decoded whole."""
+    order = "<" if content[:2] == b"II" else ">"
+    big = _at(f"{order}H", content, 2)[0] == 43
+    (place,) = _at(f"{order}{'Q' if big else 'I'}", content, 8 if big else 4)
+    (count,) = _at(f"{order}{'Q' if big else 'H'}", content, place)
+    place += 8 if big else 2
+    values = {}
+    for entry in range(place, place + min(count, 4096) * (20 if big else 12), 20 if big else 12):
+        tag, kind = _at(f"{order}HH", content, entry)
+        form = {3: "H", 4: "I", 16: "Q"}.get(kind)
+        if tag in (256, 257, 322, 323) and form:
+            (values[tag],) = _at(f"{order}{form}", content, entry + (12 if big else 8))
+    yield values.get(256, 0), values.get(257, 0)
+    if 322 in values:
+        yield values[322], values.get(323, 0)

@@ -1,0 +1,95 @@
+"""Takes passwords and other secrets out of what is shown, logged or written: all outlets go through here.
+
+Of a URL the scheme, host, port and path are shown, of a GStreamer pipeline the elements, of anything else all but the
+values of names such as password or token. What cannot be told apart from a secret is left out as well.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+
+HIDDEN = "***"
+_SCHEME = re.compile(r"[A-Za-z][\w+.-]*://")
+_HOST = re.compile(r"(\[[\w:.%]*\]|[^:\[\]\s]*)(:\d{1,5})?")
+_PATH_ENDS = re.compile(r"[?#;=&|,\s\"'<>]")  # where parameters may begin
+_ELEMENT = re.compile(r"[A-Za-z][\w-]*")
+_NAMES = (
+    "pass|password|passwd|passphrase|passcode|pwd|pw|user-?pw|proxy-?pw|pin|token|secret|credentials?|api-?key|key|"
+    "auth|authorization|sig|signature|session|session-?id|sid|cookies?|user-?id|proxy-?id|user-?name|user|usr|login"
+)
+_NAME = rf"(?<![A-Za-z])(?:[\w.-]*[_.-])?(?:{_NAMES.replace('-?', '[-_]?')})"
+_VALUE = r"""(?!\*\*\*)(?:\(\w+\)\s*)?(?:"(?:\\.|[^"\\])*"?|'(?:\\.|[^'\\])*'?|\S+)"""
+_ASSIGNED = re.compile(rf"({_NAME}[\"']?\s*=\s*){_VALUE}", re.IGNORECASE)
+_STATED = re.compile(  # as in YAML, JSON and headers
+    rf"(\b(?:pass(?:word|wd|phrase)|pwd|user[-_]?pw|token|secret|api[-_]?key)[\"']?\s*:\s+){_VALUE}", re.IGNORECASE
+)
+_HEADER = re.compile(r"(\bauthorization[\"']?\s*[:=])[^\n]*", re.IGNORECASE)
+_QUERY = re.compile(r"\?[^\s?]*=\S*")
+_LOGIN = re.compile(r"[^\s:]*:\S*@")
+_DRIVE = re.compile(r"\W*[A-Za-z]:[\\/]")
+_SPACED_LOGIN = re.compile(r"(://)[^\s/@:\[]+:(?!\d{1,5}\b)[^\s@]*\s[^@\n]*@\S*")  # a password with a space
+
+
+def redact(text: str) -> str:
+    """Text for people, such as a message, without the secrets in it. Applied twice it changes nothing more."""
+    text = _HEADER.sub(rf"\1{HIDDEN}", text)
+    text = _STATED.sub(rf"\1{HIDDEN}", text)
+    text = _SPACED_LOGIN.sub(rf"\1{HIDDEN}", text)
+    text = re.sub(r"\S+", lambda word: _word(word[0]), text)
+    return _ASSIGNED.sub(rf"\1{HIDDEN}", text)
+
+
+def redact_source(source: str) -> str:
+    """What a user gave as a source or an address, and nothing else: it may hold spaces.
+
+    A URL, a GStreamer pipeline, or any other text.
+    """
+    if re.search(r"(^|\s)!(\s|$)", source):
+        return _pipeline(source)
+    match = _SCHEME.search(source)
+    return redact(source) if match is None else match[0] + _after_scheme(source[match.end() :])
+
+
+def redact_arguments(text: str, arguments: list[str]) -> str:
+    """A message about these arguments of a command line, which it may quote, without their secrets."""
+    for argument in sorted(arguments, key=len, reverse=True):
+        for part in (argument, argument.partition("=")[2]):
+            shown = redact_source(part)
+            if part and shown != part:
+                for quoted in (part, repr(part)[1:-1], " ".join(part.split())):
+                    text = text.replace(quoted, shown)
+    return redact(text)
+
+
+def _word(word: str) -> str:
+    """One word of a text: what comes before a URL in it is looked at too."""
+    match = _SCHEME.search(word)
+    if match is not None:
+        return redact(word[: match.start()]) + match[0] + _after_scheme(word[match.end() :])
+    if not (os.name == "nt" and _DRIVE.match(word)):  # there it is a file
+        word = _LOGIN.sub("", word)
+    return _QUERY.sub(f"?{HIDDEN}", word)
+
+
+def _after_scheme(rest: str) -> str:
+    """Host, port and path; HIDDEN alone where a password and the host cannot be told apart."""
+    login, at, rest = rest.rpartition("@")
+    if at and re.search(r"[?#;=]", login):
+        return HIDDEN
+    end = _PATH_ENDS.search(rest)
+    shown = rest if end is None else rest[: end.start()]
+    if not _HOST.fullmatch(shown.partition("/")[0].rstrip(":).")):
+        return HIDDEN
+    if end is None:
+        return shown
+    closing = rest[end.start() :]
+    return shown + closing if re.fullmatch(r"[\"'<>,;]+[.:)]*", closing) else f"{shown}?{HIDDEN}"
+
+
+def _pipeline(pipeline: str) -> str:
+    """The elements of a GStreamer pipeline: any property may hold a secret."""
+    bare = re.sub(r"\\.", "", pipeline, flags=re.DOTALL)
+    bare = re.sub(r"\"[^\"]*\"?|'[^']*'?", "", bare)
+    firsts = (part.split()[:1] for part in re.split(r"(?:^|\s)!(?=\s|$)", bare))
+    return " ! ".join(first[0] if first and _ELEMENT.fullmatch(first[0]) else HIDDEN for first in firsts)
