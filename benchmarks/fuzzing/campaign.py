@@ -28,8 +28,8 @@ WALL_S = 60.0
 """Seconds after which an input is given up that waits for something."""
 START_S = 180.0
 _MOST_IN_POOL = 400
-_Change = Callable[[random.Random, bytes, Sequence[bytes]], bytes]
-_CHANGES: dict[str, _Change] = {
+Change = Callable[[random.Random, bytes, Sequence[bytes]], bytes]
+_CHANGES: dict[str, Change] = {
     ".json": change_json,
     ".yaml": change_yaml,
     ".ckpt": change_zip,
@@ -39,10 +39,14 @@ _CHANGES: dict[str, _Change] = {
 
 
 class Worker:
-    """A process that reads inputs. fault: the name of a fault that is seeded in it, None for the code as it is."""
+    """A process that reads inputs.
 
-    def __init__(self, fault: str | None = None) -> None:
+    fault: the name of a fault that is seeded in it, None for the code as it is. module: what the process runs.
+    """
+
+    def __init__(self, fault: str | None = None, module: str = "benchmarks.fuzzing.worker") -> None:
         self.fault = fault
+        self._module = module
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Worker:
@@ -84,7 +88,7 @@ class Worker:
             "CUDA_VISIBLE_DEVICES": "",
         }
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115
-        command = [sys.executable, "-m", "benchmarks.fuzzing.worker", str(theirs.fileno())]
+        command = [sys.executable, "-m", self._module, str(theirs.fileno())]
         self._process = subprocess.Popen(
             command + ([self.fault] if self.fault else []),
             pass_fds=[theirs.fileno()],

@@ -86,8 +86,11 @@ SEEDED = {
     "a tensor that is not finite": Fault(
         "triton answers", "tracker.engines.triton", "if not (np.abs(found) <= LARGEST).all():", "if not found.size:"
     ),
-    "a picture without bytes": Fault(
-        "pictures", "tracker.frames.pictures", "except (OSError, cv2.error):", "except OSError:"
+    "a picture's header that ends early": Fault(
+        "pictures",
+        "tracker.frames.size",
+        "except (struct.error, IndexError, ValueError",
+        "except (IndexError, ValueError",
     ),
     "a picture that is none": Fault(
         "labelled pictures", "train.datasets.sample", "except Exception:  # Pillow's", "except OSError:  # Pillow's"

@@ -7,6 +7,7 @@ import pickle
 import pickletools
 import random
 import struct
+import warnings
 import zipfile
 from collections.abc import Sequence
 
@@ -140,7 +141,8 @@ def change_zip(rng: random.Random, data: bytes, others: Sequence[bytes] = ()) ->
     else:
         members[at] = (name, change_bytes(rng, content))
     out = io.BytesIO()
-    with zipfile.ZipFile(out, "w", packed) as archive:
+    with warnings.catch_warnings(), zipfile.ZipFile(out, "w", packed) as archive:
+        warnings.simplefilter("ignore")  # of names that are there twice
         for each, content in members:
             if each.split("\0")[0]:
                 archive.writestr(zipfile.ZipInfo(each), content, packed)

@@ -5,6 +5,7 @@ A gRPC server on the loopback stands in for Triton: it sends the bytes of an inp
 
 from __future__ import annotations
 
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from pathlib import Path
@@ -12,10 +13,12 @@ from typing import Any
 
 import grpc
 import numpy as np
+import onnx
+from google.protobuf import text_format
 
-from benchmarks.fuzzing.read_models import SPEC
+from benchmarks.fuzzing.read_models import SPEC, tiny_model
 from benchmarks.fuzzing.reader import Files, Reader, expect
-from export.triton import _config
+from export.triton import CONFIG, write_repository
 from tracker.engines.spec import OUTPUTS
 from tracker.engines.triton import LARGEST, TritonEngine, import_client
 from tracker.errors import TrackerError
@@ -49,6 +52,15 @@ def _server() -> _Server:
     return _Server()
 
 
+def _configuration() -> Any:
+    """The ModelConfig of a tiny model, as export.triton writes it."""
+    with tempfile.TemporaryDirectory() as folder:
+        onnx.save(tiny_model(), f"{folder}/tiny.onnx")
+        written = write_repository(Path(folder) / "tiny.onnx", Path(folder) / "models", "tiny", 4)
+        text = (written.parents[1] / CONFIG).read_text("utf-8")
+        return text_format.Parse(text, import_client().model_config_pb2.ModelConfig())
+
+
 def _answers() -> list[Files]:
     service = import_client().service_pb2
     rng = np.random.default_rng(0)
@@ -59,7 +71,7 @@ def _answers() -> list[Files]:
         answer.raw_output_contents.append(values.tobytes())
     messages = {
         "live.pb": service.ServerLiveResponse(live=True),
-        "config.pb": service.ModelConfigResponse(config=_config(SPEC, "tiny", 4)),
+        "config.pb": service.ModelConfigResponse(config=_configuration()),
         "ready.pb": service.ModelReadyResponse(ready=True),
         "answer.pb": answer,
     }

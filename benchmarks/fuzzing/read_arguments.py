@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 import random
+import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -35,7 +37,6 @@ from tracker import (
 )
 from tracker.demo import DemoClip
 from tracker.engines.onnx import OnnxEngine
-from tracker.face.convert import _STEPS
 from tracker.face.crop import crop
 from tracker.face.schemes import SCHEMES
 from tracker.frames import Arrays, as_rgb
@@ -60,7 +61,12 @@ def _drawn(test: Callable[[st.DataObject], None]) -> _Read:
 
     def read(folder: Path) -> None:
         path = folder / "choices.bin"
-        if drawing.hypothesis.fuzz_one_input(path.read_bytes() if path.exists() else b"") is None:
+        if (
+            drawing.hypothesis.fuzz_one_input(  # type: ignore[attr-defined]
+                path.read_bytes() if path.exists() else b""
+            )
+            is None
+        ):
             raise Empty
 
     return read
@@ -108,7 +114,7 @@ def _landmarks(data: st.DataObject) -> None:
     face = Landmarks(points, rng.random(count), covariances, scheme)
     what = data.draw(st.integers(0, 5))
     if what == 0:
-        other = convert(face, data.draw(st.sampled_from(list(_STEPS))))
+        other = convert(face, data.draw(st.sampled_from(list(SCHEMES.values()))))
         expect(np.isfinite(other.points_px).all(), "points are not finite")
     elif what == 1:
         camera = data.draw(_arrays(st.just((3, 3)))) if data.draw(st.booleans()) else camera_matrix(640, 480)
@@ -133,9 +139,6 @@ def _landmarks(data: st.DataObject) -> None:
 
 @cache
 def _engine() -> OnnxEngine:
-    import tempfile
-    from dataclasses import replace
-
     with tempfile.TemporaryDirectory() as folder:
         onnx.save(tiny_model(replace(SPEC, presence=0.0)), f"{folder}/tiny.onnx")
         return OnnxEngine(f"{folder}/tiny.onnx")

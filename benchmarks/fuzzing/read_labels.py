@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from tracker.face.pts import as_pts, read_pts
 from tracker.face.schemes import COFW29, IBUG68
 from train.datasets.aflw import read_aflw19
 from train.datasets.cofw import StoredSample, read_cofw
+from train.datasets.collect import Bad
 from train.datasets.folder import read_own
 from train.datasets.matlab import read_files
 from train.datasets.pictures import Pictures
@@ -74,13 +76,14 @@ def _tables() -> list[Files]:
 
 def _read_tables(folder: Path) -> None:
     kind = next(iter(sorted(folder.iterdir())), folder / "own").name
-    read = {
+    readers: dict[str, Callable[[Bad], list[Sample]]] = {
         "own": lambda bad: read_own(folder / "own/labels.csv", "ibug68", bad),
         "folder": lambda bad: read_own(folder / "folder", "ibug68", bad),
         "wflw": lambda bad: read_wflw(folder / "wflw", "train", bad),
         "star": lambda bad: read_star_tsv(folder / "star/table.tsv", folder / "star", "wflw98", bad),
         "clip": lambda bad: read_clip(folder / "clip", (), bad),
-    }[kind]
+    }
+    read = readers[kind]
     samples = read("skip")
     _expect_sound(samples)
     read("refuse")

@@ -7,6 +7,7 @@ import shutil
 import tempfile
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -89,7 +90,7 @@ def _models() -> list[Files]:
 
 def _models_beside() -> list[Files]:
     with tempfile.TemporaryDirectory() as folder:
-        options = {"location": "model.data", "size_threshold": 100, "all_tensors_to_one_file": True}
+        options: dict[str, Any] = {"location": "model.data", "size_threshold": 100, "all_tensors_to_one_file": True}
         onnx.save(tiny_model(), f"{folder}/model.onnx", save_as_external_data=True, **options)
         return [{path.name: path.read_bytes() for path in Path(folder).iterdir()}]
 

@@ -9,11 +9,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tracker.redaction import redact, redact_arguments, redact_source
-
 from benchmarks.fuzzing.reader import Files, Reader, expect
 from tracker.cli import USER_ERROR, run_command
 from tracker.errors import TrackerError
+from tracker.redaction import redact, redact_arguments, redact_source
 from tracker.run import run
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import tempfile
 from pathlib import Path
 
@@ -54,6 +55,15 @@ def _turned_jpeg() -> bytes:
     return jpeg[:2] + b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif + jpeg[2:]
 
 
+def _big_tiff() -> bytes:
+    """A grey picture in TIFF's form for large files, which OpenCV reads but does not write."""
+    pixels = drawn_picture()[..., 0].tobytes()
+    tags = {256: WIDTH, 257: HEIGHT, 258: 8, 259: 1, 262: 1, 273: 0, 277: 1, 278: HEIGHT, 279: len(pixels)}
+    tags[273] = 16 + 8 + 20 * len(tags) + 8  # where the pixels are
+    entries = b"".join(struct.pack("<HHQQ", tag, 4, 1, value) for tag, value in tags.items())
+    return b"II+\0" + struct.pack("<HHQQ", 8, 0, 16, len(tags)) + entries + bytes(8) + pixels
+
+
 def _pictures() -> list[Files]:
     with_alpha = np.dstack([drawn_picture(), np.full((HEIGHT, WIDTH), 99, np.uint8)])
     deep = drawn_picture().astype(np.uint16) * 257
@@ -62,6 +72,7 @@ def _pictures() -> list[Files]:
         {"a.png": cv2.imencode(".png", with_alpha)[1].tobytes()},
         {"a.png": cv2.imencode(".png", deep)[1].tobytes()},
         {"a.jpg": _turned_jpeg()},
+        {"a.tif": _big_tiff()},
         {"2.png": encoded(".png", drawn_picture()), "10.jpg": encoded(".jpg", drawn_picture(1))},
     ]
 
@@ -89,7 +100,10 @@ def _expect_frames(source: Source) -> None:
 
 READERS = {
     "pictures": Reader(
-        _pictures, _read_pictures, (TrackerError,), ("tracker.frames.pictures", "tracker.frames.frame:as_rgb")
+        _pictures,
+        _read_pictures,
+        (TrackerError,),
+        ("tracker.frames.pictures", "tracker.frames.size", "tracker.frames.frame:as_rgb"),
     ),
     "videos": Reader(
         lambda: [{f"clip{suffix}": drawn_video(suffix)} for suffix in CODECS],

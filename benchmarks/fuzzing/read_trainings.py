@@ -75,7 +75,7 @@ def _read_configuration(folder: Path) -> None:
     before = sys.argv
     sys.argv = ["train.run", "fit", "--config", str(folder / "training.yaml"), "--print_config"]
     try:
-        said(lambda: main())  # type: ignore[func-returns-value]
+        said(main)
     finally:
         sys.argv = before
 

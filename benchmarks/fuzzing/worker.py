@@ -34,11 +34,11 @@ _LONGEST = 1500
 _ROOT = str(Path(__file__).parents[2])
 
 
-class _Watched:
+class Watched:
     """A reader with the lines that are counted and those that were reached."""
 
-    def __init__(self, name: str) -> None:
-        self.reader: Reader = find(name)
+    def __init__(self, reader: Reader) -> None:
+        self.reader = reader
         self.lines = lines_of(self.reader.code)
         self.reached: Lines = set()
 
@@ -55,7 +55,7 @@ def main() -> None:
         from benchmarks.fuzzing.faults import seed
 
         seed(sys.argv[2])
-    watched: dict[str, _Watched] = {}
+    watched: dict[str, Watched] = {}
     with tempfile.TemporaryDirectory() as folder:
         while True:
             try:
@@ -63,7 +63,7 @@ def main() -> None:
             except EOFError:
                 return
             if name not in watched:
-                watched[name] = _Watched(name)
+                watched[name] = Watched(find(name))
             each = watched[name]
             if request == "seeds":
                 r = each.reader
@@ -72,7 +72,7 @@ def main() -> None:
                 connection.send(outcome(each, Path(folder) / "input", *more))
 
 
-def outcome(watched: _Watched, folder: Path, files: Files, traced: bool) -> Outcome:
+def outcome(watched: Watched, folder: Path, files: Files, traced: bool) -> Outcome:
     """Read one input."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
@@ -142,7 +142,7 @@ def _traced(files: set[str], reached: Lines) -> Iterator[None]:
         yield
     finally:
         sys.settrace(None)
-        threading.settrace(None)  # type: ignore[arg-type]
+        threading.settrace(None)
 
 
 if __name__ == "__main__":
