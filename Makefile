@@ -1,4 +1,5 @@
 # make run: tracks camera 0 or the demo clip. make test: everything CI checks.
+# make fuzz: a minute of mutated files and odd arguments, always the same ones.
 # make kernels: compiles tracker/engines/crop.cu; the result is committed. Needs CUDA's toolkit, any version.
 PYTHON ?= python3
 BIN := .venv/bin
@@ -6,7 +7,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 NVRTC := .venv/cuda12/nvidia/cuda_nvrtc/lib/libnvrtc.so.12
 
-.PHONY: run test kernels clean
+.PHONY: run test fuzz kernels clean
 run: .venv/.run
 	$(BIN)/python -m tracker.run --output out/landmarks.jsonl --overlay out/overlay.mp4
 
@@ -15,6 +16,9 @@ test: .venv/.test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python -m pytest
+
+fuzz: .venv/.test
+	$(BIN)/python -m benchmarks.fuzz --minutes 1 --seed 1
 
 kernels: .venv/.run $(NVRTC)
 	$(BIN)/python -m export.crop_kernel --nvrtc $(NVRTC)

@@ -139,7 +139,8 @@ def _can_be(far_px: float, points: NDArray[Any], scores: NDArray[Any], covarianc
     if not (np.isfinite(scores).all() and np.isfinite(covariances).all()):
         return False
     for (left, top), (right, bottom) in zip(points.min(1).tolist(), points.max(1).tolist()):
-        near = -far_px < min(left, top) and max(right, bottom) < far_px  # not so where one is nan
+        # Each by itself: a comparison with nan is false, but min and max skip one that is not their first argument.
+        near = -far_px < left and -far_px < top and right < far_px and bottom < far_px
         if not (near and max(right - left, bottom - top) >= 1):
             return False
     return True

@@ -10,7 +10,7 @@ import os
 import re
 
 HIDDEN = "***"
-_SCHEME = re.compile(r"[A-Za-z][\w+.-]*://")
+_SCHEME = re.compile(r"[A-Za-z][\w+.-]{0,40}://")  # bounded: else the time grows with the square of a text
 _HOST = re.compile(r"(\[[\w:.%]*\]|[^:\[\]\s]*)(:\d{1,5})?")
 _PATH_ENDS = re.compile(r"[?#;=&|,\s\"'<>]")  # where parameters may begin
 _ELEMENT = re.compile(r"[A-Za-z][\w-]*")
@@ -18,7 +18,7 @@ _NAMES = (
     "pass|password|passwd|passphrase|passcode|pwd|pw|user-?pw|proxy-?pw|pin|token|secret|credentials?|api-?key|key|"
     "auth|authorization|sig|signature|session|session-?id|sid|cookies?|user-?id|proxy-?id|user-?name|user|usr|login"
 )
-_NAME = rf"(?<![A-Za-z])(?:[\w.-]*[_.-])?(?:{_NAMES.replace('-?', '[-_]?')})"
+_NAME = rf"(?<![A-Za-z])(?:{_NAMES.replace('-?', '[-_]?')})"
 _VALUE = r"""(?!\*\*\*)(?:\(\w+\)\s*)?(?:"(?:\\.|[^"\\])*"?|'(?:\\.|[^'\\])*'?|\S+)"""
 _ASSIGNED = re.compile(rf"({_NAME}[\"']?\s*=\s*){_VALUE}", re.IGNORECASE)
 _STATED = re.compile(  # as in YAML, JSON and headers
@@ -26,7 +26,7 @@ _STATED = re.compile(  # as in YAML, JSON and headers
 )
 _HEADER = re.compile(r"(\bauthorization[\"']?\s*[:=])[^\n]*", re.IGNORECASE)
 _QUERY = re.compile(r"\?[^\s?]*=\S*")
-_LOGIN = re.compile(r"[^\s:]*:\S*@")
+_LOGIN = re.compile(r"^[^:]*:.*@", re.DOTALL)  # of one word
 _DRIVE = re.compile(r"\W*[A-Za-z]:[\\/]")
 _SPACED_LOGIN = re.compile(r"(://)[^\s/@:\[]+:(?!\d{1,5}\b)[^\s@]*\s[^@\n]*@\S*")  # a password with a space
 

@@ -204,6 +204,8 @@ def nan(output: EngineOutput) -> EngineOutput:
 
 BENDS: dict[str, Bend] = {
     "points that are not numbers": nan,
+    "rows that are not numbers": lambda o: dataclasses.replace(o, points_px=o.points_px * np.float32([1, np.nan])),
+    "columns that are not numbers": lambda o: dataclasses.replace(o, points_px=o.points_px * np.float32([np.nan, 1])),
     "infinite points": lambda o: dataclasses.replace(o, points_px=o.points_px + np.float32(np.inf)),
     "one score that is none": lambda o: dataclasses.replace(o, scores=np.where(np.arange(68) == 7, np.nan, o.scores)),
     "infinite covariances": lambda o: dataclasses.replace(o, covariances_px2=np.full_like(o.covariances_px2, np.inf)),

@@ -67,6 +67,7 @@ class TestAsRgb:
             np.zeros((4, 4, 3), np.float32),
             np.zeros((0, 4, 3), np.uint8),
             np.zeros(4, np.uint8),
+            np.zeros((), np.uint8),
         ],
     )
     def test_refuses_the_rest(self, image: Any) -> None:

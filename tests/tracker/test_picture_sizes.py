@@ -224,3 +224,10 @@ def test_a_video_of_an_absurd_length(count: float, tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(cv2, "VideoCapture", EndlessCapture)
     monkeypatch.setattr(EndlessCapture, "get", lambda self, key: count if key == cv2.CAP_PROP_FRAME_COUNT else 25.0)
     assert Video(tmp_path / "a.avi").frame_count is None
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("place", [2**64 - 1, 2**63, 2**63 - 1, 2**40])
+def test_a_big_tiff_whose_tags_lie_nowhere(order: str, place: int) -> None:
+    start = b"II+\0" if order == "<" else b"MM\0+"
+    assert stated_size(start + struct.pack(f"{order}HHQ", 8, 0, place) + bytes(40)) is None

@@ -71,7 +71,7 @@ class TestRead:
             ("1 2\nnan 4", "not finite"),
             ("1 2\n3 inf", "not finite"),
             ("1 2\n3 1e999", "not finite"),
-            ("n_points: 68\n{\n1 2\n3 4\n}", "header states 68 points, it holds 2"),
+            ("n_points: 68\n{\n1 2\n3 4\n}", "header states '68' points, it holds 2"),
             (bytes(range(256)), "expected"),
             ("\x00" * 40, "expected"),
         ],

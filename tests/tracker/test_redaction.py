@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 from hypothesis import given
@@ -143,3 +144,23 @@ def test_what_is_left(source: str, shown: str) -> None:
 )
 def test_sentences_without_secrets_stay(sentence: str) -> None:
     assert redact(sentence) == sentence
+
+
+@pytest.mark.parametrize(
+    "piece", ["a", "-", "a.", "a:", "key_", "?", "://a:", '"\\', "authorization", "pass ", "x=", "@"]
+)
+def test_long_texts_take_no_long_time(piece: str) -> None:
+    """In seconds of a processor: it took minutes for some of these, growing with the square of the length."""
+    text = piece * (20_000 // len(piece))
+    before_s = time.process_time()
+    redact(text), redact_source(text)
+    assert time.process_time() - before_s < 3
+
+
+@pytest.mark.parametrize("name", ["password", "my_password", "db-password", "app.password", "x1password", "my.db_pwd"])
+def test_a_name_with_a_prefix(name: str) -> None:
+    assert redact(f"{name}=hunter2 then") == f"{name}=*** then"
+
+
+def test_an_error_is_one_line_whatever_it_quotes() -> None:
+    assert str(TrackerError("a\nb \x1b[31mred\x00 \udce4 ä\u2028c")) == "a b  [31mred  \\udce4 ä c"

@@ -47,6 +47,14 @@ def rows(points: Array) -> list[list[Any]]:
 
 
 class TestTable:
+    def test_a_picture_is_one_however_it_is_written(self, folder: Path, points: Array) -> None:
+        table = rows(points)
+        for row, name in zip(table[1:], ("pictures/one.jpg", "./pictures//one.jpg", folder / "pictures/one.jpg")):
+            row[0] = str(name)
+        samples = read_own(write_table(folder / "faces.csv", table, "utf-8"), "cofw29")
+        assert [sample.face for sample in samples] == [0, 1, 2]
+        assert len({sample.name for sample in samples}) == 3
+
     @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
     def test_is_read_in_our_pixels(self, folder: Path, points: Array, encoding: str) -> None:
         table = [*rows(points), []]  # spreadsheets end with a blank line

@@ -57,6 +57,12 @@ def test_no_line_is_lost(tmp_path: Path, pictures: Path, faces: Any) -> None:
     assert all(s.scheme is WFLW98 and s.subsets == frozenset() for s in samples)
 
 
+def test_a_picture_is_one_in_whose_folder_it_ever_lay(tmp_path: Path, pictures: Path, faces: Any) -> None:
+    names = ("a.jpg", "/x/rawImages/a.jpg", "C:\\y\\rawImages\\a.jpg")
+    samples = read_star_tsv(write(tmp_path, [row(f, n) for f, n in zip(faces, names)]), pictures, "wflw98")
+    assert [(s.picture, s.face) for s in samples] == [(pictures / "a.jpg", n) for n in range(3)]
+
+
 def test_of_another_scheme(tmp_path: Path, pictures: Path, faces: Any) -> None:
     (sample,) = read_star_tsv(write(tmp_path, [row(faces[0, :29], "a.jpg")]), pictures, "cofw29")
     assert sample.scheme is COFW29

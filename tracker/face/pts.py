@@ -55,7 +55,7 @@ def read_pts(path: Path) -> Array:
     if values.size == 0 or values.size % 2:
         raise ValueError(f"{path}: expected pairs of numbers, got {values.size} numbers")
     if stated and stated[1].strip() != str(values.size // 2):
-        raise ValueError(f"{path}: its header states {stated[1].strip():.40} points, it holds {values.size // 2}")
+        raise ValueError(f"{path}: its header states {stated[1].strip()[:40]!r} points, it holds {values.size // 2}")
     if not np.isfinite(values).all():
         raise ValueError(f"{path}: holds numbers that are not finite")
     return values.reshape(-1, 2) - 1.0

@@ -59,7 +59,7 @@ def as_rgb(image: NDArray[Any]) -> NDArray[np.uint8]:
     image: (H, W), (H, W, 1) grey, (H, W, 3) BGR or (H, W, 4) BGRA (alpha is dropped), uint8, or uint16 over
     its full range. Raises TrackerError for anything else.
     """
-    channels = {2: 1, 3: image.shape[-1]}.get(image.ndim, 0)
+    channels = {2: 1, 3: image.shape[-1] if image.shape else 0}.get(image.ndim, 0)
     if channels not in _TO_RGB or image.dtype not in (np.uint8, np.uint16) or image.size == 0:
         raise TrackerError(
             f"a picture must be (H, W), (H, W, 3) BGR or (H, W, 4) BGRA of uint8 or uint16, "

@@ -25,7 +25,7 @@ def stated_size(content: bytes) -> tuple[int, int] | None:
     """
     try:
         sizes = list(_sizes(content))
-    except (struct.error, IndexError, ValueError):
+    except (struct.error, IndexError, ValueError, OverflowError):
         return None
     if not sizes or min(map(min, sizes)) < 1:
         return None

@@ -107,6 +107,8 @@ class Timeline:
                 self._name, stated_s, self._last_s + self._zero_s, self._interval_s,
             )  # fmt: skip
         self.mended += 1
-        self._last_s += self._interval_s
+        self._last_s = max(
+            self._last_s + self._interval_s, math.nextafter(self._last_s, math.inf)
+        )  # the former may be 0
         if math.isfinite(stated_s):
             self._zero_s = stated_s - self._last_s

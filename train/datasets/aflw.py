@@ -35,7 +35,7 @@ def read_aflw19(root: Path, split: Literal["train", "test"], bad: Bad = "refuse"
     if {len(boxes), len(visible), cells.size} != {count} or {*chosen.tolist()} != {*range(1, count + 1)}:
         raise DatasetError(f"{path}: expected bbox, mask_new, nameList and an order ra of the {count} faces of data")
     pictures = [_text(path, cell) for cell in cells.ravel()]
-    faces = list(zip(pictures, face_numbers(pictures), data, boxes, visible))
+    faces = list(zip(pictures, face_numbers(str(Path(name)) for name in pictures), data, boxes, visible))
     chosen = chosen[:TRAIN_FACES] if split == "train" else chosen[TRAIN_FACES:]
     labels = [(f"{path} face {i}", faces[i - 1]) for i in chosen.astype(int).tolist()]
     return collect(path, labels, partial(_face, root / "flickr", scheme), bad)

@@ -123,15 +123,16 @@ def _short(cell: str) -> str:
 
 
 def labelled_rows(
-    path: Path, lines: Iterable[str], cells: Callable[[str], list[str]], picture: int
+    path: Path, lines: Iterable[str], cells: Callable[[str], list[str]], picture: int, pictures: Path
 ) -> list[tuple[str, Row | DatasetError]]:
     """The lines of a text file that are not blank, taken apart by cells, which raises DatasetError for a bad one.
 
-    Each is named by its number, the first line's being 1; the cell number `picture` holds the picture. A bad line does
-    not touch the others.
+    Each is named by its number, the first line's being 1; the cell number `picture` holds the picture, below
+    the folder pictures. A bad line does not touch the others.
     """
     parsed = [(number, _parts(cells, line)) for number, line in enumerate(lines, 1) if line.strip()]
-    faces = face_numbers(parts[picture] for _, parts in parsed if not isinstance(parts, DatasetError))
+    named = (parts[picture] for _, parts in parsed if not isinstance(parts, DatasetError))
+    faces = face_numbers(str(pictures / name) for name in named)  # a.png and ./a.png are one picture
     return [
         (f"{path}:{number}", parts if isinstance(parts, DatasetError) else (parts, next(faces)))
         for number, parts in parsed

@@ -97,7 +97,7 @@ def read_table(path: Path, scheme: Scheme, bad: Bad = "refuse") -> list[Sample]:
             f"{path}: expected the header {','.join(expected[:5])},... of the {scheme.count} points of {scheme.name}, "
             f"got {len(header)} columns, {','.join(header[:5])[:80]!r}"
         )
-    labels = labelled_rows(path, ["", *lines], _cells, 0)
+    labels = labelled_rows(path, ["", *lines], _cells, 0, path.parent)
     return collect(path, labels, partial(_row, path.parent, scheme), bad)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from tracker.errors import one_line
 from tracker.face.geometry import Array
 from tracker.face.schemes import Scheme
 
@@ -22,6 +23,9 @@ TOO_LARGE = f"expected a picture of at most {MOST_PIXELS // 10**6} million pixel
 
 class DatasetError(ValueError):
     """A data set that is not as expected: one sentence that names the file or folder."""
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())
 
 
 @dataclass(frozen=True, eq=False)

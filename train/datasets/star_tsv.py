@@ -27,8 +27,14 @@ def read_star_tsv(path: Path, pictures: Path, scheme: str, bad: Bad = "refuse") 
     """
     known = expect_scheme(scheme)
     lines = read_lines(path, "one of STAR's tables")
-    labels = labelled_rows(path, lines, lambda line: line.split("\t"), 0)
+    labels = labelled_rows(path, lines, _columns, 0, pictures)
     return collect(path, labels, partial(_face, pictures, known), bad)
+
+
+def _columns(line: str) -> list[str]:
+    """Of a line, the picture without its authors' path."""
+    picture, *others = line.split("\t")
+    return [picture.replace("\\", "/").rpartition("rawImages/")[2], *others]
 
 
 def _face(pictures: Path, scheme: Scheme, label: Row) -> Sample:
@@ -40,7 +46,7 @@ def _face(pictures: Path, scheme: Scheme, label: Row) -> Sample:
     side = 200 * scale
     flags = numbers(columns[6].split(","), len(SUBSETS)) if len(columns) == 7 else ()
     return Sample(
-        pictures / columns[0].replace("\\", "/").rpartition("rawImages/")[2],
+        pictures / columns[0],
         points,
         scheme,
         box_px=np.array([*(np.array(center) - side / 2), side, side]),

@@ -30,7 +30,7 @@ def read_wflw(root: Path, split: Literal["train", "test"], bad: Bad = "refuse") 
     """
     path = root / LIST.format(split=split)
     lines = read_lines(path, "WFLW's list of labels")
-    labels = labelled_rows(path, lines, lambda line: line.split(maxsplit=NUMBERS), -1)
+    labels = labelled_rows(path, lines, lambda line: line.split(maxsplit=NUMBERS), -1, root / "WFLW_images")
     return collect(path, labels, partial(_face, root / "WFLW_images"), bad)
 
 

@@ -1,0 +1,1 @@
+"""Mutated files and odd arguments against everything that reads (benchmarks/fuzz.py)."""
