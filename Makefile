@@ -1,4 +1,4 @@
-# make run: tracks camera 0 or the demo clip. make test: everything CI checks.
+# make run: tracks camera 0 or the demo clip. make test: the checks of a change. make test-all: the slow tests, too.
 # make fuzz: a minute of mutated files and odd arguments, always the same ones.
 # make kernels: compiles tracker/engines/crop.cu; the result is committed. Needs CUDA's toolkit, any version.
 PYTHON ?= python3
@@ -7,15 +7,20 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 NVRTC := .venv/cuda12/nvidia/cuda_nvrtc/lib/libnvrtc.so.12
 
-.PHONY: run test fuzz kernels clean
+.PHONY: run test test-all check fuzz kernels clean
 run: .venv/.run
 	$(BIN)/python -m tracker.run --output out/landmarks.jsonl --overlay out/overlay.mp4
 
-test: .venv/.test
+test: check
+	$(BIN)/python -m pytest
+
+test-all: check
+	$(BIN)/python -m pytest -m ""
+
+check: .venv/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest
 
 fuzz: .venv/.test
 	$(BIN)/python -m benchmarks.fuzz --minutes 1 --seed 1

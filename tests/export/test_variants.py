@@ -81,6 +81,7 @@ def test_the_engine_answers_as_the_net_is_validated(variant: tuple[str, Path, Pa
     assert lint(output) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_tensorrt_rtx_builds_it(variant: tuple[str, Path, Path], precision: str, tmp_path: Path) -> None:
     pytest.importorskip(

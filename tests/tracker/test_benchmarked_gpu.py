@@ -320,6 +320,7 @@ class TestBundle:
         with pytest.raises(TrackerError, match=r"at most 64 MiB can be carried, got .*pictures\.zip 63\.0"):
             check(tmp_path)
 
+    @pytest.mark.slow
     def test_the_launcher_collects_what_there_is(self, pictures: Path, tmp_path: Path) -> None:
         """With a limit that leaves no stage its time: whatever ends it, what was found is brought back."""
         bundle, results = tmp_path / "bundle", tmp_path / "results"

@@ -45,6 +45,7 @@ def test_are_the_same_for_any_number_of_workers(w300: Path) -> None:
     assert_same(batches(w300, epoch=3, workers=2), batches(w300, epoch=3))
 
 
+@pytest.mark.slow
 def test_two_processes_share_the_batches_of_one(w300: Path) -> None:
     whole = batches(w300, epoch=1, batch=4)
     shares = [batches(w300, epoch=1, batch=2, processes=2, rank=rank) for rank in (0, 1)]

@@ -118,8 +118,8 @@ class TestLearns:
         ("objective", "place"),
         [
             (HeatmapInHeatmap(), partial(DecimalHead, 24, 68, 12, 3)),
-            (OffsetVector(), partial(OffsetVectorHead, 24, 68)),
-            (OffsetMap(), partial(OffsetMapHead, 24)),
+            pytest.param(OffsetVector(), partial(OffsetVectorHead, 24, 68), marks=pytest.mark.slow),
+            pytest.param(OffsetMap(), partial(OffsetMapHead, 24), marks=pytest.mark.slow),
         ],
         ids=["decimals", "vector", "map"],
     )
@@ -322,7 +322,7 @@ class TestTraining:
         assert raw["global_step"] == 6
         assert raw["hyper_parameters"]["net"]["init_args"]["channels"] == [8, 8]
 
-    @pytest.mark.parametrize("workers", [0, 1, 2])
+    @pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow), 2])
     def test_killed_and_resumed_it_ends_at_the_same_bits(
         self, fit_tiny: Fit, w300: Path, tmp_path: Path, workers: int
     ) -> None:

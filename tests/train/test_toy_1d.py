@@ -35,6 +35,7 @@ def test_soft_argmax_has_not_at_step_50(rate: float) -> None:
     assert updates[0, LABEL].abs() < updates[0].abs().max() / 5  # the label's own update is small
 
 
+@pytest.mark.slow
 def test_draws_both(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(tmp_path / "made")
     picture = cv2.imread(str(tmp_path / "made/toy_1d.png"))

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -47,6 +48,7 @@ def weights(folder: Path, launcher: list[str], **options: object) -> dict[str, T
     return loaded
 
 
+@pytest.mark.slow
 def test_same_global_batch_same_weights(w300: Path, tmp_path: Path) -> None:
     alone = [sys.executable, "-m", "train.run"]
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "train.run"]
