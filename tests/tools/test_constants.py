@@ -17,11 +17,13 @@ from tracker import camera_matrix, head_pose
 from tracker.detectors import DetectorName, load_detector
 from tracker.errors import TrackerError
 from tracker.evaluation.labelled import LabelledFace, labelled_faces
+from tracker.face.crop import roi_of_landmarks
 from tracker.face.landmarks import Landmarks
 from tracker.face.pts import read_pts
 from tracker.face.schemes import IBUG68
+from tracker.frames import read_picture
 from tracker.pose import WORST_MM, mean_head_mm
-from tracker.roi import BOX_HABITS
+from tracker.roi import BOX_HABITS, roi_of_detection
 from train.labels.london import ibug68, read_template
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -87,6 +89,24 @@ def test_the_habits_are_those_of_fairface(fairface: list[LabelledFace], name: De
     assert found.down == pytest.approx(BOX_HABITS[name].down, abs=0.03)
     assert found.side == pytest.approx(BOX_HABITS[name].side, abs=0.04)
     assert abs(np.median(spans[:, 0])) < 0.02  # the habit is 0
+
+
+@pytest.mark.parametrize("name", ["yunet", "blazeface"])
+def test_the_first_view_lies_on_faces_that_were_not_fitted_on(shared: Path, name: DetectorName) -> None:
+    """London's faces, with points by hand: a detection's view is nearly that of the landmarks."""
+    found = load_detector(name)
+    offsets, sides = [], []
+    for template in sorted((shared / "data/london").glob("*.tem"))[::6]:
+        image_rgb, truth_px = read_picture(template.with_suffix(".jpg")), ibug68(read_template(template))
+        assert image_rgb is not None
+        (seen,) = found.detect(image_rgb)
+        roi = roi_of_detection(seen.box_px, seen.eyes_px, BOX_HABITS[name])
+        view = roi_of_landmarks(truth_px, roi.rotation_rad)
+        offsets.append(np.subtract(roi.center_px, view.center_px) / view.side_px)
+        sides.append(roi.side_px / view.side_px)
+    assert np.abs(np.median(offsets, axis=0)).max() < 0.03
+    assert np.abs(offsets).max() < 0.15
+    assert abs(np.median(sides) - 1) < 0.05
 
 
 def test_the_limit_divides_fairface_from_what_is_no_face(fairface: list[LabelledFace]) -> None:

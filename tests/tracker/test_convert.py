@@ -113,6 +113,25 @@ def test_covariances_are_those_of_many_draws() -> None:
     assert measured == pytest.approx(convert(face, IBUG68).covariances_px2, abs=0.8)
 
 
+@pytest.mark.parametrize("height", [0.15, 0.35, 0.5])
+def test_lids_in_quarters_become_lids_in_thirds(height: float) -> None:
+    """What the conversion of a lid is for, on arcs of an ellipse of that height, in widths of the eye."""
+    turns = np.linspace(np.pi, 0, 2001)
+    arc = np.stack([(1 + np.cos(turns)) / 2, -height * np.sin(turns)], 1)
+    lengths = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(arc, axis=0), axis=1))])
+
+    def places(shares: list[float]) -> Array:
+        return np.stack([np.interp(np.array(shares) * lengths[-1], lengths, axis) for axis in arc.T], 1)
+
+    points = np.zeros((98, 2))
+    points[60:65] = places([0, 1 / 4, 1 / 2, 3 / 4, 1])
+    converted = convert(Landmarks.from_points(points, WFLW98), IBUG68).points_px[36:40]
+    away = np.linalg.norm(converted - places([0, 1 / 3, 2 / 3, 1]), axis=1)
+    unmoved = np.linalg.norm(points[[61, 63]] - places([1 / 3, 2 / 3]), axis=1)
+    assert away.max() < 0.04
+    assert away[1:3].max() < unmoved.min() / 3
+
+
 @pytest.mark.parametrize(("source", "target"), [(IBUG68, WFLW98), (COFW29, IBUG68), (WFLW98, COFW29), (IBUG49, IBUG51)])
 def test_what_is_not_known_is_refused(source: Scheme, target: Scheme) -> None:
     with pytest.raises(ValueError, match=f"wflw98, ibug68, ibug51, ibug49, got {source.name} to {target.name}"):

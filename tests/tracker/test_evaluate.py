@@ -31,7 +31,6 @@ from tracker.face.geometry import extent, transform_points
 from tracker.face.landmarks import Landmarks
 from tracker.face.pts import write_pts
 from tracker.face.schemes import IBUG68
-from tracker.roi import BOX_HABITS, roi_of_detection
 
 Array = NDArray[np.float64]
 
@@ -270,26 +269,6 @@ def test_through_the_detector_is_what_the_tracker_gives(demo_folder: Path, detec
         assert error is not None
         assert error.score == pytest.approx(tracked.score)
         assert error.nme == pytest.approx(face_error(tracked.raw, truth_px, 1.0).nme)
-
-
-@needs_model
-@needs_faces
-@pytest.mark.parametrize("detector", ["yunet", "blazeface"])
-def test_detected_views_lie_on_the_face(detector: Any) -> None:
-    """What BOX_HABITS are for: the first view of a detection is nearly that of the labels."""
-    found = load_detector(detector)
-    offsets, sides = [], []
-    for face in labelled_faces("300w", TRAINING, "lfpw-train")[::70]:
-        image_rgb, truth_px = face.read()
-        seen = nearest(found.detect(image_rgb), extent(truth_px))
-        assert seen is not None, face.name
-        roi = roi_of_detection(seen.box_px, seen.eyes_px, BOX_HABITS[detector])
-        view = roi_of_landmarks(truth_px, roi.rotation_rad)
-        offsets.append(np.subtract(roi.center_px, view.center_px) / view.side_px)
-        sides.append(roi.side_px / view.side_px)
-    assert np.abs(np.median(offsets, axis=0)).max() < 0.03
-    assert np.abs(offsets).max() < 0.15
-    assert abs(np.median(sides) - 1) < 0.05
 
 
 class TestCommand:
