@@ -26,7 +26,7 @@ TICK_S = 1e-5
 _ENCODERS = (("libx264", "-preset", "veryfast", "-crf", "20", "-bf", "0"), ("libopenh264", "-b:v", "6M"))
 _TIMES = (("-fps_mode", "passthrough"), ("-vsync", "0"))  # since ffmpeg 5.1, and before
 _UNKNOWN = b"\x01\xff\xff\xff\xff\xff\xff\xff"  # the size of what is still being written
-_DETACHED = {"creationflags": 0x200} if sys.platform == "win32" else {"start_new_session": True}
+_NEW_GROUP = 0x200  # subprocess.CREATE_NEW_PROCESS_GROUP, which Windows has
 
 
 def find_ffmpeg() -> str | None:
@@ -73,8 +73,13 @@ class H264Pipe:
         command += ["-enc_time_base", "1:90000", "-colorspace", "smpte170m", "-color_range", "tv", f"file:{path}"]
         try:
             # Ctrl-C ends the run and not ffmpeg, which then completes its file.
-            self._process: subprocess.Popen[bytes] = subprocess.Popen(
-                command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=self._said, **_DETACHED
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=self._said,
+                start_new_session=sys.platform != "win32",
+                creationflags=_NEW_GROUP if sys.platform == "win32" else 0,
             )
         except OSError as error:
             self._said.close()
