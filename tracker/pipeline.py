@@ -238,6 +238,7 @@ def step_together(trackers: Sequence[Tracker], frames: Sequence[Frame]) -> list[
 
 
 def _step_together(trackers: Sequence[Tracker], frames: Sequence[Frame]) -> list[FrameResult]:
+    given, frames = frames, [frame.squared() for frame in frames]
     measurer = Measurer(trackers[0].engine)
     if any(each.engine is not measurer.engine for each in trackers):
         raise ValueError("trackers that step together need one engine: Tracker(first.engine)")
@@ -256,7 +257,13 @@ def _step_together(trackers: Sequence[Tracker], frames: Sequence[Frame]) -> list
         answers = _measured(measurer, frames, asked, stages)
     for each in stages:
         each.seconds["step"] = time.perf_counter() - started_s
-    return [results[i] for i in range(len(frames))]
+    return [_in_pixels_of(frame, results[i]) for i, frame in enumerate(given)]
+
+
+def _in_pixels_of(frame: Frame, result: FrameResult) -> FrameResult:
+    """The result of the frame with square pixels, in its own."""
+    x, y = frame.square_scale
+    return result if frame.pixel_aspect == 1 else result.scaled(1 / x, 1 / y)
 
 
 def _measured(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -64,6 +64,11 @@ class FrameResult:
     faces: tuple[TrackedFace, ...]
     stage_s: dict[str, float] = field(default_factory=dict)
     lost: tuple[LostFace, ...] = ()
+
+    def scaled(self, x: float, y: float) -> FrameResult:
+        """The same result in a picture that is x times as wide and y times as high."""
+        faces = (replace(f, landmarks=f.landmarks.scaled(x, y), raw=f.raw.scaled(x, y)) for f in self.faces)
+        return replace(self, faces=tuple(faces))
 
     def to_json(self) -> dict[str, Any]:
         """The record that one line of a JSONL file holds. Pixels to 2 decimals, scores to 4."""

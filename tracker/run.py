@@ -69,15 +69,16 @@ def run(
         demo: the built-in clip, whose truth is known.
         camera_size: width and height to ask the camera for, such as 1280x720.
         camera_fps: frames a second to ask the camera for.
-        give_up_s: end when a lost camera or stream did not come back for so many seconds; else it is waited for.
+        give_up_s: end when a lost camera or stream, or a stream that is down at the start, did not come for so many
+            seconds; else it is waited for.
         output: write the results here, one JSON object a line; - is standard output.
         csv: write them here as a table with OpenFace's columns; - is standard output.
         pts: write the landmarks of each frame below this folder, in the layout of 300VW.
-        overlay: write the video with the landmarks drawn here, with its sound where ffmpeg is installed.
+        overlay: write the video with the landmarks drawn here; where ffmpeg is installed H.264 with its sound.
         osc: send the results as Open Sound Control over UDP to this HOST:PORT.
         stats: write what each stage cost, drops and latency here, as one JSON object.
         profile: write where the time goes here, for `python -m pstats` or snakeviz.
-        show: open a window; q or Esc ends.
+        show: open a window, in which a file plays at its own speed; q or Esc ends.
         max_faces: how many faces to follow at most.
         smoothing: how each face is steadied, from accurate (least lag) to steady (least jitter); covariance goes by how
             unsure the model is of each point.
@@ -102,7 +103,7 @@ def run(
             source, show = _default_source(show)
             stack.enter_context(source)
         tracker = Tracker(model, detector, detector_model, max_faces, smoothing, provider, allow_cpu)
-        window = stack.enter_context(Window("landmarks")) if show else None
+        window = stack.enter_context(Window("landmarks", at_speed=not source.live)) if show else None
         summary = Summary()
         with outputs.records() as records:
             try:

@@ -16,15 +16,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.tracker.sinks_shared import BLACK, play, run_on_full_disk, run_until_interrupted
+from tests.tracker.video_shared import SOURCE, find_program, make_clip
 from tracker.errors import TrackerError
 from tracker.sinks import OverlayVideo
-from tracker.sinks.video import SPARE_BYTES
+from tracker.sinks.video import MOST_FPS, SPARE_BYTES
 
 
 class FakeUsage(NamedTuple):
     """Of a disk, as far as it is asked for."""
 
     free: int
+
+
+@pytest.fixture
+def no_ffmpeg(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tracker.sinks.video.find_ffmpeg", lambda: None)
 
 
 class TestOverlayVideo:
@@ -65,7 +71,7 @@ class TestOverlayVideo:
     def test_any_frame_rate(self, tmp_path: Path, fps: float) -> None:
         with OverlayVideo(tmp_path / "out.mp4", fps) as sink:
             sink.write(BLACK, 0.0)
-        assert cv2.VideoCapture(str(tmp_path / "out.mp4")).get(cv2.CAP_PROP_FPS) == pytest.approx(fps, rel=2e-3)
+        assert cv2.VideoCapture(str(tmp_path / "out.mp4")).get(cv2.CAP_PROP_FPS) == pytest.approx(fps, rel=3e-3)
 
     def test_without_pictures_nothing_changes(self, tmp_path: Path) -> None:
         (tmp_path / "out.mp4").write_text("kept")
@@ -138,14 +144,36 @@ class TestOverlayVideo:
             OverlayVideo(tmp_path / "folder.mp4", 25)
         assert os.listdir(tmp_path) == ["folder.mp4"]
 
-    def test_what_the_codec_refuses_is_said_at_once(self, tmp_path: Path) -> None:
-        with pytest.raises(TrackerError, match=r"this OpenCV cannot write .*out\.mp4 as MPEG-4 of 70000 frames"):
-            OverlayVideo(tmp_path / "out.mp4", 70000)
+    @pytest.mark.usefixtures("no_ffmpeg")
+    def test_what_the_codec_refuses_is_said_at_once(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        class FakeWriter(cv2.VideoWriter):
+            def isOpened(self) -> bool:  # noqa: N802
+                return False
+
+        monkeypatch.setattr(cv2, "VideoWriter", FakeWriter)
+        FakeWriter.fourcc = staticmethod(lambda *_: 0)  # type: ignore[method-assign]
+        with pytest.raises(TrackerError, match=r"out\.mp4 cannot be written: this OpenCV does not write MPEG-4 of 25 "):
+            OverlayVideo(tmp_path / "out.mp4", 25)
         assert os.listdir(tmp_path) == []
 
+    @pytest.mark.skipif(sys.platform == "win32", reason="names are text there")
+    @pytest.mark.parametrize("name", [b"caf\xe9.mp4", b"\xff.avi", b"12:30.mkv", b"a%d.mov"])
+    def test_any_name_is_written(self, tmp_path: Path, name: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.chdir(tmp_path)
+        with OverlayVideo(os.fsdecode(name), 25) as sink:
+            sink.write(BLACK, 0.0)
+        assert os.listdir(os.fsencode(tmp_path)) == [name]
+        shutil.move(name, f"plain{Path(os.fsdecode(name)).suffix}")
+        assert len(play(next(tmp_path.iterdir()))) == 1
 
-class TestTime:
-    """The pictures' grey is the number of the frame."""
+
+def codec_of(path: Path) -> str:
+    return int(cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little").decode()
+
+
+@pytest.mark.usefixtures("no_ffmpeg")
+class TestConstantRate:
+    """Without ffmpeg. The pictures' grey is the number of the frame."""
 
     @staticmethod
     def shown(folder: Path, fps: float, times_s: list[float]) -> list[int]:
@@ -171,6 +199,16 @@ class TestTime:
             shown = self.shown(Path(folder), 25, [0.0, *(n / 25 + late for n, late in enumerate(late_s, 1))])
         assert shown == list(range(len(late_s) + 1))
 
+    def test_pictures_that_come_faster_are_left_out(self, tmp_path: Path) -> None:
+        """One a second and then 25, of a file that states their mean."""
+        times_s = [0.0, 1.0, 2.0, 3.0, *(4 + n / 25 for n in range(25))]
+        shown = self.shown(tmp_path, 6, times_s)
+        assert len(shown) == pytest.approx(5 * 6, abs=2)
+        assert shown == sorted(shown) and {0, 1, 2, 3, 4} < set(shown)
+
+    def test_a_gap_at_a_high_rate_is_bounded(self, tmp_path: Path) -> None:
+        assert len(self.shown(tmp_path, 2000, [0.0, 3600.0, 7200.0])) < 20 * MOST_FPS + 10
+
     @pytest.mark.parametrize("times_s", [[0, 0, 0, 0], [0, -5, -6, -7], [9, 1, 2, 3]])
     def test_a_clock_that_stands_or_goes_back_loses_no_picture(self, tmp_path: Path, times_s: list[float]) -> None:
         assert self.shown(tmp_path, 25, times_s) == [0, 1, 2, 3]
@@ -178,3 +216,37 @@ class TestTime:
     def test_a_long_gap_is_shortened(self, tmp_path: Path) -> None:
         shown = self.shown(tmp_path, 5, [0.0, 0.2, 86400.0, 86400.2, 86400.8])
         assert shown == [0, *[1] * 51, 2, 3, 3, 3, 4]
+        assert codec_of(tmp_path / "out.mp4") == "FMP4"
+
+
+@pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
+class TestH264:
+    """With ffmpeg: every picture once, at its own time."""
+
+    @staticmethod
+    def shown_s(path: Path, times_s: list[float], sound_of: Path | None = None) -> list[float]:
+        find_program()
+        with OverlayVideo(path, 25, sound_of) as sink:
+            for time_s in times_s:
+                sink.write(BLACK, time_s)
+        capture, shown = cv2.VideoCapture(str(path)), []
+        while capture.grab():
+            shown.append(capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)
+        assert codec_of(path) in ("h264", "avc1", "H264")
+        return shown
+
+    def test_pictures_keep_their_times(self, suffix: str, tmp_path: Path) -> None:
+        times_s = [7.0, 7.001, 7.5, 9.25, *(10 + n / 120 for n in range(10))]
+        shown_s = self.shown_s(tmp_path / f"out{suffix}", times_s)
+        assert shown_s == pytest.approx([time_s - 7 for time_s in times_s], abs=0.0011 if suffix == ".mkv" else 1e-4)
+
+    def test_a_gap_of_a_file_is_kept_and_costs_nothing(self, suffix: str, tmp_path: Path) -> None:
+        """Of a file without sound, which is looked for in vain."""
+        source = make_clip(tmp_path / "source.mp4", f"{SOURCE} -c:v mpeg4")
+        times_s = [0.0, 0.04, 4000.0, 4000.04]
+        assert self.shown_s(tmp_path / f"out{suffix}", times_s, source) == pytest.approx(times_s, abs=1e-3)
+        assert (tmp_path / f"out{suffix}").stat().st_size < 10_000
+
+    def test_a_gap_of_a_camera_is_shortened(self, suffix: str, tmp_path: Path) -> None:
+        shown_s = self.shown_s(tmp_path / f"out{suffix}", [0.0, 0.2, 86400.0, 86400.2])
+        assert shown_s == pytest.approx([0.0, 0.2, 10.2, 10.4], abs=1e-3)

@@ -703,8 +703,8 @@ class TestSources:
                 yield from frames
 
         class FakeWindow:
-            def __init__(self, title: str) -> None:
-                self.title = title
+            def __init__(self, title: str, at_speed: bool) -> None:
+                assert not at_speed  # a camera's pictures are not held back
 
             def __enter__(self) -> FakeWindow:
                 return self

@@ -152,7 +152,9 @@ class Shown:
         self.pictures: list[Any] = []
         self.key, self.visible = -1, 1.0
         monkeypatch.setenv("DISPLAY", ":0")
+        self.sizes: list[tuple[int, int]] = []
         monkeypatch.setattr(cv2, "namedWindow", lambda title, flags: None)
+        monkeypatch.setattr(cv2, "resizeWindow", lambda title, width, height: self.sizes.append((width, height)))
         monkeypatch.setattr(cv2, "imshow", lambda title, picture: self.pictures.append(picture))
         monkeypatch.setattr(cv2, "waitKey", lambda ms: self.key)
         monkeypatch.setattr(cv2, "getWindowProperty", lambda title, which: self.visible)
@@ -175,6 +177,38 @@ class TestWindow:
             assert window.closed
             window.write(BLACK, 0.0)
             assert len(shown.pictures) == 2
+
+    @pytest.mark.parametrize(
+        ("shape", "size"), [((48, 64), (64, 48)), ((2160, 3840), (1920, 1080)), ((4000, 10), (3, 1080))]
+    )
+    def test_is_as_large_as_its_pictures(
+        self, monkeypatch: pytest.MonkeyPatch, shape: tuple[int, int], size: tuple[int, int]
+    ) -> None:
+        shown = Shown(monkeypatch)
+        with Window("faces") as window:
+            for index in range(2):
+                window.write(np.zeros((*shape, 3), np.uint8), index / 25)
+        assert shown.sizes == [size]
+
+    def test_a_file_plays_at_its_own_speed(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """By a fake clock, which waiting for keys and 0.3 s of work before the third picture put on."""
+        shown, now_s, at_s = Shown(monkeypatch), [100.0], []
+
+        def wait(ms: int) -> int:
+            now_s[0] += ms / 1000
+            return -1
+
+        monkeypatch.setattr(cv2, "waitKey", wait)
+        monkeypatch.setattr(cv2, "imshow", lambda *_: at_s.append(now_s[0]))
+        monkeypatch.setattr("tracker.sinks.window.time.monotonic", lambda: now_s[0])
+        with Window("faces", at_speed=True) as window:
+            for index, timestamp_s in enumerate([0.0, 0.2, 0.4, 0.6, 2.6]):
+                now_s[0] += 0.3 if index == 2 else 0
+                window.write(BLACK, timestamp_s)
+            assert np.diff(at_s) == pytest.approx([0.2, 0.3, 0.2, 2.0], abs=0.003)
+            shown.visible = 0.0
+            window.write(BLACK, 9999.0)  # closed while it waits
+        assert window.closed and len(at_s) == 5
 
     def test_opencv_without_windows(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def refuse(title: str, flags: int) -> None:

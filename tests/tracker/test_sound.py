@@ -143,6 +143,26 @@ def test_dropped_frames_do_not_part_them(run_ffmpeg: Ffmpeg, tmp_path: Path) -> 
     assert abs(seen_s - heard_s) < 2.5 / FPS
 
 
+def test_a_varying_rate_keeps_time(run_ffmpeg: Ffmpeg, tmp_path: Path) -> None:
+    """A still screen at one frame a second, then 25, as a screen recorder writes."""
+    clip = record(run_ffmpeg, tmp_path / "all.mp4", "aac")
+    varying = tmp_path / "clip.mp4"
+    run_ffmpeg(f"-i {clip} -fps_mode vfr -vf select='gt(t,1)+not(mod(n,25))' -c:v libx264 -c:a copy {varying}")
+    copy_pictures(varying, tmp_path / "out.mp4")
+    seen_s, heard_s = times_of(run_ffmpeg, tmp_path / "out.mp4")
+    assert abs(seen_s - heard_s) < 1.5 / FPS
+    assert len(play(tmp_path / "out.mp4")) == len(play(varying)) < 2.2 * FPS
+
+
+def test_an_edit_list_keeps_time(run_ffmpeg: Ffmpeg, tmp_path: Path) -> None:
+    """Its hidden frames are not those that begin the overlay."""
+    clip = record(run_ffmpeg, tmp_path / "all.mp4", "aac")
+    run_ffmpeg(f"-ss 0.5 -i {clip} -c copy {tmp_path / 'clip.mp4'}")
+    copy_pictures(tmp_path / "clip.mp4", tmp_path / "out.mp4")
+    seen_s, heard_s = times_of(run_ffmpeg, tmp_path / "out.mp4")
+    assert abs(seen_s - heard_s) < 1.5 / FPS
+
+
 def test_a_clip_without_sound(run_ffmpeg: Ffmpeg, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     run_ffmpeg(f"-f lavfi -i color=white:s=64x48:r={FPS}:d=1 -c:v mpeg4 {tmp_path / 'clip.mp4'}")
     copy_pictures(tmp_path / "clip.mp4", tmp_path / "out.mp4")
@@ -174,6 +194,7 @@ def silent(folder: Path, caplog: pytest.LogCaptureFixture) -> str:
 
 def test_without_ffmpeg(tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
     assert silent(tmp_path, caplog) == "ffmpeg is not installed"
 
 

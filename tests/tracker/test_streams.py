@@ -157,6 +157,31 @@ class TestHttp:
         server.sending = False
         wait_until(lambda: (threading.active_count(), handles()) <= before)
 
+    def test_one_that_is_down_at_the_start(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as reserved:
+            port = reserved.getsockname()[1]
+        with open_source(f"http://anna:secret@127.0.0.1:{port}/live", QUICK) as stream:
+            assert isinstance(stream, Stream) and stream.lost
+            assert stream.poll() is None
+            server = Server(("127.0.0.1", port), partial(QuietHandler, directory=tmp_path))
+            with server:
+                for _ in serving(server):
+                    frame = next(stream)
+                    assert abs(level_of(frame) - 100) < 5 and (frame.index, frame.timestamp_s) == (0, 0.0)
+                    assert not stream.lost and stream.losses.gaps == 0
+        (said,) = caplog.messages
+        assert said.endswith("Trying again") and "secret" not in said
+
+    def test_one_that_never_comes(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as reserved:
+            port = reserved.getsockname()[1]
+        came_not = pytest.raises(TrackerError, match=r"live did not come within 0.1 s: .*reachable")
+        url, patience = f"http://127.0.0.1:{port}/live", Patience(retry_s=0.01, give_up_s=0.1)
+        with open_source(url, patience) as stream, came_not:
+            next(stream)
+        with pytest.raises(TrackerError, match="reachable"):
+            open_source(f"http://127.0.0.1:{port}/live", Patience(give_up_s=0))
+
     def test_a_server_that_stays_away(self, server: Server) -> None:
         with open_source(f"http://{address(server)}/live", Patience(retry_s=0.01, give_up_s=0.1)) as stream:
             next(stream)
@@ -179,7 +204,7 @@ class TestHttp:
         assert [frame.timestamp_s for frame in frames] == pytest.approx([i / 25 for i in range(20)])
 
     def test_out_of_reach(self, server: Server, capfd: pytest.CaptureFixture[str]) -> None:
-        for opened in (open_source, Video, Stream):
+        for opened in (open_source, Video, partial(Stream, patience=Patience(give_up_s=0))):
             for login, query in (("anna:secret@", ""), ("anna:se@cr/et@", ""), ("", "?user=anna&pwd=secret")):
                 with pytest.raises(TrackerError, match="reachable") as caught:
                     opened(f"http://{login}{address(server)}/missing.mp4{query}")
@@ -300,7 +325,7 @@ class TestRtsp:
         with socket.create_server(("127.0.0.1", 0)) as silent:
             start_s = time.monotonic()
             with pytest.raises(TrackerError, match="reachable"):
-                open_source(f"rtsp://127.0.0.1:{silent.getsockname()[1]}/camera")
+                open_source(f"rtsp://127.0.0.1:{silent.getsockname()[1]}/camera", Patience(give_up_s=0))
         assert time.monotonic() - start_s < 5
 
 

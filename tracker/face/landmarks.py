@@ -53,6 +53,11 @@ class Landmarks:
         """The same landmarks at other points (K, 2), finite and float64, which from then on are read-only."""
         return Landmarks.unchecked(points_px, self.scores, self.covariances_px2, self.scheme)
 
+    def scaled(self, x: float, y: float) -> Landmarks:
+        """The same landmarks in a picture that is x times as wide and y times as high."""
+        points_px = (self.points_px + 0.5) * (x, y) - 0.5
+        return Landmarks.unchecked(points_px, self.scores, self.covariances_px2 * (x * x, x * y, y * y), self.scheme)
+
     @classmethod
     def unchecked(cls, points_px: Array, scores: Array, covariances_px2: Array, scheme: Scheme) -> Landmarks:
         """Of arrays that are as the constructor asks already, finite and float64, which from then on are read-only."""

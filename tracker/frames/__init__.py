@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from tracker.errors import TrackerError
 from tracker.frames.arrays import Arrays
 from tracker.frames.camera import Camera
 from tracker.frames.capture import open_url, stated_count
@@ -40,6 +42,10 @@ __all__ = [
 ]
 
 
+_STREAMING = ("http", "https", "rtmp", "rtmps", "rtp", "rtsp", "rtsps", "srt", "tcp", "udp")
+_FILES = (".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
+
+
 def open_source(source: Path | str | int, patience: Patience | None = None) -> Source:
     """What is named: a camera by number, device, csi://N or GStreamer pipeline; a stream's URL; a folder; a video, a
     pipe that gives one, or "-" for standard input.
@@ -59,9 +65,21 @@ def open_source(source: Path | str | int, patience: Patience | None = None) -> S
 def open_url_source(url: str, patience: Patience | None = None) -> Source:
     """A URL's frames: as a Video, none of them dropped, where its container announces a length, else as a Stream.
 
-    RTSP is a Stream always: its server sends in real time. Raises TrackerError when it cannot be opened.
+    RTSP is a Stream always: its server sends in real time. A stream that is down is waited for, see Stream; raises
+    TrackerError for a file by its name, or another protocol, that cannot be opened.
     """
-    capture = open_url(url)
+    try:
+        capture = open_url(url)
+    except TrackerError:
+        if not _may_come(url):
+            raise
+        return Stream(url, patience)
     if stated_count(capture) is not None and not url.lower().startswith("rtsp"):
         return Video(url, capture)
     return Stream(url, patience, capture)
+
+
+def _may_come(url: str) -> bool:
+    """Whether a URL that cannot be opened may be a stream that is down, and not a file that is not there."""
+    parts = urlsplit(url)
+    return parts.scheme.lower() in _STREAMING and not parts.path.lower().endswith(_FILES)

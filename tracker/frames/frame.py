@@ -42,14 +42,20 @@ class Frame:
                 f"{image.dtype}: tracker.frames.as_rgb converts what OpenCV reads"
             )
 
+    @property
+    def square_scale(self) -> tuple[float, float]:
+        """How much wider and higher the frame is with square pixels, in whole pixels: neither is less than 1."""
+        height, width = self.image_rgb.shape[:2]
+        x, y = max(self.pixel_aspect, 1.0), max(1 / self.pixel_aspect, 1.0)
+        return round(width * x) / width, round(height * y) / height
+
     def squared(self) -> Frame:
         """The frame with square pixels: as wide or as high as it is shown; itself where they are square already."""
         if self.pixel_aspect == 1:
             return self
+        x, y = self.square_scale
         height, width = self.image_rgb.shape[:2]
-        x, y = max(self.pixel_aspect, 1.0), max(1 / self.pixel_aspect, 1.0)
-        size = (max(1, round(width * x)), max(1, round(height * y)))
-        image = cv2.resize(self.image_rgb, size, interpolation=cv2.INTER_LINEAR)
+        image = cv2.resize(self.image_rgb, (round(width * x), round(height * y)), interpolation=cv2.INTER_LINEAR)
         return Frame(np.asarray(image, dtype=np.uint8), self.timestamp_s, self.index)
 
 

@@ -60,9 +60,10 @@ class Live(Source):
     A read that never returns, as in OpenCV after some unplugs, is left behind in its thread and replaced; such a thread
     cannot be killed, it ends when the driver returns. MOST_HANGING of them end the source with an error.
 
-    open_capture opens it: here, unless capture is it, opened already, and later in the thread. Frames are asked for by
-    one thread; close() may come from any. Raises TrackerError when the source cannot be opened; iterating, when it
-    gives no first picture within open_s, when it did not come back within give_up_s, and when too many reads hang.
+    open_capture opens it: here, unless capture is it, opened already, and later in the thread. await_start: one that
+    cannot be opened here counts as lost. Frames are asked for by one thread; close() may come from any.
+    Raises TrackerError when the source cannot be opened; iterating, when it gives no first picture within open_s, when
+    it did not come back within give_up_s, and when too many reads hang.
     """
 
     def __init__(
@@ -71,21 +72,32 @@ class Live(Source):
         open_capture: Callable[[], Capture],
         patience: Patience | None = None,
         capture: Capture | None = None,
+        await_start: bool = False,
     ) -> None:
         self._open = open_capture
         self._patience = patience or Patience()
         self._changed = threading.Condition()
         self._closed = False
-        self.lost = False
         self._given = 0
-        self._last_s = 0.0
+        self._last_s = time.monotonic()
         self._retry_s = self._patience.retry_s
         self._readers: list[Reader] = []  # all whose threads may still run
         self._end = weakref.finalize(self, _end, self._readers)  # at exit too: a thread that is in OpenCV then aborts
-        first = capture or open_capture()
-        super().__init__(name, None, stated_fps(first), live=True)
-        self._reader: Reader | None = self._read_by_thread(lambda: first)
-        self._again_s = 0.0  # when to try again, while there is no reader
+        first = capture or self._open_first(await_start)
+        self.lost = first is None
+        self._awaited = first is None  # until its first picture
+        super().__init__(name, None, None if first is None else stated_fps(first), live=True)
+        self._reader: Reader | None = None if first is None else self._read_by_thread(lambda: first)
+        self._again_s = time.monotonic() + self._patience.retry_s  # when to try again, while there is no reader
+
+    def _open_first(self, await_start: bool) -> Capture | None:
+        try:
+            return self._open()
+        except TrackerError as error:
+            if not await_start or self._patience.give_up_s == 0:
+                raise
+            log.warning("%s Trying again", error)
+            return None
 
     def _read_by_thread(self, open_capture: Callable[[], Capture]) -> Reader:
         reader = Reader(self.name, open_capture, self._changed, self.losses)
@@ -136,11 +148,12 @@ class Live(Source):
     def _frame(self, picture: Picture) -> Frame:
         if self.started_s is None:
             self.started_s = picture.grabbed_s
-        if self.lost:
+        if self.lost and not self._awaited:
             gap_s = picture.grabbed_s - self._last_s
             self.losses.gaps += 1
             self.losses.gap_s += gap_s
             log.warning("%s is back after %.1f s without a picture", self.name, gap_s)
+        self._awaited = False
         self.lost, self._retry_s, self._last_s = False, self._patience.retry_s, picture.grabbed_s
         self._given += 1
         return Frame(picture.image_rgb, picture.grabbed_s - self.started_s, self._given - 1)
@@ -152,7 +165,7 @@ class Live(Source):
         self._readers[:] = [r for r in self._readers if not (r.over or r.join(0))]
         if reader.failure is not None and not isinstance(reader.failure, (TrackerError, cv2.error)):
             raise reader.failure
-        if self.started_s is None:
+        if self.started_s is None and not self._awaited:
             raise TrackerError(f"{self.name} was opened but delivers no picture: does another program use it?")
         if len(self._readers) >= MOST_HANGING:
             raise TrackerError(f"{self.name}: {MOST_HANGING} reads hang in its driver; unplug it and start again")
@@ -162,6 +175,8 @@ class Live(Source):
         now_s = time.monotonic()
         hope_s = self._last_s + self._patience.give_up_s - now_s
         if hope_s <= 0:
+            if self._awaited:
+                raise TrackerError(f"{self.name} did not come within {self._patience.give_up_s:g} s: {failure}")
             why = failure or "it gives no more pictures"
             raise TrackerError(f"{self.name} was lost after {self._given} frames and did not come back: {why}")
         if not self.lost:
@@ -180,7 +195,10 @@ def _end(readers: list[Reader]) -> int:
 
 
 class Stream(Live):
-    """A live stream by its URL: rtsp://, http:// with MJPEG, rtmp://, udp://, ... See Live."""
+    """A live stream by its URL: rtsp://, http:// with MJPEG, rtmp://, udp://, ... See Live.
+
+    One that is down at the start is waited for like one that was lost.
+    """
 
     def __init__(self, url: str, patience: Patience | None = None, capture: Capture | None = None) -> None:
-        super().__init__(redact_source(url), lambda: open_url(url), patience, capture)
+        super().__init__(redact_source(url), lambda: open_url(url), patience, capture, await_start=True)

@@ -72,23 +72,28 @@ class OpenFaceCsv(Closing):
             raise
 
     def write(self, frame: Frame, result: FrameResult) -> None:
-        height, width = frame.image_rgb.shape[:2]
-        camera = camera_matrix(width, height) if self._is_68 else None
-        self._lines.append(_as_csv(_row(result, face, camera) for face in result.faces))
+        (height, width), (x, y) = frame.image_rgb.shape[:2], frame.square_scale
+        camera = camera_matrix(round(width * x), round(height * y)) if self._is_68 else None
+        square = result if frame.pixel_aspect == 1 else result.scaled(x, y)
+        faces = zip(result.faces, square.faces)
+        self._lines.append(_as_csv(_row(result, face, shown, camera) for face, shown in faces))
 
     def close(self) -> None:
         self._lines.close()
 
 
-def _row(result: FrameResult, face: TrackedFace, camera: Array | None) -> list[int | float | None]:
-    """The cells of a line. camera: None where there are no columns for the pose and the openings."""
+def _row(result: FrameResult, face: TrackedFace, shown: TrackedFace, camera: Array | None) -> list[int | float | None]:
+    """The cells of a line. shown: the face in square pixels, for shapes.
+
+    camera: None where there are no columns for the pose and the openings.
+    """
     row: list[int | float | None] = [value(result, face) for value in _OF_A_FACE.values()]
     if camera is not None:
-        row += _pose(face.landmarks, camera)
+        row += _pose(shown.landmarks, camera)
     for values in _OF_A_POINT.values():
         row += values(face.landmarks).tolist()
     if camera is not None:
-        row += _openings(face.raw)
+        row += _openings(shown.raw)
     return row
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from fractions import Fraction
 from pathlib import Path
 
 from tracker.errors import TrackerError
+from tracker.sinks.ffmpeg import find_ffmpeg, run_ffmpeg
 
 
 def add_sound(pictures: Path, source: Path, seconds: float, target: Path) -> bool:
@@ -18,25 +17,27 @@ def add_sound(pictures: Path, source: Path, seconds: float, target: Path) -> boo
 
     Raises TrackerError where ffmpeg is not installed or fails; target may then be there in part.
     """
-    if shutil.which("ffmpeg") is None:
+    program = find_ffmpeg()
+    if program is None:
         raise TrackerError("ffmpeg is not installed")
-    if _first_s(source, "a") is None:
+    if _first_s(program, source, "a", "-c", "copy") is None:
         return False
-    late_s = _first_s(source, "v") or Fraction(0)
+    late_s = _first_s(program, source, "v") or Fraction(0)  # decoded: an edit list hides packets
     command = ["-y", "-itsoffset", f"{float(late_s):.6f}", "-i", f"file:{pictures}", "-i", f"file:{source}"]
     command += ["-map", "0:v:0", "-map", "1:a", "-t", f"{float(late_s) + seconds:.6f}", "-c:v", "copy"]
-    done = _ffmpeg(*command, "-c:a", "copy", f"file:{target}")
+    done = run_ffmpeg(program, *command, "-c:a", "copy", f"file:{target}")
     if done.returncode:
-        done = _ffmpeg(*command, f"file:{target}")
+        done = run_ffmpeg(program, *command, f"file:{target}")
     if done.returncode:
         said = done.stderr.strip().splitlines() or [f"status {done.returncode}"]
         raise TrackerError(f"ffmpeg: {said[-1]}")
     return True
 
 
-def _first_s(source: Path, kind: str) -> Fraction | None:
+def _first_s(program: str, source: Path, kind: str, *options: str) -> Fraction | None:
     """When the first packet of the first such stream is due, in seconds from the file's start; None: no such stream."""
-    done = _ffmpeg("-i", f"file:{source}", "-map", f"0:{kind}:0", "-c", "copy", "-frames", "1", "-f", "framecrc", "-")
+    form = ("-frames", "1", *options, "-f", "framecrc", "-")
+    done = run_ffmpeg(program, "-i", f"file:{source}", "-map", f"0:{kind}:0", *form)
     lines = done.stdout.splitlines()
     packets = [line.split(",") for line in lines if not line.startswith("#")]
     try:
@@ -44,8 +45,3 @@ def _first_s(source: Path, kind: str) -> Fraction | None:
         return int(packets[0][2]) * units[0] if packets else None
     except (ValueError, IndexError, ArithmeticError):
         raise TrackerError(f"ffmpeg does not say when the streams of {source} begin") from None
-
-
-def _ffmpeg(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = ["ffmpeg", "-nostdin", "-v", "error", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)

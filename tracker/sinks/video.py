@@ -16,7 +16,11 @@ import numpy as np
 
 from tracker.errors import TrackerError
 from tracker.files import Replacement, replace
+from tracker.frames.capture import quiet
+from tracker.frames.names import openable
+from tracker.frames.source import Timeline
 from tracker.sinks.base import Closing, Image, unwritable
+from tracker.sinks.ffmpeg import H264Pipe, find_ffmpeg, h264_options
 from tracker.sinks.sound import add_sound
 
 log = logging.getLogger(__name__)
@@ -25,19 +29,29 @@ SPARE_BYTES = 16 << 20
 """What is left free on the disk: the codec needs room to complete its file and does not say when there is none."""
 
 LONGEST_GAP_S = 10.0
-"""A longer pause of the source is shortened to this in the video."""
+"""A longer pause is shortened to this, except beside a file's sound in H.264, where it costs nothing."""
+
+LONGEST_PICTURE_S = 12 * 3600.0
+"""MP4 cannot show one picture for longer than 13 h."""
+
+MOST_FPS = 240.0
+"""Of MPEG-4, whose rate is constant: a pause is filled with so many pictures a second at most."""
 
 _VIDEOS = (".mp4", ".mov", ".avi", ".mkv")
 
 
 class OverlayVideo(Closing):
-    """A video file (MPEG-4) of the size of the first picture; pictures of other sizes are fitted into it.
+    """A video file of the size of the first picture; pictures of other sizes are fitted into it.
+
+    Where there is an ffmpeg that encodes it (tracker.sinks.ffmpeg) it is H.264, which browsers play, with every picture
+    at its own time. Else, and in an AVI, it is MPEG-4 by OpenCV at a constant rate: a picture is repeated until the
+    next is due, and left out where they come faster than that rate.
 
     path: appears when close has completed it; until then it is a hidden file beside it. An odd width or height grows
-    by one pixel, as the codec asks. Nothing appears when no picture was written.
-    fps: pictures a second in the file. Every picture written is in it; where one is missing by the timestamps, the
-    one before is repeated, so that the video keeps the time of its source.
-    sound_of: a video file whose sound is copied by ffmpeg; without ffmpeg the video is silent, with a warning.
+    by one pixel, as the codecs ask. Nothing appears when no picture was written.
+    fps: pictures a second, of MPEG-4 at most MOST_FPS; of H.264 only the last picture's duration.
+    sound_of: a video file whose times the pictures keep and whose sound is copied by ffmpeg; without ffmpeg the video
+    is silent, with a warning.
 
     Raises TrackerError at once when such a file cannot be written there or another run is writing it, also from write
     when the disk is all but full (close then completes what was written), and from close when the file is incomplete.
@@ -45,91 +59,148 @@ class OverlayVideo(Closing):
 
     def __init__(self, path: str | Path, fps: float, sound_of: str | Path | None = None) -> None:
         self._path = Path(path)
-        if self._path.is_dir() or self._path.suffix.lower() not in _VIDEOS:
+        suffix = self._path.suffix.lower()
+        if self._path.is_dir() or suffix not in _VIDEOS:
             raise TrackerError(f"{self._path}: expected the name of a video file ending in {', '.join(_VIDEOS)}")
-        self._fps = round(fps, 3 if fps < 65 else 1)  # the codec counts time in at most 65535ths of a second
+        self._fps = fps
         self._sound_of = sound_of
-        self._last: Image | None = None
-        self._start_s = 0.0
+        self._clock = Timeline(str(path), 1 / fps)
+        self._last_s: float | None = None  # by the clock, and of the last picture in the video
+        self._time_s = 0.0
+        self._size = (0, 0)
         self._count = 0
+        self._shortened = self._failed = False
+        self._writer: H264Pipe | ConstantRate | None = None
+        self._program = find_ffmpeg() if suffix != ".avi" else None
+        self._options = h264_options(self._program) if self._program else None
+        self._longest_s = LONGEST_GAP_S if sound_of is None or self._options is None else LONGEST_PICTURE_S
         try:
             self._leave_space()
             self._file = Replacement(self._path)
         except OSError as error:
             raise unwritable(self._path, error) from error
-        self._writer = self._open((64, 64))  # a trial, before any work is done
-        self._writer.release()
+        if self._options is None:
+            self._open((64, 64)).close()  # a trial, before any work is done
 
     def write(self, image_rgb: Image, timestamp_s: float) -> None:
         self._leave_space()
         picture = _even(image_rgb)
-        if self._last is None:
-            self._start_s = timestamp_s
-            self._writer = self._open((picture.shape[1], picture.shape[0]))
-        else:
-            height, width = self._last.shape[:2]
-            picture = _fitted(picture, (width, height))
-            for _ in range(self._missing(timestamp_s)):
-                self._append(self._last)
-        self._append(picture)
-        self._last = picture
+        if self._writer is None:
+            self._size = (picture.shape[1], picture.shape[0])
+            self._writer = self._open(self._size)
+        time_s = self._in_video_s(timestamp_s)
+        try:
+            self._writer.write(_fitted(picture, self._size), time_s)
+        except TrackerError as error:
+            self._failed = True
+            raise self._incomplete(error) from None
+        self._count += 1
+
+    def _in_video_s(self, timestamp_s: float) -> float:
+        """When the picture is to be shown, in seconds from the first."""
+        now_s = self._clock(timestamp_s)
+        if self._last_s is not None:
+            gap_s = now_s - self._last_s
+            self._shortened |= gap_s > self._longest_s
+            self._time_s += min(gap_s, self._longest_s)
+        self._last_s = now_s
+        return self._time_s
 
     def _leave_space(self) -> None:
         if shutil.disk_usage(self._path.parent).free < SPARE_BYTES:
             raise TrackerError(f"{self._path} ends after {self._count} pictures: the disk is full, make space on it")
 
-    def _missing(self, timestamp_s: float) -> int:
-        """How many pictures should have been written before this one, and were not."""
-        elapsed_s = timestamp_s - self._start_s
-        gap_s = elapsed_s - self._count / self._fps
-        self._start_s += max(0.0, gap_s - LONGEST_GAP_S)
-        return max(0, math.floor(min(gap_s, LONGEST_GAP_S) * self._fps + 0.25))  # a clock's jitter is no gap
-
-    def _append(self, picture: Image) -> None:
-        self._writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
-        self._count += 1
-
     def close(self) -> None:
         try:
-            if self._writer.isOpened():
-                self._writer.release()
-                self._complete()
+            if self._writer is not None:
+                try:
+                    self._writer.close()
+                except TrackerError as error:
+                    raise self._incomplete(error) from None
+                if not self._failed:
+                    self._complete()
         except OSError as error:
             raise unwritable(self._path, error) from error
         finally:
             self._file.discard()
 
+    def _incomplete(self, error: TrackerError) -> TrackerError:
+        return TrackerError(f"{self._path} could not be completed: is the disk full? ({error})")
+
     def _complete(self) -> None:
-        if not _is_whole(self._file.part, self._count):
+        count = self._count if self._options is not None else 1
+        if not _is_whole(self._file.part, count):
             raise TrackerError(f"{self._path} could not be completed: is the disk full?")
         self._file.complete()
         with _temporary(self._file.target) as with_sound:
-            if self._add_sound(with_sound):
+            if self._add_sound(with_sound, count):
                 replace(with_sound, self._file.target)
 
-    def _add_sound(self, target: Path) -> bool:
-        """Whether target is now the video with sound; if not, it is said why."""
+    def _add_sound(self, target: Path, count: int) -> bool:
+        """Whether target is now the video with sound; if not, it is said why. count: of its pictures."""
         if self._sound_of is None:
             return False
         try:
-            added = add_sound(self._file.target, Path(self._sound_of), self._count / self._fps, target)
-            if added and not _is_whole(target, self._count):
+            if self._shortened:
+                raise TrackerError(f"a pause of more than {self._longest_s:g} s was shortened")
+            added = add_sound(self._file.target, Path(self._sound_of), self._time_s + 1 / self._fps, target)
+            if added and not _is_whole(target, count):
                 raise TrackerError("ffmpeg left pictures out")
         except TrackerError as error:
             log.warning("%s has no sound, of %s: %s", self._path, self._sound_of, error)
             return False
         return added
 
-    def _open(self, size: tuple[int, int]) -> cv2.VideoWriter:
-        codec = cv2.VideoWriter.fourcc(*"mp4v")
-        writer = cv2.VideoWriter(str(self._file.part), codec, self._fps, size)
-        if not writer.isOpened():
+    def _open(self, size: tuple[int, int]) -> H264Pipe | ConstantRate:
+        try:
+            if self._program is not None and self._options is not None:
+                return H264Pipe(self._program, self._options, self._file.part, size, self._fps)
+            return ConstantRate(self._file.part, size, min(self._fps, MOST_FPS))
+        except TrackerError as error:
             self._file.discard()
+            raise TrackerError(f"{self._path} cannot be written: {error}") from None
+
+
+class ConstantRate:
+    """Pictures of one size in MPEG-4 by OpenCV, at a constant rate: repeated or left out to keep their times.
+
+    path: an existing file, replaced. size: width and height, even. Raises TrackerError where OpenCV cannot.
+    """
+
+    def __init__(self, path: Path, size: tuple[int, int], fps: float) -> None:
+        self._fps = round(fps, 3 if fps < 65 else 1)  # the codec counts time in at most 65535ths of a second
+        self._last: Image | None = None
+        self._path = path
+        self._count = 0
+        with openable(str(path)) as plain:
+            self._writer = cv2.VideoWriter(plain, cv2.VideoWriter.fourcc(*"mp4v"), self._fps, size)
+        if not self._writer.isOpened():
             raise TrackerError(
-                f"this OpenCV cannot write {self._path} as MPEG-4 of {self._fps:g} frames a second: "
-                "install opencv-python, or leave out --overlay"
+                f"this OpenCV does not write MPEG-4 of {self._fps:g} frames a second: install opencv-python, or leave "
+                "out --overlay"
             )
-        return writer
+
+    def write(self, image_rgb: Image, time_s: float) -> None:
+        """The next picture, due at time_s; a clock's jitter of less than a picture is evened out."""
+        ahead = self._count - time_s * self._fps
+        if self._last is not None and ahead >= 1:
+            self._last = image_rgb  # shown if nothing comes for a while
+            return
+        for _ in range(math.floor(0.25 - ahead)):
+            self._append(image_rgb if self._last is None else self._last)
+        self._append(image_rgb)
+        self._last = image_rgb
+
+    def _append(self, picture: Image) -> None:
+        self._writer.write(cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
+        self._count += 1
+
+    def close(self) -> None:
+        """Complete the file. Raises TrackerError where it lacks pictures, which OpenCV does not say."""
+        if self._writer.isOpened():
+            self._writer.release()
+            if self._count and not _is_whole(self._path, self._count):
+                raise TrackerError("OpenCV left pictures out")
 
 
 @contextmanager
@@ -144,8 +215,13 @@ def _temporary(target: Path) -> Iterator[Path]:
 
 
 def _is_whole(path: Path, count: int) -> bool:
-    """Whether the file has an index, which is written last, and by it at least that many pictures, or one."""
-    return cv2.VideoCapture(str(path)).get(cv2.CAP_PROP_FRAME_COUNT) > max(count, 1) - 0.5
+    """Whether the file has an index, which is written last, and by it at least that many pictures, or one.
+
+    MKV only has the length, which tells nothing of H.264's pictures.
+    """
+    with openable(str(path)) as plain, quiet():
+        stated = cv2.VideoCapture(plain).get(cv2.CAP_PROP_FRAME_COUNT)
+    return stated > max(1 if path.suffix.lower() == ".mkv" else count, 1) - 0.5
 
 
 def _even(image_rgb: Image) -> Image:

@@ -5,11 +5,18 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import time
 
 import cv2
 
 from tracker.errors import TrackerError
 from tracker.sinks.base import Closing, Image
+
+LARGEST = (1920, 1080)
+"""Of a window at first; its user may make it larger."""
+
+LOOK_MS = 50
+"""So often a window that waits sees what its user does."""
 
 
 def has_display() -> bool:
@@ -18,29 +25,50 @@ def has_display() -> bool:
 
 
 class Window(Closing):
-    """Shows pictures in a window. closed turns true when its user presses q or Esc, or closes it.
+    """Shows pictures in a window of their size. closed turns true when its user presses q or Esc, or closes it.
 
+    at_speed: a picture waits until it is due by its timestamp, as a file's do; one that comes late does not make those
+    after it faster.
     Raises TrackerError where there is no display or OpenCV was built without windows.
     """
 
-    def __init__(self, title: str) -> None:
+    def __init__(self, title: str, at_speed: bool = False) -> None:
         if not has_display():  # asked before OpenCV, which would end the process
             raise TrackerError("there is no display to show a window on: leave out --show or use --overlay FILE.mp4")
         try:
-            cv2.namedWindow(title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO)
+            cv2.namedWindow(title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
         except cv2.error as error:
             raise TrackerError(
                 "this OpenCV was built without windows: install opencv-python instead of "
                 "opencv-python-headless, or leave out --show"
             ) from error
         self._title = title
+        self._at_speed = at_speed
+        self._begin_s: float | None = None  # by the clock, of timestamp 0
         self.closed = False
 
     def write(self, image_rgb: Image, timestamp_s: float) -> None:
+        if self._begin_s is None:
+            self._begin_s = time.monotonic() - timestamp_s
+            height, width = image_rgb.shape[:2]
+            scale = min(1.0, LARGEST[0] / width, LARGEST[1] / height)
+            cv2.resizeWindow(self._title, max(1, round(width * scale)), max(1, round(height * scale)))
+        if self._at_speed:
+            self._wait(timestamp_s)
         if self.closed:
             return
         cv2.imshow(self._title, cv2.cvtColor(image_rgb, cv2.COLOR_RGB2BGR))
         self.look()
+
+    def _wait(self, timestamp_s: float) -> None:
+        """Until the picture is due."""
+        assert self._begin_s is not None
+        while not self.closed:
+            left_s = self._begin_s + timestamp_s - time.monotonic()
+            if left_s <= 0:
+                self._begin_s -= left_s
+                return
+            self.look(max(1, min(LOOK_MS, int(1000 * left_s))))
 
     def look(self, wait_ms: int = 1) -> None:
         """Let the window draw itself and see what its user does; to be called even while there is no picture."""

@@ -1,0 +1,153 @@
+"""The ffmpeg program: where it is, and pictures at any times through it into H.264."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+
+import cv2
+
+from tracker.errors import TrackerError
+from tracker.frames.container import read_container
+from tracker.sinks.base import Image
+
+TICK_S = 1e-5
+"""Times of pictures are rounded to this on their way to ffmpeg."""
+
+_ENCODERS = (("libx264", "-preset", "veryfast", "-crf", "20", "-bf", "0"), ("libopenh264", "-b:v", "6M"))
+_TIMES = (("-fps_mode", "passthrough"), ("-vsync", "0"))  # since ffmpeg 5.1, and before
+_UNKNOWN = b"\x01\xff\xff\xff\xff\xff\xff\xff"  # the size of what is still being written
+_NEW_GROUP = 0x200  # subprocess.CREATE_NEW_PROCESS_GROUP, which Windows has
+
+
+def find_ffmpeg() -> str | None:
+    """The ffmpeg program on the path, else the one that imageio-ffmpeg carries; None where neither is."""
+    if found := shutil.which("ffmpeg"):
+        return found
+    try:
+        return str(import_module("imageio_ffmpeg").get_ffmpeg_exe())
+    except (ImportError, RuntimeError):
+        return None
+
+
+def run_ffmpeg(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run it to its end; what it says is kept."""
+    command = [program, "-nostdin", "-v", "error", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+
+
+@cache
+def h264_options(program: str) -> tuple[str, ...] | None:
+    """The options with which this ffmpeg encodes H.264 at the times it is given; None where it cannot."""
+    for encoder in _ENCODERS:
+        for times in _TIMES:
+            options = ("-c:v", *encoder, "-pix_fmt", "yuv420p", *times)
+            with tempfile.TemporaryDirectory() as folder:
+                target = os.path.join(folder, "trial.mp4")
+                done = run_ffmpeg(program, "-f", "lavfi", "-i", "color=s=64x64:r=5:d=0.4", *options, target)
+                if done.returncode == 0 and read_container(target).counts:
+                    return options
+    return None
+
+
+class H264Pipe:
+    """Pictures of one size and their times, through ffmpeg into a video file.
+
+    program, options: find_ffmpeg and h264_options. path: of the file, replaced; its suffix tells the container.
+    size: width and height, even. fps: its inverse is how long the last picture is shown.
+    Raises TrackerError where ffmpeg cannot be started or has ended.
+    """
+
+    def __init__(self, program: str, options: tuple[str, ...], path: Path, size: tuple[int, int], fps: float) -> None:
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115  # a pipe that nobody reads would stop it
+        command = [program, "-v", "error", "-y", "-f", "matroska", "-i", "pipe:0", *options]
+        command += ["-enc_time_base", "1:90000", "-colorspace", "smpte170m", "-color_range", "tv", f"file:{path}"]
+        try:
+            # Ctrl-C ends the run and not ffmpeg, which then completes its file.
+            self._process = subprocess.Popen(
+                command,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=self._said,
+                start_new_session=sys.platform != "win32",
+                creationflags=_NEW_GROUP if sys.platform == "win32" else 0,
+            )
+        except OSError as error:
+            self._said.close()
+            raise TrackerError(f"{program} could not be started ({error.strerror})") from None
+        self._thread = ThreadPoolExecutor(1, "to ffmpeg")  # Ctrl-C, which strikes the main thread, parts no picture
+        self._sending = self._thread.submit(self._send, _header(size, fps))
+
+    def write(self, image_rgb: Image, time_s: float) -> None:
+        """The next picture, shown from time_s on, which is larger than the last."""
+        planes = cv2.cvtColor(image_rgb, cv2.COLOR_RGB2YUV_I420)
+        ticks = round(time_s / TICK_S)
+        block = b"\x81\0\0\x80"  # track 1, at the cluster's time, a key frame
+        head = b"\x1f\x43\xb6\x75" + _UNKNOWN + _element(0xE7, ticks) + b"\xa3" + _size(4 + planes.nbytes) + block
+        if not self._sending.result():
+            self.close()
+            raise TrackerError("ffmpeg ended early")
+        self._sending = self._thread.submit(self._send, head, planes.tobytes())
+
+    def _send(self, *parts: bytes) -> bool:
+        """Whether it took them; if not it has ended, and close() says why."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.writelines(parts)
+        except OSError:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Complete the file. Raises TrackerError with the last line that ffmpeg said where it failed."""
+        if self._said.closed:
+            return
+        self._thread.shutdown()
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
+        status = self._process.wait()
+        with self._said:
+            self._said.seek(0)
+            lines = self._said.read().decode(errors="replace").strip().splitlines()
+        if status:
+            raise TrackerError(f"ffmpeg: {lines[-1] if lines else f'status {status}'}")
+
+
+def _header(size: tuple[int, int], fps: float) -> bytes:
+    """The begin of a Matroska file (RFC 9559) with one track of raw I420 pictures."""
+    width, height = size
+    kind = _element(0x4282, b"matroska") + _element(0x4287, 4) + _element(0x4285, 2)
+    video = _element(0xB0, width) + _element(0xBA, height) + _element(0x2EB524, b"I420")
+    track = b"".join(
+        (
+            _element(0xD7, 1),  # number
+            _element(0x73C5, 1),  # identity
+            _element(0x83, 1),  # pictures
+            _element(0x86, b"V_UNCOMPRESSED"),
+            _element(0x23E383, round(1e9 / fps)),  # how long each is shown
+            _element(0xE0, video),
+        )
+    )
+    info = _element(0x2AD7B1, round(TICK_S * 1e9)) + _element(0x4D80, b"tracker") + _element(0x5741, b"tracker")
+    tracks = _element(0x1654AE6B, _element(0xAE, track))
+    return _element(0x1A45DFA3, kind) + b"\x18\x53\x80\x67" + _UNKNOWN + _element(0x1549A966, info) + tracks
+
+
+def _element(identity: int, content: bytes | int) -> bytes:
+    if isinstance(content, int):
+        content = content.to_bytes(max(1, (content.bit_length() + 7) // 8), "big")
+    return identity.to_bytes((identity.bit_length() + 7) // 8, "big") + _size(len(content)) + content
+
+
+def _size(length: int) -> bytes:
+    return struct.pack(">Q", length | 1 << 56)
