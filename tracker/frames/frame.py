@@ -21,7 +21,8 @@ class Frame:
 
     image_rgb: (H, W, 3) uint8. timestamp_s: seconds since the source's first frame. index: from 0.
     gpu: the same picture in the GPU's memory, where a decoder has put it: landmarks are then measured there and
-    counted in its pixels, and image_rgb, which the detector sees, may be a smaller copy of it.
+    counted in its pixels, and image_rgb, which the detector sees, may be a smaller copy of it. still: a picture for
+    itself, no part of a video: no face is followed from the frame before to this one.
 
     Raises TrackerError for a picture of another kind.
     """
@@ -30,6 +31,7 @@ class Frame:
     timestamp_s: float
     index: int
     gpu: GpuFrame | None = None
+    still: bool = False
 
     def __post_init__(self) -> None:
         image = self.image_rgb
