@@ -25,6 +25,7 @@ LEAP = 0.5  # face sizes from the expected place within one frame that are no mo
 FLASH = 0.1  # a face that moves less, in face sizes, while the whole picture changes, is still the same
 SETTLING_S = 0.05  # a velocity is trusted after so long; timestamps that jitter do no harm
 GHOST = 3  # runs of the detector in a row without a face there, after which another one may take its place
+GONE = 2  # frames after a cut of the scene in which a face was not seen, after which another one may take its place
 HORIZON_S = 0.2  # no motion is foretold for longer
 APART = 1e3  # the cost of a pair that is none
 
@@ -35,7 +36,7 @@ class Identity:
 
     velocity_px_s: (2,) of its middle. measured: whether that was in the frame being looked at; a face that was not,
     coasts. unconfirmed: runs of the detector in a row that did not find it. doubtful: whether the scene may have been
-    cut since.
+    cut since. missed: frames in a row in which it was not measured.
     """
 
     id: int
@@ -46,6 +47,7 @@ class Identity:
     measured: bool = True
     unconfirmed: int = 0
     doubtful: bool = False
+    missed: int = 0
 
     @property
     def box_px(self) -> NDArray[np.float64]:
@@ -83,23 +85,33 @@ class Identity:
 class Identities:
     """The faces being followed, oldest first.
 
-    max_faces: how many are held at most; one that is seen displaces one that coasts. coast_s: how long a
-    face is held after it was last seen before it is given up. lost: those given up in the frame being looked at.
+    max_faces: how many are held at most; a face that coasts keeps its place. coast_s, coast_frames: how long a face
+    is held after it was last seen before it is given up, in seconds or in frames of the source, whichever is longer.
+    lost: those given up in the frame being looked at.
     """
 
-    def __init__(self, max_faces: int, coast_s: float = 0.5) -> None:
+    def __init__(self, max_faces: int, coast_s: float = 0.5, coast_frames: int = 2) -> None:
         self.max_faces = max_faces
         self.coast_s = coast_s
+        self.coast_frames = coast_frames
         self.faces: list[Identity] = []
         self.lost: list[LostFace] = []
         self._now_s = 0.0
         self._next_id = count(1)
 
-    def next_frame(self, timestamp_s: float) -> None:
-        """Look at a frame of that time: no face has been measured in it yet, those too old are given up."""
+    def next_frame(self, timestamp_s: float, interval_s: float = 0.0) -> None:
+        """Look at a frame of that time: no face has been measured in it yet, those too old are given up.
+
+        interval_s: the usual time between two frames of the source.
+        """
         self._now_s, self.lost = timestamp_s, []
-        self.faces = [replace(face, measured=False) for face in self.faces]
-        self._give_up_the_old()
+        self.faces = [replace(face, measured=False, missed=face.missed + 1) for face in self.faces]
+        self._give_up_the_old(max(self.coast_s, (self.coast_frames + 0.5) * interval_s))
+
+    def forget(self, reason: str) -> None:
+        """Give all faces up: where they were says nothing of the next picture."""
+        for face in list(self.faces):
+            self._give_up(face, reason)
 
     def doubt(self) -> None:
         """The picture has changed as a whole: who is not where it was, is somebody else."""
@@ -129,7 +141,7 @@ class Identities:
     def found(self, sightings: Sequence[Measured]) -> list[int]:
         """Faces that came from the detector: coasting ones that are there again, and new ones; returns their ids.
 
-        Those that are known already are left out.
+        Those that are known already are left out, and new ones for which there is no room.
         """
         fresh: list[Measured] = []
         for seen in sightings:
@@ -138,7 +150,9 @@ class Identities:
             if not self.known(box) and not any(box_iou(box, other) > SAME_FACE_IOU for other in others):
                 fresh.append(seen)
         back = self._assign(fresh)
-        ids = [self._again(back[i], seen) if i in back else self._new(seen) for i, seen in enumerate(fresh)]
+        ids = [self._again(face, fresh[i]) for i, face in back.items()]
+        newcomers = [seen for i, seen in enumerate(fresh) if i not in back]
+        ids += [self._new(seen) for seen in newcomers[: self.room()]]
         self._give_up_those_too_many()
         return ids
 
@@ -146,9 +160,27 @@ class Identities:
         """Whether a box shows a face that has been measured in this frame already."""
         return any(f.measured and box_iou(f.box_px, box_px) > SAME_FACE_IOU for f in self.faces)
 
+    def shown_by(self, box_px: ArrayLike) -> Identity | None:
+        """The face measured in this frame that a detector's box shows, None where it shows none of them."""
+        overlap, face = max(
+            ((box_iou(f.box_px, box_px), f) for f in self.faces if f.measured),
+            default=(0.0, None),
+            key=lambda pair: pair[0],
+        )
+        return face if overlap > FARTHEST_IOU else None
+
+    def awaited(self, box_px: ArrayLike) -> bool:
+        """Whether a box touches the place where a face that coasts is expected: it may be that face again."""
+        coasting = [face for face in self.faces if not face.measured]
+        return any(box_iou(extent(face.expected_px(self._now_s)), box_px) > 0 for face in coasting)
+
     def room(self) -> int:
-        """How many faces may still be found: the places left by those measured, but for ghosts."""
-        return self.max_faces - sum(face.measured and face.unconfirmed < GHOST for face in self.faces)
+        """How many new faces may still be found: the places that no face keeps."""
+        return self.max_faces - sum(map(_keeps_its_place, self.faces))
+
+    def give_way(self, face: Identity) -> None:
+        """Give a face up for another one that comes before it."""
+        self._give_up(face, "another face comes before it")
 
     def _assign(self, sightings: Sequence[Measured]) -> dict[int, Identity]:
         """By the sighting's place in the list, the coasting face that it is: the pairs nearest together."""
@@ -171,14 +203,14 @@ class Identities:
     def _put(self, face: Identity, now: Identity) -> None:
         self.faces[[other.id for other in self.faces].index(face.id)] = now
 
-    def _give_up_the_old(self) -> None:
+    def _give_up_the_old(self, hold_s: float) -> None:
         for face in list(self.faces):
-            if not 0 <= self._now_s - face.seen_s <= self.coast_s:
+            if not 0 <= self._now_s - face.seen_s <= hold_s:
                 self._give_up(face, f"last seen at {face.seen_s:.3f} s")
 
     def _give_up_those_too_many(self) -> None:
-        """Ghosts and those that coast first, of those the longest unseen, then the newest."""
-        by_merit = sorted(self.faces, key=lambda f: (f.unconfirmed >= GHOST, not f.measured, -f.seen_s, f.id))
+        """Those first that keep no place, of them the longest unseen, then the newest."""
+        by_merit = sorted(self.faces, key=lambda f: (not _keeps_its_place(f), not f.measured, -f.seen_s, f.id))
         for face in by_merit[self.max_faces :]:
             self._give_up(face, "there are others to follow")
 
@@ -186,6 +218,12 @@ class Identities:
         log.info("face %d lost at %.3f s: %s", face.id, self._now_s, reason)
         self.faces.remove(face)
         self.lost.append(LostFace(face.id, reason))
+
+
+def _keeps_its_place(face: Identity) -> bool:
+    """Not so for a face that the detector does not confirm, and for one that did not come back after a cut."""
+    gone = face.doubtful and face.missed >= GONE
+    return face.unconfirmed < GHOST and not gone
 
 
 def _cost(face: Identity, landmarks: Landmarks, timestamp_s: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from tracker.clock import Clock
 from tracker.detectors import Detection, Detector, DetectorName, load_detector
 from tracker.engines import Engine
 from tracker.engines.load import load_engine
@@ -20,6 +22,7 @@ from tracker.engines.onnx import Provider
 from tracker.errors import TrackerError, expect_choice
 from tracker.face.crop import Roi, eye_rotation_rad, roi_of_landmarks
 from tracker.face.landmarks import Landmarks
+from tracker.follow import FAR_MORE, Follow, rated, worth_of
 from tracker.frames import Frame, Source, open_source
 from tracker.gpu_frame import GpuFrame
 from tracker.identity import Identities, Identity
@@ -50,10 +53,14 @@ class Tracker:
     many cores.
     smoothing: how each face is steadied, see tracker.smoothing.PRESETS; "none" leaves it raw. provider, allow_cpu: what
     ONNX Runtime runs an .onnx model on, and whether the CPU will do instead.
+    follow: which faces are taken first: the largest, the most central, or those of which the detector is surest. A face
+    that is followed keeps its place, also while it coasts, but for one with four times the area or at most half the
+    distance from the middle. hold_s, coast_frames: a face that is not seen is held for so many seconds, or for so many
+    frames of a slow source, whichever is longer.
 
     A context manager; leaving it, or close(), lets go of the models. Not shared between threads: make one for each.
-    Raises TrackerError for models that cannot be had or read, for max_faces below 1, and for a name that is none of the
-    choices.
+    Raises TrackerError for models that cannot be had or read, for max_faces below 1, for a hold_s that is no time, and for
+    a name that is none of the choices.
     """
 
     def __init__(
@@ -65,6 +72,9 @@ class Tracker:
         smoothing: Smoothing = "balanced",
         provider: Provider = "cpu",
         allow_cpu: bool = False,
+        follow: Follow = "largest",
+        hold_s: float = 0.5,
+        coast_frames: int = 2,
     ) -> None:
         if max_faces < 1:
             raise TrackerError(f"max_faces must be at least 1, got {max_faces}")
@@ -74,12 +84,18 @@ class Tracker:
             ("provider", provider, get_args(Provider)),
         ):
             expect_choice(what, value, choices)
+        if not 0 <= hold_s < math.inf:
+            raise TrackerError(f"hold_s must be a number of seconds from 0 on, got {hold_s}")
+        if coast_frames < 0:
+            raise TrackerError(f"coast_frames must be at least 0, got {coast_frames}")
+        self._worth = worth_of(follow)
         if model is None or isinstance(model, (Path, str)):
             model = load_engine(landmark_model(Path(model) if model else None), provider, allow_cpu, max_faces)
         self.scheme = model.spec.landmark_scheme()
         found = load_detector(detector, Path(detector_model) if detector_model else None)
         self._models: tuple[Engine, Detector] | None = model, found
         self.max_faces = max_faces
+        self.hold_s, self.coast_frames = hold_s, coast_frames
         self.smoothing: Smoothing = smoothing
         self._busy = threading.Lock()
         self.reset()
@@ -114,9 +130,11 @@ class Tracker:
     def reset(self) -> None:
         """Forget every face, as before a new video. Identities start again at 1."""
         with self.working():
-            self._identities = Identities(self.max_faces)
+            self._clock = Clock(self.hold_s)
+            self._identities = Identities(self.max_faces, self.hold_s, self.coast_frames)
             self._schedule = DetectionSchedule()
             self._cut = SceneCut()
+            self._shape: tuple[int, ...] = ()
             self._smoothers: dict[int, Smoother] = {}
             self._steady: dict[int, Landmarks] = {}
 
@@ -147,24 +165,29 @@ class Tracker:
 
     def steps(self, frame: Frame, stages: Stages) -> Steps:
         """The work on the next frame without the measuring, which step_together does for several at once."""
-        self._identities.next_frame(frame.timestamp_s)
-        yield from self._follow(frame)
+        now_s = self._clock(frame)
+        self._identities.next_frame(now_s, self._clock.interval_s)
+        if frame.still or frame.image_rgb.shape != self._shape:
+            self._identities.forget("the next picture is another one" if frame.still else "the picture's size changed")
+        self._shape = frame.image_rgb.shape
+        yield from self._follow(frame, now_s)
         faces = self._identities.faces
         measured = sum(face.measured for face in faces)
-        if self._schedule.due(measured, len(faces) - measured, frame.timestamp_s):
+        if self._schedule.due(measured, len(faces) - measured, now_s):
+            self._schedule.detected(now_s)
             yield from self._detect(frame, stages)
         with stages("smooth"):
             results = self._results()
         return FrameResult(frame.index, frame.timestamp_s, results, stages.seconds, tuple(self._identities.lost))
 
-    def _follow(self, frame: Frame) -> Generator[Sequence[Roi], list[Measured], None]:
+    def _follow(self, frame: Frame, now_s: float) -> Generator[Sequence[Roi], list[Measured], None]:
         """Measure the known faces where they are expected."""
         if self._cut(frame.image_rgb):
             self._identities.doubt()
         faces = self._identities.faces
         if not faces:
             return
-        measured = yield [self._view(face, frame.timestamp_s) for face in faces]
+        measured = yield [self._view(face, now_s) for face in faces]
         presence = self.engine.spec.presence
         seen = [(face, m) for face, m in zip(faces, measured) if m.score >= presence]
         self._identities.followed(seen)
@@ -175,19 +198,43 @@ class Tracker:
         return roi_of_landmarks(points_px, eye_rotation_rad(points_px, self.scheme))
 
     def _detect(self, frame: Frame, stages: Stages) -> Generator[Sequence[Roi], list[Measured], None]:
-        """Find faces that are not followed; measured twice, the second time in the view of the first."""
+        """Find faces that are not followed: those that may be a coasting one again, then others while there is room."""
         with stages("detect"):
-            detections = self._detections(frame)
-        self._schedule.detected(frame.timestamp_s)
-        self._identities.confirm([d.box_px for d in detections])
-        new = [d for d in detections if not self._identities.known(d.box_px)]
-        new = new[: self._identities.room()]
-        if not new:
+            detections = rated(self._detections(frame), self._worth, frame.image_rgb.shape)
+        self._identities.confirm([face.box_px for _, face in detections])
+        new = [(worth, face) for worth, face in detections if not self._identities.known(face.box_px)]
+        back = [face for _, face in new if self._identities.awaited(face.box_px)]
+        others = [(worth, face) for worth, face in new if not self._identities.awaited(face.box_px)]
+        while True:
+            room = self._identities.room()
+            turn, back, others = [*back, *(face for _, face in others[:room])], [], others[room:]
+            if not turn:
+                break
+            self._found((yield from self._measure_new(turn)))
+        yield from self._replace_the_least(others, detections)
+
+    def _replace_the_least(
+        self, others: Sequence[tuple[float, Detection]], detections: Sequence[tuple[float, Detection]]
+    ) -> Generator[Sequence[Roi], list[Measured], None]:
+        """Where a face for which there is no room is worth far more than one that is followed, take it instead."""
+        followed = [(worth, face) for worth, box in detections if (face := self._identities.shown_by(box.box_px))]
+        if not (others and followed):
             return
-        rough = yield [roi_of_detection(d.box_px, d.eyes_px, BOX_HABITS[self.detector.name]) for d in new]
+        least, face = min(followed, key=lambda pair: pair[0])
+        better = [other for worth, other in others if worth >= FAR_MORE * least]
+        if better and (seen := (yield from self._measure_new(better))):
+            self._identities.give_way(face)
+            self._found(seen)
+
+    def _measure_new(self, detections: Sequence[Detection]) -> Generator[Sequence[Roi], list[Measured], list[Measured]]:
+        """Those of the detections that are faces; measured twice, the second time in the view of the first."""
+        habit = BOX_HABITS[self.detector.name]
+        rough = yield [roi_of_detection(d.box_px, d.eyes_px, habit) for d in detections]
         measured = yield [next_roi(face.landmarks) for face in rough]
         presence = self.engine.spec.presence
-        seen = [m for m in measured if m.score >= presence + SURER * (1 - presence)]
+        return [m for m in measured if m.score >= presence + SURER * (1 - presence)]
+
+    def _found(self, seen: Sequence[Measured]) -> None:
         for number in self._identities.found(seen):
             self._smoothers.pop(number, None)  # where it was seen last says nothing of where it is
 

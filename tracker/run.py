@@ -23,6 +23,7 @@ from tracker.detectors import DetectorName
 from tracker.engines.onnx import Provider
 from tracker.errors import TrackerError
 from tracker.face.schemes import IBUG68
+from tracker.follow import Follow
 from tracker.frames import STDIN, Camera, Folder, Frame, Live, Patience, Source, Video, open_url_source
 from tracker.models import WEIGHTS
 from tracker.outputs import Outputs
@@ -58,6 +59,8 @@ def run(
     model: Path | None = None,
     provider: Provider = "cpu",
     allow_cpu: bool = False,
+    follow: Follow = "largest",
+    hold_s: float = 0.5,
 ) -> None:
     """Track facial landmarks; without a source: camera 0 in a window where there are both, else the demo.
 
@@ -87,6 +90,9 @@ def run(
         model: edge68, which is the default, edge68_fast, less exact in six tenths of its time; or a file of export.run.
         provider: what ONNX Runtime runs the model on; an error where it cannot be had.
         allow_cpu: run on the CPU instead, with a warning.
+        follow: which faces are taken first; one of four times the area (largest) or at most half the distance from the
+            middle (central) takes the place of one that is followed.
+        hold_s: how long a face that is not seen keeps its place and its id; at least two frames of a slow source.
     """
     given = [value is not None for value in (camera, video, images)].count(True) + demo
     if given > 1:
@@ -102,7 +108,9 @@ def run(
         else:
             source, show = _default_source(show)
             stack.enter_context(source)
-        tracker = Tracker(model, detector, detector_model, max_faces, smoothing, provider, allow_cpu)
+        tracker = Tracker(
+            model, detector, detector_model, max_faces, smoothing, provider, allow_cpu, follow=follow, hold_s=hold_s
+        )
         window = stack.enter_context(Window("landmarks", at_speed=not source.live)) if show else None
         summary = Summary()
         with outputs.records() as records:

@@ -76,6 +76,17 @@ def test_how_long_it_coasts_can_be_said() -> None:
     assert ids(identities) == []
 
 
+@pytest.mark.parametrize("interval_s", [0.6, 1.0, 60.0])
+def test_of_a_slow_source_it_coasts_for_two_frames(interval_s: float) -> None:
+    identities = Identities(1, coast_frames=2)
+    identities.found([at(0)])
+    for frame in (1, 2):
+        identities.next_frame(frame * interval_s, interval_s)
+        assert ids(identities) == [1]
+    identities.next_frame(3 * interval_s, interval_s)
+    assert ids(identities) == []
+
+
 class TestMotion:
     def test_where_it_is_expected(self) -> None:
         identities = start(0)
@@ -212,20 +223,39 @@ class TestCut:
 
 
 class TestTooMany:
-    def test_one_that_is_seen_displaces_one_that_coasts(self) -> None:
-        identities = start(0, max_faces=1)
-        identities.next_frame(0.1)
-        assert identities.room() == 1
-        identities.found([at(300)])
-        assert ids(identities) == [2]
-        assert [(lost.id, lost.reason) for lost in identities.lost] == [(1, "there are others to follow")]
-
-    def test_the_one_that_has_coasted_longest_goes_first(self) -> None:
+    def test_one_that_coasts_keeps_its_place(self) -> None:
+        """However many others there are: none of them is taken before it is given up."""
         identities = start(0, 300, max_faces=2)
         follow(identities, 0.1, 0, None)
-        identities.next_frame(0.2)
-        identities.found([at(600)])
-        assert ids(identities) == [1, 3]
+        identities.next_frame(0.5)
+        assert identities.room() == 0
+        assert identities.found([at(600), at(900)]) == []
+        assert identities.found([at(310), at(600)]) == [2]  # it is there again, under its id
+        identities.next_frame(1.01)
+        assert identities.found([at(600), at(900), at(1200)]) == [3, 4]
+
+    def test_only_a_box_at_its_place_is_awaited(self) -> None:
+        identities = start(0, 300, max_faces=2)
+        follow(identities, 0.1, 0, None)
+        assert identities.awaited((310, 20, 100, 100))
+        assert not identities.awaited((450, 0, 100, 100))
+        assert not identities.awaited((10, 0, 100, 100))  # that one is measured
+
+    def test_after_a_cut_the_place_is_free_in_the_second_frame(self) -> None:
+        identities = start(0, max_faces=1)
+        identities.next_frame(0.03)
+        identities.doubt()
+        assert identities.found([at(300)]) == []
+        identities.next_frame(0.06)
+        assert identities.found([at(300)]) == [2]
+        assert [(lost.id, lost.reason) for lost in identities.lost] == [(1, "there are others to follow")]
+
+    def test_one_that_gives_way_is_lost(self) -> None:
+        identities = start(0, max_faces=1)
+        (face,) = identities.faces
+        identities.give_way(face)
+        assert identities.found([at(300)]) == [2]
+        assert [(lost.id, lost.reason) for lost in identities.lost] == [(1, "another face comes before it")]
 
     def test_as_many_as_wanted_the_oldest_first(self) -> None:
         assert ids(start(0, 200, 400, 600, max_faces=3)) == [1, 2, 3]

@@ -23,7 +23,8 @@ class Frame:
     gpu: the same picture in the GPU's memory, where a decoder has put it: landmarks are then measured there and
     counted in its pixels, and image_rgb, which the detector sees, may be a smaller copy of it.
     pixel_aspect: width of a pixel over its height where it is shown, 1 for square ones. Faces are found in a copy with
-    square pixels (squared); results count in the pixels of image_rgb.
+    square pixels (squared); results count in the pixels of image_rgb. still: a picture for itself, no part of a video:
+    no face is followed from the frame before to this one.
 
     Raises TrackerError for a picture of another kind.
     """
@@ -33,6 +34,7 @@ class Frame:
     index: int
     gpu: GpuFrame | None = None
     pixel_aspect: float = 1.0
+    still: bool = False
 
     def __post_init__(self) -> None:
         image = self.image_rgb

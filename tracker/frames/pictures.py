@@ -66,7 +66,7 @@ class Folder(Source):
                 self.losses.unreadable += 1
                 log.warning("%s; skipped", error)
             else:
-                yield Frame(image_rgb, float(index), index)
+                yield Frame(image_rgb, float(index), index, still=True)
         if self.losses.unreadable == len(self.paths):
             raise TrackerError(f"none of the {len(self.paths)} pictures in {self.name} could be decoded")
 
