@@ -59,8 +59,8 @@ class Tracker:
     frames of a slow source, whichever is longer.
 
     A context manager; leaving it, or close(), lets go of the models. Not shared between threads: make one for each.
-    Raises TrackerError for models that cannot be had or read, for max_faces below 1, for a hold_s that is no time, and for
-    a name that is none of the choices.
+    Raises TrackerError for models that cannot be had or read, for max_faces below 1, for a hold_s that is no time, and
+    for a name that is none of the choices.
     """
 
     def __init__(

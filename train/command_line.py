@@ -183,11 +183,11 @@ class TrainingCLI(LightningCLI):
 def told(error: Exception) -> str | None:
     """What a user is told of an error in the middle of a training; None for what is a defect of the program.
 
-    An error in a loader's process comes with that process's traceback: its last line says what happened.
+    An error in a loader's process comes with that process's traceback: its end says what happened.
     """
-    last = str(error).strip().splitlines()[-1:] or [""]
     if isinstance(error, (DatasetError, SetupError, CheckpointWriteError)):
-        return last[0].removeprefix(f"{type(error).__module__}.{type(error).__qualname__}: ")
+        sentence = str(error).rpartition(f"{type(error).__module__}.{type(error).__qualname__}: ")[2]
+        return " ".join(sentence.split())
     if isinstance(error, torch.OutOfMemoryError):
         return "the GPU has not enough memory; set a smaller data.batch"
     if isinstance(error, RuntimeError) and "DataLoader worker" in str(error):

@@ -170,9 +170,8 @@ def summary(folder: LabelFolder, pictures: list[Path], scheme: Scheme) -> dict[s
     for row, picture in zip(spreads, labelled):
         points = read_pts(folder.folder / f"{picture.stem}.pts")
         row[:] = read_spread(folder.folder / f"{picture.stem}.spread.csv") / extent(points)[2:].max()
-    training, held_back = split(
-        [Sample(path, np.empty((0, 2)), scheme) for path in labelled], lambda face: face.picture.name
-    )
+    faces = [Sample(path, np.empty((0, 2)), scheme) for path in labelled]
+    training, held_back = split(faces, lambda face: face.picture.name) if len(faces) > 1 else (faces, [])
     parts = {name: np.median(spreads[:, list(indices)].mean(1)) for name, indices in scheme.groups.items()}
     return {
         "settings": folder.settings,

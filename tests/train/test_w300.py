@@ -167,7 +167,7 @@ class TestFolder:
     def test_a_broken_label_is_refused_by_name(self, tmp_path: Path) -> None:
         add_face(tmp_path, "a")
         (tmp_path / "a.pts").write_text("version: 1\nn_points: 68\n{\n1 2\n}\n")
-        with pytest.raises(ValueError, match="states 68 points, it holds 1") as error:
+        with pytest.raises(ValueError, match="states '68' points, it holds 1") as error:
             read_folder(tmp_path)
         assert str(tmp_path / "a.pts") in str(error.value)
 

@@ -16,9 +16,9 @@ import numpy as np
 
 from tracker.errors import TrackerError
 from tracker.files import Replacement, replace
-from tracker.frames.capture import quiet
 from tracker.frames.names import openable
 from tracker.frames.source import Timeline
+from tracker.opencv_log import quiet
 from tracker.sinks.base import Closing, Image, unwritable
 from tracker.sinks.ffmpeg import H264Pipe, find_ffmpeg, h264_options
 from tracker.sinks.sound import add_sound
