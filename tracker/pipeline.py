@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from tracker.clock import Clock
 from tracker.detectors import Detection, Detector, DetectorName, load_detector
+from tracker.detectors.search import Search, Turn
 from tracker.engines import Engine
 from tracker.engines.load import load_engine
 from tracker.engines.onnx import Provider
@@ -29,16 +30,12 @@ from tracker.identity import Identities, Identity
 from tracker.measure import Measurer, Stages
 from tracker.models import landmark_model
 from tracker.result import FrameResult, Measured, TrackedFace
-from tracker.roi import BOX_HABITS, DetectionSchedule, next_roi, roi_of_detection
+from tracker.roi import BOX_HABITS, BoxHabit, DetectionSchedule, next_roi, roi_of_detection
 from tracker.scene import SceneCut
 from tracker.smoothing import Smoother, Smoothing, smoother
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-SURER = 1 / 3
-"""Who is found must be surer to be a face than who is kept: by this part of the way from the model's presence to 1.
-Those kept need the presence still: the packaged model scores a covered face .8 to .87, just below it."""
 
 Steps = Generator[Sequence[Roi], list[Measured], FrameResult]
 """One frame's work: gives views to measure in it, is sent what was measured there, returns the result."""
@@ -48,19 +45,21 @@ class Tracker:
     """Follows faces through frames.
 
     model: a landmark model, .onnx or a TensorRT .plan, or the name of a packaged one (tracker.models.PACKAGED), whose
-    first is taken if None; or an engine that is there already, as another tracker's. detector: finds faces;
-    detector_model: its file. max_faces: how many to follow at most; so many threads share the work where there are as
-    many cores.
+    first is taken if None; or an engine that is there already, as another tracker's. detector: finds faces; auto lets
+    YuNet and BlazeFace take turns. detector_model: its file. max_faces: how many to follow at most; so many threads
+    share the work where there are as many cores.
     smoothing: how each face is steadied, see tracker.smoothing.PRESETS; "none" leaves it raw. provider, allow_cpu: what
     ONNX Runtime runs an .onnx model on, and whether the CPU will do instead.
     follow: which faces are taken first: the largest, the most central, or those of which the detector is surest. A face
     that is followed keeps its place, also while it coasts, but for one with four times the area or at most half the
     distance from the middle. hold_s, coast_frames: a face that is not seen is held for so many seconds, or for so many
-    frames of a slow source, whichever is longer.
+    frames of a slow source, whichever is longer. min_score: what the model must score a view at least, 0..1, to take it
+    for a face, a new one and one that is followed; None for the model's own threshold, which was fitted on validation
+    data (.894 for edge68). With a lower one more turned and covered faces are found, and more that are none.
 
     A context manager; leaving it, or close(), lets go of the models. Not shared between threads: make one for each.
-    Raises TrackerError for models that cannot be had or read, for max_faces below 1, for a hold_s that is no time, and
-    for a name that is none of the choices.
+    Raises TrackerError for models that cannot be had or read, for max_faces below 1, for a hold_s that is no time, a
+    min_score that is no score, and for a name that is none of the choices.
     """
 
     def __init__(
@@ -75,6 +74,7 @@ class Tracker:
         follow: Follow = "largest",
         hold_s: float = 0.5,
         coast_frames: int = 2,
+        min_score: float | None = None,
     ) -> None:
         if max_faces < 1:
             raise TrackerError(f"max_faces must be at least 1, got {max_faces}")
@@ -88,12 +88,17 @@ class Tracker:
             raise TrackerError(f"hold_s must be a number of seconds from 0 on, got {hold_s}")
         if coast_frames < 0:
             raise TrackerError(f"coast_frames must be at least 0, got {coast_frames}")
+        if min_score is not None and not 0 <= min_score <= 1:
+            raise TrackerError(f"min_score must be in 0..1, got {min_score}")
         self._worth = worth_of(follow)
         if model is None or isinstance(model, (Path, str)):
             model = load_engine(landmark_model(Path(model) if model else None), provider, allow_cpu, max_faces)
         self.scheme = model.spec.landmark_scheme()
-        found = load_detector(detector, Path(detector_model) if detector_model else None)
-        self._models: tuple[Engine, Detector] | None = model, found
+        found = [load_detector(detector, Path(detector_model) if detector_model else None)]
+        if detector == "auto" and detector_model is None:
+            found.append(load_detector("blazeface"))
+        self._models: tuple[Engine, Search] | None = model, Search(found)
+        self.min_score = model.spec.presence if min_score is None else min_score
         self.max_faces = max_faces
         self.hold_s, self.coast_frames = hold_s, coast_frames
         self.smoothing: Smoothing = smoothing
@@ -107,10 +112,10 @@ class Tracker:
 
     @property
     def detector(self) -> Detector:
-        """What finds faces. Raises TrackerError after close."""
-        return self._open_models()[1]
+        """What finds faces, of several the first. Raises TrackerError after close."""
+        return self._open_models()[1].detectors[0]
 
-    def _open_models(self) -> tuple[Engine, Detector]:
+    def _open_models(self) -> tuple[Engine, Search]:
         if self._models is None:
             raise TrackerError("this tracker was closed; make another one")
         return self._models
@@ -135,6 +140,9 @@ class Tracker:
             self._schedule = DetectionSchedule()
             self._cut = SceneCut()
             self._shape: tuple[int, ...] = ()
+            self._refused = 0
+            if self._models is not None:
+                self._models[1].begin()
             self._smoothers: dict[int, Smoother] = {}
             self._steady: dict[int, Landmarks] = {}
 
@@ -167,7 +175,8 @@ class Tracker:
         """The work on the next frame without the measuring, which step_together does for several at once."""
         now_s = self._clock(frame)
         self._identities.next_frame(now_s, self._clock.interval_s)
-        if frame.still or frame.image_rgb.shape != self._shape:
+        first, self._refused = frame.still or frame.image_rgb.shape != self._shape, 0
+        if first:
             self._identities.forget("the next picture is another one" if frame.still else "the picture's size changed")
         self._shape = frame.image_rgb.shape
         yield from self._follow(frame, now_s)
@@ -175,10 +184,11 @@ class Tracker:
         measured = sum(face.measured for face in faces)
         if self._schedule.due(measured, len(faces) - measured, now_s):
             self._schedule.detected(now_s)
-            yield from self._detect(frame, stages)
+            yield from self._search(frame, stages, all_turns=first)
         with stages("smooth"):
             results = self._results()
-        return FrameResult(frame.index, frame.timestamp_s, results, stages.seconds, tuple(self._identities.lost))
+        lost = tuple(self._identities.lost)
+        return FrameResult(frame.index, frame.timestamp_s, results, stages.seconds, lost, self._refused)
 
     def _follow(self, frame: Frame, now_s: float) -> Generator[Sequence[Roi], list[Measured], None]:
         """Measure the known faces where they are expected."""
@@ -188,8 +198,7 @@ class Tracker:
         if not faces:
             return
         measured = yield [self._view(face, now_s) for face in faces]
-        presence = self.engine.spec.presence
-        seen = [(face, m) for face, m in zip(faces, measured) if m.score >= presence]
+        seen = [(face, m) for face, m in zip(faces, measured) if m.score >= self.min_score]
         self._identities.followed(seen)
 
     def _view(self, face: Identity, timestamp_s: float) -> Roi:
@@ -197,57 +206,76 @@ class Tracker:
         points_px = self._steady[face.id].points_px + face.ahead_px(timestamp_s)
         return roi_of_landmarks(points_px, eye_rotation_rad(points_px, self.scheme))
 
-    def _detect(self, frame: Frame, stages: Stages) -> Generator[Sequence[Roi], list[Measured], None]:
+    def _search(self, frame: Frame, stages: Stages, all_turns: bool) -> Generator[Sequence[Roi], list[Measured], None]:
+        """Take the turn that is due of the search; all_turns: go on until there is a face, as in a first frame."""
+        search, faces = self._open_models()[1], self._identities
+        if not faces.room() or faces.lost or any(not face.measured for face in faces.faces):
+            search.begin()  # to confirm those that are known, or to find them again
+        for _ in search.turns if all_turns else search.turns[:1]:
+            yield from self._detect(frame, search.next_turn(), stages)
+            if any(face.measured for face in faces.faces):
+                return
+
+    def _detect(self, frame: Frame, turn: Turn, stages: Stages) -> Generator[Sequence[Roi], list[Measured], None]:
         """Find faces that are not followed: those that may be a coasting one again, then others while there is room."""
         with stages("detect"):
-            detections = rated(self._detections(frame), self._worth, frame.image_rgb.shape)
+            detections = rated(self._detections(frame, turn), self._worth, frame.image_rgb.shape)
         self._identities.confirm([face.box_px for _, face in detections])
         new = [(worth, face) for worth, face in detections if not self._identities.known(face.box_px)]
         back = [face for _, face in new if self._identities.awaited(face.box_px)]
         others = [(worth, face) for worth, face in new if not self._identities.awaited(face.box_px)]
+        habit = BOX_HABITS[self._open_models()[1].detectors[turn.detector].name]
         while True:
             room = self._identities.room()
-            turn, back, others = [*back, *(face for _, face in others[:room])], [], others[room:]
-            if not turn:
+            tried, back, others = [*back, *(face for _, face in others[:room])], [], others[room:]
+            if not tried:
                 break
-            self._found((yield from self._measure_new(turn)))
-        yield from self._replace_the_least(others, detections)
-
-    def _replace_the_least(
-        self, others: Sequence[tuple[float, Detection]], detections: Sequence[tuple[float, Detection]]
-    ) -> Generator[Sequence[Roi], list[Measured], None]:
-        """Where a face for which there is no room is worth far more than one that is followed, take it instead."""
-        followed = [(worth, face) for worth, box in detections if (face := self._identities.shown_by(box.box_px))]
-        if not (others and followed):
-            return
-        least, face = min(followed, key=lambda pair: pair[0])
-        better = [other for worth, other in others if worth >= FAR_MORE * least]
-        if better and (seen := (yield from self._measure_new(better))):
-            self._identities.give_way(face)
+            self._found((yield from self._measure_new(tried, habit)))
+        better = self._better(others, detections)
+        if better and (seen := (yield from self._measure_new(better[1], habit))):
+            self._identities.give_way(better[0])
             self._found(seen)
 
-    def _measure_new(self, detections: Sequence[Detection]) -> Generator[Sequence[Roi], list[Measured], list[Measured]]:
-        """Those of the detections that are faces; measured twice, the second time in the view of the first."""
-        habit = BOX_HABITS[self.detector.name]
-        rough = yield [roi_of_detection(d.box_px, d.eyes_px, habit) for d in detections]
+    def _better(
+        self, others: Sequence[tuple[float, Detection]], detections: Sequence[tuple[float, Detection]]
+    ) -> tuple[Identity, list[Detection]] | None:
+        """The face that is worth least of those followed, and those others that are worth far more; None for none."""
+        followed = [(worth, face) for worth, box in detections if (face := self._identities.shown_by(box.box_px))]
+        least, face = min(followed, key=lambda pair: pair[0], default=(math.inf, None))
+        better = [other for worth, other in others if worth >= FAR_MORE * least]
+        return (face, better) if face and better else None
+
+    def _measure_new(
+        self, detections: Sequence[Detection], habit: BoxHabit
+    ) -> Generator[Sequence[Roi], list[Measured], list[Measured]]:
+        """Those of the detections that are faces; measured twice, the second time in the view of the first.
+
+        A detector often takes the mouth of an upside-down face for its eyes, so each is measured both ways up at first.
+        """
+        upright = [roi_of_detection(d.box_px, d.eyes_px, habit) for d in detections]
+        ways = yield [*upright, *(replace(roi, rotation_rad=roi.rotation_rad + math.pi) for roi in upright)]
+        rough = [max(pair, key=lambda face: face.score) for pair in zip(ways, ways[len(upright) :])]
         measured = yield [next_roi(face.landmarks) for face in rough]
-        presence = self.engine.spec.presence
-        return [m for m in measured if m.score >= presence + SURER * (1 - presence)]
+        seen = [m for m in measured if m.score >= self.min_score]
+        self._refused += len(measured) - len(seen)
+        return seen
 
     def _found(self, seen: Sequence[Measured]) -> None:
         for number in self._identities.found(seen):
             self._smoothers.pop(number, None)  # where it was seen last says nothing of where it is
 
-    def _detections(self, frame: Frame) -> list[Detection]:
+    def _detections(self, frame: Frame, turn: Turn) -> list[Detection]:
         """What the detector finds; a box that holds nothing, or is none, is left out."""
+        search = self._open_models()[1]
+        name = search.detectors[turn.detector].name
         try:
-            found = self.detector.detect(frame.image_rgb)
+            found = search.detect(frame.image_rgb, turn)
         except TrackerError:
             raise
         except Exception as error:  # OpenCV's and MediaPipe's have no common type
             reason = " ".join(str(error).split())[:160]
             raise TrackerError(
-                f"the detector {self.detector.name} failed on frame {frame.index} ({reason}); try another --detector"
+                f"the detector {name} failed on frame {frame.index} ({reason}); try another --detector"
             ) from error
         found = [d for d in found if np.isfinite(d.box_px).all() and min(d.box_px[2:]) > 0]
         return found if frame.gpu is None else [_on_gpu(frame.gpu, frame.image_rgb, each) for each in found]

@@ -56,6 +56,7 @@ class FrameResult:
     """The faces of one frame, and what each stage of finding them cost.
 
     No faces: the tracker is searching. lost: the faces that were given up in this frame; their ids never come back.
+    refused: detections in this frame that were measured and scored too low for a face (Tracker's min_score).
     stage_s: seconds spent by stage name: "detect", "crop", "engine", "smooth", "step" (the whole).
     """
 
@@ -64,6 +65,7 @@ class FrameResult:
     faces: tuple[TrackedFace, ...]
     stage_s: dict[str, float] = field(default_factory=dict)
     lost: tuple[LostFace, ...] = ()
+    refused: int = 0
 
     def scaled(self, x: float, y: float) -> FrameResult:
         """The same result in a picture that is x times as wide and y times as high."""

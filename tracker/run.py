@@ -25,6 +25,7 @@ from tracker.errors import TrackerError
 from tracker.face.schemes import IBUG68
 from tracker.follow import Follow
 from tracker.frames import STDIN, Camera, Folder, Frame, Live, Patience, Source, Video, open_url_source
+from tracker.frames.turned import Rotation, turned
 from tracker.models import WEIGHTS
 from tracker.outputs import Outputs
 from tracker.pipeline import Tracker
@@ -61,6 +62,9 @@ def run(
     allow_cpu: bool = False,
     follow: Follow = "largest",
     hold_s: float = 0.5,
+    min_score: float | None = None,
+    rotate: Rotation = 0,
+    mirror: bool = False,
 ) -> None:
     """Track facial landmarks; without a source: camera 0 in a window where there are both, else the demo.
 
@@ -85,7 +89,7 @@ def run(
         max_faces: how many faces to follow at most.
         smoothing: how each face is steadied, from accurate (least lag) to steady (least jitter); covariance goes by how
             unsure the model is of each point.
-        detector: what finds the faces; auto takes YuNet.
+        detector: what finds the faces; auto lets YuNet and BlazeFace take turns.
         detector_model: a YuNet file of your own, in place of the packaged one.
         model: edge68, which is the default, edge68_fast, less exact in six tenths of its time; or a file of export.run.
         provider: what ONNX Runtime runs the model on; an error where it cannot be had.
@@ -93,6 +97,11 @@ def run(
         follow: which faces are taken first; one of four times the area (largest) or at most half the distance from the
             middle (central) takes the place of one that is followed.
         hold_s: how long a face that is not seen keeps its place and its id; at least two frames of a slow source.
+        min_score: what the model must score a view at least, 0 to 1, to take it for a face; else the model's own
+            threshold, .894 of edge68. A lower one finds more turned and covered faces, and more that are none.
+        rotate: turn every frame clockwise by 90, 180 or 270 degrees first; results and overlay are of the turned
+            picture.
+        mirror: mirror every frame left to right, after turning it.
     """
     given = [value is not None for value in (camera, video, images)].count(True) + demo
     if given > 1:
@@ -109,14 +118,15 @@ def run(
             source, show = _default_source(show)
             stack.enter_context(source)
         tracker = Tracker(
-            model, detector, detector_model, max_faces, smoothing, provider, allow_cpu, follow=follow, hold_s=hold_s
-        )
+            model, detector, detector_model, max_faces, smoothing, provider, allow_cpu,
+            follow=follow, hold_s=hold_s, min_score=min_score,
+        )  # fmt: skip
         window = stack.enter_context(Window("landmarks", at_speed=not source.live)) if show else None
         summary = Summary()
         with outputs.records() as records:
             try:
                 with records.profiled(), outputs.sinks(source, tracker.scheme, max_faces, window) as sinks:
-                    _loop(source, tracker, sinks, window, summary)
+                    _loop(source, tracker, sinks, window, summary, rotate, mirror)
             finally:
                 records.write_stats({"source": source.name, **summary.to_json(), "losses": asdict(source.losses)})
         for line in outputs.written():
@@ -180,12 +190,22 @@ def _default_source(show: bool) -> tuple[Source, bool]:
     return DemoClip(), show
 
 
-def _loop(source: Source, tracker: Tracker, sinks: Sequence[Sink], window: Window | None, summary: Summary) -> None:
-    report = DemoReport(source) if isinstance(source, DemoClip) and tracker.scheme is IBUG68 else None
+def _loop(
+    source: Source,
+    tracker: Tracker,
+    sinks: Sequence[Sink],
+    window: Window | None,
+    summary: Summary,
+    rotate: Rotation,
+    mirror: bool,
+) -> None:
+    known = tracker.scheme is IBUG68 and rotate == 0 and not mirror
+    report = DemoReport(source) if isinstance(source, DemoClip) and known else None
     start = time.perf_counter()
     try:
         frames = shown_frames(source, window)
-        for frame in tqdm(frames, total=source.frame_count, unit=" frames", disable=None, leave=False):
+        for taken in tqdm(frames, total=source.frame_count, unit=" frames", disable=None, leave=False):
+            frame = turned(taken, rotate, mirror)
             result = tracker.step(frame)
             seconds = _age(source, frame)
             written = time.perf_counter()

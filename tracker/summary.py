@@ -26,6 +26,7 @@ class Summary:
         self.frames = 0
         self.measured = 0
         self.ids = 0
+        self.refused = 0
         self.seconds = 0.0
         self._seconds = {stage: deque[float](maxlen=LAST) for stage in STAGES}
 
@@ -33,6 +34,7 @@ class Summary:
         """Count one frame in; seconds: of further stages, by name."""
         self.frames += 1
         self.measured += any(face.state == "tracking" for face in result.faces)
+        self.refused += result.refused
         self.ids = max([self.ids, *(face.id for face in result.faces)])
         for stage, spent in {**result.stage_s, **seconds}.items():
             self._seconds[stage].append(spent)
@@ -44,6 +46,7 @@ class Summary:
             "frames": self.frames,
             "frames_with_a_measured_face": self.measured,
             "faces": self.ids,
+            "refused_detections": self.refused,
             "seconds": round(self.seconds, 3),
             "frames_per_s": round(self.frames / self.seconds, 2) if self.seconds > 0 else None,
             "detector_share_percent": round(100 * sum(self._seconds["detect"]) / steps, 2) if steps else None,
@@ -60,6 +63,8 @@ class Summary:
             f"{'stage':<8}" + "".join(f"{f'{name} ms':>9}" for name in QUANTILES) + f"{'calls':>8}",
         ]
         rows += [_row(stage, figures) for stage, figures in record["stages_ms"].items()]
+        if self.refused:
+            rows.append(f"{self.refused} detections were refused, their score below --min-score")
         return [*rows, f"the detector took {share:.1f} % of the steps' time"] if share is not None else rows
 
 

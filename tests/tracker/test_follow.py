@@ -42,7 +42,7 @@ class Stage:
         return image
 
     def detect(self, image_rgb: Image) -> list[Detection]:
-        found = [self._at(place) for place in self._shown[hash(image_rgb.tobytes())]]
+        found = [self._at(place) for place in self._shown.get(hash(image_rgb.tobytes()), ())]
         return sorted(found, key=lambda face: -face.score)
 
     def _at(self, place: int) -> Detection:

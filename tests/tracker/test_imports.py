@@ -35,6 +35,8 @@ MAY_IMPORT = {
         "PIL",
         "yaml",
     ),
+    "train.label": ("train", "tracker", "cv2", "numpy", "tqdm"),  # runs detectors and models on pictures
+    "train.labels": ("train.labels", "train.label", "train.datasets", "tracker", "cv2", "numpy", "scipy", "tqdm"),
     "export": (
         *("export", "train.models", "train.codecs", "train.task", "train.data", "train.datasets", "train.objectives"),
         "train.checkpoints",
@@ -53,7 +55,7 @@ WHEN_USED = {
     "google": ("export.triton",),
     "pycuda": ("tracker.engines.cuda",),
     "skimage": ("tracker.demo",),
-    "mediapipe": ("tracker.detectors.mediapipe",),
+    "mediapipe": ("tracker.detectors.mediapipe", "train.labels.facemesh_worker"),
     "matplotlib": ("tracker.face.accuracy", "tracker.evaluation.plots", "train.report"),
     "pythonosc": ("tracker.sinks.osc",),
     "imageio_ffmpeg": ("tracker.sinks.ffmpeg",),

@@ -205,11 +205,11 @@ class TestDemoClip:
 class TestIdentity:
     def test_a_gap_that_is_too_long_ends_the_identity(self, make_tracker: Make, frames: list[Frame]) -> None:
         start, gap = at(frames, range(5)), [Frame(BLACK, (5 + n) / 30, 5 + n) for n in range(20)]
-        end = [Frame(frames[n].image_rgb, (20 + n) / 30, 20 + n) for n in range(5, 10)]
+        end = [Frame(frames[n].image_rgb, (20 + n) / 30, 20 + n) for n in range(5, 20)]
         seen = faces_of(follow(make_tracker(), [*start, *gap, *end]))
         assert seen[4:20] == [[(1, "tracking")], *[[(1, "coasting")]] * 15]  # .5 s at 30 frames a second
         assert seen[20:25] == [[]] * 5
-        assert seen[25:] == [[(2, "tracking")]] * 5
+        assert seen[33:] == [[(2, "tracking")]] * 7  # the detector of the test finds no face in a turned picture
 
     def test_a_still_picture_keeps_one_id_and_comes_to_rest(self, make_tracker: Make, frames: list[Frame]) -> None:
         results = follow(make_tracker(), at(frames, [10] * 40))
@@ -416,7 +416,8 @@ class TestTogether:
         streams = [frames[:10], [Frame(NOISE, n / 30, n) for n in range(10)], at(frames, range(80, 90))]
         together = [make_tracker(model=engine) for _ in streams]
         results = [step_together(together, each) for each in zip(*streams)]
-        assert max(calls) == calls[-1] == 2  # two of them have a face
+        assert calls[0] == 4  # two of them have a face, which is measured both ways up at first
+        assert max(calls[1:]) == calls[-1] == 2
         for which, stream in enumerate(streams):
             alone = follow(make_tracker(), stream)
             for mine, theirs in zip(alone, results):
