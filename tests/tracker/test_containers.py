@@ -31,6 +31,11 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_clip(tmp_path_factory.mktemp("clip") / "clip.mkv", f"{SOURCE} {TONE} -c:v libx264 -c:a aac")
 
 
+@pytest.fixture(scope="module")
+def av1(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_clip(tmp_path_factory.mktemp("av1") / "clip.mp4", f"{SOURCE} -c:v libaom-av1 -cpu-used 8")
+
+
 def count(path: Path | str) -> int:
     with open_source(path) as video:
         return sum(1 for _ in video)
@@ -117,6 +122,30 @@ class TestDisplayMatrix:
             picture = next(video).image_rgb
         assert shown is not None and picture.shape == shown.shape
         assert np.abs(picture[..., ::-1].astype(int) - shown).mean() < 1
+
+
+@posix
+class TestWhatOpencvCannotDecode:
+    def test_av1_plays(self, av1: Path, caplog: pytest.LogCaptureFixture) -> None:
+        with Video(av1) as video:
+            frames = list(video)
+        assert [frame.timestamp_s for frame in frames] == pytest.approx([index / 25 for index in range(50)])
+        shown = cv2.imread(str(make_clip(av1.with_name("shown.png"), f"-i {av1} -frames:v 1")))
+        assert shown is not None
+        assert np.abs(frames[0].image_rgb[..., ::-1].astype(int) - shown).mean() < 3
+        assert caplog.messages == []
+
+    def test_left_early_it_leaves_nothing(self, av1: Path) -> None:
+        with Video(av1) as video:
+            next(video)
+
+    def test_without_ffmpeg_it_is_one_sentence(self, av1: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        capture = cv2.VideoCapture(str(av1))
+        if capture.grab():
+            pytest.skip("this OpenCV decodes AV1")
+        monkeypatch.setattr("tracker.frames.decoded.find_ffmpeg", lambda: None)
+        with pytest.raises(TrackerError, match=r"no picture .* \(AV01\): this OpenCV has no decoder for it"):
+            list(Video(av1))
 
 
 class TestEnd:

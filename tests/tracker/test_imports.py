@@ -58,7 +58,7 @@ WHEN_USED = {
     "mediapipe": ("tracker.detectors.mediapipe", "train.labels.facemesh_worker"),
     "matplotlib": ("tracker.face.accuracy", "tracker.evaluation.plots", "train.report"),
     "pythonosc": ("tracker.sinks.osc",),
-    "imageio_ffmpeg": ("tracker.sinks.ffmpeg",),
+    "imageio_ffmpeg": ("tracker.ffmpeg",),
 }
 NEVER_IN_TRACKER = {"torch", "lightning", "train", "export"}
 STAGES = ("frames", "detectors", "engines", "roi", "identity", "smoothing", "sinks", "overlay")

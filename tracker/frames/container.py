@@ -12,7 +12,7 @@ _LARGEST_INDEX = 64 << 20  # bytes of an MP4's moov box that are looked at: that
 _ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _ASF_FILE = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _EBML, _SEGMENT = 0x1A45DFA3, 0x18538067
-_UNITY = (1, 0, 0, 1)
+UNITY = (1, 0, 0, 1)
 
 Matrix = tuple[int, int, int, int]
 
@@ -26,7 +26,7 @@ class Container:
 
     counts: bool = False
     cut_short: bool = False
-    matrix: Matrix = _UNITY
+    matrix: Matrix = UNITY
 
     @property
     def mirrored(self) -> bool:
@@ -157,7 +157,7 @@ def _first_offset(track: dict[bytes, bytes]) -> int:
 def _matrix(header: bytes) -> Matrix:
     """Of a track's header, reduced to the signs of its numbers: scales and shears are not of a camera."""
     if not header:
-        return _UNITY
+        return UNITY
     a, b, _, c, d = struct.unpack_from(">5i", header, 52 if header[0] == 1 else 40)
     straight = abs(a) + abs(d) >= abs(b) + abs(c)
     return (_sign(a), 0, 0, _sign(d)) if straight else (0, _sign(b), _sign(c), 0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Generator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -15,7 +16,8 @@ from numpy.typing import NDArray
 
 from tracker.errors import TrackerError
 from tracker.frames.capture import Capture, open_capture, open_url, pixel_aspect, stated_count, stated_fps
-from tracker.frames.container import Container, read_container
+from tracker.frames.container import UNITY, Container, read_container
+from tracker.frames.decoded import Decoded
 from tracker.frames.frame import Frame, as_rgb
 from tracker.frames.names import STDIN, is_pipe, openable, stdin_path
 from tracker.frames.pictures import expect_size
@@ -37,6 +39,7 @@ class Video(Source):
     others. capture: it, if it is open already. fps: as stated, 30 where nothing is.
     frame_count: MKV, WebM, WMV, MPEG and pipes only estimate it by their length, that of the sound included.
     Frames are turned and mirrored as the file says (its display matrix); Frame.pixel_aspect is the shape of its pixels.
+    What OpenCV opens and cannot decode, such as AV1, is decoded by the ffmpeg program where that is installed.
     A file that is cut short or damaged is read as far as it goes, with a warning at its end; of a frame that OpenCV
     gives up decoding nothing is seen but the count and the time that is missing.
     Raises TrackerError when there is no such file, or it is not a video, or nothing in it can be decoded.
@@ -65,7 +68,7 @@ class Video(Source):
     def _read(self) -> Generator[Frame, None, None]:
         interval_s = 1 / (self.fps or FALLBACK_FPS)
         timeline, gaps, index = Timeline(self.name, interval_s), Gaps(interval_s), 0
-        while self._capture.grab():
+        while self._capture.grab() or (index == 0 and self._decode_by_ffmpeg()):
             time_s = timeline(self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)  # after the last grab it is 0
             gaps.add(time_s)
             decoded, image = self._capture.retrieve()
@@ -76,6 +79,22 @@ class Video(Source):
             self.losses.unreadable += not decoded
             index += 1
         self._report_end(index - self.losses.unreadable, gaps.missing())
+
+    def _decode_by_ffmpeg(self) -> bool:
+        """Whether ffmpeg gives a first picture where OpenCV gives none. Raises TrackerError where it cannot."""
+        if self.path is None:
+            return False
+        codec = (
+            int(self._capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little", signed=True).decode("ascii", "replace")
+        )
+        self._capture.release()
+        try:
+            self._capture = Decoded(str(self.path))
+        except TrackerError as error:
+            raise TrackerError(f"no picture could be decoded from {self.name} ({codec.strip()}): {error}") from None
+        self._container = replace(self._container, matrix=UNITY)
+        self._pixel_aspect = pixel_aspect(self._capture)
+        return self._capture.grab()
 
     def _report_end(self, count: int, missing: int) -> None:
         """Say what is wrong when no more frames come after count of them. missing: so many by their times."""

@@ -15,12 +15,13 @@ import cv2
 import numpy as np
 
 from tracker.errors import TrackerError
+from tracker.ffmpeg import find_ffmpeg
 from tracker.files import Replacement, replace
 from tracker.frames.names import openable
 from tracker.frames.source import Timeline
 from tracker.opencv_log import quiet
 from tracker.sinks.base import Closing, Image, unwritable
-from tracker.sinks.ffmpeg import H264Pipe, find_ffmpeg, h264_options
+from tracker.sinks.h264 import H264Pipe, h264_options
 from tracker.sinks.sound import add_sound
 
 log = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ _VIDEOS = (".mp4", ".mov", ".avi", ".mkv")
 class OverlayVideo(Closing):
     """A video file of the size of the first picture; pictures of other sizes are fitted into it.
 
-    Where there is an ffmpeg that encodes it (tracker.sinks.ffmpeg) it is H.264, which browsers play, with every picture
+    Where there is an ffmpeg that encodes it (tracker.sinks.h264) it is H.264, which browsers play, with every picture
     at its own time. Else, and in an AVI, it is MPEG-4 by OpenCV at a constant rate: a picture is repeated until the
     next is due, and left out where they come faster than that rate.
 

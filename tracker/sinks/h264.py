@@ -1,22 +1,21 @@
-"""The ffmpeg program: where it is, and pictures at any times through it into H.264."""
+"""Pictures at any times into H.264, through the ffmpeg program."""
 
 from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 import struct
 import subprocess
 import sys
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from importlib import import_module
 from pathlib import Path
 
 import cv2
 
 from tracker.errors import TrackerError
+from tracker.ffmpeg import run_ffmpeg
 from tracker.frames.container import read_container
 from tracker.sinks.base import Image
 
@@ -27,22 +26,6 @@ _ENCODERS = (("libx264", "-preset", "veryfast", "-crf", "20", "-bf", "0"), ("lib
 _TIMES = (("-fps_mode", "passthrough"), ("-vsync", "0"))  # since ffmpeg 5.1, and before
 _UNKNOWN = b"\x01\xff\xff\xff\xff\xff\xff\xff"  # the size of what is still being written
 _NEW_GROUP = 0x200  # subprocess.CREATE_NEW_PROCESS_GROUP, which Windows has
-
-
-def find_ffmpeg() -> str | None:
-    """The ffmpeg program on the path, else the one that imageio-ffmpeg carries; None where neither is."""
-    if found := shutil.which("ffmpeg"):
-        return found
-    try:
-        return str(import_module("imageio_ffmpeg").get_ffmpeg_exe())
-    except (ImportError, RuntimeError):
-        return None
-
-
-def run_ffmpeg(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run it to its end; what it says is kept."""
-    command = [program, "-nostdin", "-v", "error", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
 
 
 @cache
