@@ -37,7 +37,7 @@ def main() -> int:
         """Fuzz everything that reads, or find faults that are seeded in it.
 
         Args:
-            minutes: for all readers together.
+            minutes: for all readers together; what is imported for them takes another minute or two.
             readers: their names, separated by commas; all where none are given.
             seed: of all that is random; the same seed gives the same inputs.
             seeded: put each of the known faults into the code by turn, and say which are found.
@@ -68,8 +68,13 @@ def fuzz_readers(names: Sequence[str], minutes: float, seed: int, findings: Path
     campaigns = [Campaign(name, seed) for name in names]
     with Worker() as worker:
         for i, campaign in enumerate(campaigns):
+            before_s = time.monotonic()
+            campaign.begin(worker)
+            end_s += time.monotonic() - before_s
             campaign.run(worker, (end_s - time.monotonic()) / (len(campaigns) - i))
             print(f"{campaign.reader}: {campaign.inputs} inputs, {len(campaign.findings)} findings", file=sys.stderr)
+            for finding in campaign.findings.values():
+                print(f"    python -m benchmarks.fuzz --replay {finding.save(findings)}", file=sys.stderr)
     print(table(campaigns), f"seed {seed}, {minutes:g} minutes, {machine()}, {versions()}", sep="\n\n")
     found = [finding for campaign in campaigns for finding in campaign.findings.values()]
     for finding in found:
@@ -112,6 +117,7 @@ def find_seeded(readers: Sequence[str], seed: int, seconds: float) -> bool:
                 return bool(found)
 
             with Worker(name) as worker:
+                campaign.begin(worker)
                 campaign.run(worker, seconds, is_the_faults)
             tried, missed = tried + 1, missed + (not found)
             told = f"{found[0].outcome.kind}, {found[0].outcome.text[:100]}" if found else "NOT FOUND"

@@ -15,11 +15,13 @@ from typing import Any, NoReturn, get_args
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, auto_cli
 
 from tracker.config_files import files_read, forget_files, guard_loader, note_config_file
-from tracker.errors import TrackerError
+from tracker.errors import TrackerError, one_line
 from tracker.process import INTERRUPTED, READER_GONE, UNWRITTEN, Ended, ending_signals, standard_streams
 from tracker.redaction import redact, redact_arguments
 
 USER_ERROR = 2
+LONGEST = 1000
+"""Characters of a message about options."""
 _KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "NoneType": ""}
 
 
@@ -102,7 +104,9 @@ class _Parser(ArgumentParser):
             message = message.replace("parsing config", f"parsing --config {files_read()[-1]}", 1)
         if (none := re.search(r'key "(\w+)"', message)) and "value: None" in message:
             message = message.replace("value: None", f"value: {_texts(self._given).get(none[1])}")
-        message = _dashed(" ".join(_plain(redact_arguments(message, self._given)).split()))
+        message = one_line(_dashed(" ".join(_plain(redact_arguments(message, self._given)).split())))
+        if len(message) > LONGEST:  # it quotes what was given
+            message = f"{message[: LONGEST // 2]} ... {message[-LONGEST // 2 :]}"
         print(f"{self.prog}: {message} (--help lists the options)", file=sys.stderr)
         sys.exit(USER_ERROR)
 

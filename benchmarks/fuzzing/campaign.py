@@ -187,7 +187,7 @@ class Campaign:
         started_s = time.monotonic()
         end_s = started_s + seconds
         if not self._pool:
-            self._begin(worker)
+            self.begin(worker)
         judged, done = 0, False
         while time.monotonic() < end_s and not done:
             rng = random.Random(f"{self.seed} {self.reader} {self.inputs}")
@@ -196,8 +196,8 @@ class Campaign:
             judged = len(self.findings)
         self.seconds += time.monotonic() - started_s
 
-    def _begin(self, worker: Worker) -> None:
-        """Read the valid inputs, all of which must be accepted."""
+    def begin(self, worker: Worker) -> None:
+        """Import what the reader needs, which takes long for torch, and read the valid inputs: all must be accepted."""
         self._start = worker.seeds(self.reader)
         for files in self._start.seeds:
             outcome = self._read(worker, files)

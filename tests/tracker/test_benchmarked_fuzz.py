@@ -77,6 +77,7 @@ def test_every_fault_fits_the_code() -> None:
         compile(faulty(fault, Path(spec.origin).read_text("utf-8")), name, "exec")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["a sidecar without an entry", "an odd count of numbers"])
 def test_a_seeded_fault_is_found(name: str) -> None:
     campaign = Campaign(SEEDED[name].reader, seed=0)

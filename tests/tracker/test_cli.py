@@ -300,3 +300,10 @@ def test_nobody_reads_on() -> None:
     )
     os.close(writing)
     assert (done.returncode, done.stderr) == (141, b"")
+
+
+def test_a_long_value_makes_no_long_message(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call(f"--max-faces={'a' * 5000}\x1b[31m") == 2
+    message = capsys.readouterr().err
+    assert len(message) < 1200 and "\x1b" not in message and message.count("\n") == 1
+    assert "--max-faces" in message and "(--help lists the options)" in message

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import struct
+import sys
 import time
 import zlib
 from pathlib import Path
@@ -16,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tracker.errors import TrackerError
+from tracker.face.png import is_overstated
 from tracker.frames import Folder, Video, read_picture
 from tracker.frames.pictures import MOST_BYTES, decode_picture
 from tracker.frames.size import MOST_PIXELS, stated_size
@@ -231,3 +233,20 @@ def test_a_video_of_an_absurd_length(count: float, tmp_path: Path, monkeypatch: 
 def test_a_big_tiff_whose_tags_lie_nowhere(order: str, place: int) -> None:
     start = b"II+\0" if order == "<" else b"MM\0+"
     assert stated_size(start + struct.pack(f"{order}HHQ", 8, 0, place) + bytes(40)) is None
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows does not say how much memory was taken")
+@pytest.mark.parametrize("at", ["first", "last"])
+def test_a_png_that_states_more_than_it_holds_is_not_decoded(at: str, tmp_path: Path) -> None:
+    """OpenCV 5 takes 4 GB for such a file of a few hundred bytes."""
+    import resource
+
+    content = encoded(".png", 8, 8)
+    place = content.index(b"IHDR") + 4 + 13 + 4 if at == "first" else content.index(b"IEND") - 4
+    path = tmp_path / "a.png"
+    path.write_bytes(content[:place] + b"\x7f\xff\xff\xf0" + content[place + 4 :])
+    before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(TrackerError, match="it states more bytes than it has"):
+        decode_picture(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < before_kib + 400_000
+    assert not is_overstated(content) and not is_overstated(content[:-20])  # cut short is another thing

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker.errors import TrackerError
+from tracker.face.png import is_overstated
 from tracker.frames.frame import Frame, as_rgb
 from tracker.frames.size import MOST_PIXELS, stated_size
 from tracker.frames.source import Source
@@ -100,6 +101,8 @@ def decode_picture(path: Path) -> NDArray[np.uint8]:
             raise TrackerError(f"{cannot}: it has {status.st_size:,} bytes, at most {MOST_BYTES:,} are read")
         content = path.read_bytes()
         expect_size(stated_size(content), path)
+        if is_overstated(content):
+            raise TrackerError(f"{cannot}: it states more bytes than it has")
         with quiet():
             image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
     except (OSError, cv2.error, MemoryError):

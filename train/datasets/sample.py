@@ -13,6 +13,7 @@ from PIL import Image
 
 from tracker.errors import one_line
 from tracker.face.geometry import Array
+from tracker.face.png import is_overstated
 from tracker.face.schemes import Scheme
 
 MOST_PIXELS = 89_000_000
@@ -78,6 +79,8 @@ class Sample:
         except Exception:  # Pillow's readers raise errors of many kinds
             raise DatasetError(f"{self.name}: expected a picture, it does not decode") from None
         expect_size(self.name, *size)
+        if is_overstated(data):
+            raise DatasetError(f"{self.name}: expected a picture, it states more bytes than it has")
         try:
             image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
         except (cv2.error, MemoryError):
