@@ -37,6 +37,9 @@ from tracker.smoothing import Smoother, Smoothing, smoother
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+SURER = 1 / 6
+"""A new face must score higher than one that is followed: by this part of the way from min_score to 1."""
+
 Steps = Generator[Sequence[Roi], list[Measured], FrameResult]
 """One frame's work: gives views to measure in it, is sent what was measured there, returns the result."""
 
@@ -53,9 +56,10 @@ class Tracker:
     follow: which faces are taken first: the largest, the most central, or those of which the detector is surest. A face
     that is followed keeps its place, also while it coasts, but for one with four times the area or at most half the
     distance from the middle. hold_s, coast_frames: a face that is not seen is held for so many seconds, or for so many
-    frames of a slow source, whichever is longer. min_score: what the model must score a view at least, 0..1, to take it
-    for a face, a new one and one that is followed; None for the model's own threshold, which was fitted on validation
-    data (.894 for edge68). With a lower one more turned and covered faces are found, and more that are none.
+    frames of a slow source, whichever is longer. min_score: what the model must score a view at least, 0..1, for a face
+    to be followed on; a new one needs a sixth of the rest to 1 more. None for the model's own threshold, which was
+    fitted on validation data (0.894 for edge68). With a lower one more turned and covered faces are found, and more
+    that are none.
 
     A context manager; leaving it, or close(), lets go of the models. Not shared between threads: make one for each.
     Raises TrackerError for models that cannot be had or read, for max_faces below 1, for a hold_s that is no time, a
@@ -256,7 +260,7 @@ class Tracker:
         ways = yield [*upright, *(replace(roi, rotation_rad=roi.rotation_rad + math.pi) for roi in upright)]
         rough = [max(pair, key=lambda face: face.score) for pair in zip(ways, ways[len(upright) :])]
         measured = yield [next_roi(face.landmarks) for face in rough]
-        seen = [m for m in measured if m.score >= self.min_score]
+        seen = [m for m in measured if m.score >= self.min_score + SURER * (1 - self.min_score)]
         self._refused += len(measured) - len(seen)
         return seen
 
