@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import csv
-from collections import defaultdict
 from functools import partial
 from pathlib import Path
 
-from tracker.face.pts import PICTURE_SUFFIXES, read_pts
+from tracker.face.pts import as_pair, group_by_name, read_pts
 from tracker.face.schemes import Scheme
 from train.datasets.collect import Bad, Row, collect, expect_scheme, labelled_rows, list_folder, numbers, read_lines
 from train.datasets.sample import DatasetError, Sample
@@ -31,21 +30,17 @@ def read_pairs(
 
     A picture without a label is bad just as a label without a picture. Raises DatasetError as `collect`.
     """
-    files: dict[str, list[Path]] = defaultdict(list)
-    for path in list_folder(folder, "a folder of pictures and .pts files"):
-        if path.suffix.lower() in (".pts", *PICTURE_SUFFIXES):
-            files[path.stem].append(path)
+    files = group_by_name(list_folder(folder, "a folder of pictures and .pts files"))
     labels = [(str(folder / f"{stem}.pts"), paths) for stem, paths in files.items()]
     return collect(folder, labels, partial(_pair, scheme, subsets), bad)
 
 
 def _pair(scheme: Scheme, subsets: frozenset[str], paths: list[Path]) -> Sample:
-    labels = [path for path in paths if path.suffix.lower() == ".pts"]
-    pictures = [path for path in paths if path not in labels]
-    if (len(pictures), len(labels)) != (1, 1):
-        found = ", ".join(path.name for path in paths)
-        raise DatasetError(f"expected one picture and one .pts file of that name, got {found}")
-    return Sample(pictures[0], read_pts(labels[0]), scheme, subsets=subsets)
+    try:
+        picture, label = as_pair(paths)
+    except ValueError as error:
+        raise DatasetError(str(error)) from None
+    return Sample(picture, read_pts(label), scheme, subsets=subsets)
 
 
 def read_table(path: Path, scheme: Scheme, bad: Bad = "refuse") -> list[Sample]:
