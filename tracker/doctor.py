@@ -75,8 +75,10 @@ def _packages() -> list[str]:
 
 
 def _video_backends() -> str:
+    """Those that this OpenCV can use: it also lists plugins that are not installed."""
     registry = cv2.videoio_registry
-    return ", ".join(registry.getBackendName(backend) for backend in registry.getBackends()) or "nothing"
+    usable = [backend for backend in registry.getStreamBackends() if registry.hasBackend(backend)]
+    return ", ".join(registry.getBackendName(backend) for backend in usable) or "nothing"
 
 
 def _providers(model: Path) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import stat
@@ -65,6 +66,19 @@ def expect_free(path: str | Path) -> None:
             hold(descriptor, path, together=True)
         finally:
             os.close(descriptor)
+
+
+def expect_writable(path: str | Path) -> None:
+    """Raise OSError for a file, device or pipe that is there and may not be written or replaced."""
+    status = _status(path)
+    if status is None:
+        return
+    if not os.access(path, os.W_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    if os.name == "posix" and stat.S_ISREG(status.st_mode):
+        folder = os.stat(os.path.dirname(os.path.realpath(path)))
+        if folder.st_mode & stat.S_ISVTX and os.geteuid() not in (0, status.st_uid, folder.st_uid):
+            raise PermissionError(errno.EPERM, "it is another user's, in a folder where only its owner may replace it")
 
 
 def hold(descriptor: int, path: str | Path, together: bool = False) -> None:

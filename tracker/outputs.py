@@ -17,7 +17,7 @@ from typing import Any
 from tracker.clashes import Named, refuse_clashes
 from tracker.errors import TrackerError
 from tracker.face.schemes import Scheme
-from tracker.files import Replacement, is_written_through, part_of, write_whole
+from tracker.files import Replacement, expect_writable, is_written_through, part_of, write_whole
 from tracker.frames import FALLBACK_FPS, Source, Video
 from tracker.overlay import draw
 from tracker.sinks import (
@@ -133,10 +133,13 @@ class Records:
         if self._write_profile is None:
             yield
             return
-        with cProfile.Profile() as profiler:
-            yield
-        profiler.create_stats()
-        self._write_profile(marshal.dumps(profiler.stats))
+        profiler = cProfile.Profile()
+        try:
+            with profiler:
+                yield
+        finally:  # also of a run that was ended early
+            profiler.create_stats()
+            self._write_profile(marshal.dumps(profiler.stats))
 
 
 @contextmanager
@@ -147,6 +150,7 @@ def _record(path: Path | None) -> Iterator[Callable[[bytes], None] | None]:
         return
     try:
         _make_folder(path.parent)
+        expect_writable(path)
         file = None if is_written_through(path) else Replacement(path)
     except OSError as error:
         raise _unwritable(path, error) from None

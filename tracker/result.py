@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NamedTuple
 
@@ -73,10 +74,13 @@ class FrameResult:
         return replace(self, faces=tuple(faces))
 
     def to_json(self) -> dict[str, Any]:
-        """The record that one line of a JSONL file holds. Pixels to 2 decimals, scores to 4."""
+        """The record that one line of a JSONL file holds. Pixels to 2 decimals, scores to 4.
+
+        A timestamp that is no finite number is None: JSON has no other word for it.
+        """
         return {
             "frame": self.index,
-            "timestamp_s": round(self.timestamp_s, 6),
+            "timestamp_s": round(self.timestamp_s, 6) if math.isfinite(self.timestamp_s) else None,
             "faces": [
                 {
                     "id": face.id,

@@ -112,6 +112,7 @@ def run(
     outputs = Outputs(output, csv, pts, overlay, osc, stats, profile)
     outputs.refuse_overwriting(_inputs(camera, video, model, detector_model), _below(images))
     with outputs.aside(), ExitStack() as stack:
+        records = stack.enter_context(outputs.records())
         if given:
             wanted = (_size(camera_size), camera_fps)
             source = stack.enter_context(_source(camera, wanted, video, images, Patience(give_up_s=give_up_s)))
@@ -124,12 +125,11 @@ def run(
         )  # fmt: skip
         window = stack.enter_context(Window("landmarks", at_speed=not source.live)) if show else None
         summary = Summary()
-        with outputs.records() as records:
-            try:
-                with records.profiled(), outputs.sinks(source, tracker.scheme, max_faces, window) as sinks:
-                    _loop(source, tracker, sinks, window, summary, rotate, mirror)
-            finally:
-                records.write_stats({"source": source.name, **summary.to_json(), "losses": asdict(source.losses)})
+        try:
+            with records.profiled(), outputs.sinks(source, tracker.scheme, max_faces, window) as sinks:
+                _loop(source, tracker, sinks, window, summary, rotate, mirror)
+        finally:
+            records.write_stats({"source": source.name, **summary.to_json(), "losses": asdict(source.losses)})
         for line in outputs.written():
             print(line)
 

@@ -19,14 +19,36 @@ HARMLESS = (
 
 
 def main() -> None:
-    """Run the command line; what a user can mend ends it with one sentence and status 1, wrong options with 2."""
+    """Run the command line; what a user can mend ends it with one sentence and status 1, wrong options with 2.
+
+    Ctrl-C ends it with status 130, SIGTERM with 143, SIGHUP with 129; the checkpoints of the epochs before stay.
+    """
+    try:
+        from tracker.process import INTERRUPTED, READER_GONE, Ended, ending_signals, standard_streams
+    except ImportError as error:
+        sys.exit(_not_installed(error))
+    ended: list[Ended] = []
+    try:
+        with standard_streams(), ending_signals() as ended:
+            _train()
+    except SystemExit as stop:  # Lightning's, too, which catches KeyboardInterrupt
+        if ended:
+            sys.exit(ended[0].status)
+        if isinstance(stop.__context__, KeyboardInterrupt):
+            sys.exit(INTERRUPTED)
+        raise
+    except KeyboardInterrupt:
+        sys.exit(ended[0].status if ended else INTERRUPTED)
+    except BrokenPipeError:
+        sys.exit(READER_GONE)
+
+
+def _train() -> None:
     try:
         from tracker.errors import TrackerError
         from train.command_line import TrainingCLI, told
-    except ModuleNotFoundError as error:
-        sys.exit(f"train.run: {error.name} is not installed; pip install 'landmark-tracker[train]'")
-    except ImportError as error:  # the tracker's own sentence
-        sys.exit(f"train.run: {error}")
+    except ImportError as error:
+        sys.exit(_not_installed(error))
     with warnings.catch_warnings():
         for harmless in HARMLESS:
             warnings.filterwarnings("ignore", message=harmless)
@@ -35,9 +57,15 @@ def main() -> None:
         except TrackerError as error:
             sys.exit(f"train.run: {error}")
         except Exception as error:
-            if (sentence := told(error)) is None:
+            if isinstance(error, BrokenPipeError) or (sentence := told(error)) is None:
                 raise
             sys.exit(f"train.run: {sentence}")
+
+
+def _not_installed(error: ImportError) -> str:
+    if isinstance(error, ModuleNotFoundError):
+        return f"train.run: {error.name} is not installed; pip install 'landmark-tracker[train]'"
+    return f"train.run: {error}"  # the tracker's own sentence
 
 
 if __name__ == "__main__":

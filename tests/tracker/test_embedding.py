@@ -13,11 +13,13 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 from tracker import Frame, Tracker, TrackerError
+from tracker.detectors import load_detector
 from tracker.engines import EngineOutput
 from tracker.pipeline import step_together
 
@@ -121,6 +123,45 @@ class TestThreads:
             thread.join()
         assert together == {n: [expected] * 2 for n, expected in enumerate(alone)}
         assert sum(bool(record["faces"]) for part in alone for record in part) > 30
+
+    def test_two_in_one_tracker_get_a_sentence(self, make_tracker: Make, frames: list[Frame]) -> None:
+        inside, go_on = threading.Event(), threading.Event()
+
+        class Slow(FakeDetector):
+            def detect(self, image_rgb: NDArray[np.uint8]) -> list[Any]:
+                inside.set()
+                go_on.wait(20)
+                return []
+
+        tracker = make_tracker(Slow())
+        thread = threading.Thread(target=tracker.step, args=(frames[0],))
+        thread.start()
+        assert inside.wait(20)
+        for use in (lambda: tracker.step(frames[1]), tracker.reset, tracker.close):
+            with pytest.raises(TrackerError, match="at work in another thread; make one tracker for each thread"):
+                use()
+        go_on.set()
+        thread.join()
+        assert tracker.step(frames[1]).faces == ()
+
+    def test_leave_opencv_as_talkative_as_it_was(self) -> None:
+        logging_of = cv2 if hasattr(cv2, "setLogLevel") else cv2.utils.logging  # OpenCV 4, OpenCV 5
+        before = logging_of.getLogLevel()
+        for _ in range(20):
+            threads = [threading.Thread(target=load_detector) for _ in range(8)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            assert logging_of.getLogLevel() == before
+
+
+@pytest.mark.parametrize("name", ["smoothing", "detector", "provider"])
+def test_an_unknown_name_is_refused_with_the_choices(name: str) -> None:
+    choices = {"smoothing": "balanced", "detector": "blazeface", "provider": "openvino"}
+    options: dict[str, Any] = {name: "none of them"}
+    with pytest.raises(TrackerError, match=rf"{name}: expected one of .*{choices[name]}.*, got 'none of them'"):
+        Tracker(**options)
 
 
 PROCESS = """

@@ -73,15 +73,15 @@ class TestLabelledFaces:
         assert len(set(names["train"])) == 3
 
     def test_folder(self, tmp_path: Path) -> None:
-        write_face(tmp_path, "größe", face_px(), np.zeros((50, 60), np.uint8))
+        write_face(tmp_path, "größe", face_px(), np.zeros((250, 260), np.uint8))
         (face,) = labelled_faces("folder", tmp_path)
         image_rgb, points_px = face.read()
         assert face.name == "größe"
-        assert image_rgb.shape == (50, 60, 3)
+        assert image_rgb.shape == (250, 260, 3)
         np.testing.assert_allclose(points_px, face_px(), atol=1e-3)
 
     def test_pictures_are_rgb(self, tmp_path: Path) -> None:
-        write_face(tmp_path, "blue", face_px(), np.full((9, 9, 3), (255, 0, 10), np.uint8))
+        write_face(tmp_path, "blue", face_px(), np.full((250, 250, 3), (255, 0, 10), np.uint8))
         assert labelled_faces("folder", tmp_path)[0].read()[0][4, 4].tolist() == [10, 0, 255]
 
     def test_missing_folders_are_named(self, tmp_path: Path) -> None:

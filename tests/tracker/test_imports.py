@@ -25,6 +25,7 @@ MAY_IMPORT = {
         "tracker.face",
         "tracker.errors",
         "tracker.config_files",
+        "tracker.process",
         "tracker.redaction",
         "torch",
         "lightning",
@@ -45,7 +46,11 @@ MAY_IMPORT = {
     ),
 }
 # What one file alone may import besides.
-ALSO = {"tracker.face.crop": ("cv2",), "tracker.identity": ("scipy",)}
+ALSO = {
+    "tracker.face.crop": ("cv2",),
+    "tracker.identity": ("scipy",),
+    "tracker.pyinstaller.hook-tracker": ("PyInstaller",),
+}
 # What may be imported in these files only, and there only when it is used.
 WHEN_USED = {
     "onnxruntime": ("tracker.onnx_runtime", "tracker.engines.onnx", "export.quantize"),
@@ -209,7 +214,8 @@ for name in sys.argv[1:]:
     sys.modules[name] = None  # importing it raises ImportError
 import tracker
 for module in pkgutil.walk_packages(tracker.__path__, "tracker."):
-    importlib.import_module(module.name)
+    if "-" not in module.name:  # a hook, which PyInstaller runs
+        importlib.import_module(module.name)
 assert not {"train", "export"} & set(sys.modules)
 print(" ".join(tracker.__all__))
 """

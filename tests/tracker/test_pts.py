@@ -118,7 +118,8 @@ class TestPairs:
             "b.pts",
             "a é.JPG",
             "a é.pts",
-            "alone.jpg",
+            "C.JPG",
+            "C.PTS",
             "notes.txt",
             "image_092 _01.jpeg",
             "image_092 _01.pts",
@@ -128,15 +129,20 @@ class TestPairs:
         (tmp_path / "deeper/c.pts").touch()
         pairs = [(picture.name, label.name) for picture, label in labelled_pictures(tmp_path)]
         assert pairs == [
+            ("C.JPG", "C.PTS"),
             ("a é.JPG", "a é.pts"),
             ("b.png", "b.pts"),
             ("image_092 _01.jpeg", "image_092 _01.pts"),
         ]
 
-    def test_labels_without_pictures_are_named(self, tmp_path: Path) -> None:
-        for name in ("a.png", "a.pts", "c.pts", "b.pts"):
+    @pytest.mark.parametrize(
+        "further", [["b.pts"], ["b.jpg"], ["b.jpg", "b.png", "b.pts"], ["b.jpg", "b.pts", "b.PTS"]]
+    )
+    def test_what_is_no_pair_is_named(self, tmp_path: Path, further: list[str]) -> None:
+        for name in ("a.png", "a.pts", "c.pts", *further):
             (tmp_path / name).touch()
-        with pytest.raises(ValueError, match=r"2 labels have no picture beside them, the first is b\.pts") as error:
+        found = ", ".join(sorted(further))
+        with pytest.raises(ValueError, match=rf"2 names are not a picture with its labels; .* got {found}$") as error:
             labelled_pictures(tmp_path)
         assert str(tmp_path) in str(error.value)
 

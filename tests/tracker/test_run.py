@@ -143,25 +143,28 @@ class TestWholeDemo:
 
 
 @POSIX
-def test_ctrl_c_ends_with_complete_lines_and_a_playable_video(tmp_path: Path, clip: DemoClip) -> None:
-    output, overlay = tmp_path / "out.jsonl", tmp_path / "out.mp4"
-    arguments = ["--demo", "--output", output, "--overlay", overlay]
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_signal_ends_with_complete_lines_and_a_playable_video(tmp_path: Path, clip: DemoClip, name: str) -> None:
+    """Of Ctrl-C, `docker stop` and systemd, and a terminal that is closed."""
+    number = signal.Signals[name]
+    output, overlay, stats, profile = (tmp_path / f"out.{suffix}" for suffix in ("jsonl", "mp4", "json", "prof"))
+    arguments = ["--demo", "--output", output, "--overlay", overlay, "--stats", stats, "--profile", profile]
     process = subprocess.Popen(
         command(*arguments),
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # ignored where tests run behind `&`
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),  # ignored where tests run behind `&` or nohup
     )
     until = time.monotonic() + 60
     while process.poll() is None and time.monotonic() < until:
         if output.exists() and output.stat().st_size > 30_000:
             break
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     out, err = process.communicate(timeout=60)
-    assert (process.returncode, err) == (130, "")
+    assert (process.returncode, err) == (128 + number, "")
     records = lines_of(output)
     assert 10 < len(records) < 300
     for index, record in enumerate(records):
@@ -169,7 +172,55 @@ def test_ctrl_c_ends_with_complete_lines_and_a_playable_video(tmp_path: Path, cl
     assert count_pictures(overlay) in (len(records), len(records) - 1)
     assert re.match(rf"({len(records)}|{len(records) - 1}) frames, ", out)
     assert "against the clip's truth" not in out  # which is of the whole clip
-    assert sorted(os.listdir(tmp_path)) == ["out.jsonl", "out.mp4"]
+    assert sorted(os.listdir(tmp_path)) == ["out.json", "out.jsonl", "out.mp4", "out.prof"]
+    assert json.loads(stats.read_text())["frames"] in (len(records), len(records) - 1)
+    assert pstats.Stats(str(profile)).total_calls > 0  # type: ignore[attr-defined]
+
+
+@POSIX
+@pytest.mark.parametrize("redirection", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_standard_streams_that_are_closed_lose_nothing(avi: Path, tmp_path: Path, redirection: str) -> None:
+    line = f'"$@" {redirection}'
+    arguments = ["--video", avi, "--output", tmp_path / "out.jsonl", "--csv", tmp_path / "out.csv"]
+    done = subprocess.run(
+        ["sh", "-c", line, "sh", *command(*arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0
+    assert "Traceback" not in done.stderr
+    assert len(lines_of(tmp_path / "out.jsonl")) == len((tmp_path / "out.csv").read_text().splitlines()) - 1 == 30
+
+
+@POSIX
+def test_results_that_nobody_can_have_are_refused_at_the_start(avi: Path) -> None:
+    line = ["sh", "-c", '"$@" >&-', "sh", *command("--video", avi, "--output", "-")]
+    done = subprocess.run(line, cwd=ROOT, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith("tracker.run: standard output cannot be written (it is closed)")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_a_full_standard_output_is_said_after_all_is_written(avi: Path, tmp_path: Path) -> None:
+    with open("/dev/full", "wb") as full:
+        arguments = command("--video", avi, "--output", tmp_path / "out.jsonl")
+        done = subprocess.run(arguments, cwd=ROOT, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "tracker.run: standard output cannot be written (No space left on device)\n"
+    assert len(lines_of(tmp_path / "out.jsonl")) == 30
+
+
+@POSIX
+def test_a_name_that_the_terminal_cannot_say(avi: Path, tmp_path: Path) -> None:
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii:strict"}
+    arguments = command("--video", avi, "--output", tmp_path / "größe.jsonl")
+    done = subprocess.run(arguments, cwd=ROOT, capture_output=True, env=environment, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"gr\\xf6\\xdfe.jsonl" in done.stdout
+    assert len(lines_of(tmp_path / "größe.jsonl")) == 30
 
 
 @pytest.fixture(scope="module")

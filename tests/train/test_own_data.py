@@ -15,10 +15,9 @@ import pytest
 
 from export.run import load
 from tracker.demo import DemoClip
-from tracker.face.pts import write_pts
+from tracker.face.pts import FURTHEST_OUTSIDE, write_pts
 from tracker.face.schemes import SCHEMES
 from train.datasets.collect import LEAST_FACE_PX
-from train.datasets.pictures import FURTHEST_OUTSIDE
 from train.datasets.sample import MOST_PIXELS
 from train.sources import VALIDATION_SHARE
 

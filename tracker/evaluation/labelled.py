@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tracker.errors import TrackerError
 from tracker.face.geometry import Array
 from tracker.face.metrics import normaliser
-from tracker.face.pts import labelled_pictures, read_pts
+from tracker.face.pts import expect_near, labelled_pictures, read_pts
 from tracker.face.schemes import IBUG68
 from tracker.face.w300 import CHALLENGING, COMMON, TRAINING
 from tracker.frames import read_picture
@@ -58,6 +58,10 @@ class LabelledFace:
         image_rgb = read_picture(self.picture)
         if image_rgb is None:
             raise ValueError(f"{self.picture}: expected a picture, it does not decode")
+        try:
+            expect_near(points, image_rgb.shape[1], image_rgb.shape[0])
+        except ValueError as error:
+            raise ValueError(f"{self.label}: {error}") from None
         return image_rgb, points
 
 

@@ -67,6 +67,10 @@ class Landmarks:
         landmarks.__dict__.update(points_px=points_px, scores=scores, covariances_px2=covariances_px2, scheme=scheme)
         return landmarks
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickled and deeply copied as what it is made of, so that the copy's arrays are read-only, too."""
+        return Landmarks.unchecked, (self.points_px, self.scores, self.covariances_px2, self.scheme)
+
     @classmethod
     def from_points(cls, points_px: Array, scheme: Scheme) -> Landmarks:
         """Landmarks known exactly (labels): scores 1, covariances 0."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import codecs
 import re
 import stat
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,9 @@ from tracker.face.geometry import Array
 
 PICTURE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 MOST_BYTES = 1_000_000  # of a .pts file, which has 2 kB
+FURTHEST_OUTSIDE = 1.0
+"""How far outside of its picture a label may be, in widths or heights of it, whichever is larger. 300W has none
+outside; of a face that the border cuts in half, points are half a face outside."""
 
 
 def read_text(path: Path, what: str, most_bytes: int) -> str:
@@ -72,16 +76,54 @@ def write_pts(path: Path, points_px: Array) -> None:
     path.write_bytes(as_pts(points_px))
 
 
+def expect_near(points_px: Array, width: int, height: int) -> None:
+    """Raise ValueError for labels that cannot be those of a picture of width x height pixels.
+
+    Some points outside are a fact of the sets. With none inside the label is that of another picture; one that is
+    further outside than FURTHEST_OUTSIDE is mistyped. Outside is beyond the edge of the outermost pixels.
+    """
+    corner = (width - 0.5, height - 0.5)
+    if not ((points_px >= -0.5) & (points_px <= corner)).all(1).any():
+        raise ValueError(f"none of its points lies in its picture of {width} x {height} pixels")
+    outside = float(np.maximum(-0.5 - points_px, points_px - corner).max())
+    if outside > FURTHEST_OUTSIDE * max(width, height):
+        raise ValueError(f"a point lies {outside:.0f} pixels outside of its picture of {width} x {height}")
+
+
+def group_by_name(paths: Iterable[Path]) -> dict[str, list[Path]]:
+    """The pictures and .pts files among the paths by their names without the suffix, whatever the suffix' case."""
+    files: dict[str, list[Path]] = {}
+    for path in paths:
+        if path.suffix.lower() in (".pts", *PICTURE_SUFFIXES):
+            files.setdefault(path.stem, []).append(path)
+    return files
+
+
+def as_pair(paths: Sequence[Path]) -> tuple[Path, Path]:
+    """The (picture, .pts) of files of one name. Raises ValueError, naming them, unless it is one of each."""
+    labels = [path for path in paths if path.suffix.lower() == ".pts"]
+    pictures = [path for path in paths if path not in labels]
+    if (len(pictures), len(labels)) != (1, 1):
+        found = ", ".join(path.name for path in paths)
+        raise ValueError(f"expected one picture and one .pts file of that name, got {found}")
+    return pictures[0], labels[0]
+
+
 def labelled_pictures(folder: Path) -> list[tuple[Path, Path]]:
     """The (picture, .pts) pairs directly in a folder, by name: NAME.jpg beside NAME.pts.
 
-    Raises ValueError naming the labels without a picture, or the folder when it holds no pairs.
+    Raises ValueError naming the first file without its partner, or with more than one, and how many names have none;
+    and for a folder that holds no pairs.
     """
-    pictures = {p.stem: p for p in folder.glob("*") if p.suffix.lower() in PICTURE_SUFFIXES}
-    labels = sorted(folder.glob("*.pts"))
-    orphans = [p.name for p in labels if p.stem not in pictures]
-    if orphans:
-        raise ValueError(f"{folder}: {len(orphans)} labels have no picture beside them, the first is {orphans[0]}")
-    if not labels:
+    pairs: list[tuple[Path, Path]] = []
+    wrong: list[str] = []
+    for _, paths in sorted(group_by_name(sorted(folder.glob("*"))).items()):
+        try:
+            pairs.append(as_pair(paths))
+        except ValueError as error:
+            wrong.append(str(error))
+    if wrong:
+        raise ValueError(f"{folder}: {len(wrong)} names are not a picture with its labels; the first: {wrong[0]}")
+    if not pairs:
         raise ValueError(f"{folder}: expected pictures with .pts files beside them, found none")
-    return [(pictures[p.stem], p) for p in labels]
+    return pairs

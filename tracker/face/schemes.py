@@ -8,7 +8,7 @@ boundary curves are those of ADNet and STAR (Huang et al., ICCV 2021; Zhou et al
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 
 import numpy as np
@@ -48,6 +48,16 @@ class Scheme:
         """(K,) weights: ocular_axis @ points (K, 2) leads from the subject's right outer eye corner to the left one."""
         right, left = (np.isin(np.arange(self.count), group) / len(group) for group in self.ocular)
         return left - right
+
+    def __reduce__(self) -> tuple[object, ...]:
+        """Pickled and deeply copied by name where it is one of this module's, so that the copy is the same object.
+
+        Of another scheme the copy is an object of its own.
+        """
+        if self is _OURS.get(self.name):
+            return _ours, (self.name,)
+        parts = (getattr(self, field.name) for field in fields(self))
+        return Scheme, tuple(parts)
 
 
 def _flip(count: int, *pairs: str) -> NDArray[np.intp]:
@@ -212,6 +222,13 @@ IBUG51 = _part(IBUG68, "ibug51", _span(0, 16))
 
 IBUG49 = _part(IBUG68, "ibug49", (*_span(0, 16), 60, 64))
 """The 51 without the inner corners of the mouth, as 300VW reports them."""
+
+_OURS: Mapping[str, Scheme] = {s.name: s for s in (IBUG68, WFLW98, COFW29, AFLW19, IBUG51, IBUG49)}
+
+
+def _ours(name: str) -> Scheme:
+    return _OURS[name]
+
 
 SCHEMES: Mapping[str, Scheme] = {s.name: s for s in (IBUG68, WFLW98, COFW29, AFLW19)}
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import csv
-from collections import defaultdict
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from tracker.face.geometry import Array, extent
-from tracker.face.pts import PICTURE_SUFFIXES, read_pts
+from tracker.face.pts import as_pair, group_by_name, read_pts
 from tracker.face.schemes import Scheme
 from train.datasets.collect import Bad, Row, collect, expect_scheme, labelled_rows, list_folder, numbers, read_lines
 from train.datasets.sample import DatasetError, Sample
@@ -38,23 +37,19 @@ def read_pairs(
     Where NAME.spread.csv lies beside them, as train.label writes it, points count by their weights_of_spread. A picture
     without a label is bad just as a label without a picture. Raises DatasetError as `collect`.
     """
-    files: dict[str, list[Path]] = defaultdict(list)
-    for path in list_folder(folder, "a folder of pictures and .pts files"):
-        if path.suffix.lower() in (".pts", *PICTURE_SUFFIXES):
-            files[path.stem].append(path)
+    files = group_by_name(list_folder(folder, "a folder of pictures and .pts files"))
     labels = [(str(folder / f"{stem}.pts"), paths) for stem, paths in files.items()]
     return collect(folder, labels, partial(_pair, scheme, subsets), bad)
 
 
 def _pair(scheme: Scheme, subsets: frozenset[str], paths: list[Path]) -> Sample:
-    labels = [path for path in paths if path.suffix.lower() == ".pts"]
-    pictures = [path for path in paths if path not in labels]
-    if (len(pictures), len(labels)) != (1, 1):
-        found = ", ".join(path.name for path in paths)
-        raise DatasetError(f"expected one picture and one .pts file of that name, got {found}")
-    points, spread = read_pts(labels[0]), labels[0].with_name(f"{labels[0].stem}.spread.csv")
+    try:
+        picture, label = as_pair(paths)
+    except ValueError as error:
+        raise DatasetError(str(error)) from None
+    points, spread = read_pts(label), label.with_name(f"{label.stem}.spread.csv")
     weights = weights_of_spread(read_spread(spread, len(points)), points) if spread.exists() else None
-    return Sample(pictures[0], points, scheme, subsets=subsets, weights=weights)
+    return Sample(picture, points, scheme, subsets=subsets, weights=weights)
 
 
 def read_spread(path: Path, count: int) -> Array:

@@ -10,13 +10,11 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
+from tracker.face.pts import expect_near
 from train.datasets.collect import Bad, collect
 from train.datasets.sample import DatasetError, Sample
 
 LOG = logging.getLogger(__name__)
-FURTHEST_OUTSIDE = 1.0
-"""How far outside of its picture a point may be, in widths or heights of it, whichever is larger. 300W has none
-outside; of a face that the border cuts in half, points are half a face outside."""
 Image = NDArray[np.uint8]
 
 
@@ -51,12 +49,9 @@ class Pictures:
         return sample.read_image() if kept is None else kept
 
     def good(self, samples: Sequence[Sample], bad: Bad, source: str = "the set") -> list[Sample]:
-        """The faces with a picture that decodes, at least one point in it and none further outside than
-        FURTHEST_OUTSIDE.
+        """The faces with a picture that decodes and labels near it (tracker.face.pts.expect_near).
 
-        A point is outside beyond the edge of the outermost pixels. Some outside are a fact of the sets and are kept
-        and counted in the log; a face with none inside is bad, for its label is that of another picture, and so is
-        one with a point that is far outside, for it is mistyped. source: the set, for messages. Raises DatasetError as
+        Those with some points outside are counted in the log. source: the set, for messages. Raises DatasetError as
         `train.datasets.collect.collect`.
         """
         cut = 0
@@ -64,13 +59,11 @@ class Pictures:
         def check(sample: Sample) -> Sample:
             nonlocal cut
             height, width = self._size(sample)
-            points, corner = sample.points_px, (width - 0.5, height - 0.5)
-            inside = ((points >= -0.5) & (points <= corner)).all(1)
-            if not inside.any():
-                raise DatasetError(f"none of its points lies in its picture of {width} x {height} pixels")
-            outside = float(np.maximum(-0.5 - points, points - corner).max())
-            if outside > FURTHEST_OUTSIDE * max(width, height):
-                raise DatasetError(f"a point lies {outside:.0f} pixels outside of its picture of {width} x {height}")
+            try:
+                expect_near(sample.points_px, width, height)
+            except ValueError as error:
+                raise DatasetError(str(error)) from None
+            inside = (sample.points_px >= -0.5) & (sample.points_px <= (width - 0.5, height - 0.5))
             cut += int(not inside.all())
             return sample
 
