@@ -96,7 +96,7 @@ import tracker, tracker.demo, tracker.run
 from tracker.demo import DemoClip
 folder = sys.argv[1]
 for module in pkgutil.walk_packages(tracker.__path__, "tracker."):
-    if module.name not in ("tracker.run", "tracker.doctor", "tracker.evaluate"):
+    if module.name not in ("tracker.run", "tracker.doctor", "tracker.evaluate", "tracker.pyinstaller.hook-tracker"):
         __import__(module.name)
 
 class Short(DemoClip):

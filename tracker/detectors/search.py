@@ -56,7 +56,8 @@ class Search:
         small, image_from_small = resize(image_rgb, min(1.0, LONGEST_PX / max(image_rgb.shape[:2])))
         turned = np.asarray(cv2.rotate(small, CODES[turn.degrees]), np.uint8)
         image_from_turned = compose(image_from_small, small_from_turned(turn.degrees, small.shape))
-        return [_moved(face, image_from_turned) for face in detector.detect(turned)]
+        found = [face for face in detector.detect(turned) if np.isfinite([*face.box_px, *face.eyes_px.ravel()]).all()]
+        return [_moved(face, image_from_turned) for face in found]
 
 
 def small_from_turned(degrees: int, shape: tuple[int, ...]) -> Array:
