@@ -28,11 +28,20 @@ _HEADER = re.compile(r"(\bauthorization[\"']?\s*[:=])[^\n]*", re.IGNORECASE)
 _QUERY = re.compile(r"\?[^\s?]*=\S*")
 _LOGIN = re.compile(r"^[^:]*:.*@", re.DOTALL)  # of one word
 _DRIVE = re.compile(r"\W*[A-Za-z]:[\\/]")
+_MOST_PASSES = 5  # what is left of a URL may look like a part of another
 _SPACED_LOGIN = re.compile(r"(://)[^\s/@:\[]+:(?!\d{1,5}\b)[^\s@]*\s[^@\n]*@\S*")  # a password with a space
 
 
 def redact(text: str) -> str:
     """Text for people, such as a message, without the secrets in it. Applied twice it changes nothing more."""
+    for _ in range(_MOST_PASSES):
+        before, text = text, _redact_once(text)
+        if text == before:
+            break
+    return text
+
+
+def _redact_once(text: str) -> str:
     text = _HEADER.sub(rf"\1{HIDDEN}", text)
     text = _STATED.sub(rf"\1{HIDDEN}", text)
     text = _SPACED_LOGIN.sub(rf"\1{HIDDEN}", text)

@@ -161,7 +161,8 @@ def change_pickle(rng: random.Random, data: bytes) -> bytes:
     values = [i for i, (_, name) in enumerate(steps) if name in _VALUES]
     if not values:
         return data
-    i = rng.choice(values)
+    near = int(len(values) * rng.random() ** 3)  # to an end: in the middle of a checkpoint are its many weights
+    i = values[rng.choice((near, -1 - near))]
     value = rng.choice((None, True, -1, 1 << 70, float("nan"), ())) if rng.random() < 0.3 else odd_value(rng)
     new = pickle.dumps(value, 2)[2:-1]  # without PROTO and STOP
     return data[: steps[i][0]] + new + data[ends[i] :]

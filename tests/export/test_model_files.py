@@ -113,6 +113,11 @@ class TestSpec:
         text = refused(saved(model(spec_with(size=size), side)))
         assert f"its size must be a whole number of pixels in {SIZES[0]}..{SIZES[1]}, got " in text
 
+    def test_names_that_are_no_text(self, saved: Save) -> None:
+        path = saved(model(spec_with(), output="a_long_name_of_scores"))
+        path.write_bytes(path.read_bytes().replace(b"a_long_name_of_scores", b"a_long\xc2name_of_scores"))
+        assert "the names of its inputs and outputs are no text" in refused(path)
+
     @pytest.mark.parametrize("side", ["S", None, 64, 0])
     def test_the_size_is_the_inputs(self, saved: Save, side: object) -> None:
         assert "contradict its spec" in refused(saved(model(spec_with(), side)))

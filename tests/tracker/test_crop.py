@@ -235,3 +235,11 @@ class TestRoi:
         right, left = (transform_points(roi.crop_from_image(64), moved[list(g)].mean(0)) for g in scheme.ocular)
         assert left[1] == pytest.approx(right[1], abs=1e-6)
         assert left[0] > right[0]
+
+
+@pytest.mark.parametrize("side_px", [1e5, 1e7, 1e9, 1e12])
+def test_a_view_much_larger_than_any_picture_takes_no_memory(side_px: float) -> None:
+    """As a damaged model may ask for: it took half a terabyte."""
+    picture = np.full((20, 30, 3), 200, np.uint8)
+    seen = crop(picture, Roi((1000.0, 500.0), side_px), 32)
+    assert seen.shape == (32, 32, 3) and np.count_nonzero(seen) <= 3 * 4  # the picture is a point in it

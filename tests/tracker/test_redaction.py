@@ -164,3 +164,8 @@ def test_a_name_with_a_prefix(name: str) -> None:
 
 def test_an_error_is_one_line_whatever_it_quotes() -> None:
     assert str(TrackerError("a\nb \x1b[31mred\x00 \udce4 ä\u2028c")) == "a b  [31mred  \\udce4 ä c"
+
+
+@pytest.mark.parametrize("text", ["e://@e:/ @", "file:///st user@h,r@e://e:///st user@h,r@d:///st user@h,r@e:/"])
+def test_what_is_left_is_looked_at_again(text: str) -> None:
+    assert redact(redact(text)) == redact(text)

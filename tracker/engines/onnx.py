@@ -139,7 +139,10 @@ def _check_shapes(session: onnxruntime.InferenceSession, spec: ModelSpec, path: 
     types = {name: "tensor(uint8)" if name == INPUT else "tensor(float)" for name in spec.shapes()}
     expected = {name: [types[name], *shape] for name, shape in spec.shapes().items()}
     tensors = [*session.get_inputs(), *session.get_outputs()]
-    found = {v.name: [v.type, *v.shape[1:]] for v in tensors}
+    try:
+        found = {v.name: [v.type, *v.shape[1:]] for v in tensors}
+    except UnicodeDecodeError:
+        raise TrackerError(f"{path}: expected an ONNX model, the names of its inputs and outputs are no text") from None
     if found != expected or len(tensors) != len(expected):
         raise TrackerError(
             f"{path}: its inputs and outputs contradict its spec; expected {expected}, got {str(found)[:250]}"

@@ -160,8 +160,8 @@ def _spec_of(config: Any, source: str) -> ModelSpec:
     found = {tensor.name: (_type_name(tensor), tuple(tensor.dims)) for tensor in (*config.input, *config.output)}
     if found != expected or config.max_batch_size < 1:
         raise TrackerError(
-            f"{source} contradicts its spec; expected {expected} in batches, got {found} with a max_batch_size of "
-            f"{config.max_batch_size}; put it there again with `python -m export.triton`"
+            f"{source} contradicts its spec; expected {expected} in batches, got {str(found)[:250]} with a "
+            f"max_batch_size of {config.max_batch_size}; put it there again with `python -m export.triton`"
         )
     return spec
 

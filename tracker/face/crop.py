@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from tracker.face.geometry import Array, compose, invert, scale_of, similarity, transform_points
 from tracker.face.schemes import Scheme
 
+LARGEST_BLOCK = 4096  # pixels along a side; a block is made room for as a whole, and no picture is as large as 20
 VIEW = 1.25  # side of the square view over the larger extent of the face's landmarks
 
 
@@ -109,7 +110,7 @@ def _reduce(
 ) -> tuple[NDArray[np.uint8], Array]:
     """The blocks of factor x factor pixels that the crop sees, averaged, and image_from_reduced."""
     low, high = seen_px(crop_from_image, size, factor, (image.shape[1], image.shape[0]))
-    if (high <= low).any():  # the view lies outside
+    if (high <= low).any() or factor > LARGEST_BLOCK:  # the view lies outside, or a face is no more than a point in it
         return image, np.eye(2, 3)
     part = image[low[1] : high[1], low[0] : high[0]]
     missing = -(high - low) % factor  # the last blocks reach beyond the picture, where it is black
