@@ -482,7 +482,11 @@ class TestCommand:
         assert "missing: afw, helen/trainset, lfpw/trainset" in complaint
 
     def test_refuses_unknown_options(self, command: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> None:
-        with pytest.raises(SystemExit) as exit_:
-            command("--checkpoint=a.ckpt", "--output=b.onnx", "--licence=x", "--budget=3")
-        assert exit_.value.code == 2
+        assert command("--checkpoint=a.ckpt", "--output=b.onnx", "--licence=x", "--budgett=3") == 2
+        assert "did you mean --budget?" in capsys.readouterr().err
+
+    def test_refuses_a_budget_that_is_none(
+        self, command: Callable[..., int], capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert command("--checkpoint=a.ckpt", "--output=b.onnx", "--licence=x", "--budget=3") == 2
         assert "--budget" in capsys.readouterr().err
