@@ -41,7 +41,10 @@ SEEDED = {
         "providers=providers)\n    except KeyError as error:",
     ),
     "metadata that is no UTF-8": Fault(
-        "onnx", "tracker.engines.onnx", "except UnicodeDecodeError:", "except KeyError:"
+        "onnx",
+        "tracker.engines.onnx",
+        "except UnicodeDecodeError:\n        return {}",
+        "except KeyError:\n        return {}",
     ),
     "scores and covariances that are not finite": Fault(
         "weights beside",
