@@ -120,7 +120,7 @@ def find_seeded(readers: Sequence[str], seed: int, seconds: float) -> bool:
                 campaign.begin(worker)
                 campaign.run(worker, seconds, is_the_faults)
             tried, missed = tried + 1, missed + (not found)
-            told = f"{found[0].outcome.kind}, {found[0].outcome.text[:100]}" if found else "NOT FOUND"
+            told = f"{found[0].outcome.kind}, {' '.join(found[0].outcome.text[:100].split())}" if found else "NOT FOUND"
             print(f"| {name} | {fault.reader} | {campaign.inputs} | {campaign.seconds:.0f} s | {told} |", flush=True)
     print(f"{tried - missed} of {tried} seeded faults found")
     return missed > 0
