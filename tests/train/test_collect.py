@@ -207,3 +207,12 @@ def test_faces_of_a_picture_are_numbered() -> None:
     names = [Sample(Path("a.png"), np.zeros((68, 2)), IBUG68, face=face).name for face in (0, 1, 2)]
     assert len(set(names)) == 3
     assert names[0] == "a.png"
+
+
+def test_a_png_that_states_more_than_it_holds_is_not_decoded(tmp_path: Path) -> None:
+    """OpenCV 5 takes as much memory as a part of the file is said to have."""
+    content = cv2.imencode(".png", np.zeros((8, 8, 3), np.uint8))[1].tobytes()
+    place = content.index(b"IDAT") - 4
+    (tmp_path / "a.png").write_bytes(content[:place] + b"\x7f\xff\xff\xf0" + content[place + 4 :])
+    with pytest.raises(DatasetError, match=r"a\.png: expected a picture, it states more bytes than it has"):
+        Sample(tmp_path / "a.png", np.zeros((68, 2)), IBUG68).read_image()
