@@ -85,7 +85,7 @@ def fuzz_readers(names: Sequence[str], minutes: float, seed: int, findings: Path
 
 
 def table(campaigns: Sequence[Campaign]) -> str:
-    """What became of the inputs, by reader."""
+    """The table of outcomes by reader."""
     rows = [
         "| reader | inputs | a second | accepted | refused | lines reached | foreign | crashes | timeouts | memory |"
     ]

@@ -63,7 +63,7 @@ class Worker:
         return answer
 
     def read(self, reader: str, files: Files, traced: bool = False) -> Outcome:
-        """What becomes of an input."""
+        """Read one input and return its outcome."""
         answer = self._ask(WALL_S, "read", reader, files, traced)
         assert isinstance(answer, Outcome)
         if answer.kind == "memory":  # the largest extent of a process never falls
@@ -174,12 +174,12 @@ class Campaign:
 
     @property
     def all_lines(self) -> int:
-        """How many its code has."""
+        """The number of lines in the reader's code."""
         return self._start.lines
 
     @property
     def inputs(self) -> int:
-        """How many were read."""
+        """The number of inputs that were read."""
         return self.counts.total()
 
     def run(self, worker: Worker, seconds: float, enough: Callable[[Finding], bool] = lambda finding: False) -> None:

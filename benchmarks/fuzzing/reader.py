@@ -63,7 +63,7 @@ class Start(NamedTuple):
 
 
 class Outcome(NamedTuple):
-    """What became of an input.
+    """The outcome of one input.
 
     kind: "accepted", "refused", "empty" (arguments that could not be drawn), or one of FAULTS. text: the message.
     place: the innermost line of the project. lines: those reached for the first time.

@@ -108,7 +108,7 @@ def largest_extent_kb() -> int:
 
 
 def _judged(error: BaseException, reader: Reader) -> Outcome:
-    """Whether the error is a refusal as it should be: of the right class, with one sentence that can be printed."""
+    """Classify the error: a refusal has an allowed class and one printable sentence, anything else is a fault."""
     text, place = str(error), place_of(error.__traceback__)
     kind = type(error)
     if not any(kind is each or (each is not ValueError and issubclass(kind, each)) for each in reader.refusals):

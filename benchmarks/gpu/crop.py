@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-import platform
 import shutil
 import subprocess
 import time
 from collections.abc import Callable
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import cv2
@@ -17,7 +15,7 @@ import numpy as np
 
 from benchmarks.gpu.driver import TimedCuda, open_cuda
 from benchmarks.gpu.stages import Record, Task
-from benchmarks.machine import machine
+from benchmarks.machine import machine, versions
 from tracker.engines.cuda import Buffer
 from tracker.engines.gpu_crop import VIEW, CropKernel, views_of
 from tracker.face.crop import Roi, warp
@@ -33,7 +31,7 @@ GRAPH_LAUNCHES = 20
 
 def card() -> dict[str, Any]:
     """The card, its driver, the toolkit and the packages, as far as they are there."""
-    found: dict[str, Any] = {**machine(), "python": platform.python_version(), "opencv": cv2.__version__}
+    found: dict[str, Any] = {**machine(), **versions(PACKAGES), "opencv": cv2.__version__}
     found["cores of this process"] = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     )
@@ -45,11 +43,6 @@ def card() -> dict[str, Any]:
         if shutil.which(command[0]):
             done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
             found[name] = (done.stdout.strip() or done.stderr.strip()).splitlines()[-1:]
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
     return found
 
 
