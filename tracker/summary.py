@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
+from tracker.models import ModelIdentity
 from tracker.result import FrameResult
 
 STAGES = ("detect", "crop", "engine", "smooth", "step", "write", "latency")
@@ -20,9 +22,11 @@ class Summary:
 
     Stages are those of FrameResult.stage_s, and what is given to add besides: "write", what the outputs took, and
     "latency", from the grab of a live frame to its result. seconds: what the run took, reading and writing included.
+    model: what measured the landmarks.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, model: ModelIdentity) -> None:
+        self.model = model
         self.frames = 0
         self.measured = 0
         self.ids = 0
@@ -43,6 +47,7 @@ class Summary:
         """The record of --stats: milliseconds by stage, and the detector's share of the steps' time in percent."""
         steps = sum(self._seconds["step"])
         return {
+            "model": asdict(self.model),
             "frames": self.frames,
             "frames_with_a_measured_face": self.measured,
             "faces": self.ids,
@@ -65,7 +70,9 @@ class Summary:
         rows += [_row(stage, figures) for stage, figures in record["stages_ms"].items()]
         if self.refused:
             rows.append(f"{self.refused} detections were refused, their score below --min-score")
-        return [*rows, f"the detector took {share:.1f} % of the steps' time"] if share is not None else rows
+        if share is not None:
+            rows.append(f"the detector took {share:.1f} % of the steps' time")
+        return [*rows, str(self.model)]
 
 
 def _quantiles(seconds: deque[float]) -> dict[str, float]:
