@@ -36,7 +36,8 @@ class Identity:
 
     velocity_px_s: (2,) of its middle. measured: whether that was in the frame being looked at; a face that was not,
     coasts. unconfirmed: runs of the detector in a row that did not find it. doubtful: whether the scene may have been
-    cut since. missed: frames in a row in which it was not measured.
+    cut since. missed: frames in a row in which it was not measured. sure: whether it has ever scored as high as
+    a face that is plain to see.
     """
 
     id: int
@@ -48,6 +49,7 @@ class Identity:
     unconfirmed: int = 0
     doubtful: bool = False
     missed: int = 0
+    sure: bool = True
 
     @property
     def box_px(self) -> NDArray[np.float64]:
@@ -79,7 +81,7 @@ class Identity:
         if step_s > 0:
             moved_px = (landmarks.points_px - self.landmarks.points_px).sum(0) / len(landmarks.points_px)
             velocity = velocity + (moved_px - step_s * velocity) / (step_s + SETTLING_S)
-        return Identity(self.id, landmarks, score, timestamp_s, velocity, True, self.unconfirmed)
+        return Identity(self.id, landmarks, score, timestamp_s, velocity, True, self.unconfirmed, sure=self.sure)
 
 
 class Identities:
@@ -138,21 +140,23 @@ class Identities:
             seen = any(box_iou(face.box_px, box) > FARTHEST_IOU for box in boxes_px)
             self._put(face, replace(face, unconfirmed=0 if seen else face.unconfirmed + 1))
 
-    def found(self, sightings: Sequence[Measured]) -> list[int]:
+    def found(self, sightings: Sequence[Measured], sure: bool = True) -> list[int]:
         """Faces that came from the detector: coasting ones that are there again, and new ones; returns their ids.
 
-        Those that are known already are left out, and new ones for which there is no room.
+        sure: whether they scored as high as faces that are plain to see; others do not bring back a face that once did,
+        which is covered rather. Those that are known already are left out, and new ones for which there is no room.
         """
         fresh: list[Measured] = []
         for seen in sightings:
             box = seen.landmarks.extent_px
             others = (other.landmarks.extent_px for other in fresh)
-            if not self.known(box) and not any(box_iou(box, other) > SAME_FACE_IOU for other in others):
+            known = self.known(box) or (not sure and self.awaited(box, only_sure=True))
+            if not known and not any(box_iou(box, other) > SAME_FACE_IOU for other in others):
                 fresh.append(seen)
         back = self._assign(fresh)
-        ids = [self._again(face, fresh[i]) for i, face in back.items()]
+        ids = [self._again(face, fresh[i], sure) for i, face in back.items()]
         newcomers = [seen for i, seen in enumerate(fresh) if i not in back]
-        ids += [self._new(seen) for seen in newcomers[: self.room()]]
+        ids += [self._new(seen, sure) for seen in newcomers[: self.room()]]
         self._give_up_those_too_many()
         return ids
 
@@ -169,9 +173,9 @@ class Identities:
         )
         return face if overlap > FARTHEST_IOU else None
 
-    def awaited(self, box_px: ArrayLike) -> bool:
+    def awaited(self, box_px: ArrayLike, only_sure: bool = False) -> bool:
         """Whether a box touches the place where a face that coasts is expected: it may be that face again."""
-        coasting = [face for face in self.faces if not face.measured]
+        coasting = [face for face in self.faces if not face.measured and (face.sure or not only_sure)]
         return any(box_iou(extent(face.expected_px(self._now_s)), box_px) > 0 for face in coasting)
 
     def room(self) -> int:
@@ -190,12 +194,13 @@ class Identities:
         costs = np.array([[_cost(face, seen.landmarks, self._now_s) for face in coasting] for seen in sightings])
         return {int(i): coasting[j] for i, j in _pairs(costs) if costs[i, j] < APART}
 
-    def _again(self, face: Identity, seen: Measured) -> int:
-        self._put(face, replace(face.moved_to(seen.landmarks, seen.score, self._now_s), unconfirmed=0))
+    def _again(self, face: Identity, seen: Measured, sure: bool) -> int:
+        moved = face.moved_to(seen.landmarks, seen.score, self._now_s)
+        self._put(face, replace(moved, unconfirmed=0, sure=face.sure or sure))
         return face.id
 
-    def _new(self, seen: Measured) -> int:
-        new = Identity(next(self._next_id), seen.landmarks, seen.score, self._now_s, np.zeros(2))
+    def _new(self, seen: Measured, sure: bool) -> int:
+        new = Identity(next(self._next_id), seen.landmarks, seen.score, self._now_s, np.zeros(2), sure=sure)
         self.faces.append(new)
         log.info("face %d found at %.3f s, score %.2f", new.id, self._now_s, seen.score)
         return new.id

@@ -29,6 +29,7 @@ from tracker.gpu_frame import GpuFrame
 from tracker.identity import Identities, Identity
 from tracker.measure import Measurer, Stages
 from tracker.models import landmark_model
+from tracker.presence import Presence
 from tracker.result import FrameResult, Measured, TrackedFace
 from tracker.roi import BOX_HABITS, BoxHabit, DetectionSchedule, next_roi, roi_of_detection
 from tracker.scene import SceneCut
@@ -36,9 +37,6 @@ from tracker.smoothing import Smoother, Smoothing, smoother
 
 if TYPE_CHECKING:
     from typing_extensions import Self
-
-SURER = 1 / 6
-"""A new face must score higher than one that is followed: by this part of the way from min_score to 1."""
 
 Steps = Generator[Sequence[Roi], list[Measured], FrameResult]
 """One frame's work: gives views to measure in it, is sent what was measured there, returns the result."""
@@ -57,9 +55,9 @@ class Tracker:
     that is followed keeps its place, also while it coasts, but for one with four times the area or at most half the
     distance from the middle. hold_s, coast_frames: a face that is not seen is held for so many seconds, or for so many
     frames of a slow source, whichever is longer. min_score: what the model must score a view at least, 0..1, for a face
-    to be followed on; a new one needs a sixth of the rest to 1 more. None for the model's own threshold, which was
-    fitted on validation data (0.894 for edge68). With a lower one more turned and covered faces are found, and more
-    that are none.
+    to be followed on. A new one of which the detector is sure needs less (0.862 where min_score is 0.894), one of which
+    it is not needs more (tracker.presence). None for the model's own threshold, which was fitted on validation data
+    (0.894 for edge68). With a lower one more turned and covered faces are found, and more that are none.
 
     A context manager; leaving it, or close(), lets go of the models. Not shared between threads: make one for each.
     Raises TrackerError for models that cannot be had or read, for max_faces below 1, for a hold_s that is no time, a
@@ -102,7 +100,7 @@ class Tracker:
         if detector == "auto" and detector_model is None:
             found.append(load_detector("blazeface"))
         self._models: tuple[Engine, Search] | None = model, Search(found)
-        self.min_score = model.spec.presence if min_score is None else min_score
+        self._presence = Presence(model.spec.presence if min_score is None else min_score)
         self.max_faces = max_faces
         self.hold_s, self.coast_frames = hold_s, coast_frames
         self.smoothing: Smoothing = smoothing
@@ -118,6 +116,11 @@ class Tracker:
     def detector(self) -> Detector:
         """What finds faces, of several the first. Raises TrackerError after close."""
         return self._open_models()[1].detectors[0]
+
+    @property
+    def min_score(self) -> float:
+        """What the model must score a view at least for a face to be followed on."""
+        return self._presence.min_score
 
     def _open_models(self) -> tuple[Engine, Search]:
         if self._models is None:
@@ -202,8 +205,11 @@ class Tracker:
         if not faces:
             return
         measured = yield [self._view(face, now_s) for face in faces]
-        seen = [(face, m) for face, m in zip(faces, measured) if m.score >= self.min_score]
-        self._identities.followed(seen)
+        seen = [(f, m) for f, m in zip(faces, measured) if m.score >= self._presence.of_followed(f.sure)]
+        self._identities.followed([(f if f.sure else self._surer(f, m), m) for f, m in seen])
+
+    def _surer(self, face: Identity, seen: Measured) -> Identity:
+        return replace(face, sure=seen.score >= self._presence.sure)
 
     def _view(self, face: Identity, timestamp_s: float) -> Roi:
         """Where a face should be by now. Of its steadied landmarks: a view that shakes makes the next ones shake."""
@@ -211,17 +217,27 @@ class Tracker:
         return roi_of_landmarks(points_px, eye_rotation_rad(points_px, self.scheme))
 
     def _search(self, frame: Frame, stages: Stages, all_turns: bool) -> Generator[Sequence[Roi], list[Measured], None]:
-        """Take the turn that is due of the search; all_turns: go on until there is a face, as in a first frame."""
+        """Take the turn that is due of the search; all_turns: go on until there is a sure face, as in a first frame.
+
+        Faces that are not sure are taken last, those with the best scores first: another turn may show them better.
+        """
         search, faces = self._open_models()[1], self._identities
         if not faces.room() or faces.lost or any(not face.measured for face in faces.faces):
             search.begin()  # to confirm those that are known, or to find them again
+        doubtful: list[Measured] = []
         for _ in search.turns if all_turns else search.turns[:1]:
-            yield from self._detect(frame, search.next_turn(), stages)
+            doubtful += yield from self._detect(frame, search.next_turn(), stages)
             if any(face.measured for face in faces.faces):
-                return
+                break
+        self._found(sorted(doubtful, key=lambda seen: -seen.score), sure=False)
 
-    def _detect(self, frame: Frame, turn: Turn, stages: Stages) -> Generator[Sequence[Roi], list[Measured], None]:
-        """Find faces that are not followed: those that may be a coasting one again, then others while there is room."""
+    def _detect(
+        self, frame: Frame, turn: Turn, stages: Stages
+    ) -> Generator[Sequence[Roi], list[Measured], list[Measured]]:
+        """Find faces that are not followed: those that may be a coasting one again, then others while there is room.
+
+        Returns those that are likely faces, but not sure ones.
+        """
         with stages("detect"):
             detections = rated(self._detections(frame, turn), self._worth, frame.image_rgb.shape)
         self._identities.confirm([face.box_px for _, face in detections])
@@ -229,16 +245,20 @@ class Tracker:
         back = [face for _, face in new if self._identities.awaited(face.box_px)]
         others = [(worth, face) for worth, face in new if not self._identities.awaited(face.box_px)]
         habit = BOX_HABITS[self._open_models()[1].detectors[turn.detector].name]
+        doubtful: list[Measured] = []
         while True:
             room = self._identities.room()
             tried, back, others = [*back, *(face for _, face in others[:room])], [], others[room:]
             if not tried:
                 break
-            self._found((yield from self._measure_new(tried, habit)))
+            seen, doubted = yield from self._measure_new(tried, habit)
+            self._found(seen)
+            doubtful += doubted
         better = self._better(others, detections)
-        if better and (seen := (yield from self._measure_new(better[1], habit))):
+        if better and (seen := (yield from self._measure_new(better[1], habit))[0]):
             self._identities.give_way(better[0])
             self._found(seen)
+        return doubtful
 
     def _better(
         self, others: Sequence[tuple[float, Detection]], detections: Sequence[tuple[float, Detection]]
@@ -251,8 +271,10 @@ class Tracker:
 
     def _measure_new(
         self, detections: Sequence[Detection], habit: BoxHabit
-    ) -> Generator[Sequence[Roi], list[Measured], list[Measured]]:
-        """Those of the detections that are faces; measured twice, the second time in the view of the first.
+    ) -> Generator[Sequence[Roi], list[Measured], tuple[list[Measured], list[Measured]]]:
+        """Those of the detections that are faces: the sure ones, and the others.
+
+        They are measured twice, the second time in the view of the first.
 
         A detector often takes the mouth of an upside-down face for its eyes, so each is measured both ways up at first.
         """
@@ -260,12 +282,13 @@ class Tracker:
         ways = yield [*upright, *(replace(roi, rotation_rad=roi.rotation_rad + math.pi) for roi in upright)]
         rough = [max(pair, key=lambda face: face.score) for pair in zip(ways, ways[len(upright) :])]
         measured = yield [next_roi(face.landmarks) for face in rough]
-        seen = [m for m in measured if m.score >= self.min_score + SURER * (1 - self.min_score)]
+        seen = [m for m, found in zip(measured, detections) if m.score >= self._presence.of_new(found.score)]
         self._refused += len(measured) - len(seen)
-        return seen
+        sure = [m for m in seen if m.score >= self._presence.sure]
+        return sure, [m for m in seen if m.score < self._presence.sure]
 
-    def _found(self, seen: Sequence[Measured]) -> None:
-        for number in self._identities.found(seen):
+    def _found(self, seen: Sequence[Measured], sure: bool = True) -> None:
+        for number in self._identities.found(seen, sure):
             self._smoothers.pop(number, None)  # where it was seen last says nothing of where it is
 
     def _detections(self, frame: Frame, turn: Turn) -> list[Detection]:

@@ -21,7 +21,7 @@ from tracker.face.geometry import similarity, transform_points
 from tracker.face.pts import labelled_pictures, read_pts
 from tracker.frames import read_picture
 from tracker.frames.turned import turned
-from tracker.pipeline import SURER
+from tracker.presence import Presence
 
 Image = NDArray[np.uint8]
 Array = NDArray[np.float64]
@@ -111,7 +111,8 @@ def test_faces_at_any_roll(shared: Path) -> None:
 
 def test_what_scores_too_low_is_refused_and_counted(make_tracker: Callable[..., Tracker], frames: list[Frame]) -> None:
     score = make_tracker().step(frames[3]).faces[0].score
-    least = (score - SURER) / (1 - SURER)  # with which the face is just found
+    less = 1 - (1 - Presence(0.9).of_new(0.9)) / 0.1  # of the way from min_score to 1, at the fake detector's score
+    least = (score - less) / (1 - less)  # with which the face is just found
     kept = make_tracker(min_score=least - 1e-6).step(frames[3])
     refused = make_tracker(min_score=least + 1e-6).step(frames[3])
     assert (len(kept.faces), kept.refused) == (1, 0)
