@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from benchmarks.fuzzing.reader import Files, Reader, expect
 from tracker.errors import TrackerError
-from tracker.frames import Frame, Pictures, Source, open_source
+from tracker.frames import Folder, Frame, Source, open_source
 
 WIDTH, HEIGHT = 40, 32
 SUFFIXES = (".jpg", ".png", ".bmp", ".webp", ".tif", ".ppm", ".pgm", ".jp2")
@@ -78,7 +78,7 @@ def _pictures() -> list[Files]:
 
 
 def _read_pictures(folder: Path) -> None:
-    with Pictures(folder) as source:
+    with Folder(folder) as source:
         _expect_frames(source)
 
 

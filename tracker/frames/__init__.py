@@ -30,6 +30,7 @@ __all__ = [
     "STDIN",
     "Arrays",
     "Camera",
+    "Folder",
     "Frame",
     "Live",
     "Losses",
@@ -48,6 +49,7 @@ __all__ = [
 ]
 
 
+Folder = Pictures  # its name while it took a folder only
 _STREAMING = ("http", "https", "rtmp", "rtmps", "rtp", "rtsp", "rtsps", "srt", "tcp", "udp")
 _FILES = (".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
 

@@ -101,15 +101,17 @@ def output_names(names: Iterable[str], short: Callable[[str], str], longer: Call
     """By picture the name of a file that is written about it; no two are the same.
 
     names: of the pictures, all different. short: the name to have, unless another picture has it, too, or is called
-    so itself; then longer(name), where need be again.
+    so itself; then longer(name), where need be longer(longer(name)) and so on.
     """
     chosen = {name: short(name) for name in names}
+    lengthened = {name: name for name in chosen}
     while True:
         owners = Counter(chosen.values())
         shared = [name for name, each in chosen.items() if owners[each] > 1 and each != name]
         if not shared:
             return chosen
-        chosen.update((name, longer(name if chosen[name] == short(name) else chosen[name])) for name in shared)
+        for name in shared:
+            chosen[name] = lengthened[name] = longer(lengthened[name])
 
 
 @dataclass(frozen=True)
