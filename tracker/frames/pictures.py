@@ -105,10 +105,13 @@ def _missing_decoder(content: bytes) -> str:
     """Why a picture may not be decoded that is not damaged, and what to do; an empty text for nothing of the kind."""
     if content[4:8] == b"ftyp" and content[8:12] not in (b"avif", b"avis"):
         return ": it may be HEIC, for which OpenCV has no decoder; convert it to JPEG"
-    kind = {b"GIF8": "gif", b"ftyp": "avif"}.get(content[:4] if content[:4] == b"GIF8" else content[4:8])
-    if kind is None or cv2.haveImageWriter(f".{kind}"):
+    signs = {"GIF": content[:4] == b"GIF8", "AVIF": content[4:8] == b"ftyp", "WEBP": content[:4] == b"RIFF"}
+    kind = next((kind for kind, found in signs.items() if found), None)
+    if kind == "WEBP" and content[12:16] == b"VP8X" and content[20] & 2:
+        kind = "animated WEBP"  # which OpenCV 4.8 does not read
+    elif kind is None or cv2.haveImageWriter(f".{kind.lower()}"):
         return ""
-    return f": this OpenCV has no decoder for {kind.upper()}; install a newer opencv-python, or convert it to PNG"
+    return f": this OpenCV may have no decoder for {kind}; install a newer opencv-python, or convert it to PNG"
 
 
 def _as_shown(image_rgb: NDArray[np.uint8], content: bytes) -> NDArray[np.uint8]:
