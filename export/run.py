@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,6 +21,7 @@ with needs_extra(__name__, "export.run", "export", "cv2", "torch", "lightning", 
     from export.onnx import write_onnx
     from export.outputs import check_output
     from export.presence import face_scores, fit_presence, views_without_face
+    from export.provenance import read_provenance
     from export.quantize import quantisation_for
     from export.tensorrt import cached_engine, engine_key
     from export.triton import check_name, write_repository
@@ -47,6 +49,7 @@ def export(
     to: Literal["onnx", "tensorrt", "tensorrt_rtx", "triton"] = "onnx",
     trust: str = "",
     allow_untrained: bool = False,
+    provenance: Path | None = None,
 ) -> None:
     """Write a checkpoint as an ONNX engine with its decoding inside, verified on its own validation faces.
 
@@ -64,8 +67,11 @@ def export(
         trust: packages, separated by commas, whose classes a checkpoint may name besides those of train. Their code
             is imported and run.
         allow_untrained: whether a model is written that is no better than the mean face on its validation faces.
+        provenance: a YAML file of texts by name (pictures, labels, teacher, their licences); carried in the file, and
+            printed by tracker.doctor.
     """
-    check_output(output, ".onnx", [checkpoint])
+    check_output(output, ".onnx", [checkpoint] if provenance is None else [checkpoint, provenance])
+    chain = {} if provenance is None else read_provenance(provenance)
     if to == "triton":
         check_name(output.stem)
         import_client()
@@ -78,6 +84,7 @@ def export(
         )
     try:
         engine, spec, reference, told = _prepared(task, data, config, precision, decoder, licence)
+        spec = replace(spec, provenance=chain)
         if not allow_untrained:
             _expect_trained(checkpoint, reference, data)
         quantisation = quantisation_for(data, to) if precision == "int8" else None

@@ -55,7 +55,7 @@ def doctor(selftest: bool = False, model: Path | None = None, plan: Path | None 
     if plan is not None and not selftest:
         raise TrackerError("--plan names an engine for the self-test; give --selftest too")
     model = landmark_model(model)
-    files = (*map(_detector, (YUNET, BLAZEFACE)), _model(model))
+    files = (*map(_detector, (YUNET, BLAZEFACE)), *_model(model))
     for line in (*_packages(), *_providers(model), *_gpu(), *camera_lines(), *files):
         print(line)
     if selftest:
@@ -140,12 +140,14 @@ def _detector(file: DetectorFile) -> str:
     return f"detector {file.name} ({file.licence}): {file.path}"
 
 
-def _model(path: Path) -> str:
+def _model(path: Path) -> list[str]:
+    """What the model is, and one line for each entry of its provenance."""
     try:
         spec = OnnxEngine(path).spec
     except TrackerError as error:
-        return f"model: {error}"
-    return f"model {path}: {spec.scheme}, {spec.size} px, licence: {spec.licence}, SHA-256 {model_sha256(path)}"
+        return [f"model: {error}"]
+    model = f"model {path}: {spec.scheme}, {spec.size} px, licence: {spec.licence}, SHA-256 {model_sha256(path)}"
+    return [model, *(f"  {name}: {text}" for name, text in spec.provenance.items())]
 
 
 def _selftest(model: Path, plan: Path | None) -> None:

@@ -11,9 +11,23 @@ from tracker.errors import TrackerError
 
 PACKAGED = ("edge68", "edge68_fast")
 """The packaged landmark models' names: the default, and a smaller one for six tenths of its time."""
+RESEARCH = ("edge68_300w", "edge68_fast_300w")
+"""Models that were trained on 300W, for research only: in the repository, not in the installed package."""
 WEIGHTS = Path(str(resources.files("tracker"))) / "weights"
 LARGEST_DETECTOR = 64 << 20
 """Bytes of a detector's file at most; YuNet has 0.3 MB."""
+
+
+@dataclass(frozen=True)
+class ModelIdentity:
+    """Which model a run uses: its name here or else its path, its licence, and the SHA-256 (hex) of its file."""
+
+    name: str
+    licence: str
+    sha256: str
+
+    def __str__(self) -> str:
+        return f"model {self.name}, SHA-256 {self.sha256[:8]}, licence: {self.licence}"
 
 
 @dataclass(frozen=True)
@@ -62,15 +76,26 @@ def own_detector(path: Path) -> bytes:
 
 
 def landmark_model(path: Path | None = None) -> Path:
-    """The landmark model: the file at path, or a packaged one with its SHA-256 checked, by its name.
+    """Find a landmark model: the file at path, or one of PACKAGED or RESEARCH by its name, with its SHA-256 checked.
 
-    path: None for the packaged default, which is the first of PACKAGED. A file at path is anybody's: it has no checksum
-    here, and the engine checks what it says of itself. Raises TrackerError when there is no such file, or the packaged
-    one is missing or damaged.
+    Args:
+        path: a file or a name; None for the default, which is the first of PACKAGED. A file at path may be anybody's:
+            it has no checksum here, and the engine checks what it says of itself.
+
+    Raises:
+        TrackerError: there is no such file, or a model of that name is missing or damaged.
     """
     name = PACKAGED[0] if path is None else str(path)
     if name in PACKAGED:
-        return _packaged(name)
+        return _with_checksum(WEIGHTS / f"{name}.onnx")
+    if name in RESEARCH:
+        file = WEIGHTS / "research" / f"{name}.onnx"
+        if not file.parent.is_dir():
+            raise TrackerError(
+                f"{name} is for research only and is not part of the installed package; take "
+                f"tracker/weights/research/{name}.onnx from the source repository and give that file as the model"
+            )
+        return _with_checksum(file)
     assert path is not None
     if not path.is_file():
         raise TrackerError(
@@ -80,16 +105,23 @@ def landmark_model(path: Path | None = None) -> Path:
     return path
 
 
-def _packaged(name: str) -> Path:
-    packaged = WEIGHTS / f"{name}.onnx"
+def identify_model(path: Path, licence: str) -> ModelIdentity:
+    """The identity of the model in a file. Raises TrackerError for a file that cannot be read."""
+    named = {WEIGHTS / f"{name}.onnx": name for name in PACKAGED}
+    named |= {WEIGHTS / "research" / f"{name}.onnx": name for name in RESEARCH}
+    return ModelIdentity(named.get(path, str(path)), licence, sha256_of(path))
+
+
+def _with_checksum(model: Path) -> Path:
+    """The model, after its content was compared with the SHA-256 beside it."""
     try:
-        expected = packaged.with_suffix(".sha256").read_text().split()[0]
+        expected = model.with_suffix(".sha256").read_text().split()[0]
     except (OSError, IndexError):
         raise TrackerError(
-            f"{packaged.with_suffix('.sha256')} is missing or empty; install landmark-tracker again"
+            f"{model.with_suffix('.sha256')} is missing or empty; install landmark-tracker again"
         ) from None
-    _expect_sum(packaged, _read(packaged), expected, "landmark model")
-    return packaged
+    _expect_sum(model, _read(model), expected, "landmark model")
+    return model
 
 
 def _expect_sum(path: Path, content: bytes, expected: str, what: str) -> None:

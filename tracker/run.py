@@ -26,7 +26,7 @@ from tracker.face.schemes import IBUG68
 from tracker.follow import Follow
 from tracker.frames import STDIN, Camera, Frame, Live, Patience, Pictures, Source, Video, open_url_source
 from tracker.frames.turned import Rotation, turned
-from tracker.models import WEIGHTS
+from tracker.models import WEIGHTS, identify_model, landmark_model
 from tracker.outputs import Outputs
 from tracker.pipeline import Tracker
 from tracker.result import FrameResult
@@ -128,11 +128,12 @@ def run(
             source, show = _default_source(show)
             stack.enter_context(source)
         tracker = Tracker(
-            model, detector, detector_model, max_faces, smoothing, provider, allow_cpu,
+            model := landmark_model(model), detector, detector_model, max_faces, smoothing, provider, allow_cpu,
             follow=follow, hold_s=hold_s, min_score=min_score,
         )  # fmt: skip
         window = stack.enter_context(Window("landmarks", at_speed=not source.live)) if show else None
-        summary = Summary("frames" if pictures is None else "pictures")
+        unit = "frames" if pictures is None else "pictures"
+        summary = Summary(identify_model(model, tracker.engine.spec.licence), unit)
         try:
             with records.profiled(), outputs.sinks(source, tracker.scheme, max_faces, window) as sinks:
                 _loop(source, tracker, sinks, window, summary, rotate, mirror)

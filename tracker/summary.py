@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
+from tracker.models import ModelIdentity
 from tracker.result import FrameResult
 
 STAGES = ("detect", "crop", "engine", "smooth", "step", "write", "latency")
@@ -20,10 +22,12 @@ class Summary:
 
     Stages are those of FrameResult.stage_s, and what is given to add besides: "write", what the outputs took, and
     "latency", from the grab of a live frame to its result. seconds: what the run took, reading and writing included.
-    unit: what is counted, for people: frames, or pictures, whose faces are each picture's own.
+    model: what measured the landmarks. unit: what is counted, for people: frames, or pictures, whose faces are each
+    picture's own.
     """
 
-    def __init__(self, unit: str = "frames") -> None:
+    def __init__(self, model: ModelIdentity, unit: str = "frames") -> None:
+        self.model = model
         self.unit = unit
         self.frames = 0
         self.measured = 0
@@ -48,6 +52,7 @@ class Summary:
         """The record of --stats: milliseconds by stage, and the detector's share of the steps' time in percent."""
         steps = sum(self._seconds["step"])
         return {
+            "model": asdict(self.model),
             "frames": self.frames,
             "frames_with_a_measured_face": self.measured,
             "faces": self.ids,
@@ -70,7 +75,9 @@ class Summary:
         rows += [_row(stage, figures) for stage, figures in record["stages_ms"].items()]
         if self.refused:
             rows.append(f"{self.refused} detections were refused, their score below --min-score")
-        return [*rows, f"the detector took {share:.1f} % of the steps' time"] if share is not None else rows
+        if share is not None:
+            rows.append(f"the detector took {share:.1f} % of the steps' time")
+        return [*rows, str(self.model)]
 
 
 def _quantiles(seconds: deque[float]) -> dict[str, float]:

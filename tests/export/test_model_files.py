@@ -147,6 +147,11 @@ class TestSpec:
             ({"commit": ["a"]}, "its commit must be a text"),
             ({"config": []}, "its config must be a table"),
             ({"config": "x"}, "its config must be a table"),
+            ({"provenance": None}, "its provenance must be a table of texts"),
+            ({"provenance": ["a"]}, "its provenance must be a table of texts"),
+            ({"provenance": {"labels": 3}}, "its provenance must be a table of texts"),
+            ({"provenance": {"labels": "x" * 20_000}}, "its provenance must be a table of texts"),
+            ({"provenance": {"\ud800": "x"}}, "its provenance must be a table of texts"),
         ],
     )
     def test_a_value_of_the_wrong_kind(self, saved: Save, change: dict[str, Any], words: str) -> None:

@@ -208,6 +208,7 @@ class TestSpec:
             licence=st.text(),
             config=st.dictionaries(st.text(), st.none() | st.integers() | st.text() | st.lists(st.booleans())),
             commit=st.text(),
+            provenance=st.dictionaries(st.text(), st.text()),
         )
     )
     def test_any_round_trip(self, spec: ModelSpec) -> None:
@@ -396,12 +397,13 @@ class TestCommand:
         tmp_path: Path,
         capsys: pytest.CaptureFixture[str],
     ) -> None:
-        output = tmp_path / "model.onnx"
-        assert (
-            command(f"--checkpoint={checkpoint}", f"--output={output}", f"--licence={LICENCE}", "--allow-untrained")
-            == 0
-        )
-        assert OnnxEngine(output).spec.licence == LICENCE
+        output, chain = tmp_path / "model.onnx", tmp_path / "chain.yaml"
+        chain.write_text("pictures: drawn here\nlabels: |\n  exact,\n  as drawn\n")
+        options = [f"--licence={LICENCE}", f"--provenance={chain}", "--allow-untrained"]
+        assert command(f"--checkpoint={checkpoint}", f"--output={output}", *options) == 0
+        spec = OnnxEngine(output).spec
+        assert spec.licence == LICENCE
+        assert spec.provenance == {"pictures": "drawn here", "labels": "exact, as drawn"}
         printed = capsys.readouterr().out
         assert str(output) in printed
         assert "against torch on 3 faces" in printed

@@ -82,6 +82,23 @@ class TestLandmarkModel:
     def test_packaged_by_name(self, name: str, weights: Path) -> None:
         assert landmark_model(Path(name)) == weights / f"{name}.onnx"
 
+    @pytest.mark.parametrize("name", models.RESEARCH)
+    def test_research_models_are_in_the_repository_alone(self, name: str, weights: Path) -> None:
+        with pytest.raises(TrackerError) as error:
+            landmark_model(Path(name))
+        assert_sentence(error.value, name, "research only", f"tracker/weights/research/{name}.onnx")
+        model = put(weights / f"research/{name}.onnx")
+        put(model.with_suffix(".sha256"), hashlib.sha256(CONTENT).hexdigest().encode())
+        assert landmark_model(Path(name)) == model
+        assert models.identify_model(model, "research only").name == name
+
+    def test_identity(self, weights: Path, tmp_path: Path) -> None:
+        assert str(models.identify_model(landmark_model(), "MIT")) == (
+            f"model edge68, SHA-256 {hashlib.sha256(CONTENT).hexdigest()[:8]}, licence: MIT"
+        )
+        mine = put(tmp_path / "edge68.onnx", b"anything")
+        assert models.identify_model(mine, "own").name == str(mine)
+
     def test_another_name_is_told_the_known_ones(self) -> None:
         with pytest.raises(TrackerError) as error:
             landmark_model(Path("edge98"))

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
 from tracker.errors import TrackerError
@@ -31,7 +31,8 @@ class ModelSpec:
     scheme. view: side of the crop over the larger extent of the landmarks. presence: the mean point score from
     which on a crop is taken to show a face, fitted on validation data. decode: how maps become points. temperature:
     what the maps are divided by before, fitted on validation data. licence: of what it was trained on. config: the
-    training configuration. commit: of the code that exported it.
+    training configuration. commit: of the code that exported it. provenance: texts by name that say where the model
+    comes from (pictures, labels, teacher, their licences), as export.run was given them.
     """
 
     size: int
@@ -44,6 +45,7 @@ class ModelSpec:
     view: float = VIEW
     temperature: float = 1.0
     contract: int = CONTRACT
+    provenance: dict[str, str] = field(default_factory=dict)
 
     def landmark_scheme(self) -> Scheme:
         """The scheme itself."""
@@ -73,7 +75,7 @@ class ModelSpec:
         try:
             spec = cls(**parse_json(metadata[KEY]))
         except (ValueError, TypeError):
-            known = ", ".join(field.name for field in fields(cls))
+            known = ", ".join(each.name for each in fields(cls))
             raise TrackerError(f"{source}: its {KEY} metadata is not understood; expected JSON with {known}") from None
         spec.check(source)
         return spec
@@ -105,10 +107,16 @@ class ModelSpec:
             )
         for name in ("decode", "licence", "commit"):
             value = getattr(self, name)
-            if not isinstance(value, str) or len(value) > LONGEST_TEXT or not _is_unicode(value):
+            if not _is_short_text(value):
                 raise TrackerError(f"{source}: its {name} must be a text, got {_short(value)}; export it again")
         if not isinstance(self.config, dict):
             raise TrackerError(f"{source}: its config must be a table, got {_short(self.config)}; export it again")
+        if not isinstance(self.provenance, dict) or not all(
+            _is_short_text(key) and _is_short_text(value) for key, value in self.provenance.items()
+        ):
+            raise TrackerError(
+                f"{source}: its provenance must be a table of texts, got {_short(self.provenance)}; export it again"
+            )
 
 
 def parse_json(text: object) -> Any:
@@ -138,6 +146,11 @@ def _inner(value: object) -> list[Any]:
 
 def _is_number(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_short_text(value: object) -> bool:
+    """Whether it is a text of at most LONGEST_TEXT characters that can be printed."""
+    return isinstance(value, str) and len(value) <= LONGEST_TEXT and _is_unicode(value)
 
 
 def _is_unicode(text: str) -> bool:

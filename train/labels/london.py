@@ -19,8 +19,8 @@ from train.datasets.sample import DatasetError
 POINTS = 189
 # Points of the template, counted from 0, on the right and the left side.
 _OUTLINE = (
-    (134, 109, 185, 110, 186, 111, 125, 126, 127, 128, 129),  # temple, along the ear, jaw, chin
-    (144, 112, 187, 113, 188, 114, 133, 132, 131, 130, 129),
+    (109, 185, 110, 186, 111, 125, 126, 127, 128, 129),  # from the upper root of the ear along it, jaw, chin
+    (112, 187, 113, 188, 114, 133, 132, 131, 130, 129),
 )
 _BROWS = ((71, 72, 73, 74, 75, 76), (82, 81, 80, 79, 78, 77))  # the upper edges from the tail to the inner corner
 _BRIDGE = ((50, 51, 52, 53, 54), (56, 57, 58, 59, 60))  # the sides of the nose's ridge, from the eyes to the tip
@@ -62,7 +62,7 @@ def ibug68(points: Array) -> Array:
     down = np.array([-across[1], across[0]])
     for side, sign in ((0, 1), (1, -1)):
         jaw, brow = (0, 16)[side] + sign * np.arange(9), (17, 26)[side] + sign * np.arange(5)
-        result[jaw] = _jaw(points[list(_OUTLINE[side])], (right_eye + left_eye) / 2, down)
+        result[jaw] = along(spline(points[list(_OUTLINE[side])]), np.arange(9) / 8)
         result[brow] = _brow(points[list(_BROWS[side])])
     result[27:31] = _bridge(points, down)
     wings, base = points[list(_WINGS)], points[_COLUMELLA]
@@ -79,13 +79,6 @@ def ibug68(points: Array) -> Array:
     for corner, shares in ((60, INNER_CORNER), (64, 1 - INNER_CORNER)):
         result[corner] = (along(spline(upper), [shares]) + along(spline(lower), [shares]))[0] / 2
     return result
-
-
-def _jaw(outline: Array, eyes: Array, down: Array) -> Array:
-    """(9, 2) from the outline's last crossing of the eyes' level to the chin, evenly along it."""
-    curve = spline(outline)
-    above = np.flatnonzero((curve - eyes) @ down <= 0)
-    return along(curve[above[-1] if len(above) else 0 :], np.arange(9) / 8)
 
 
 def _brow(edge: Array) -> Array:

@@ -1,0 +1,128 @@
+"""python -m benchmarks.model_errors --faces FOLDER: errors of models on labelled pictures, by part and by group.
+
+Each face is measured once, in the view that its labels give ("true box"), turned upright by its eyes with --rolled.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.label_accuracy import by_part, in_eyes_frame
+from tracker.cli import run_command
+from tracker.engines.load import load_engine
+from tracker.errors import TrackerError
+from tracker.evaluation.labelled import LabelledFace, labelled_faces
+from tracker.face.crop import eye_rotation_rad, roi_of_landmarks
+from tracker.face.geometry import Array
+from tracker.face.schemes import IBUG68
+from tracker.files import write_whole
+from tracker.measure import Measurer
+from tracker.models import identify_model, landmark_model
+from train.sources import Own, split
+
+RESAMPLINGS, INTERVAL = 2000, (2.5, 97.5)  # of the bootstrap: how often, and between which percentiles
+
+
+def main() -> int:
+    """Run the command line."""
+    return run_command(model_errors, "benchmarks.model_errors")
+
+
+def model_errors(
+    faces: Path,
+    models: Sequence[str] = ("edge68", "edge68_fast", "edge68_300w", "edge68_fast_300w"),
+    rolled: bool = False,
+    groups: Path | None = None,
+    held_back: bool = False,
+    report: Path = Path("runs/model_errors.json"),
+) -> None:
+    """Measure models on labelled pictures, in percent of the outer eye corners' distance.
+
+    Args:
+        faces: a folder of NAME.jpg beside NAME.pts.
+        models: names of packaged models, or files.
+        rolled: turn each view upright by the labels' eyes.
+        groups: a table (.csv) whose first column is a picture's name, and each other one a way to group the faces.
+        held_back: only the faces that train.sources.Own holds back from training.
+        report: the .json file to write.
+    """
+    chosen = labelled_faces("folder", faces)
+    if held_back:
+        own = Own(faces, IBUG68.name)
+        names = {own.key(sample) for sample in split(own.labelled(), own.key)[1]}
+        chosen = [face for face in chosen if face.picture.name in names]
+    table = {} if groups is None else _read_groups(groups)
+    figures: dict[str, Any] = {"faces": len(chosen), "rolled": rolled, "models": {}}
+    for name in models:
+        path = landmark_model(Path(name))
+        engine = load_engine(path)
+        errors = measure(Measurer(engine), chosen, rolled)
+        figures["models"][name] = {
+            "model": str(identify_model(path, engine.spec.licence)),
+            "raw_percent": by_part(errors, IBUG68),
+            "offset_removed_percent": by_part(errors - errors.mean(0), IBUG68),
+            "groups": by_group(errors, [table.get(face.picture.stem, {}) for face in chosen]),
+        }
+    report.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(report, json.dumps(figures, indent=1).encode())
+    print(json.dumps(figures, indent=1))
+
+
+def measure(measurer: Measurer, faces: Sequence[LabelledFace], rolled: bool) -> Array:
+    """(N, 68, 2) the errors along and across the line of the eyes, over the outer eye corners' distance."""
+    errors = []
+    for face in faces:
+        image_rgb, truth = face.read()
+        roi = roi_of_landmarks(truth, eye_rotation_rad(truth, IBUG68) if rolled else 0.0)
+        landmarks, _ = measurer.measure(image_rgb, [roi])[0]
+        errors.append(in_eyes_frame(landmarks.points_px - truth, truth, IBUG68))
+    return np.stack(errors)
+
+
+def by_group(errors: Array, groups: Sequence[Mapping[str, str]]) -> dict[str, dict[str, dict[str, Any]]]:
+    """By column and value: how many faces, their mean error in percent, and its bootstrap interval."""
+    of_face = 100 * np.linalg.norm(errors, axis=2).mean(1)
+    removed = 100 * np.linalg.norm(errors - errors.mean(0), axis=2).mean(1)
+    result: dict[str, dict[str, dict[str, Any]]] = {"all": {"all": _with_interval(of_face, removed)}}
+    for column in {column: None for group in groups for column in group}:
+        values = np.array([group.get(column, "") for group in groups])
+        result[column] = {
+            value: _with_interval(of_face[values == value], removed[values == value])
+            for value in sorted(set(values.tolist()) - {""})
+        }
+    return result
+
+
+def _with_interval(percent: Array, removed: Array) -> dict[str, Any]:
+    drawn = np.random.default_rng(0).integers(len(percent), size=(RESAMPLINGS, len(percent)))
+    low, high = np.percentile(percent[drawn].mean(1), INTERVAL)
+    return {
+        "faces": len(percent),
+        "mean_percent": round(float(percent.mean()), 3),
+        "interval_95": [round(float(low), 3), round(float(high), 3)],
+        "offset_removed_percent": round(float(removed.mean()), 3),
+    }
+
+
+def _read_groups(path: Path) -> dict[str, dict[str, str]]:
+    """By the picture's name without its suffix: the columns of the table."""
+    try:
+        with path.open(encoding="utf-8", newline="") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise TrackerError(f"--groups {path}: cannot be read: {error}") from None
+    if not rows:
+        raise TrackerError(f"--groups {path}: expected a table with a header and rows, found none")
+    key = next(iter(rows[0]))
+    return {Path(row.pop(key)).stem: row for row in rows}
+
+
+if __name__ == "__main__":
+    sys.exit(main())
