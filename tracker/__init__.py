@@ -3,6 +3,7 @@
 from tracker import Tracker
 for result in Tracker().run("clip.mp4"):
     ...
+faces = Tracker(max_faces=4).detect("group.jpg").faces
 """
 
 try:
@@ -19,11 +20,13 @@ from tracker.expression import Blink, Blinks, Opening, eye_opening, mouth_openin
 from tracker.face.convert import convert
 from tracker.face.crop import Roi
 from tracker.face.landmarks import Landmarks
-from tracker.frames import Frame
+from tracker.frames import Frame, as_rgb
 from tracker.gpu_frame import GpuFrame
+from tracker.overlay import draw_faces, draw_landmarks
 from tracker.pipeline import Tracker, step_together
 from tracker.pose import HeadPose, camera_matrix, head_pose
 from tracker.result import FrameResult, LostFace, TrackedFace
+from tracker.table import to_pandas
 
 __all__ = [
     "Blink",
@@ -39,10 +42,14 @@ __all__ = [
     "TrackedFace",
     "Tracker",
     "TrackerError",
+    "as_rgb",
     "camera_matrix",
     "convert",
+    "draw_faces",
+    "draw_landmarks",
     "eye_opening",
     "head_pose",
     "mouth_opening",
     "step_together",
+    "to_pandas",
 ]

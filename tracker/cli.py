@@ -36,6 +36,8 @@ class _Help(DefaultHelpFormatter):
     """Shows a flag as --show, --no-show, and of an option without a default no default."""
 
     def _format_action_invocation(self, action: Any) -> str:
+        if _is_list(action):
+            return f"--{action.dest} {action.dest.upper()} ..."
         if not _is_flag(action):
             return super()._format_action_invocation(action)
         return ", ".join(f"--{prefix}{action.dest}" for prefix in ("", "no_"))
@@ -52,7 +54,8 @@ class _Help(DefaultHelpFormatter):
                 .replace("default: False", "default: off")
             )
         text = re.sub(r"Union\[([^]]*), null\]", lambda union: union[1].replace(", ", " | "), text)
-        return text.replace(" | null", "").replace(", default: null", "")
+        text = text.replace(" | null", "").replace(", default: null", "")
+        return text.replace("(type: list[Path] | Path)", "(type: Path, one or several)") if _is_list(action) else text
 
 
 class _Parser(ArgumentParser):
@@ -85,6 +88,10 @@ class _Parser(ArgumentParser):
                 self.error(f"--{name}: expected a value, got an empty one")
             if name in values and values[name] is None:
                 values[name] = self._value(name, text)
+        for name, texts in _lists(self._given).items():
+            if "" in texts:
+                self.error(f"--{name}: expected a value, got an empty one")
+            values[name] = [Path(text) for text in texts]  # as they were given: YAML takes [a], null or a # for its own
         return values
 
     def _value(self, name: str, text: str) -> str | Path:
@@ -115,6 +122,20 @@ def _is_flag(action: Any) -> bool:
     return getattr(action, "_typehint", None) is bool
 
 
+def _is_list(action: Any) -> bool:
+    return "list[" in str(getattr(action, "_typehint", None))
+
+
+def _lists(arguments: Sequence[str]) -> dict[str, list[str]]:
+    """The texts that were given for each option that takes several, by its name."""
+    lists: dict[str, list[str]] = {}
+    for argument in arguments:
+        name, added, text = argument.partition("+=")
+        if added and re.fullmatch(r"--\w+", name):
+            lists.setdefault(name[2:], []).append(text)
+    return lists
+
+
 def _texts(arguments: Sequence[str]) -> dict[str, str]:
     """The text that was given for each option, by its name; of several the last."""
     texts: dict[str, str] = {}
@@ -134,6 +155,7 @@ def _unknown(message: str) -> list[tuple[str, str]]:
 
 def _plain(message: str) -> str:
     """What jsonargparse says of a value of the wrong type, without the types' Python names."""
+    message = re.sub(r"(--\w+)/\1\+", r"\1", message)
     message = re.sub(r'^Parser key "([\w.]+)":', r"--\1:", message)
     value = re.search(r"(?:Got|Given) value: (.*)", message)
     kinds = re.findall(r"Expected a (?:<class '([\w.]+)'>|typing\.Literal\[(.+?)\])", message)
@@ -148,10 +170,11 @@ def _dashed(text: str) -> str:
     return re.sub(r"--\w+", lambda option: option[0].replace("_", "-"), text)
 
 
-def _as_jsonargparse_wants(arguments: Sequence[str], flags: set[str]) -> list[str]:
+def _as_jsonargparse_wants(arguments: Sequence[str], flags: set[str], lists: set[str]) -> list[str]:
     """The arguments with --max-faces as --max_faces, --show as --show=true, and --no-show as --show=false.
 
-    A flag may be followed by true or false. What is no option stays.
+    A flag may be followed by true or false. An option that takes several is written --images+=a --images+=b of
+    --images a b; it ends where the next option begins. What is no option stays.
     """
     wanted: list[str] = []
     rest = list(arguments)
@@ -161,6 +184,11 @@ def _as_jsonargparse_wants(arguments: Sequence[str], flags: set[str]) -> list[st
         name = name[2:].replace("-", "_")
         if not argument.startswith("--"):
             wanted.append(argument)
+        elif name in lists and (equals or (rest and not rest[0].startswith("--"))):
+            several = [value] if equals else []
+            while not equals and rest and not rest[0].startswith("--"):
+                several.append(rest.pop(0))
+            wanted += (f"--{name}+={each}" for each in several)
         elif equals or name.removeprefix("no_") not in flags:
             wanted.append(f"--{name}{equals}{value}")
         elif name in flags:
@@ -209,11 +237,12 @@ def _status(function: Callable[..., None], prog: str, given: list[str]) -> int:
     handler = logging.StreamHandler()
     handler.setFormatter(_Redacting("%(message)s"))
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
-    flags = {name for name, p in inspect.signature(function).parameters.items() if isinstance(p.default, bool)}
+    parameters = inspect.signature(function).parameters
+    flags = {name for name, parameter in parameters.items() if isinstance(parameter.default, bool)}
+    lists = {name for name, parameter in parameters.items() if "list[Path]" in str(parameter.annotation)}
+    arguments = _as_jsonargparse_wants(given, flags, lists)
     try:
-        auto_cli(
-            function, args=_as_jsonargparse_wants(given, flags), as_positional=False, prog=prog, parser_class=_Parser
-        )
+        auto_cli(function, args=arguments, as_positional=False, prog=prog, parser_class=_Parser)
     except TrackerError as error:
         print(f"{prog}: {redact_arguments(str(error), given)}", file=sys.stderr)
         return USER_ERROR

@@ -18,8 +18,8 @@ from tracker.clashes import Named, refuse_clashes
 from tracker.errors import TrackerError
 from tracker.face.schemes import Scheme
 from tracker.files import Replacement, expect_writable, is_written_through, part_of, write_whole
-from tracker.frames import FALLBACK_FPS, Source, Video
-from tracker.overlay import draw
+from tracker.frames import FALLBACK_FPS, Pictures, Source, Video
+from tracker.overlay import draw_faces
 from tracker.sinks import (
     LABELS,
     STDOUT,
@@ -28,11 +28,14 @@ from tracker.sinks import (
     OpenFaceCsv,
     OscMessages,
     OverlayVideo,
+    PictureFiles,
     PictureSink,
     PtsFiles,
     Sink,
     Window,
 )
+from tracker.sinks.picture_files import drawn_files
+from tracker.sinks.video import is_video_name
 
 log = logging.getLogger(__name__)
 
@@ -56,15 +59,36 @@ class Outputs:
         given = {f"--{field.name}": getattr(self, field.name) for field in fields(self)}
         return {option: path for option, path in given.items() if isinstance(path, Path)}
 
-    def refuse_overwriting(self, inputs: Iterable[Named], below: Iterable[Named] = ()) -> None:
-        """Raise TrackerError where one file would be read and written, or written twice, see refuse_clashes."""
+    def refuse_overwriting(
+        self, inputs: Iterable[Named], below: Iterable[Named] = (), pictures: Pictures | None = None
+    ) -> None:
+        """Raise TrackerError where one file would be read and written, or written twice, see refuse_clashes.
+
+        pictures: the source, if it is pictures.
+        """
         written = list(self.paths().items())
         written += [(option, part_of(Path(os.path.realpath(path)))) for option, path in written if option in _REPLACED]
-        folder = None if self.pts is None else os.path.realpath(self.pts / LABELS)
         for option, path in written:
-            if option != "--pts" and folder == os.path.dirname(os.path.realpath(path)):
+            if option != "--pts" and self._is_among_labels(path, pictures):
                 raise TrackerError(f"{option} {path} lies where --pts writes; give it another folder")
+        if self.overlay is not None and pictures is not None and self._draws_pictures(pictures):
+            written += [
+                ("--overlay", self.overlay / file) for file in drawn_files(self.overlay, pictures.names).values()
+            ]
         refuse_clashes(written, inputs, below)
+
+    def _is_among_labels(self, path: Path, pictures: Pictures | None) -> bool:
+        """Whether a file lies where --pts writes: of frames in one folder, of pictures in its subfolders, too."""
+        if self.pts is None:
+            return False
+        folder = os.path.dirname(os.path.realpath(path))
+        if pictures is None:
+            return folder == os.path.realpath(self.pts / LABELS)
+        return path.suffix.lower() == ".pts" and Path(folder).is_relative_to(os.path.realpath(self.pts))
+
+    def _draws_pictures(self, source: Source | None) -> bool:
+        """Whether the overlay is pictures: of pictures, unless it is named as a video."""
+        return self.overlay is not None and isinstance(source, Pictures) and not is_video_name(self.overlay)
 
     def aside(self) -> AbstractContextManager[object]:
         """Where standard output takes results, what is printed for people goes to standard error."""
@@ -86,20 +110,23 @@ class Outputs:
             yield sinks[::-1]  # drawing takes longest: the others need not wait for it
 
     def _open(self, source: Source, scheme: Scheme, max_faces: int, window: Window | None) -> Iterator[Sink]:
+        names = source.names if isinstance(source, Pictures) else None
+        if self.overlay is not None and names is not None and self._draws_pictures(source):
+            yield PictureFiles(self.overlay, names, draw_faces)
         if pictures := self._pictures(source, window):
-            yield Drawn(draw, pictures)
+            yield Drawn(draw_faces, pictures)
         if self.osc is not None:
             yield OscMessages(self.osc)
         if self.pts is not None:
-            yield PtsFiles(self.pts, max_faces)
+            yield PtsFiles(self.pts, max_faces, names)
         if self.csv is not None:
-            yield OpenFaceCsv(self.csv, scheme)
+            yield OpenFaceCsv(self.csv, scheme, names is not None)
         if self.output is not None:
             yield JsonLines(self.output)
 
     def _pictures(self, source: Source, window: Window | None) -> list[PictureSink]:
         pictures: list[PictureSink] = [] if window is None else [window]
-        if self.overlay is not None:
+        if self.overlay is not None and not self._draws_pictures(source):
             sound_of = source.path if isinstance(source, Video) else None
             pictures.append(OverlayVideo(self.overlay, source.fps or FALLBACK_FPS, sound_of))
         return pictures

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tracker.as_picture import as_picture
+from tracker.face.landmarks import Landmarks
 from tracker.result import FrameResult, TrackedFace
 
 Image = NDArray[np.uint8]
@@ -21,39 +24,94 @@ _SMALL = 90  # pixels of a face's extent, below which its plate with all words w
 _SHIFT = 4  # cv2 draws in sixteenths of a pixel
 
 
-def draw(image_rgb: Image, result: FrameResult) -> Image:
+def draw_faces(image_rgb: object, result: FrameResult) -> Image:
     """A copy of the picture with every face drawn over it.
 
     Boundary curves as thin lines, points as dots from teal (score 1) to amber (score 0), the box as corner
     brackets, and a plate with id, state and score; of a small face that is tracked, id and score. All sizes follow
     the face's size. A coasting face is dim.
 
-    image_rgb: (H, W, 3) uint8. result: points in its pixels, pixel centres at integers.
+    Args:
+        image_rgb: (H, W, 3) uint8 RGB, or what else tracker.frames.as_picture takes.
+        result: points in its pixels, pixel centres at integers.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        TrackerError: for what is no such picture.
     """
-    canvas = image_rgb.copy()
+    canvas = as_picture(image_rgb).copy()
     for face in result.faces:
         _draw_face(canvas, face)
     return canvas
 
 
+def draw_landmarks(image_rgb: object, landmarks: Landmarks) -> Image:
+    """A copy of the picture with the curves and points of one face, as draw_faces draws them, without box and plate.
+
+    Args:
+        image_rgb: (H, W, 3) uint8 RGB, or what else tracker.frames.as_picture takes.
+        landmarks: points in its pixels, pixel centres at integers.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        TrackerError: for what is no such picture.
+    """
+    canvas = as_picture(image_rgb).copy()
+    view = _View.of(landmarks, canvas)
+    if view is not None:
+        view.draw_curves(landmarks, 1.0)
+        with _ink(view.image, 0.95) as layer:
+            _dots(layer, landmarks.points_px - view.corner, landmarks.scores, view.size)
+    return canvas
+
+
 def _draw_face(canvas: Image, face: TrackedFace) -> None:
-    x, y, width, height = face.box_px
-    size = float(np.clip(np.hypot(width, height) / np.sqrt(2), 8, max(canvas.shape)))
-    low, high = np.array([x, y]) - 0.08 * size, np.array([x + width, y + height]) + 0.08 * size
-    start = np.clip(np.floor(low - size / 8), 0, canvas.shape[1::-1]).astype(int)
-    stop = np.clip(np.ceil(high + size / 8), 0, canvas.shape[1::-1]).astype(int)
-    if (stop <= start).any():
+    view = _View.of(face.landmarks, canvas)
+    if view is None:
         return
-    view = canvas[start[1] : stop[1], start[0] : stop[0]]
     opacity = _OPACITY[face.state]
-    points = face.landmarks.points_px - start
-    with _ink(view, 0.55 * opacity) as layer:
-        for curve in face.landmarks.scheme.curves:
-            _line(layer, points[list(curve.indices)], size, curve.closed)
-    with _ink(view, 0.95 * opacity) as layer:
-        _brackets(layer, low - start, high - start, size)
-        _dots(layer, points, face.landmarks.scores, size)
-    _label(canvas, face, low, high, size, opacity)
+    view.draw_curves(face.landmarks, opacity)
+    with _ink(view.image, 0.95 * opacity) as layer:
+        _brackets(layer, view.low - view.corner, view.high - view.corner, view.size)
+        _dots(layer, face.landmarks.points_px - view.corner, face.landmarks.scores, view.size)
+    _label(canvas, face, view.low, view.high, view.size, opacity)
+
+
+@dataclass(frozen=True, eq=False)
+class _View:
+    """The part of a canvas that a face is drawn on, so that the cost follows the face and not the picture.
+
+    image: that part, a view of the canvas. corner: (2,) its first pixel. low, high: (2,) of the face's box, a little
+    larger than its landmarks. size: of the face.
+    """
+
+    image: Image
+    corner: Points
+    low: Points
+    high: Points
+    size: float
+
+    @classmethod
+    def of(cls, landmarks: Landmarks, canvas: Image) -> _View | None:
+        """None for a face beyond the canvas."""
+        x, y, width, height = landmarks.extent_px
+        size = float(np.clip(np.hypot(width, height) / np.sqrt(2), 8, max(canvas.shape)))
+        low, high = np.array([x, y]) - 0.08 * size, np.array([x + width, y + height]) + 0.08 * size
+        start = np.clip(np.floor(low - size / 8), 0, canvas.shape[1::-1]).astype(int)
+        stop = np.clip(np.ceil(high + size / 8), 0, canvas.shape[1::-1]).astype(int)
+        if (stop <= start).any():
+            return None
+        return cls(canvas[start[1] : stop[1], start[0] : stop[0]], start, low, high, size)
+
+    def draw_curves(self, landmarks: Landmarks, opacity: float) -> None:
+        points = landmarks.points_px - self.corner
+        with _ink(self.image, 0.55 * opacity) as layer:
+            for curve in landmarks.scheme.curves:
+                _line(layer, points[list(curve.indices)], self.size, curve.closed)
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import threading
 import time
@@ -24,7 +25,7 @@ from tracker.errors import TrackerError, expect_choice
 from tracker.face.crop import Roi, eye_rotation_rad, roi_of_landmarks
 from tracker.face.landmarks import Landmarks
 from tracker.follow import FAR_MORE, Follow, rated, worth_of
-from tracker.frames import Frame, Source, open_source
+from tracker.frames import Frame, Source, open_source, still_of
 from tracker.gpu_frame import GpuFrame
 from tracker.identity import Identities, Identity
 from tracker.measure import Measurer, Stages
@@ -163,11 +164,19 @@ class Tracker:
         finally:
             self._busy.release()
 
-    def run(self, source: Source | Path | str | int) -> Iterator[FrameResult]:
-        """The result of every frame of a video file, stream URL, folder of pictures or camera number.
+    def run(self, source: Source | object) -> Iterator[FrameResult]:
+        """The result of every frame of a source, or of every picture.
 
         Starts with reset: faces and identities of an earlier run are forgotten.
-        Raises TrackerError for a source that cannot be opened.
+
+        Args:
+            source: a video's file, a stream's URL, a camera's number; the name of a picture or of a folder of pictures,
+                or a list of such names; a picture as of detect; or several pictures in a list, an array (N, H, W, 3) or
+                a generator, which are followed as the frames of a video at 30 frames a second. Sources of
+                tracker.frames say more exactly what is meant.
+
+        Raises:
+            TrackerError: for a source that cannot be opened, and for what is none.
         """
         self.reset()
         with source if isinstance(source, Source) else open_source(source) as frames:
@@ -175,27 +184,66 @@ class Tracker:
                 yield self.step(frame)
 
     def step(self, frame: Frame) -> FrameResult:
-        """The faces of the next frame. A frame that comes long after the last one is searched afresh."""
+        """The faces of the next frame. A frame that comes long after the last one is searched afresh.
+
+        A still picture (Frame.still) is looked at for itself, as by detect. Raises TrackerError for what is no Frame.
+        """
         return step_together([self], [frame])[0]
+
+    def detect(self, image_rgb: object) -> FrameResult:
+        """The faces of one picture, up to max_faces of them, first those that `follow` says, with ids from 1 on.
+
+        Each face is measured a second time in the view of its first landmarks, as tracker.evaluate does with labelled
+        pictures. What the tracker follows is neither looked at nor changed: pictures may come between the frames of a
+        video.
+
+        Args:
+            image_rgb: (H, W, 3) RGB, grey or RGBA of uint8, or a PIL image, see tracker.frames.as_picture; or the name
+                of a picture's file, which is turned by its EXIF data.
+
+        Returns:
+            The result, in pixels of the picture; its plot() draws the faces.
+
+        Raises:
+            TrackerError: for what is no such picture, and for a file that cannot be decoded.
+        """
+        frame = still_of(image_rgb)
+        result = self.step(frame)
+        return result if frame.path is not None else replace(result, image_rgb=frame.image_rgb)
 
     def steps(self, frame: Frame, stages: Stages) -> Steps:
         """The work on the next frame without the measuring, which step_together does for several at once."""
+        if frame.still:
+            return (yield from self._as_new()._next(frame, stages))
+        return (yield from self._next(frame, stages))
+
+    def _as_new(self) -> Tracker:
+        """A tracker with the same options and models that has seen nothing yet."""
+        new = copy.copy(self)
+        engine, search = self._open_models()
+        new._models, new._busy = (engine, Search(search.detectors)), threading.Lock()
+        new.reset()
+        return new
+
+    def _next(self, frame: Frame, stages: Stages) -> Steps:
         now_s = self._clock(frame)
         self._identities.next_frame(now_s, self._clock.interval_s)
-        first, self._refused = frame.still or frame.image_rgb.shape != self._shape, 0
+        first, self._refused = frame.image_rgb.shape != self._shape, 0
         if first:
-            self._identities.forget("the next picture is another one" if frame.still else "the picture's size changed")
+            self._identities.forget("the picture's size changed")
         self._shape = frame.image_rgb.shape
         yield from self._follow(frame, now_s)
         faces = self._identities.faces
         measured = sum(face.measured for face in faces)
         if self._schedule.due(measured, len(faces) - measured, now_s):
             self._schedule.detected(now_s)
-            yield from self._search(frame, stages, all_turns=first)
+            yield from self._search(frame, stages, first)
         with stages("smooth"):
             results = self._results()
         lost = tuple(self._identities.lost)
-        return FrameResult(frame.index, frame.timestamp_s, results, stages.seconds, lost, self._refused)
+        return FrameResult(
+            frame.index, frame.timestamp_s, results, stages.seconds, lost, self._refused, frame.name, frame.path
+        )
 
     def _follow(self, frame: Frame, now_s: float) -> Generator[Sequence[Roi], list[Measured], None]:
         """Measure the known faces where they are expected."""
@@ -340,6 +388,12 @@ def step_together(trackers: Sequence[Tracker], frames: Sequence[Frame]) -> list[
 
 
 def _step_together(trackers: Sequence[Tracker], frames: Sequence[Frame]) -> list[FrameResult]:
+    for frame in frames:
+        if not isinstance(frame, Frame):
+            raise TrackerError(
+                f"step expected a Frame(image_rgb, timestamp_s, index), got {type(frame).__name__}; "
+                "detect takes a picture, run takes several"
+            )
     given, frames = frames, [frame.squared() for frame in frames]
     measurer = Measurer(trackers[0].engine)
     if any(each.engine is not measurer.engine for each in trackers):

@@ -1,15 +1,20 @@
-"""What the tracker says of one frame."""
+"""What the tracker says of one frame or picture."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from tracker.errors import TrackerError
 from tracker.face.landmarks import Landmarks
+
+if TYPE_CHECKING:
+    import pandas
 
 State = Literal["tracking", "coasting"]
 
@@ -43,6 +48,25 @@ class TrackedFace:
         low, high = self.landmarks.points_px.min(0), self.landmarks.points_px.max(0)
         return np.concatenate([low, high - low])
 
+    def __repr__(self) -> str:
+        x, y, width, height = self.box_px.round().astype(int)
+        box = f"{width} x {height} px at {x}, {y}"
+        return f"TrackedFace({self.id}, {self.state}, score {self.score:.2f}, {box}, {self.landmarks.scheme.name})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything that is known of the face, as plain lists and numbers, not rounded."""
+        return {
+            "id": self.id,
+            "state": self.state,
+            "score": self.score,
+            "box_px": self.box_px.tolist(),
+            "scheme": self.landmarks.scheme.name,
+            "points_px": self.landmarks.points_px.tolist(),
+            "scores": self.landmarks.scores.tolist(),
+            "covariances_px2": self.landmarks.covariances_px2.tolist(),
+            "raw_points_px": self.raw.points_px.tolist(),
+        }
+
 
 @dataclass(frozen=True)
 class LostFace:
@@ -54,11 +78,14 @@ class LostFace:
 
 @dataclass(frozen=True)
 class FrameResult:
-    """The faces of one frame, and what each stage of finding them cost.
+    """The faces of one frame or picture, and what each stage of finding them cost.
 
     No faces: the tracker is searching. lost: the faces that were given up in this frame; their ids never come back.
     refused: detections in this frame that were measured and scored too low for a face (Tracker's min_score).
     stage_s: seconds spent by stage name: "detect", "crop", "engine", "smooth", "step" (the whole).
+    picture: the name of a picture that is no frame of a video, relative to the folder that the run's pictures lie in,
+    with "/" between its parts; None of a frame. Ids are the picture's own, from 1 on. path: its file. image_rgb: the
+    picture that Tracker.detect was given, if it was no file; of frames none is kept.
     """
 
     index: int
@@ -67,20 +94,66 @@ class FrameResult:
     stage_s: dict[str, float] = field(default_factory=dict)
     lost: tuple[LostFace, ...] = ()
     refused: int = 0
+    picture: str | None = None
+    path: Path | None = None
+    image_rgb: NDArray[np.uint8] | None = field(default=None, compare=False)
 
     def scaled(self, x: float, y: float) -> FrameResult:
         """The same result in a picture that is x times as wide and y times as high."""
         faces = (replace(f, landmarks=f.landmarks.scaled(x, y), raw=f.raw.scaled(x, y)) for f in self.faces)
         return replace(self, faces=tuple(faces))
 
+    def __repr__(self) -> str:
+        where = f"frame {self.index}, {self.timestamp_s:.3f} s" if self.picture is None else repr(self.picture)
+        faces = ", ".join(f"{face.id} {face.state} {face.score:.2f}" for face in self.faces)
+        count = "1 face" if len(self.faces) == 1 else f"{len(self.faces)} faces"
+        return f"FrameResult({where}, {count}{': ' if faces else ''}{faces})"
+
+    def plot(self, image_rgb: object = None) -> NDArray[np.uint8]:
+        """The picture with the faces drawn over it, (H, W, 3) uint8 RGB, always a new array; see tracker.draw_faces.
+
+        Args:
+            image_rgb: the frame or picture that the result is of. It may be left out of a picture that was given to
+                Tracker.detect, and of one that was read from a file, which is then read again.
+
+        Raises:
+            TrackerError: for what is no picture, where none is given and none is known, and for a file that is gone.
+        """
+        from tracker.frames.pictures import decode_picture
+        from tracker.overlay import draw_faces
+
+        if image_rgb is None:
+            image_rgb = self.image_rgb if self.path is None else decode_picture(self.path)
+        if image_rgb is None:
+            raise TrackerError("plot expected the picture that the result is of, got none; give plot(frame.image_rgb)")
+        return draw_faces(image_rgb, self)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Everything but the picture itself, as plain lists, numbers and texts, not rounded; json.dumps takes it."""
+        return {
+            **self._place(),
+            "faces": [face.to_dict() for face in self.faces],
+            "lost": [{"id": face.id, "reason": face.reason} for face in self.lost],
+            "refused": self.refused,
+            "stage_s": dict(self.stage_s),
+        }
+
+    def to_pandas(self) -> pandas.DataFrame:
+        """A table with a row for each face, see tracker.to_pandas, which makes one of several results."""
+        from tracker.table import to_pandas
+
+        return to_pandas([self])
+
     def to_json(self) -> dict[str, Any]:
         """The record that one line of a JSONL file holds. Pixels to 2 decimals, scores to 4.
 
         A timestamp that is no finite number is None: JSON has no other word for it.
         """
+        place = self._place()
+        if place["timestamp_s"] is not None:
+            place["timestamp_s"] = round(self.timestamp_s, 6)
         return {
-            "frame": self.index,
-            "timestamp_s": round(self.timestamp_s, 6) if math.isfinite(self.timestamp_s) else None,
+            **place,
             "faces": [
                 {
                     "id": face.id,
@@ -93,3 +166,17 @@ class FrameResult:
                 for face in self.faces
             ],
         }
+
+    def _place(self) -> dict[str, Any]:
+        """Which frame or picture it is."""
+        picture = {} if self.picture is None else {"picture": printable_name(self.picture)}
+        return {
+            "frame": self.index,
+            **picture,
+            "timestamp_s": self.timestamp_s if math.isfinite(self.timestamp_s) else None,
+        }
+
+
+def printable_name(name: str) -> str:
+    """A file's name as text that every program can read: bytes of it that are no UTF-8 as \\udc80 to \\udcff."""
+    return name.encode("utf-8", "backslashreplace").decode()

@@ -24,7 +24,7 @@ from tracker.engines.onnx import Provider
 from tracker.errors import TrackerError
 from tracker.face.schemes import IBUG68
 from tracker.follow import Follow
-from tracker.frames import STDIN, Camera, Folder, Frame, Live, Patience, Source, Video, open_url_source
+from tracker.frames import STDIN, Camera, Frame, Live, Patience, Pictures, Source, Video, open_url_source
 from tracker.frames.turned import Rotation, turned
 from tracker.models import WEIGHTS, identify_model, landmark_model
 from tracker.outputs import Outputs
@@ -40,7 +40,8 @@ POLL_MS = 2
 def run(
     camera: int | str | None = None,
     video: str | None = None,
-    images: Path | None = None,
+    images: list[Path] | Path | None = None,
+    recursive: bool = False,
     demo: bool = False,
     camera_size: str | None = None,
     camera_fps: float | None = None,
@@ -72,7 +73,9 @@ def run(
         camera: a camera's number, 0 for the first; its path such as /dev/v4l/by-id/...; csi://0; or a GStreamer
             pipeline that ends in an appsink.
         video: a video file, a pipe, - for standard input, or the URL of a stream.
-        images: a folder of pictures, each looked at for itself.
+        images: pictures and folders of pictures, each looked at for itself; results name them, ids are each picture's
+            own.
+        recursive: look into the subfolders of --images, too.
         demo: the built-in clip, whose truth is known.
         camera_size: width and height to ask the camera for, such as 1280x720.
         camera_fps: frames a second to ask the camera for.
@@ -80,8 +83,10 @@ def run(
             seconds; else it is waited for.
         output: write the results here, one JSON object a line; - is standard output.
         csv: write them here as a table with OpenFace's columns; - is standard output.
-        pts: write the landmarks of each frame below this folder, in the layout of 300VW.
-        overlay: write the video with the landmarks drawn here; where ffmpeg is installed H.264 with its sound.
+        pts: write the landmarks of each frame below this folder, in the layout of 300VW; of pictures each into the file
+            of its name.
+        overlay: write the video with the landmarks drawn here; where ffmpeg is installed H.264 with its sound. Of
+            pictures a folder for them under their names, of a single one a picture's file.
         osc: send the results as Open Sound Control over UDP to this HOST:PORT.
         stats: write what each stage cost, drops and latency here, as one JSON object.
         profile: write where the time goes here, for `python -m pstats` or snakeviz.
@@ -110,12 +115,15 @@ def run(
     if camera is None and (camera_size, camera_fps) != (None, None):
         raise TrackerError("--camera-size and --camera-fps are for a camera; name it with --camera")
     outputs = Outputs(output, csv, pts, overlay, osc, stats, profile)
-    outputs.refuse_overwriting(_inputs(camera, video, model, detector_model), _below(images))
+    if recursive and images is None:
+        raise TrackerError("--recursive is for folders of pictures; name one with --images")
+    pictures = None if images is None else Pictures(images, recursive)
+    outputs.refuse_overwriting(_inputs(camera, video, model, detector_model), _below(pictures), pictures)
     with outputs.aside(), ExitStack() as stack:
         records = stack.enter_context(outputs.records())
         if given:
             wanted = (_size(camera_size), camera_fps)
-            source = stack.enter_context(_source(camera, wanted, video, images, Patience(give_up_s=give_up_s)))
+            source = stack.enter_context(_source(camera, wanted, video, pictures, Patience(give_up_s=give_up_s)))
         else:
             source, show = _default_source(show)
             stack.enter_context(source)
@@ -124,7 +132,8 @@ def run(
             follow=follow, hold_s=hold_s, min_score=min_score,
         )  # fmt: skip
         window = stack.enter_context(Window("landmarks", at_speed=not source.live)) if show else None
-        summary = Summary(identify_model(model, tracker.engine.spec.licence))
+        unit = "frames" if pictures is None else "pictures"
+        summary = Summary(identify_model(model, tracker.engine.spec.licence), unit)
         try:
             with records.profiled(), outputs.sinks(source, tracker.scheme, max_faces, window) as sinks:
                 _loop(source, tracker, sinks, window, summary, rotate, mirror)
@@ -138,14 +147,14 @@ def _source(
     camera: int | str | None,
     wanted: tuple[tuple[int, int] | None, float | None],
     video: str | None,
-    images: Path | None,
+    pictures: Pictures | None,
     patience: Patience,
 ) -> Source:
     if camera is not None:
         return Camera(camera, *wanted, patience)
     if video is not None:
         return open_url_source(video, patience) if "://" in video else Video(video)
-    return Folder(images) if images is not None else DemoClip()
+    return pictures or DemoClip()
 
 
 def _inputs(
@@ -163,11 +172,11 @@ def _inputs(
     yield from (("--config", path) for path in files_read())
 
 
-def _below(images: Path | None) -> Iterator[Named]:
+def _below(pictures: Pictures | None) -> Iterator[Named]:
     """What a run reads of folders: the pictures, and the packaged models."""
-    for option, folder in (("--images", images), ("the package", WEIGHTS)):
-        if folder is not None and folder.is_dir():
-            yield from ((option, path) for path in folder.iterdir())
+    if pictures is not None:
+        yield from (("--images", picture.path) for picture in pictures.pictures)
+    yield from (("the package", path) for path in WEIGHTS.iterdir())
 
 
 def _size(text: str | None) -> tuple[int, int] | None:
@@ -205,7 +214,7 @@ def _loop(
     start = time.perf_counter()
     try:
         frames = shown_frames(source, window)
-        for taken in tqdm(frames, total=source.frame_count, unit=" frames", disable=None, leave=False):
+        for taken in tqdm(frames, total=source.frame_count, unit=f" {summary.unit}", disable=None, leave=False):
             frame = turned(taken, rotate, mirror)
             result = tracker.step(frame)
             seconds = _age(source, frame)
@@ -223,6 +232,8 @@ def _loop(
             print("\n".join(summary.lines()))
             if source.live:
                 print(f"{source.name}: {source.losses}")
+            elif summary.unit == "pictures" and source.losses.unreadable:
+                print(f"pictures that could not be read: {source.losses.unreadable}")
         if report is not None and summary.frames == source.frame_count:
             _print_truth(report)
 

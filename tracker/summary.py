@@ -22,11 +22,13 @@ class Summary:
 
     Stages are those of FrameResult.stage_s, and what is given to add besides: "write", what the outputs took, and
     "latency", from the grab of a live frame to its result. seconds: what the run took, reading and writing included.
-    model: what measured the landmarks.
+    model: what measured the landmarks. unit: what is counted, for people: frames, or pictures, whose faces are each
+    picture's own.
     """
 
-    def __init__(self, model: ModelIdentity) -> None:
+    def __init__(self, model: ModelIdentity, unit: str = "frames") -> None:
         self.model = model
+        self.unit = unit
         self.frames = 0
         self.measured = 0
         self.ids = 0
@@ -39,7 +41,10 @@ class Summary:
         self.frames += 1
         self.measured += any(face.state == "tracking" for face in result.faces)
         self.refused += result.refused
-        self.ids = max([self.ids, *(face.id for face in result.faces)])
+        if result.picture is None:
+            self.ids = max([self.ids, *(face.id for face in result.faces)])
+        else:
+            self.ids += len(result.faces)
         for stage, spent in {**result.stage_s, **seconds}.items():
             self._seconds[stage].append(spent)
 
@@ -63,8 +68,8 @@ class Summary:
         record = self.to_json()
         share = record["detector_share_percent"]
         rows = [
-            f"{self.frames} frames, {self.measured} with a face, {self.ids} faces in all, "
-            f"{record['frames_per_s'] or float('nan'):.1f} frames/s",
+            f"{self.frames} {self.unit}, {self.measured} with a face, {self.ids} faces in all, "
+            f"{record['frames_per_s'] or float('nan'):.1f} {self.unit}/s",
             f"{'stage':<8}" + "".join(f"{f'{name} ms':>9}" for name in QUANTILES) + f"{'calls':>8}",
         ]
         rows += [_row(stage, figures) for stage, figures in record["stages_ms"].items()]

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tracker.errors import TrackerError
-from tracker.frames import Folder, Frame, Video, as_rgb, open_source
+from tracker.frames import Frame, Pictures, Video, as_rgb, open_source
 
 RED_BGR = (0, 0, 255)
 
@@ -172,7 +172,7 @@ def test_a_frame_refuses_what_is_no_rgb_picture(image: np.ndarray[Any, Any]) -> 
         Frame(image, 0.0, 0)
 
 
-class TestFolder:
+class TestPictures:
     def test_natural_order_all_kinds_and_times(self, tmp_path: Path) -> None:
         grey = np.full((6, 8), 50, np.uint8)
         write_picture(tmp_path / "pic10.png", np.dstack([grey, grey, grey, grey // 2]))
@@ -182,8 +182,8 @@ class TestFolder:
         write_picture(tmp_path / "pic03.bmp", np.full((1, 1, 3), 50, np.uint8))
         (tmp_path / "notes.txt").write_text("not a picture")
         (tmp_path / "._pic1.png").write_bytes(b"what a Mac leaves behind")
-        with Folder(tmp_path) as folder:
-            names = [path.name for path in folder.paths]
+        with Pictures(tmp_path) as folder:
+            names = [picture.name for picture in folder.pictures]
             frames = list(folder)
         assert names == ["größe_日本.jpg", "Pic1.png", "pic2.PNG", "pic03.bmp", "pic10.png"]
         assert (folder.frame_count, folder.fps, folder.live, folder.losses.unreadable) == (5, 1.0, False, 0)
@@ -193,7 +193,7 @@ class TestFolder:
 
     def test_colours_are_rgb(self, tmp_path: Path) -> None:
         write_picture(tmp_path / "red.png", np.full((2, 2, 3), RED_BGR, np.uint8))
-        assert (next(Folder(tmp_path)).image_rgb == (255, 0, 0)).all()
+        assert (next(Pictures(tmp_path)).image_rgb == (255, 0, 0)).all()
 
     def test_undecodable_is_skipped_counted_and_named(
         self, tmp_path: Path, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
@@ -205,7 +205,7 @@ class TestFolder:
         (tmp_path / "d.jpg").mkdir()
         write_picture(tmp_path / "e.tiff", np.zeros((4, 4), np.float32))
         write_picture(tmp_path / "f.png", picture)
-        folder = Folder(tmp_path)
+        folder = Pictures(tmp_path)
         assert [frame.index for frame in folder] == [0, 5]
         assert folder.losses.unreadable == 4
         assert [record.levelname for record in caplog.records] == ["WARNING"] * 4
@@ -218,18 +218,18 @@ class TestFolder:
         exif = b"Exif\0\0" + tiff
         marker = b"\xff\xe1" + (len(exif) + 2).to_bytes(2, "big") + exif
         (tmp_path / "phone.jpg").write_bytes(content[:2] + marker + content[2:])
-        assert next(Folder(tmp_path)).image_rgb.shape == (20, 10, 3)
+        assert next(Pictures(tmp_path)).image_rgb.shape == (20, 10, 3)
 
     def test_nothing_to_show(self, tmp_path: Path) -> None:
         with pytest.raises(TrackerError, match="holds no pictures"):
-            Folder(tmp_path)
+            Pictures(tmp_path)
         with pytest.raises(TrackerError, match=r"missing: No such file"):
-            Folder(tmp_path / "missing")
+            Pictures(tmp_path / "missing")
         (tmp_path / "a.jpg").write_bytes(b"x")
         with pytest.raises(TrackerError, match="none of the 1 pictures"):
-            list(Folder(tmp_path))
-        with pytest.raises(TrackerError, match="expected a folder"):
-            Folder(tmp_path / "a.jpg")
+            list(Pictures(tmp_path))
+        with pytest.raises(TrackerError, match="none of the 1 pictures"):
+            list(Pictures(tmp_path / "a.jpg"))
 
 
 def test_open_source_tells_what_it_is_given(tmp_path: Path) -> None:
@@ -237,7 +237,7 @@ def test_open_source_tells_what_it_is_given(tmp_path: Path) -> None:
     (tmp_path / "pictures").mkdir()
     write_picture(tmp_path / "pictures" / "a.png", np.zeros((2, 2), np.uint8))
     assert isinstance(open_source(clip), Video)
-    assert isinstance(open_source(str(tmp_path / "pictures")), Folder)
+    assert isinstance(open_source(str(tmp_path / "pictures")), Pictures)
     with pytest.raises(TrackerError, match="camera 87"):
         open_source(87)
     with pytest.raises(TrackerError, match="does not exist"):
@@ -252,7 +252,7 @@ def test_opencv_speaks_again_afterwards(tmp_path: Path) -> None:
         with pytest.raises(TrackerError):
             Video(tmp_path / "x.mp4")
         write_picture(tmp_path / "x.png", np.zeros((2, 2), np.uint8))
-        list(Folder(tmp_path))
+        list(Pictures(tmp_path))
         assert logging_of.getLogLevel() == 2
     finally:
         logging_of.setLogLevel(before)

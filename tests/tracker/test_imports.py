@@ -64,6 +64,7 @@ WHEN_USED = {
     "matplotlib": ("tracker.face.accuracy", "tracker.evaluation.plots", "train.report"),
     "pythonosc": ("tracker.sinks.osc",),
     "imageio_ffmpeg": ("tracker.ffmpeg",),
+    "pandas": ("tracker.table", "tracker.result"),
 }
 NEVER_IN_TRACKER = {"torch", "lightning", "train", "export"}
 STAGES = ("frames", "detectors", "engines", "roi", "identity", "smoothing", "sinks", "overlay")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from tracker.face.landmarks import Landmarks
 from tracker.face.schemes import COFW29, IBUG68, WFLW98, Scheme
-from tracker.overlay import draw
+from tracker.overlay import draw_faces
 from tracker.result import FrameResult, State, TrackedFace
 
 GREY = 90
@@ -36,7 +36,7 @@ def face(
 def drawn(height: int, width: int, *faces: TrackedFace) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
     """The picture drawn on plain grey, and where it changed, (height, width) bool."""
     picture = np.full((height, width, 3), GREY, np.uint8)
-    image = draw(picture, FrameResult(0, 0.0, faces))
+    image = draw_faces(picture, FrameResult(0, 0.0, faces))
     assert (picture == GREY).all() and image.shape == picture.shape and image.dtype == np.uint8
     return image, (image != GREY).any(2)
 

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from tracker.errors import TrackerError
 from tracker.face.png import is_overstated
-from tracker.frames import Folder, Video, read_picture
+from tracker.frames import Pictures, Video, read_picture
 from tracker.frames.pictures import MOST_BYTES, decode_picture
 from tracker.frames.size import MOST_PIXELS, stated_size
 
@@ -126,10 +126,9 @@ def test_absurd_sizes(name: str, tmp_path: Path, caplog: pytest.LogCaptureFixtur
     with pytest.raises(TrackerError, match=r"it states|expected a complete MP4"):
         Video(path)
     cv2.imwrite(str(tmp_path / "b.png"), np.zeros((8, 8, 3), np.uint8))
-    if path.suffix not in (".gif", ".pam"):  # Folder does not take such files for pictures
-        with caplog.at_level(logging.WARNING):
-            assert [frame.index for frame in Folder(tmp_path)] == [1]
-        assert f"{path} cannot be decoded as a picture: it states" in caplog.text
+    with caplog.at_level(logging.WARNING):
+        assert [frame.index for frame in Pictures(tmp_path)] == [1]
+    assert f"{path} cannot be decoded as a picture: it states" in caplog.text
 
 
 def test_a_bomb_is_not_decoded(tmp_path: Path) -> None:
@@ -158,7 +157,7 @@ def test_what_is_no_plain_file_or_too_long(tmp_path: Path) -> None:
         with pytest.raises(TrackerError, match=why):
             decode_picture(tmp_path / f"{name}.png")
     with pytest.raises(TrackerError, match="none of the 3 pictures"):
-        list(Folder(tmp_path))
+        list(Pictures(tmp_path))
 
 
 HEADS = st.sampled_from([content[:40] for content in ABSURD.values()] + [b"\0\0\0\x1cftypavif", b"", b"P7\n", b"P6\n"])

@@ -546,7 +546,9 @@ class TestRun:
         for index in (0, 10, 55, 80):
             cv2.imwrite(str(tmp_path / f"{index}.png"), frames[index].image_rgb[..., ::-1])
         results = list(make_tracker().run(tmp_path))
-        assert faces_of(results) == [[(1, "tracking")], [(2, "tracking")], [], [(3, "tracking")]]
+        assert faces_of(results) == [[(1, "tracking")], [(1, "tracking")], [], [(1, "tracking")]]
+        assert [result.picture for result in results] == ["0.png", "10.png", "55.png", "80.png"]
+        assert not any(result.lost for result in results)
 
     def test_a_source_of_ones_own_is_closed_at_the_end(self, make_tracker: Make, clip: DemoClip) -> None:
         for count in (2, 3):

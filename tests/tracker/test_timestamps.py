@@ -221,5 +221,5 @@ class TestArrays:
             Arrays([picture], fps=0)
         with pytest.raises(TrackerError, match="expected a timestamp for each picture, got 1"):
             list(Arrays([picture] * 2, timestamps_s=[0.0]))
-        with pytest.raises(TrackerError, match=r"must be RGB .* got \(2, 2, 3\) of float32"):
+        with pytest.raises(TrackerError, match=r"RGB array .* got \(2, 2, 3\) of float32: convert it"):
             next(Arrays([np.full((2, 2, 3), np.nan, np.float32)]))  # type: ignore[list-item]

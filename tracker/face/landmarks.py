@@ -67,6 +67,11 @@ class Landmarks:
         landmarks.__dict__.update(points_px=points_px, scores=scores, covariances_px2=covariances_px2, scheme=scheme)
         return landmarks
 
+    def __repr__(self) -> str:
+        (x, y), (right, bottom) = self.points_px.min(0), self.points_px.max(0)
+        box = f"{right - x:.0f} x {bottom - y:.0f} px at {x:.0f}, {y:.0f}"
+        return f"Landmarks({self.scheme.name}, {box}, scores {self.scores.min():.2f} to {self.scores.max():.2f})"
+
     def __reduce__(self) -> tuple[object, ...]:
         """Pickled and deeply copied as what it is made of, so that the copy's arrays are read-only, too."""
         return Landmarks.unchecked, (self.points_px, self.scores, self.covariances_px2, self.scheme)

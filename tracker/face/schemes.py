@@ -49,6 +49,9 @@ class Scheme:
         right, left = (np.isin(np.arange(self.count), group) / len(group) for group in self.ocular)
         return left - right
 
+    def __repr__(self) -> str:
+        return f"Scheme({self.name}, {self.count} points)"
+
     def __reduce__(self) -> tuple[object, ...]:
         """Pickled and deeply copied by name where it is one of this module's, so that the copy is the same object.
 

@@ -1,4 +1,4 @@
-"""Where frames come from: cameras, streams, video files, folders of pictures, arrays.
+"""Where frames come from: cameras, streams, video files, pictures, arrays.
 
 The only clock of the tracker is read here; everything after takes time as an argument.
 """
@@ -6,18 +6,22 @@ The only clock of the tracker is read here; everything after takes time as an ar
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from urllib.parse import urlsplit
 
+import numpy as np
+
+from tracker.as_picture import as_picture
 from tracker.errors import TrackerError
 from tracker.frames.arrays import Arrays
 from tracker.frames.camera import Camera
 from tracker.frames.capture import open_url, stated_count
 from tracker.frames.devices import camera_lines
 from tracker.frames.frame import Frame, as_rgb
+from tracker.frames.given import open_given, still_of
 from tracker.frames.live import Live, Patience, Stream
 from tracker.frames.names import STDIN, is_pipe
-from tracker.frames.pictures import Folder, read_picture
+from tracker.frames.picture_files import is_picture
+from tracker.frames.pictures import Pictures, read_picture
 from tracker.frames.source import FALLBACK_FPS, Losses, Source
 from tracker.frames.video import Video
 
@@ -31,35 +35,45 @@ __all__ = [
     "Live",
     "Losses",
     "Patience",
+    "Pictures",
     "Source",
     "Stream",
     "Video",
+    "as_picture",
     "as_rgb",
     "camera_lines",
     "open_source",
     "open_url_source",
     "read_picture",
+    "still_of",
 ]
 
 
+Folder = Pictures  # its name while it took a folder only
 _STREAMING = ("http", "https", "rtmp", "rtmps", "rtp", "rtsp", "rtsps", "srt", "tcp", "udp")
 _FILES = (".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
 
 
-def open_source(source: Path | str | int, patience: Patience | None = None) -> Source:
-    """What is named: a camera by number, device, csi://N or GStreamer pipeline; a stream's URL; a folder; a video, a
-    pipe that gives one, or "-" for standard input.
+def open_source(source: object, patience: Patience | None = None) -> Source:
+    """What is named: a camera by number, device, csi://N or GStreamer pipeline; a stream's URL; a picture, a folder of
+    pictures, or a list of them; a video, an animated GIF, a pipe that gives one, or "-" for standard input. Or
+    pictures themselves, see open_given.
 
-    patience: of cameras and streams. Raises TrackerError when it cannot be opened.
+    patience: of cameras and streams. Raises TrackerError when it cannot be opened, and for what is none of these.
     """
-    text = os.fspath(source) if not isinstance(source, int) else ""
-    if text and is_pipe(text):
+    if isinstance(source, (int, np.integer)) and not isinstance(source, bool):
+        return Camera(int(source), patience=patience)
+    if not isinstance(source, (str, os.PathLike)):
+        return open_given(source)
+    text = os.fspath(source)
+    if is_pipe(text):
         return Video(text)
-    if isinstance(source, int) or text.startswith(("csi://", "/dev/")) or (" ! " in text and not os.path.exists(text)):
-        return Camera(source if isinstance(source, int) else text, patience=patience)
+    if text.startswith(("csi://", "/dev/")) or (" ! " in text and not os.path.exists(text)):
+        return Camera(text, patience=patience)
     if "://" in text:
         return open_url_source(text, patience)
-    return Folder(text) if os.path.isdir(text) else Video(text)
+    is_still = os.path.isfile(text) and is_picture(text) and not text.lower().endswith(".gif")
+    return Pictures(text) if is_still or os.path.isdir(text) else Video(text)
 
 
 def open_url_source(url: str, patience: Patience | None = None) -> Source:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -24,7 +25,8 @@ class Frame:
     counted in its pixels, and image_rgb, which the detector sees, may be a smaller copy of it.
     pixel_aspect: width of a pixel over its height where it is shown, 1 for square ones. Faces are found in a copy with
     square pixels (squared); results count in the pixels of image_rgb. still: a picture for itself, no part of a video:
-    no face is followed from the frame before to this one.
+    no face is followed to it or from it. name: of such a picture, unique in its run. path: of its file, where there is
+    one that shows the same.
 
     Raises TrackerError for a picture of another kind.
     """
@@ -35,14 +37,19 @@ class Frame:
     gpu: GpuFrame | None = None
     pixel_aspect: float = 1.0
     still: bool = False
+    name: str | None = None
+    path: Path | None = None
 
     def __post_init__(self) -> None:
         image = self.image_rgb
-        if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or image.size == 0:
+        if not (isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3):
+            got = f"{image.shape} of {image.dtype}" if isinstance(image, np.ndarray) else type(image).__name__
             raise TrackerError(
-                f"a frame's picture must be RGB of shape (height, width, 3) and type uint8, got {image.shape} of "
-                f"{image.dtype}: tracker.frames.as_rgb converts what OpenCV reads"
+                f"a frame's picture must be RGB of shape (height, width, 3) and type uint8, got {got}: "
+                "tracker.frames.as_rgb converts what OpenCV reads, tracker.frames.as_picture other pictures"
             )
+        if image.size == 0:
+            raise TrackerError(f"a frame's picture must be RGB with at least one pixel, got {image.shape}")
 
     @property
     def square_scale(self) -> tuple[float, float]:
@@ -58,7 +65,12 @@ class Frame:
         x, y = self.square_scale
         height, width = self.image_rgb.shape[:2]
         image = cv2.resize(self.image_rgb, (round(width * x), round(height * y)), interpolation=cv2.INTER_LINEAR)
-        return Frame(np.asarray(image, dtype=np.uint8), self.timestamp_s, self.index)
+        return replace(self, image_rgb=np.asarray(image, dtype=np.uint8), gpu=None, pixel_aspect=1.0)
+
+    def __repr__(self) -> str:
+        height, width = self.image_rgb.shape[:2]
+        name = "" if self.name is None else f"{self.name!r}, "
+        return f"Frame({name}index {self.index}, {self.timestamp_s:.3f} s, {width} x {height})"
 
 
 def as_rgb(image: NDArray[Any]) -> NDArray[np.uint8]:

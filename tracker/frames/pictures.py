@@ -1,11 +1,10 @@
-"""Folder: the pictures of a folder, one after the other."""
+"""Pictures: those in files and folders, one after the other; and how one is decoded."""
 
 from __future__ import annotations
 
 import logging
-import re
 import stat
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 import cv2
@@ -15,7 +14,8 @@ from numpy.typing import NDArray
 from tracker.errors import TrackerError
 from tracker.face.png import is_overstated
 from tracker.frames.frame import Frame, as_rgb
-from tracker.frames.size import MOST_PIXELS, stated_size
+from tracker.frames.picture_files import find_pictures
+from tracker.frames.size import MOST_PIXELS, stated_size, turns_of_heif
 from tracker.frames.source import Source
 from tracker.opencv_log import quiet
 
@@ -23,59 +23,46 @@ log = logging.getLogger(__name__)
 
 MOST_BYTES = 1 << 30
 
-_PICTURES = {
-    ".bmp",
-    ".jp2",
-    ".jpe",
-    ".jpeg",
-    ".jpg",
-    ".pbm",
-    ".pgm",
-    ".png",
-    ".ppm",
-    ".tif",
-    ".tiff",
-    ".webp",
-}
 
+class Pictures(Source):
+    """The pictures in files and folders, one after the other, as still pictures 1 s apart.
 
-class Folder(Source):
-    """The pictures of a folder (not of its subfolders), 2.jpg before 10.jpg, as still pictures 1 s apart.
+    given: a file, a folder, or several of them; see find_pictures for what is taken and in which order.
+    recursive: the subfolders' pictures, too.
+    folder: the one that all of them lie in. pictures: their files and names; a frame's index is its place among them,
+    its timestamp the index in seconds, its name and path those of the file.
 
-    paths: the picture files in order; a frame's index is its place in it, its timestamp the index in
-    seconds. EXIF orientation is applied. A file that cannot be decoded is skipped with a warning and
-    counted in losses. Raises TrackerError when there is no such folder, no picture in it, or none that
-    can be decoded.
+    Of a file with several pictures, as an animation, the first is taken. EXIF orientation is applied. A file that
+    cannot be decoded is skipped with a warning and counted in losses; what a folder holds besides pictures is said in
+    one warning. Raises TrackerError for what find_pictures refuses, and when no picture can be decoded.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        folder = Path(path)
-        try:
-            files = [p for p in folder.iterdir() if p.suffix.lower() in _PICTURES and p.name[0] != "."]
-        except OSError as error:
-            raise TrackerError(f"expected a folder of pictures, but {folder}: {error.strerror}") from error
-        if not files:
-            raise TrackerError(f"{folder} holds no pictures: expected files such as .jpg, .png, .bmp or .tif")
-        self.paths = tuple(sorted(files, key=_natural))
-        super().__init__(str(folder), len(files), 1.0)
+    def __init__(self, given: str | Path | Sequence[str | Path], recursive: bool = False) -> None:
+        several = [given] if isinstance(given, (str, Path)) else list(given)
+        self._found = find_pictures(several, recursive)
+        self.folder = self._found.folder
+        self.pictures = tuple(self._found.pictures)
+        name = str(several[0]) if len(several) == 1 else f"{self.folder} ({len(several)} files and folders)"
+        super().__init__(name, len(self.pictures), 1.0)
+
+    @property
+    def names(self) -> list[str]:
+        """Of all pictures, in order."""
+        return [picture.name for picture in self.pictures]
 
     def _read(self) -> Generator[Frame, None, None]:
-        for index, path in enumerate(self.paths):
+        if left_out := self._found.left_out():
+            log.warning("%s: left out %s", self.name, left_out)
+        for index, picture in enumerate(self.pictures):
             try:
-                image_rgb = decode_picture(path)
+                image_rgb = decode_picture(picture.path)
             except TrackerError as error:
                 self.losses.unreadable += 1
                 log.warning("%s; skipped", error)
             else:
-                yield Frame(image_rgb, float(index), index, still=True)
-        if self.losses.unreadable == len(self.paths):
-            raise TrackerError(f"none of the {len(self.paths)} pictures in {self.name} could be decoded")
-
-
-def _natural(path: Path) -> list[tuple[int, str]]:
-    """Sort key: runs of digits by their value, everything else as text without case."""
-    parts = re.split(r"(\d+)", path.name.casefold())
-    return [(int(part), part) if i % 2 else (0, part) for i, part in enumerate(parts)]
+                yield Frame(image_rgb, float(index), index, still=True, name=picture.name, path=picture.path)
+        if self.losses.unreadable == len(self.pictures):
+            raise TrackerError(f"none of the {len(self.pictures)} pictures in {self.name} could be decoded")
 
 
 def read_picture(path: Path) -> NDArray[np.uint8] | None:
@@ -105,11 +92,33 @@ def decode_picture(path: Path) -> NDArray[np.uint8]:
             raise TrackerError(f"{cannot}: it states more bytes than it has")
         with quiet():
             image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
-    except (OSError, cv2.error, MemoryError):
+    except OSError as error:
+        raise TrackerError(f"{cannot}: {error.strerror}") from None
+    except (cv2.error, MemoryError, ValueError):
         raise TrackerError(cannot) from None
     if image is None:
-        raise TrackerError(cannot)
-    return as_rgb(image)
+        raise TrackerError(cannot + _missing_decoder(content))
+    return _as_shown(as_rgb(image), content)
+
+
+def _missing_decoder(content: bytes) -> str:
+    """Why a picture may not be decoded that is not damaged, and what to do; an empty text for nothing of the kind."""
+    if content[4:8] == b"ftyp" and content[8:12] not in (b"avif", b"avis"):
+        return ": it may be HEIC, for which OpenCV has no decoder; convert it to JPEG"
+    signs = {"GIF": content[:4] == b"GIF8", "AVIF": content[4:8] == b"ftyp", "WEBP": content[:4] == b"RIFF"}
+    kind = next((kind for kind, found in signs.items() if found), None)
+    if kind == "WEBP" and content[12:16] == b"VP8X" and content[20] & 2:
+        kind = "animated WEBP"  # which OpenCV 4.8 does not read
+    elif kind is None or cv2.haveImageWriter(f".{kind.lower()}"):
+        return ""
+    return f": this OpenCV may have no decoder for {kind}; install a newer opencv-python, or convert it to PNG"
+
+
+def _as_shown(image_rgb: NDArray[np.uint8], content: bytes) -> NDArray[np.uint8]:
+    """An AVIF picture turned and mirrored as it says; of other kinds OpenCV has done that by their EXIF data."""
+    quarters, axis = turns_of_heif(content)
+    image = np.rot90(image_rgb, quarters)
+    return np.ascontiguousarray(image if axis is None else np.flip(image, axis))
 
 
 def expect_size(size: tuple[int, int] | None, path: str | Path) -> None:

@@ -13,6 +13,8 @@ MOST_PIXELS = 1 << 28
 _JPEG_ALONE = {0x01, *range(0xD0, 0xDA)}  # markers that no segment follows
 _JPEG_NO_SIZE = {0xC4, 0xC8, 0xCC}  # between the markers of frames, but none
 _LONGEST_TEXT = 1 << 16  # of the headers that are text
+_HEIF = (b"avif", b"avis", b"heic", b"heix", b"mif1")  # what "ftyp" states
+_TURNS = (b"irot", b"imir")
 _PAM = re.compile(rb"^P7\s(?:.*\n)*?(?=ENDHDR)")
 _PNM = re.compile(rb"^P[1-6](?:\s|#[^\n\r]*[\n\r])+(\d{1,18})(?:\s|#[^\n\r]*[\n\r])+(\d{1,18})")
 
@@ -32,6 +34,32 @@ def stated_size(content: bytes) -> tuple[int, int] | None:
     return max(width for width, _ in sizes), max(height for _, height in sizes)
 
 
+def has_picture_signature(head: bytes) -> bool:
+    """Whether a file begins as a PNG, JPEG, GIF, WebP, AVIF, HEIC or JPEG 2000 picture does, by its first 32 bytes.
+
+    BMP and PNM are left out, whose signatures of two letters begin many a text, and TIFF, whose signature is that of
+    cameras' raw files, too.
+    """
+    return (
+        head.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"\xff\x4f\xff\x51"))
+        or (head[:4] == b"RIFF" and head[8:12] == b"WEBP")
+        or (head[4:8] == b"ftyp" and head[8:12] in _HEIF)
+        or head[4:8] == b"jP  "
+    )
+
+
+def turns_of_heif(content: bytes) -> tuple[int, int | None]:
+    """How an AVIF picture is to be shown, which OpenCV passes over.
+
+    Returns the quarters of a circle to turn it anticlockwise (0 to 3), and the axis to mirror it about afterwards: 0
+    for upside down, 1 for left to right, None for none. Source: ISO/IEC 23008-12, irot and imir.
+    """
+    if content[4:8] != b"ftyp":
+        return 0, None
+    turned, mirrored = (re.search(b"\0\0\0\x09" + name + b"(.)", content[:_LONGEST_TEXT], re.S) for name in _TURNS)
+    return (turned[1][0] & 3 if turned else 0), (mirrored[1][0] & 1 if mirrored else None)
+
+
 def _sizes(content: bytes) -> Iterator[tuple[int, int]]:
     head = bytes(content[:32])
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -49,7 +77,7 @@ def _sizes(content: bytes) -> Iterator[tuple[int, int]]:
         yield from _of_tiff(content)
     elif head[4:8] == b"jP  " or head.startswith(b"\xff\x4f\xff\x51"):
         yield from (_at(">II", content, m.end() + 4) for m in re.finditer(b"\xff\x4f\xff\x51", content))
-    elif head[4:8] == b"ftyp" and head[8:12] in (b"avif", b"avis", b"heic", b"heix", b"mif1"):
+    elif head[4:8] == b"ftyp" and head[8:12] in _HEIF:
         yield from (_at(">II", content, m.end() + 4) for m in re.finditer(b"ispe", content))
     elif match := _PNM.match(content[:_LONGEST_TEXT]):
         yield int(match[1]), int(match[2])

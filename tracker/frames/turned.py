@@ -28,4 +28,4 @@ def turned(frame: Frame, rotate: Rotation = 0, mirror: bool = False) -> Frame:
     if frame.gpu is not None:
         raise TrackerError("a frame on the GPU cannot be turned; let its decoder turn it, or copy it to the host")
     image = cv2.rotate(frame.image_rgb, _CODES[rotate]) if rotate else frame.image_rgb
-    return replace(frame, image_rgb=np.asarray(cv2.flip(image, 1) if mirror else image, np.uint8))
+    return replace(frame, image_rgb=np.asarray(cv2.flip(image, 1) if mirror else image, np.uint8), path=None)

@@ -1,4 +1,5 @@
-"""Where results go: JSON lines, a CSV table, .pts files, OSC; the drawn picture into a video and a window.
+"""Where results go: JSON lines, a CSV table, .pts files, OSC; the drawn picture into a video, a file
+and a window.
 
 A Sink takes a frame and its result. Drawn is the sink that draws a frame once and hands the picture to every
 PictureSink it holds. All are context managers; leaving one, or close(), completes what it wrote. None keeps more
@@ -11,6 +12,7 @@ from tracker.sinks.drawn import Drawn
 from tracker.sinks.lines import JsonLines
 from tracker.sinks.openface import OpenFaceCsv
 from tracker.sinks.osc import OscMessages
+from tracker.sinks.picture_files import PictureFiles
 from tracker.sinks.pts import LABELS, PtsFiles
 from tracker.sinks.video import OverlayVideo
 from tracker.sinks.window import Window, has_display
@@ -23,6 +25,7 @@ __all__ = [
     "OpenFaceCsv",
     "OscMessages",
     "OverlayVideo",
+    "PictureFiles",
     "PictureSink",
     "PtsFiles",
     "Sink",

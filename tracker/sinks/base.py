@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -10,6 +12,7 @@ from numpy.typing import NDArray
 
 from tracker.clashes import STDOUT
 from tracker.errors import TrackerError
+from tracker.files import hold, write_whole
 from tracker.frames import Frame
 from tracker.result import FrameResult
 
@@ -47,7 +50,60 @@ class Closing:
         self.close()
 
 
+class Folder(Closing):
+    """A folder that a sink writes many files into: made if it is not there, tried, and held so that no other run
+    writes there meanwhile.
+
+    inner: a folder in it that is made, too. Windows cannot open a folder: there two runs are not told apart.
+    Raises TrackerError where nothing can be written, and while another run writes there.
+    """
+
+    def __init__(self, path: str | Path, inner: str = "") -> None:
+        self.path = Path(path)
+        self._descriptor = -1
+        try:
+            (self.path / inner).mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=self.path / inner).close()  # a trial, before any work is done
+            self._hold()
+        except OSError as error:
+            raise unwritable(self.path / inner, error) from error
+
+    def _hold(self) -> None:
+        if os.name == "posix":
+            self._descriptor = os.open(self.path, os.O_RDONLY)
+            try:
+                hold(self._descriptor, self.path)
+            except BaseException:
+                self.close()
+                raise
+
+    def write(self, name: str, content: bytes) -> None:
+        """Write a new file whole or not at all. name: relative to the folder, with "/"; folders in it are made.
+
+        Raises TrackerError where it cannot be written, and where it is there already.
+        """
+        path = os.path.join(self.path, name)
+        try:
+            if os.path.lexists(path):
+                raise already_there(path)
+            if "/" in name:
+                os.makedirs(os.path.dirname(path), exist_ok=True)
+            write_whole(path, content)
+        except OSError as error:
+            raise unwritable(path, error) from error
+
+    def close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+        self._descriptor = -1
+
+
 def unwritable(path: str | Path, error: OSError) -> TrackerError:
     """The sentence for a file or folder that cannot be written."""
     name = "standard output" if path == STDOUT else path
     return TrackerError(f"{name} cannot be written ({error.strerror}): choose a writable folder with free space")
+
+
+def already_there(path: str | Path) -> TrackerError:
+    """The sentence for a file that is not replaced, as it may be somebody's work."""
+    return TrackerError(f"{path} is there already and is not replaced; empty the folder, or give another")

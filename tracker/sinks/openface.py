@@ -15,7 +15,7 @@ from tracker.face.landmarks import Landmarks
 from tracker.face.schemes import IBUG68, Scheme
 from tracker.frames import Frame
 from tracker.pose import camera_matrix, head_pose
-from tracker.result import FrameResult, TrackedFace
+from tracker.result import FrameResult, TrackedFace, printable_name
 from tracker.sinks.base import Closing
 from tracker.sinks.lines import WholeLines
 
@@ -54,19 +54,21 @@ class OpenFaceCsv(Closing):
     Numbers have a decimal point in every locale.
 
     path: replaced at the start; "-" is standard output. However the run ends, it holds complete lines only.
-    scheme: of the landmarks, for the number of columns.
+    scheme: of the landmarks, for the number of columns. pictures: whether a first column, picture, names the picture
+    that a face is in; face_id is then counted from 1 in each. The file is UTF-8.
 
     Source: Baltrusaitis et al., OpenFace 2.0, FG 2018; its RecorderCSV.
     Raises TrackerError when the file cannot be opened or written.
     """
 
-    def __init__(self, path: str | Path, scheme: Scheme) -> None:
+    def __init__(self, path: str | Path, scheme: Scheme, pictures: bool = False) -> None:
+        self._named = ["picture"] if pictures else []
         self._is_68 = scheme is IBUG68
         pose, openings = (_POSE, _OPENINGS) if self._is_68 else ((), ())
         numbered = [f"{name}_{i}" for name in _OF_A_POINT for i in range(scheme.count)]
         self._lines = WholeLines(path)
         try:
-            self._lines.append(_as_csv([[*_OF_A_FACE, *pose, *numbered, *openings]]))
+            self._lines.append(_as_csv([[*self._named, *_OF_A_FACE, *pose, *numbered, *openings]]))
         except BaseException:
             self._lines.close()
             raise
@@ -76,7 +78,8 @@ class OpenFaceCsv(Closing):
         camera = camera_matrix(round(width * x), round(height * y)) if self._is_68 else None
         square = result if frame.pixel_aspect == 1 else result.scaled(x, y)
         faces = zip(result.faces, square.faces)
-        self._lines.append(_as_csv(_row(result, face, shown, camera) for face, shown in faces))
+        named = [printable_name(result.picture or "")] if self._named else []
+        self._lines.append(_as_csv([*named, *_row(result, face, shown, camera)] for face, shown in faces))
 
     def close(self) -> None:
         self._lines.close()
@@ -112,4 +115,4 @@ def _openings(landmarks: Landmarks) -> list[float | None]:
 def _as_csv(rows: Iterable[list[Any]]) -> bytes:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue().encode("ascii")
+    return text.getvalue().encode()

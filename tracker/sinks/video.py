@@ -61,7 +61,7 @@ class OverlayVideo(Closing):
     def __init__(self, path: str | Path, fps: float, sound_of: str | Path | None = None) -> None:
         self._path = Path(path)
         suffix = self._path.suffix.lower()
-        if self._path.is_dir() or suffix not in _VIDEOS:
+        if self._path.is_dir() or not is_video_name(self._path):
             raise TrackerError(f"{self._path}: expected the name of a video file ending in {', '.join(_VIDEOS)}")
         self._fps = fps
         self._sound_of = sound_of
@@ -160,6 +160,11 @@ class OverlayVideo(Closing):
         except TrackerError as error:
             self._file.discard()
             raise TrackerError(f"{self._path} cannot be written: {error}") from None
+
+
+def is_video_name(path: Path) -> bool:
+    """Whether a file of that name can be an OverlayVideo."""
+    return path.suffix.lower() in _VIDEOS
 
 
 class ConstantRate:
