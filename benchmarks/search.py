@@ -234,7 +234,8 @@ def draw(rng: np.random.Generator) -> Image:
 
 def measure_faceless(pictures: Sequence[tuple[str, str, Image]]) -> dict[str, Any]:
     """By group: pictures in which a face is found with one face allowed, and faces found with four allowed."""
-    one, four, groups = Tracker(), Tracker(max_faces=4), {}
+    one, four = Tracker(), Tracker(max_faces=4)
+    groups: dict[str, dict[str, Any]] = {}
     for group, name, image in tqdm(pictures, desc="faceless"):
         row = groups.setdefault(group, {"pictures": 0, "with_a_face": 0, "faces_of_four": 0, "names": []})
         for tracker in (one, four):

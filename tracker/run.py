@@ -102,9 +102,9 @@ def run(
         follow: which faces are taken first; one of four times the area (largest) or at most half the distance from the
             middle (central) takes the place of one that is followed.
         hold_s: how long a face that is not seen keeps its place and its id; at least two frames of a slow source.
-        min_score: what the model must score a view at least, 0 to 1, for a face to be followed on; a new one needs a
-            sixth of the rest to 1 more. Else the model's own threshold, 0.894 of edge68. A lower one finds more turned
-            and covered faces, and more that are none.
+        min_score: what the model must score a view at least, 0 to 1, for a face to be followed on; a new one needs
+            less where the detector is sure of it, and more where it is not. Else the model's own threshold. A lower
+            one finds more turned and covered faces, and more that are none.
         rotate: turn every frame clockwise by 90, 180 or 270 degrees first; results and overlay are of the turned
             picture.
         mirror: mirror every frame left to right, after turning it.

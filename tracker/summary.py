@@ -74,7 +74,7 @@ class Summary:
         ]
         rows += [_row(stage, figures) for stage, figures in record["stages_ms"].items()]
         if self.refused:
-            rows.append(f"{self.refused} detections were refused, their score below --min-score")
+            rows.append(f"{self.refused} detections were refused, their score too low for a face (--min-score)")
         if share is not None:
             rows.append(f"the detector took {share:.1f} % of the steps' time")
         return [*rows, str(self.model)]

@@ -42,7 +42,7 @@ MAY_IMPORT = {
         *("export", "train.models", "train.codecs", "train.task", "train.data", "train.datasets", "train.objectives"),
         "train.checkpoints",
         *("tracker.face", "tracker.engines", "tracker.errors", "tracker.cli", "tracker.files", "tracker.onnx_runtime"),
-        *("torch", "lightning", "onnx", "numpy", "scipy"),
+        *("torch", "lightning", "onnx", "numpy", "scipy", "yaml", "tracker.config_files"),
     ),
 }
 # What one file alone may import besides.
