@@ -27,7 +27,14 @@ KINDS = {
 }
 MEASURING = (
     *("tracker/detectors", "tracker/face", "tracker/expression.py", "tracker/identity.py", "tracker/measure.py"),
-    *("tracker/pipeline.py", "tracker/pose.py", "tracker/roi.py", "tracker/scene.py", "tracker/smoothing.py"),
+    *(
+        "tracker/pipeline.py",
+        "tracker/pose.py",
+        "tracker/presence.py",
+        "tracker/roi.py",
+        "tracker/scene.py",
+        "tracker/smoothing.py",
+    ),
 )
 """The code that turns pictures into faces. The rest reads, writes and reports; no number in it follows from faces."""
 NO_HASH = (".md", ".txt", ".sha256", ".typed", ".cu")
