@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import sys
 import time
@@ -166,7 +167,7 @@ def _inputs(
 def _below(images: Path | None) -> Iterator[Named]:
     """What a run reads of folders: the pictures, and the packaged models."""
     for option, folder in (("--images", images), ("the package", WEIGHTS)):
-        if folder is not None and folder.is_dir():
+        if folder is not None and os.path.isdir(folder):
             yield from ((option, path) for path in folder.iterdir())
 
 

@@ -40,7 +40,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             with contextlib.suppress(OSError):
                 part.unlink()
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).splitlines()[0]
-            kept = "; the one that is there is kept" if target.exists() else ""
+            kept = "; the one that is there is kept" if os.path.exists(target) else ""
             raise CheckpointWriteError(f"cannot write the checkpoint {target}: {reason}{kept}") from error
 
     def load_checkpoint(self, path: Any, map_location: Any = None, weights_only: bool | None = None) -> dict[str, Any]:

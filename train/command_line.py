@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -133,10 +134,10 @@ class TrainingCLI(LightningCLI):
         path, folders = self._get(self.config, "ckpt_path"), set()
         for callback in self.trainer.checkpoint_callbacks:
             if isinstance(callback, ModelCheckpoint) and callback.dirpath:
-                folders.add(Path(callback.dirpath).resolve())
+                folders.add(Path(os.path.realpath(callback.dirpath)))
         if path is not None:
             load_weights(self.model, self.checkpoint, path)
-            folders.discard(Path(path).resolve().parent)
+            folders.discard(Path(os.path.realpath(path)).parent)
         for folder in sorted(folders):
             if (found := sorted(folder.glob("*.ckpt"))) and not self._get(self.config, "overwrite"):
                 raise SetupError(

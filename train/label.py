@@ -6,6 +6,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import os
 import re
 import sys
 from collections import Counter
@@ -111,7 +112,7 @@ def kept_views(picture: Path, teacher: Teacher, detector: Detector, count: int, 
     Raises Unusable for a picture that does not decode or shows no face.
     """
     path = None if keep is None else keep / f"{picture.stem}.npy"
-    if path is not None and path.exists():
+    if path is not None and os.path.exists(path):
         try:
             return np.asarray(np.load(path), np.float64)
         except (ValueError, EOFError):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -105,9 +106,9 @@ class Source(ABC):
 
 def _apart(training: Faces, others: Faces) -> Faces:
     """The others. Raises DatasetError where a picture is among the training faces, too."""
-    pictures = {sample.picture.resolve() for sample in training}
+    pictures = {os.path.realpath(sample.picture) for sample in training}
     for sample in others:
-        if sample.picture.resolve() in pictures:
+        if os.path.realpath(sample.picture) in pictures:
             raise DatasetError(f"{sample.picture}: expected other pictures to validate with than to train on")
     return others
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from tracker.errors import TrackerError
 from tracker.gpu_frame import GpuFrame
 
+WIDEST_PIXEL = 4.0  # cameras and discs have up to 2; more is nonsense
 _TO_RGB = {1: cv2.COLOR_GRAY2RGB, 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGB}
 
 
@@ -26,7 +27,7 @@ class Frame:
     square pixels (squared); results count in the pixels of image_rgb. still: a picture for itself, no part of a video:
     no face is followed from the frame before to this one.
 
-    Raises TrackerError for a picture of another kind.
+    Raises TrackerError for a picture of another kind, and for a pixel_aspect that no video has.
     """
 
     image_rgb: NDArray[np.uint8]
@@ -42,6 +43,11 @@ class Frame:
             raise TrackerError(
                 f"a frame's picture must be RGB of shape (height, width, 3) and type uint8, got {image.shape} of "
                 f"{image.dtype}: tracker.frames.as_rgb converts what OpenCV reads"
+            )
+
+        if not 1 / WIDEST_PIXEL <= self.pixel_aspect <= WIDEST_PIXEL:
+            raise TrackerError(
+                f"a frame's pixel_aspect must be in 1/{WIDEST_PIXEL:g} .. {WIDEST_PIXEL:g}, got {self.pixel_aspect}"
             )
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -100,7 +101,7 @@ def _sound(sample: Sample) -> Sample:
         raise DatasetError(f"expected a face of {LEAST_FACE_PX:g} pixels at least, its points span {longest:.2g}")
     if normaliser(points, sample.scheme) < LEAST_EYES * longest:
         raise DatasetError("its outer eye corners lie on each other, so that errors cannot be measured")
-    if not sample.picture.is_file():
+    if not os.path.isfile(sample.picture):
         raise DatasetError(f"expected its picture {sample.picture}, there is no such file")
     return sample
 

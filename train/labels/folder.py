@@ -26,7 +26,7 @@ SAVE_EVERY = 100  # pictures left out: so many may be looked at again after a ru
 def pictures_in(folder: Path) -> list[Path]:
     """The pictures directly in a folder, by name. Raises TrackerError for none, and for two that differ in their
     suffix only, which could not have a label each."""
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise TrackerError(f"{folder}: expected a folder of pictures, there is no such folder; correct --images")
     pictures = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
     if not pictures:
@@ -75,7 +75,7 @@ class LabelFolder:
 
     def done(self, picture: Path) -> bool:
         """Whether the picture has a label, or was left out."""
-        return picture.name in self.left_out or (self.folder / f"{picture.stem}.pts").exists()
+        return picture.name in self.left_out or os.path.exists(self.folder / f"{picture.stem}.pts")
 
     def add(self, picture: Path, points_px: Array, spread_px: Array) -> None:
         """Write the labels (K, 2) and their spread (K,), in pixels, the label last: where it is, the rest is."""
@@ -100,7 +100,7 @@ class LabelFolder:
 
     def _read_left_out(self) -> dict[str, str]:
         path = self.folder / LEFT_OUT
-        if not path.exists():
+        if not os.path.exists(path):
             return {}
         with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
             rows = list(csv.reader(file))
