@@ -6,6 +6,7 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,10 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from tracker.config_files import guard_loader
+from tracker.files import hold
 from train.averaging import WeightAverage
 from train.checkpoint_io import AtomicCheckpointIO, CheckpointWriteError
-from train.checkpoints import load_weights, read_checkpoint
+from train.checkpoints import expect_state, load_weights, read_checkpoint
 from train.data import FaceData
 from train.datasets.sample import DatasetError
 from train.option_errors import TrainingParser
@@ -137,13 +139,33 @@ class TrainingCLI(LightningCLI):
                 folders.add(Path(os.path.realpath(callback.dirpath)))
         if path is not None:
             load_weights(self.model, self.checkpoint, path)
+            expect_state(self.model, self.checkpoint, path)
             folders.discard(Path(os.path.realpath(path)).parent)
         for folder in sorted(folders):
-            if (found := sorted(folder.glob("*.ckpt"))) and not self._get(self.config, "overwrite"):
+            found = sorted(each for each in folder.glob("*.ckpt") if not each.name.startswith("."))
+            if found and not self._get(self.config, "overwrite"):
                 raise SetupError(
                     f"{folder} holds a training already; go on with it by --ckpt_path {found[-1]}, choose another "
                     "folder by --trainer.default_root_dir, or replace it by --overwrite"
                 )
+
+        self._hold(Path(self.trainer.default_root_dir))
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        with ExitStack() as self._held:
+            super()._run_subcommand(subcommand)
+
+    def _hold(self, folder: Path) -> None:
+        """Keep other trainings out of the folder until this one ends, where the system can lock folders."""
+        if os.name != "posix" or not self.trainer.is_global_zero:
+            return
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(folder, os.O_RDONLY)
+        except OSError as error:
+            raise SetupError(f"{folder}: cannot write a training there: {error.strerror}") from None
+        self._held.callback(os.close, descriptor)
+        hold(descriptor, folder)
 
     def before_validate(self) -> None:
         """Check that the checkpoint's weights fit the net. Raises CheckpointError where they do not."""
