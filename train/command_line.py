@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -211,6 +212,11 @@ def told(error: Exception) -> str | None:
     if isinstance(error, (DatasetError, SetupError, CheckpointWriteError)):
         sentence = str(error).rpartition(f"{type(error).__module__}.{type(error).__qualname__}: ")[2]
         return " ".join(sentence.split())
+    if _is_of_restoring(error):
+        return (
+            f"the checkpoint of --ckpt_path is damaged ({' '.join(str(error).split())[:200] or type(error).__name__}); "
+            "begin a new training from its weights by --model.start"
+        )
     if isinstance(error, torch.OutOfMemoryError):
         return "the GPU has not enough memory; set a smaller data.batch"
     if isinstance(error, RuntimeError) and "DataLoader worker" in str(error):
@@ -219,6 +225,14 @@ def told(error: Exception) -> str | None:
             "smaller data.keep_gb, and go on from the last checkpoint with --ckpt_path"
         )
     return None
+
+
+def _is_of_restoring(error: Exception) -> bool:
+    """Whether it was raised while Lightning put the state of a checkpoint back, which is data of any kind."""
+    return any(
+        frame.f_code.co_name.startswith("restore") and Path(frame.f_code.co_filename).stem == "checkpoint_connector"
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+    )
 
 
 def _checkpoints(folder: Path, choose: bool) -> list[Callback]:

@@ -99,6 +99,8 @@ class Source(ABC):
             return training, []
         if self.validation == REPORT:
             return training, self.test()
+        if self.validation is None:  # jsonargparse takes null for any path
+            raise DatasetError(f"data.source.validation: expected a share, {NONE}, {REPORT} or another set, got null")
         if isinstance(self.validation, (int, float)):
             return split(training, self.key, self.validation)
         return training, _apart(training, self.read_validation(Path(self.validation)))

@@ -116,6 +116,19 @@ class TestResuming:
         assert f"{path}: the state of its optimizer is damaged" in refused(tmp_path / "r", f"--ckpt_path={path}")
         assert not (tmp_path / "r").exists()
 
+    @pytest.mark.parametrize("part", ["callbacks", "loops"])
+    def test_any_other_state_is_one_sentence(
+        self, refused: Callable[..., str], checkpoint: Path, tmp_path: Path, part: str
+    ) -> None:
+        raw = torch.load(checkpoint, weights_only=True)
+        if part == "callbacks":
+            raw["callbacks"] = {name: {"a": 1} for name in raw["callbacks"]}
+        else:
+            raw["loops"]["fit_loop"]["state_dict"] = [1]
+            raw["loops"]["fit_loop"]["epoch_progress"]["total"] = 5
+        torch.save(raw, path := tmp_path / "damaged.ckpt")
+        assert "the checkpoint of --ckpt_path is damaged (" in refused(tmp_path / "r", f"--ckpt_path={path}")
+
     def test_two_trainings_in_one_folder(self, refused: Callable[..., str], fit_tiny: Fit, tmp_path: Path) -> None:
         descriptor = os.open(tmp_path, os.O_RDONLY)
         hold(descriptor, tmp_path)  # as a training that runs does
