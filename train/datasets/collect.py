@@ -65,7 +65,7 @@ def collect(
         except (ValueError, OSError) as error:
             reason = str(error) if str(error).startswith(name) else f"{name}: {error}"
             reasons.append(_CONTROL.sub(" ", reason)[:MOST_CHARACTERS])
-    if reasons and bad == "refuse":
+    if reasons and bad != "skip":
         raise DatasetError(
             f"{reasons[0]} (in {source} {len(reasons)} of {len(labels)} labelled faces are bad: "
             "mend them, or leave them out with bad=skip)"
