@@ -7,6 +7,7 @@ import json
 import logging
 import marshal
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, redirect_stdout
@@ -62,6 +63,8 @@ class Outputs:
         written += [(option, part_of(Path(os.path.realpath(path)))) for option, path in written if option in _REPLACED]
         folder = None if self.pts is None else os.path.realpath(self.pts / LABELS)
         for option, path in written:
+            if re.match(r"[A-Za-z][\w+.-]+:/", str(path)):
+                raise TrackerError(f"{option} {path}: expected the path of a file, got a URL")
             if option != "--pts" and folder == os.path.dirname(os.path.realpath(path)):
                 raise TrackerError(f"{option} {path} lies where --pts writes; give it another folder")
         refuse_clashes(written, inputs, below)

@@ -20,7 +20,7 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from tracker.config_files import guard_loader
-from tracker.files import hold
+from tracker.files import held_folder
 from train.averaging import WeightAverage
 from train.checkpoint_io import AtomicCheckpointIO, CheckpointWriteError
 from train.checkpoints import expect_state, load_weights, read_checkpoint
@@ -158,15 +158,13 @@ class TrainingCLI(LightningCLI):
 
     def _hold(self, folder: Path) -> None:
         """Keep other trainings out of the folder until this one ends, where the system can lock folders."""
-        if os.name != "posix" or not self.trainer.is_global_zero:
+        if not self.trainer.is_global_zero:
             return
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            descriptor = os.open(folder, os.O_RDONLY)
+            self._held.enter_context(held_folder(folder))
         except OSError as error:
             raise SetupError(f"{folder}: cannot write a training there: {error.strerror}") from None
-        self._held.callback(os.close, descriptor)
-        hold(descriptor, folder)
 
     def before_validate(self) -> None:
         """Check that the checkpoint's weights fit the net. Raises CheckpointError where they do not."""
