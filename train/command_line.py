@@ -172,6 +172,12 @@ class TrainingCLI(LightningCLI):
 
     before_test = before_validate
 
+    def _set_seed(self) -> None:
+        try:
+            super()._set_seed()
+        except ValueError as error:
+            raise SetupError(f"seed_everything: {error}") from None
+
     def instantiate_classes(self) -> None:
         """Build the net, the data and the trainer. Raises SetupError where values do not fit."""
         try:

@@ -112,6 +112,7 @@ def _landmarks(data: st.DataObject) -> None:
     if data.draw(st.booleans()):
         points[:] = points[0]
     face = Landmarks(points, rng.random(count), covariances, scheme)
+    expect(np.isfinite(face.points_px).all(), "landmarks are not finite")
     what = data.draw(st.integers(0, 5))
     if what == 0:
         other = convert(face, data.draw(st.sampled_from(list(SCHEMES.values()))))
