@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from export.extras import needs_extra
+from train.extras import needs_extra
 
 with needs_extra(__name__, "export.crop_kernel", "cpu", "cv2"):
     from tracker.cli import run_command

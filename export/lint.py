@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from export.extras import needs_extra
+from train.extras import needs_extra
 
 with needs_extra(__name__, "export.lint", "export", "cv2", "onnx"):
     import onnx

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from export.extras import needs_extra
+from train.extras import needs_extra
 
 with needs_extra(__name__, "export.run", "export", "cv2", "torch", "lightning", "onnx", "onnxruntime"):
     import torch

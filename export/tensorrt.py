@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-from export.extras import needs_extra
+from train.extras import needs_extra
 
 with needs_extra(__name__, "export.tensorrt", "cpu", "cv2"):
     from export.outputs import refuse_special

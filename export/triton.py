@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from export.extras import needs_extra
+from train.extras import needs_extra
 
 with needs_extra(__name__, "export.triton", "cpu", "cv2", "onnxruntime"):
     from tracker.cli import run_command

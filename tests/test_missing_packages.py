@@ -30,6 +30,7 @@ def run_without(package: str, folder: Path, *command: str) -> subprocess.Complet
         ("torch", "train.run", "train"),
         ("lightning", "train.run", "train"),
         ("cv2", "train.run", "cpu"),
+        ("cv2", "train.label", "cpu"),
     ],
 )
 def test_names_what_to_install(tmp_path: Path, package: str, command: str, extra: str) -> None:
@@ -38,3 +39,11 @@ def test_names_what_to_install(tmp_path: Path, package: str, command: str, extra
     assert "Traceback" not in done.stderr
     (line,) = done.stderr.strip().splitlines()
     assert f"{package} is not installed; pip install 'landmark-tracker[{extra}]'" in line
+
+
+@pytest.mark.parametrize("package", ["h5py", "scipy", "PIL"])
+def test_labelling_names_what_it_needs(tmp_path: Path, package: str) -> None:
+    done = run_without(package, tmp_path, "train.label")
+    assert done.returncode == 2
+    (line,) = done.stderr.strip().splitlines()
+    assert line == f"train.label: needs {package}, which is not installed; pip install 'landmark-tracker[train]'"

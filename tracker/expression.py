@@ -24,6 +24,8 @@ RISE_S, FALL_S = 0.3, 10.0
 GAP_S = 0.5
 """A closure is forgotten when the face was not seen for longer."""
 
+_NARROWEST_PX = 1e-6  # corners that are nearer to each other lie on each other
+
 
 class Opening(NamedTuple):
     """ratio: height over width, 0 closed; nan where the width is 0. error: its standard error, see eye_opening."""
@@ -128,7 +130,7 @@ def _opening(landmarks: Landmarks, outline: tuple[int, ...]) -> Opening:
     points = landmarks.points_px
     gaps, width = points[list(over)] - points[list(under)], points[outline[middle]] - points[outline[0]]
     lengths, across = np.linalg.norm(gaps, axis=1), float(np.linalg.norm(width))
-    if across == 0:
+    if across < _NARROWEST_PX:
         return Opening(math.nan, math.nan)
     ratio = float(lengths.mean()) / across
     slopes = np.zeros((len(points), 2))

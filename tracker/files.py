@@ -8,7 +8,8 @@ import secrets
 import stat
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tracker.errors import TrackerError
@@ -95,6 +96,23 @@ def hold(descriptor: int, path: str | Path, together: bool = False) -> None:
         if time.monotonic() > until_s:
             raise TrackerError(f"{path} is being written by another run; wait for its end, or give another")
         time.sleep(_MOMENT_S / 20)
+
+
+@contextmanager
+def held_folder(folder: str | Path) -> Iterator[None]:
+    """Keep other runs out of a folder that is written into, where the system can lock one; Windows cannot.
+
+    Raises TrackerError where another run has it, and OSError for one that cannot be opened.
+    """
+    if os.name != "posix":
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        hold(descriptor, folder)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _try_to_hold(descriptor: int, together: bool) -> bool:

@@ -7,6 +7,8 @@ from typing import Any
 
 from tracker.errors import TrackerError
 
+LARGEST_SIDE = 1 << 20
+
 
 @dataclass(frozen=True, eq=False)
 class GpuFrame:
@@ -21,7 +23,7 @@ class GpuFrame:
     Not for NV12, which decoders give unless asked: ask for RGB (PyNvVideoCodec's OutputColorType.RGB, DALI,
     torchcodec; on a Jetson nvvidconv to RGBA, as NV12 there lies in blocks that only its hardware reads plainly).
 
-    Raises TrackerError for a picture without pixels or an address.
+    Raises TrackerError for a picture without pixels or an address, or of sizes that none has.
     """
 
     address: int
@@ -37,6 +39,12 @@ class GpuFrame:
         if self.address <= 0 or self.width < 1 or self.height < 1:
             raise TrackerError(
                 f"a frame on the GPU needs an address and pixels, got {self.width} x {self.height} at {self.address}"
+            )
+        steps = (self.row_bytes, self.pixel_bytes, self.channel_bytes)
+        if max(self.width, self.height) > LARGEST_SIDE or max(map(abs, steps)) >> 40 or self.address >> 63:
+            raise TrackerError(
+                f"a frame on the GPU may have {LARGEST_SIDE} pixels a side and steps of a terabyte at most, got "
+                f"{self.width} x {self.height}, {steps} at {self.address}"
             )
 
     @classmethod

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -67,7 +68,7 @@ def own_detector(path: Path) -> bytes:
 
     Raises TrackerError for one that cannot be read, or is larger.
     """
-    if path.exists() and not path.is_file():
+    if os.path.exists(path) and not os.path.isfile(path):
         raise TrackerError(f"cannot read the model file {path}: it is not a plain file; check the path")
     content = _read(path, LARGEST_DETECTOR + 1)
     if len(content) > LARGEST_DETECTOR:
@@ -97,7 +98,7 @@ def landmark_model(path: Path | None = None) -> Path:
             )
         return _with_checksum(file)
     assert path is not None
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise TrackerError(
             f"the landmark model {path} is not a file; give an .onnx or .plan file with --model, "
             f"or the name of a packaged one: {', '.join(PACKAGED)}"

@@ -7,6 +7,7 @@ import json
 import logging
 import marshal
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, redirect_stdout
@@ -69,6 +70,8 @@ class Outputs:
         written = list(self.paths().items())
         written += [(option, part_of(Path(os.path.realpath(path)))) for option, path in written if option in _REPLACED]
         for option, path in written:
+            if re.match(r"[A-Za-z][\w+.-]+:/", str(path)):
+                raise TrackerError(f"{option} {path}: expected the path of a file, got a URL")
             if option != "--pts" and self._is_among_labels(path, pictures):
                 raise TrackerError(f"{option} {path} lies where --pts writes; give it another folder")
         if self.overlay is not None and pictures is not None and self._draws_pictures(pictures):

@@ -39,6 +39,8 @@ from tracker.smoothing import Smoother, Smoothing, smoother
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+MOST_FACES, MOST_COAST_FRAMES = 1000, 1_000_000
+
 Steps = Generator[Sequence[Roi], list[Measured], FrameResult]
 """One frame's work: gives views to measure in it, is sent what was measured there, returns the result."""
 
@@ -61,8 +63,8 @@ class Tracker:
     (0.894 for edge68). With a lower one more turned and covered faces are found, and more that are none.
 
     A context manager; leaving it, or close(), lets go of the models. Not shared between threads: make one for each.
-    Raises TrackerError for models that cannot be had or read, for max_faces below 1, for a hold_s that is no time, a
-    min_score that is no score, and for a name that is none of the choices.
+    Raises TrackerError for models that cannot be had or read, for a max_faces that is not in 1..MOST_FACES, for a
+    hold_s that is no time, a min_score that is no score, and for a name that is none of the choices.
     """
 
     def __init__(
@@ -79,8 +81,8 @@ class Tracker:
         coast_frames: int = 2,
         min_score: float | None = None,
     ) -> None:
-        if max_faces < 1:
-            raise TrackerError(f"max_faces must be at least 1, got {max_faces}")
+        _expect_whole("max_faces", max_faces, 1, MOST_FACES)
+        _expect_whole("coast_frames", coast_frames, 0, MOST_COAST_FRAMES)
         for what, value, choices in (
             ("smoothing", smoothing, get_args(Smoothing)),
             ("detector", detector, get_args(DetectorName)),
@@ -89,8 +91,6 @@ class Tracker:
             expect_choice(what, value, choices)
         if not 0 <= hold_s < math.inf:
             raise TrackerError(f"hold_s must be a number of seconds from 0 on, got {hold_s}")
-        if coast_frames < 0:
-            raise TrackerError(f"coast_frames must be at least 0, got {coast_frames}")
         if min_score is not None and not 0 <= min_score <= 1:
             raise TrackerError(f"min_score must be in 0..1, got {min_score}")
         self._worth = worth_of(follow)
@@ -371,6 +371,11 @@ class Tracker:
         return raw if points_px is raw.points_px else raw.at(points_px)
 
 
+def _expect_whole(what: str, value: object, least: int, most: int) -> None:
+    if not (isinstance(value, (int, np.integer)) and least <= value <= most):
+        raise TrackerError(f"{what} must be a whole number in {least}..{most}, got {value}")
+
+
 def step_together(trackers: Sequence[Tracker], frames: Sequence[Frame]) -> list[FrameResult]:
     """A step of several trackers that share one engine, each with its own next frame; their crops are one batch.
 
@@ -379,6 +384,8 @@ def step_together(trackers: Sequence[Tracker], frames: Sequence[Frame]) -> list[
     different engines, and as many frames as trackers are needed, and TrackerError for one that is used in another
     thread at the same time.
     """
+    if not trackers:
+        raise ValueError("expected at least one tracker, got none")
     if len({id(each) for each in trackers}) < len(trackers):
         raise ValueError("trackers that step together must be different ones, each with its own frame")
     with ExitStack() as stack:

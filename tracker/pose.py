@@ -34,6 +34,7 @@ from tracker.face.schemes import IBUG68
 RIGID = (*range(27, 36), 36, 39, 42, 45)
 """The points that the pose is solved on: nose and corners of the eyes. Brows, lids, lips and jaw move by themselves."""
 
+_LARGEST_CAMERA_PX = 1e9
 WORST_MM = 11.0
 """A pose with a larger error_mm is none. Between the largest of labelled faces and the least of shuffled points: fitted
 by tools/pose_limit.py."""
@@ -84,8 +85,14 @@ def camera_matrix(width: int, height: int, focal_px: float | None = None) -> Arr
     """(3, 3) of a camera without distortion that looks at the picture's middle.
 
     focal_px: without it the picture's longer side, a view of 53 degrees along it, as of many webcams.
+    Raises TrackerError for a size or a focal length that no camera has.
     """
     focal = max(width, height) if focal_px is None else focal_px
+    if not all(0 < each <= _LARGEST_CAMERA_PX for each in (width, height, focal)):
+        raise TrackerError(
+            f"camera_matrix: expected width, height and focal length above 0 and up to {_LARGEST_CAMERA_PX:g} pixels, "
+            f"got {width}, {height} and {focal}"
+        )
     return np.array([[focal, 0, (width - 1) / 2], [0, focal, (height - 1) / 2], [0, 0, 1]], np.float64)
 
 
@@ -93,15 +100,20 @@ def head_pose(landmarks: Landmarks, camera: Array) -> HeadPose | None:
     """The pose of a face of 68 landmarks; None where they allow none: on one point or line, or no face at all.
 
     camera: (3, 3) as camera_matrix gives it or as calibrated, in the pixels of the landmarks.
-    Raises TrackerError for another scheme or shape. By SQPNP (Terzakis & Lourakis, ECCV 2020), then
-    Levenberg-Marquardt.
+    Raises TrackerError for another scheme or what is no camera's matrix. By SQPNP (Terzakis & Lourakis, ECCV
+    2020), then Levenberg-Marquardt.
     """
     if landmarks.scheme is not IBUG68 or np.shape(camera) != (3, 3):
         raise TrackerError(
             f"head_pose: expected landmarks of {IBUG68.name} and a camera matrix (3, 3), "
             f"got {landmarks.scheme.name} and {np.shape(camera)}; tracker.convert and tracker.camera_matrix make them"
         )
-    pose = nearest_pose(landmarks.points_px, camera)
+    if not _is_camera(np.asarray(camera)):
+        raise TrackerError(
+            "head_pose: expected a camera matrix of real numbers with focal lengths above 0; "
+            "tracker.camera_matrix makes it"
+        )
+    pose = nearest_pose(landmarks.points_px, np.asarray(camera, np.float64))
     return pose if pose is not None and pose.error_mm <= WORST_MM else None
 
 
@@ -122,6 +134,12 @@ def nearest_pose(points_px: Array, camera: Array, used: Sequence[int] = RIGID) -
     errors_px = cv2.projectPoints(head, turn, shift, camera, None)[0][:, 0] - seen
     error_mm = np.sqrt(np.square(errors_px * depths_mm[:, None] / camera[0, 0]).sum(1).mean())
     return HeadPose(rotation, translation_mm, float(error_mm))
+
+
+def _is_camera(camera: Array) -> bool:
+    if camera.dtype.kind not in "iuf" or not (np.abs(camera) <= _LARGEST_CAMERA_PX).all():
+        return False
+    return bool(camera[0, 0] > 0 and camera[1, 1] > 0)
 
 
 @cache

@@ -11,20 +11,26 @@ import re
 
 HIDDEN = "***"
 _SCHEME = re.compile(r"[A-Za-z][\w+.-]{0,40}://")  # bounded: else the time grows with the square of a text
-_HOST = re.compile(r"(\[[\w:.%]*\]|[^:\[\]\s]*)(:\d{1,5})?")
-_PATH_ENDS = re.compile(r"[?#;=&|,\s\"'<>]")  # where parameters may begin
+_HOST = re.compile(r"(\[[\w:.%]*\]|[^:%\[\]\s]*)(:\d{1,5})?")
+_PATH_ENDS = re.compile(r"[?#;=&|,\s\"'<>]|%3[fbd]|%2[36]", re.IGNORECASE)  # where parameters may begin, %-encoded too
+_ENCODED = re.compile(r"[A-Za-z][\w+.-]{0,40}%3A%2F%2F\S*", re.IGNORECASE)  # a whole URL in that way
 _ELEMENT = re.compile(r"[A-Za-z][\w-]*")
 _NAMES = (
     "pass|password|passwd|passphrase|passcode|pwd|pw|user-?pw|proxy-?pw|pin|token|secret|credentials?|api-?key|key|"
-    "auth|authorization|sig|signature|session|session-?id|sid|cookies?|user-?id|proxy-?id|user-?name|user|usr|login"
+    "auth|authorization|sig|signature|session|session-?id|sid|cookies?|user-?id|proxy-?id|user-?name|user|usr|login|"
+    "jwt|otp"
 )
-_NAME = rf"(?<![A-Za-z])(?:{_NAMES.replace('-?', '[-_]?')})"
+_ENDINGS = "password|passwd|passphrase|token|secret|api-?key|access-?key|signature|credentials?"
+"""Names that tell of a secret whatever comes before them, as in PGPASSWORD."""
+_NAME = rf"(?:(?<![A-Za-z])(?:{_NAMES})|(?:{_ENDINGS}))".replace("-?", "[-_]?")
 _VALUE = r"""(?!\*\*\*)(?:\(\w+\)\s*)?(?:"(?:\\.|[^"\\])*"?|'(?:\\.|[^'\\])*'?|\S+)"""
 _ASSIGNED = re.compile(rf"({_NAME}[\"']?\s*=\s*){_VALUE}", re.IGNORECASE)
 _STATED = re.compile(  # as in YAML, JSON and headers
-    rf"(\b(?:pass(?:word|wd|phrase)|pwd|user[-_]?pw|token|secret|api[-_]?key)[\"']?\s*:\s+){_VALUE}", re.IGNORECASE
+    r"((?:pass(?:word|wd|phrase)|\bpwd|user[-_]?pw|token|secret|(?:api|access)[-_]?key)"
+    rf"(?:[\"']\s*:\s*|\s*:\s+|:(?!//))|\bBearer\s+){_VALUE}",
+    re.IGNORECASE,
 )
-_HEADER = re.compile(r"(\bauthorization[\"']?\s*[:=])[^\n]*", re.IGNORECASE)
+_HEADER = re.compile(r"(\b(?:authorization|set-cookie)[\"']?\s*[:=])[^\n]*", re.IGNORECASE)
 _QUERY = re.compile(r"\?[^\s?]*=\S*")
 _LOGIN = re.compile(r"^[^:]*:.*@", re.DOTALL)  # of one word
 _DRIVE = re.compile(r"\W*[A-Za-z]:[\\/]")
@@ -42,6 +48,7 @@ def redact(text: str) -> str:
 
 
 def _redact_once(text: str) -> str:
+    text = _ENCODED.sub(HIDDEN, text)
     text = _HEADER.sub(rf"\1{HIDDEN}", text)
     text = _STATED.sub(rf"\1{HIDDEN}", text)
     text = _SPACED_LOGIN.sub(rf"\1{HIDDEN}", text)

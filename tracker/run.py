@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 import sys
 import time
@@ -176,7 +177,8 @@ def _below(pictures: Pictures | None) -> Iterator[Named]:
     """What a run reads of folders: the pictures, and the packaged models."""
     if pictures is not None:
         yield from (("--images", picture.path) for picture in pictures.pictures)
-    yield from (("the package", path) for path in WEIGHTS.iterdir())
+    if os.path.isdir(WEIGHTS):
+        yield from (("the package", path) for path in WEIGHTS.iterdir())
 
 
 def _size(text: str | None) -> tuple[int, int] | None:

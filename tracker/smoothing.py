@@ -10,11 +10,12 @@ from collections.abc import Callable, Mapping
 from typing import Literal, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from tracker.errors import expect_choice
+from tracker.face.geometry import LARGEST_PX, Array
 
-Array = NDArray[np.float64]
+SHORTEST_S, LONGEST_S = 1e-6, 3600.0  # between two frames; others are no frame rate, but another clock or a pause
+SIZES_PX = (1e-3, LARGEST_PX)  # of a face
 
 
 class Smoother(Protocol):
@@ -23,9 +24,11 @@ class Smoother(Protocol):
     def __call__(self, points_px: Array, timestamp_s: float, face_size_px: float, covariances_px2: Array) -> Array:
         """The smoothed points, (K, 2) pixels like those given.
 
-        timestamp_s: at the same time as before, or an earlier one, or with another number of points, the filter
-        starts anew. face_size_px: any measure of the face that grows with it, positive. covariances_px2: (K, 3) xx,
-        xy, yy of the points.
+        timestamp_s: at the same time as before, or an earlier one, after more than LONGEST_S, or with another number
+        of points, the filter starts anew. face_size_px: any measure of the face that grows with it, in SIZES_PX.
+        covariances_px2: (K, 3) xx, xy, yy of the points.
+
+        Raises ValueError for another face_size_px, and for a point beyond LARGEST_PX.
         """
         ...
 
@@ -64,10 +67,10 @@ class OneEuro:
         self, points_px: Array, timestamp_s: float, face_size_px: float, covariances_px2: Array | None = None
     ) -> Array:
         """As Smoother says; the covariances are not looked at."""
-        points_px = np.array(points_px, dtype=np.float64)
+        points_px = _checked(points_px, face_size_px)
         step_s = timestamp_s - self._timestamp_s
         self._timestamp_s = timestamp_s
-        if step_s > 0 and points_px.shape == self._points_px.shape:
+        if SHORTEST_S <= step_s <= LONGEST_S and points_px.shape == self._points_px.shape:
             self._advance(points_px, step_s, face_size_px)
         else:
             self._velocity = np.zeros_like(points_px)
@@ -82,6 +85,18 @@ class OneEuro:
         speed = np.hypot(self._velocity[:, :1], self._velocity[:, 1:])
         weight = np.maximum(_weight(self.min_cutoff_hz + self.beta * speed, step_s), 1 / self._count)
         self._points_px += weight * move_px
+
+
+def _checked(points_px: Array, face_size_px: float) -> Array:
+    """A copy of the points. Raises ValueError for numbers of no face, whose products could overflow."""
+    points_px = np.array(points_px, dtype=np.float64)
+    least, most = SIZES_PX
+    if not (least <= face_size_px <= most and (np.abs(points_px) <= LARGEST_PX).all()):
+        raise ValueError(
+            f"expected points within {LARGEST_PX:g} pixels and a face_size_px of {least:g} to {most:g}, got one of "
+            f"{face_size_px} and points up to {np.abs(points_px).max(initial=0):g}"
+        )
+    return points_px
 
 
 def _weight(cutoff_hz: float | Array, step_s: float) -> float | Array:
@@ -117,11 +132,11 @@ class Kalman:
 
     def __call__(self, points_px: Array, timestamp_s: float, face_size_px: float, covariances_px2: Array) -> Array:
         """As Smoother says."""
-        points_px = np.array(points_px, dtype=np.float64)
-        variance = self.noise * np.maximum(covariances_px2[:, [0, 2]], 1e-6 * face_size_px**2)
+        points_px = _checked(points_px, face_size_px)
+        variance = self.noise * np.clip(covariances_px2[:, [0, 2]], 1e-6 * face_size_px**2, LARGEST_PX**2)
         step_s = timestamp_s - self._timestamp_s
         self._timestamp_s = timestamp_s
-        if step_s > 0 and points_px.shape == self._points_px.shape:
+        if SHORTEST_S <= step_s <= LONGEST_S and points_px.shape == self._points_px.shape:
             self._advance(points_px, variance, step_s, face_size_px)
         else:
             self._points_px, self._velocity_px_s = points_px, np.zeros_like(points_px)

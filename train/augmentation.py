@@ -7,7 +7,7 @@ the small uint8 crop in the loader, where each costs microseconds.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import cv2
 import numpy as np
@@ -42,7 +42,7 @@ class Choices:
 @dataclass(frozen=True)
 class Augmentation:
     """How often and how far each step goes; the defaults are STAR's. near: how far other views of the same face are
-    from the first, as a part of shift, rotation_deg and scale."""
+    from the first, as a part of shift, rotation_deg and scale. Raises ValueError for numbers that cannot be."""
 
     flip: float = 0.5
     shift: float = 0.05
@@ -54,6 +54,12 @@ class Augmentation:
     noise: float = 0.2
     gray: float = 0.2
     near: float = 0.4
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            value, most = getattr(self, each.name), 180 if each.name == "rotation_deg" else 1
+            if not 0 <= value <= most:
+                raise ValueError(f"data.augmentation.{each.name}: expected a number from 0 to {most}, got {value}")
 
     def draw(self, rng: np.random.Generator) -> Choices:
         """Random choices for one face."""

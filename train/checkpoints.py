@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 import importlib
 import inspect
+import math
 import re
 import stat
 import typing
@@ -111,6 +112,32 @@ def load_weights(module: nn.Module, checkpoint: Mapping[str, Any], path: str | P
         others = f" and {len(faults) - 1} more" if len(faults) > 1 else ""
         raise CheckpointError(f"{path}: its weights do not fit the net: {faults[0]}{others}")
     module.load_state_dict(given)
+
+
+def expect_state(module: nn.Module, checkpoint: Mapping[str, Any], path: str | Path) -> None:
+    """Hold what a training goes on from, besides the weights, against the module that it will be restored into.
+
+    Raises:
+        CheckpointError: the state of AdamW does not fit the module's parameters, or the rest is damaged.
+    """
+    shapes = [each.shape for each in module.parameters()]
+    try:
+        (optimizer,), (schedule,) = checkpoint["optimizer_states"], checkpoint["lr_schedulers"]
+        groups, states = optimizer["param_groups"], optimizer["state"]
+        numbers = [number for group in groups for number in group["params"]]
+        fits = sorted(numbers) == list(range(len(shapes))) and isinstance(schedule["last_epoch"], int)
+        for number, state in states.items():
+            wrong = [v for name in ("exp_avg", "exp_avg_sq") if (v := state[name]).shape != shapes[number]]
+            fits = fits and not wrong and math.isfinite(float(state["step"]))
+        progress = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]
+        fits = fits and all(type(count) is int and count >= 0 for count in progress.values())
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError, RuntimeError):
+        fits = False
+    if not fits:
+        raise CheckpointError(
+            f"{path}: the state of its optimizer is damaged or of another net, so no training can go on from it; begin "
+            f"a new one from its weights by --model.start {path}"
+        )
 
 
 def _packages(trust: str | Iterable[str]) -> list[str]:

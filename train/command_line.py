@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +20,10 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from tracker.config_files import guard_loader
+from tracker.files import held_folder
 from train.averaging import WeightAverage
 from train.checkpoint_io import AtomicCheckpointIO, CheckpointWriteError
-from train.checkpoints import load_weights, read_checkpoint
+from train.checkpoints import expect_state, load_weights, read_checkpoint
 from train.data import FaceData
 from train.datasets.sample import DatasetError
 from train.option_errors import TrainingParser
@@ -133,22 +137,46 @@ class TrainingCLI(LightningCLI):
         path, folders = self._get(self.config, "ckpt_path"), set()
         for callback in self.trainer.checkpoint_callbacks:
             if isinstance(callback, ModelCheckpoint) and callback.dirpath:
-                folders.add(Path(callback.dirpath).resolve())
+                folders.add(Path(os.path.realpath(callback.dirpath)))
         if path is not None:
             load_weights(self.model, self.checkpoint, path)
-            folders.discard(Path(path).resolve().parent)
+            expect_state(self.model, self.checkpoint, path)
+            folders.discard(Path(os.path.realpath(path)).parent)
         for folder in sorted(folders):
-            if (found := sorted(folder.glob("*.ckpt"))) and not self._get(self.config, "overwrite"):
+            found = sorted(each for each in folder.glob("*.ckpt") if not each.name.startswith("."))
+            if found and not self._get(self.config, "overwrite"):
                 raise SetupError(
                     f"{folder} holds a training already; go on with it by --ckpt_path {found[-1]}, choose another "
                     "folder by --trainer.default_root_dir, or replace it by --overwrite"
                 )
+
+        self._hold(Path(self.trainer.default_root_dir))
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        with ExitStack() as self._held:
+            super()._run_subcommand(subcommand)
+
+    def _hold(self, folder: Path) -> None:
+        """Keep other trainings out of the folder until this one ends, where the system can lock folders."""
+        if not self.trainer.is_global_zero:
+            return
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            self._held.enter_context(held_folder(folder))
+        except OSError as error:
+            raise SetupError(f"{folder}: cannot write a training there: {error.strerror}") from None
 
     def before_validate(self) -> None:
         """Check that the checkpoint's weights fit the net. Raises CheckpointError where they do not."""
         load_weights(self.model, self.checkpoint, self._get(self.config, "ckpt_path"))
 
     before_test = before_validate
+
+    def _set_seed(self) -> None:
+        try:
+            super()._set_seed()
+        except ValueError as error:
+            raise SetupError(f"seed_everything: {error}") from None
 
     def instantiate_classes(self) -> None:
         """Build the net, the data and the trainer. Raises SetupError where values do not fit."""
@@ -188,6 +216,11 @@ def told(error: Exception) -> str | None:
     if isinstance(error, (DatasetError, SetupError, CheckpointWriteError)):
         sentence = str(error).rpartition(f"{type(error).__module__}.{type(error).__qualname__}: ")[2]
         return " ".join(sentence.split())
+    if _is_of_restoring(error):
+        return (
+            f"the checkpoint of --ckpt_path is damaged ({' '.join(str(error).split())[:200] or type(error).__name__}); "
+            "begin a new training from its weights by --model.start"
+        )
     if isinstance(error, torch.OutOfMemoryError):
         return "the GPU has not enough memory; set a smaller data.batch"
     if isinstance(error, RuntimeError) and "DataLoader worker" in str(error):
@@ -196,6 +229,14 @@ def told(error: Exception) -> str | None:
             "smaller data.keep_gb, and go on from the last checkpoint with --ckpt_path"
         )
     return None
+
+
+def _is_of_restoring(error: Exception) -> bool:
+    """Whether it was raised while Lightning put the state of a checkpoint back, which is data of any kind."""
+    return any(
+        frame.f_code.co_name.startswith("restore") and Path(frame.f_code.co_filename).stem == "checkpoint_connector"
+        for frame, _ in traceback.walk_tb(error.__traceback__)
+    )
 
 
 def _checkpoints(folder: Path, choose: bool) -> list[Callback]:

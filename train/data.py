@@ -19,7 +19,7 @@ from train.datasets.collect import Bad
 from train.datasets.pictures import Pictures
 from train.datasets.sample import DatasetError, Sample
 from train.sources import Source, split
-from train.task import Batch, SetupError
+from train.task import Batch, SetupError, check_range
 
 LOG = logging.getLogger(__name__)
 
@@ -133,7 +133,7 @@ class FaceData(lightning.LightningDataModule):
     random. edges: how edge maps are drawn, for what learns from them; None for none. stride: pixels a cell of them.
     seed: of the order of the faces and of their augmentation. keep_gb: of decoded pictures that are kept; the rest is
     decoded anew each time, by the workers. views: crops of each face in a batch, neighbours in it, for what learns from
-    their likeness.
+    their likeness. Raises SetupError for numbers that cannot be.
     """
 
     def __init__(
@@ -151,6 +151,16 @@ class FaceData(lightning.LightningDataModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
+        for name, value, least, most in (
+            ("size", size, 8, 1024),
+            ("batch", batch, 1, 1 << 20),
+            ("workers", workers, 0, 1024),
+            ("stride", stride, 1, size),
+            ("views", views, 1, 64),
+            ("seed", seed, 0, (1 << 32) - 1),
+            ("keep_gb", keep_gb, 0, 1 << 20),
+        ):
+            check_range(f"data.{name}", value, least, most)
         self.source, self.size, self.batch, self.workers = source, size, batch, workers
         self.augmentation, self.edges, self.stride, self.seed = augmentation, edges, stride, seed
         self.keep_gb, self.views = keep_gb, views

@@ -6,28 +6,33 @@ from __future__ import annotations
 import io
 import json
 import math
+import os
 import re
 import sys
 from collections import Counter
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from tqdm import tqdm
+from train.extras import needs_extra
 
-from tracker.cli import run_command
-from tracker.detectors import Detector, DetectorName, load_detector
-from tracker.errors import TrackerError
-from tracker.face.geometry import Array, extent
-from tracker.face.pts import read_pts
-from tracker.face.schemes import Scheme
-from tracker.files import write_whole
-from train.datasets.sample import DatasetError, Sample
-from train.labels.folder import SUMMARY, LabelFolder, hold_to, percentiles, pictures_in, read_spread
-from train.labels.teachers import FACEMESH, Teacher, open_teacher
-from train.labels.views import Variation, average, generator, random_views
-from train.sources import split
+with needs_extra(__name__, "train.label", "train", "cv2", "scipy", "h5py", "PIL", "tqdm"):
+    import numpy as np
+    from tqdm import tqdm
+
+    from tracker.cli import run_command
+    from tracker.detectors import Detector, DetectorName, load_detector
+    from tracker.errors import TrackerError
+    from tracker.face.geometry import Array, extent
+    from tracker.face.pts import read_pts
+    from tracker.face.schemes import Scheme
+    from tracker.files import held_folder, write_whole
+    from train.datasets.sample import DatasetError, Sample
+    from train.labels.folder import SPREAD, SUMMARY, LabelFolder, hold_to, percentiles, pictures_in, read_spread
+    from train.labels.teachers import FACEMESH, Teacher, open_teacher
+    from train.labels.views import Variation, average, generator, random_views
+    from train.sources import split
 
 
 class Unusable(Exception):
@@ -72,6 +77,8 @@ def label(
     pictures = pictures_in(images)
     finder = load_detector(detector)
     asked = open_teacher(teacher, teacher_python, finder)
+    stack = ExitStack()
+    stack.callback(asked.close)
     try:
         looks = {
             "teacher": asked.about,
@@ -84,6 +91,7 @@ def label(
             hold_to(keep, looks)
         judged = {"rules": asked.rules, "limit": limit, "least_views": least_views}
         labels = LabelFolder(output, {**looks, **judged})
+        stack.enter_context(held_folder(output))
         todo = [picture for picture in pictures if not labels.done(picture)]
         try:
             for picture in tqdm(todo, unit=" pictures", disable=None, leave=False):
@@ -101,7 +109,7 @@ def label(
             f"{output}: cannot be written: {error.strerror}; free space or give another folder"
         ) from None
     finally:
-        asked.close()
+        stack.close()
     print(f"{len(pictures) - len(labels.left_out)} of {len(pictures)} pictures labelled, see {output / SUMMARY}")
 
 
@@ -111,10 +119,13 @@ def kept_views(picture: Path, teacher: Teacher, detector: Detector, count: int, 
     Raises Unusable for a picture that does not decode or shows no face.
     """
     path = None if keep is None else keep / f"{picture.stem}.npy"
-    if path is not None and path.exists():
+    if path is not None and os.path.exists(path):
         try:
-            return np.asarray(np.load(path), np.float64)
-        except (ValueError, EOFError):
+            kept = np.asarray(np.load(path), np.float64)
+            if kept.ndim != 3 or len(kept) != count:
+                raise ValueError
+            return kept
+        except (ValueError, EOFError, MemoryError, OverflowError):
             raise TrackerError(f"{path}: expected an array, it is damaged; delete it") from None
     seen = look(picture, teacher, detector, count, seed)
     if path is not None:
@@ -168,8 +179,11 @@ def summary(folder: LabelFolder, pictures: list[Path], scheme: Scheme) -> dict[s
     labelled = [picture for picture in pictures if picture.name not in folder.left_out]
     spreads = np.empty((len(labelled), scheme.count))
     for row, picture in zip(spreads, labelled):
-        points = read_pts(folder.folder / f"{picture.stem}.pts")
-        row[:] = read_spread(folder.folder / f"{picture.stem}.spread.csv") / extent(points)[2:].max()
+        try:
+            points = read_pts(label := folder.folder / f"{picture.stem}.pts")
+            row[:] = read_spread(label.with_name(f"{picture.stem}{SPREAD}")) / extent(points)[2:].max()
+        except (ValueError, OSError) as error:
+            raise TrackerError(f"{label}: its label is damaged; delete it ({' '.join(str(error).split())})") from None
     faces = [Sample(path, np.empty((0, 2)), scheme) for path in labelled]
     training, held_back = split(faces, lambda face: face.picture.name) if len(faces) > 1 else (faces, [])
     parts = {name: np.median(spreads[:, list(indices)].mean(1)) for name, indices in scheme.groups.items()}

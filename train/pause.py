@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -26,9 +27,9 @@ class PauseWhileFileExists(lightning.Callback):
         self.file = file
 
     def on_train_batch_end(self, *_: Any) -> None:
-        if not self.file.exists():
+        if not os.path.exists(self.file):
             return
         rank_zero_info(f"paused; remove {self.file} to go on")
-        while self.file.exists():
+        while os.path.exists(self.file):
             time.sleep(POLL_S)
         rank_zero_info("going on")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -98,6 +99,8 @@ class Source(ABC):
             return training, []
         if self.validation == REPORT:
             return training, self.test()
+        if self.validation is None:  # jsonargparse takes null for any path
+            raise DatasetError(f"data.source.validation: expected a share, {NONE}, {REPORT} or another set, got null")
         if isinstance(self.validation, (int, float)):
             return split(training, self.key, self.validation)
         return training, _apart(training, self.read_validation(Path(self.validation)))
@@ -105,9 +108,9 @@ class Source(ABC):
 
 def _apart(training: Faces, others: Faces) -> Faces:
     """The others. Raises DatasetError where a picture is among the training faces, too."""
-    pictures = {sample.picture.resolve() for sample in training}
+    pictures = {os.path.realpath(sample.picture) for sample in training}
     for sample in others:
-        if sample.picture.resolve() in pictures:
+        if os.path.realpath(sample.picture) in pictures:
             raise DatasetError(f"{sample.picture}: expected other pictures to validate with than to train on")
     return others
 

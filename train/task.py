@@ -100,9 +100,9 @@ class LandmarkTask(lightning.LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        _check_range("learning_rate", learning_rate, 0, math.inf)
-        _check_range("weight_decay", weight_decay, 0, math.inf)
-        _check_range("warmup", warmup, 0, 1)
+        check_range("model.learning_rate", learning_rate, 0, math.inf)
+        check_range("model.weight_decay", weight_decay, 0, math.inf)
+        check_range("model.warmup", warmup, 0, 1)
         _check_head(net, objective)
         if weights.siamese:
             _check_siamese(objective, views)
@@ -263,10 +263,11 @@ def split(output: Output) -> tuple[Sequence[Tensor | StackMaps], Tensor | None]:
     return output if isinstance(output, Placed) else (output, None)
 
 
-def _check_range(name: str, value: float, low: float, high: float) -> None:
+def check_range(name: str, value: float, low: float, high: float) -> None:
+    """Raise SetupError, which names the option, for a number that is not in this range."""
     if not low <= value <= high or math.isinf(value):
         limits = f"from {low} to {high}" if math.isfinite(high) else f"of at least {low}"
-        raise SetupError(f"model.{name}: expected a number {limits}, got {value}")
+        raise SetupError(f"{name}: expected a number {limits}, got {value}")
 
 
 def _check_head(net: nn.Module, objective: Objective) -> None:

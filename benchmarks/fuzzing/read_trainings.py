@@ -86,13 +86,13 @@ READERS = {
         _read_checkpoint,
         (TrackerError,),
         ("train.checkpoints",),
-        traced=20,
+        traced=2,
     ),
     "training YAML": Reader(
         lambda: [{"training.yaml": CONFIGURATION.read_bytes()}],
         _read_configuration,
         (TrackerError,),
         ("train.option_errors", "train.run:main"),
-        traced=20,
+        traced=1,
     ),
 }

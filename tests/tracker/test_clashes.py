@@ -199,3 +199,9 @@ class TestEvaluate:
 def test_a_run_in_an_application_is_refused_alike(made: dict[str, Path]) -> None:
     with pytest.raises(TrackerError, match="--video and --output"):
         run(video=str(made["--video"]), output=made["--video"])
+
+
+@pytest.mark.parametrize("option", ["--output", "--csv", "--overlay", "--stats", "--profile", "--pts"])
+def test_a_url_is_no_output(option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "got a URL" in refusal("--demo", option, f"file://{tmp_path}/a.mp4", capsys=capsys)
+    assert not os.listdir(tmp_path)

@@ -99,7 +99,7 @@ class TestPixels:
         assert not crops.any()
         assert crop_by_kernel(frame_of(NOISE), [], 8).shape == (0, 8, 8, 3)
 
-    @pytest.mark.parametrize("center", [(1e7, 0), (-1e12, 1e12), (0, 1e15)])
+    @pytest.mark.parametrize("center", [(1e7, 0), (-1e8, 1e8), (0, 1e9)])
     def test_far_outside_are_black(self, center: tuple[float, float]) -> None:
         views = [Roi(center, side, 0.5).crop_from_image(20) for side in (10, 100)]
         assert not crop_by_kernel(frame_of(NOISE), views, 20).any()

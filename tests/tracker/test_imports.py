@@ -25,6 +25,7 @@ MAY_IMPORT = {
         "tracker.face",
         "tracker.errors",
         "tracker.config_files",
+        "tracker.files",
         "tracker.process",
         "tracker.redaction",
         "torch",
@@ -41,6 +42,7 @@ MAY_IMPORT = {
     "export": (
         *("export", "train.models", "train.codecs", "train.task", "train.data", "train.datasets", "train.objectives"),
         "train.checkpoints",
+        "train.extras",
         *("tracker.face", "tracker.engines", "tracker.errors", "tracker.cli", "tracker.files", "tracker.onnx_runtime"),
         *("torch", "lightning", "onnx", "numpy", "scipy", "yaml", "tracker.config_files"),
     ),

@@ -169,3 +169,26 @@ def test_an_error_is_one_line_whatever_it_quotes() -> None:
 @pytest.mark.parametrize("text", ["e://@e:/ @", "file:///st user@h,r@e://e:///st user@h,r@d:///st user@h,r@e:/"])
 def test_what_is_left_is_looked_at_again(text: str) -> None:
     assert redact(redact(text)) == redact(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "rtsp%3A%2F%2Fanna%3ASECRET%40cam.local",
+        "http://anna%3ASECRET%40cam.local/x",
+        "http://cam.local/x%3ftoken%3DSECRET",
+        '{"api_key":"SECRET","a":1}',
+        "password:SECRET",
+        "Authorization: Bearer SECRET",
+        "got Bearer SECRET",
+        "Set-Cookie: SECRET",
+        "PGPASSWORD=SECRET",
+        "accessKey=SECRET",
+        "userPassword=SECRET",
+        "jwt=SECRET",
+    ],
+)
+def test_encoded_compact_and_run_together(text: str) -> None:
+    for hide in (redact, redact_source):
+        assert "SECRET" not in hide(text)
+        assert hide(hide(text)) == hide(text)

@@ -77,8 +77,33 @@ def test_a_kill_in_the_middle_of_writing_leaves_the_former_one(tmp_path: Path) -
     done = subprocess.run([sys.executable, "-c", code, str(path)], cwd=ROOT, check=False)
     assert done.returncode == -signal.SIGKILL
     assert torch.load(path, weights_only=True)["epoch"] == 3
+    assert len(os.listdir(tmp_path)) == 2
     write(path, 7)  # what the killed one left is in nobody's way
     assert os.listdir(tmp_path) == ["last.ckpt"]
+
+
+def test_a_link_stays_and_nothing_is_written_through_a_planted_one(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "last.ckpt").symlink_to("elsewhere/a.ckpt")
+    (tmp_path / "elsewhere/a.ckpt").write_bytes(b"old")
+    write(tmp_path / "last.ckpt", 5)
+    assert (tmp_path / "last.ckpt").is_symlink()
+    assert torch.load(tmp_path / "elsewhere/a.ckpt", weights_only=True)["epoch"] == 3
+    foreign = tmp_path / "foreign"
+    foreign.write_bytes(b"somebody's work")
+    (tmp_path / "elsewhere/.a.part.ckpt").symlink_to(foreign)
+    with pytest.raises(CheckpointWriteError, match="cannot write the checkpoint"):
+        write(tmp_path / "last.ckpt", 5)
+    assert foreign.read_bytes() == b"somebody's work"
+
+
+def test_a_device_or_a_folder_is_not_replaced(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.ckpt")
+    (tmp_path / "folder.ckpt").mkdir()
+    for name, kind in (("pipe.ckpt", "no plain file"), ("folder.ckpt", "a folder")):
+        with pytest.raises(CheckpointWriteError, match=f"is {kind}, so it is not replaced"):
+            write(tmp_path / name, 5)
+    assert (tmp_path / "pipe.ckpt").is_fifo()
 
 
 def test_a_training_on_a_full_disk_ends_with_one_sentence(

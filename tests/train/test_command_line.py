@@ -16,6 +16,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from tracker.files import hold
 from train.command_line import told
 from train.datasets.sample import DatasetError
 from train.run import main
@@ -89,6 +90,55 @@ class TestResuming:
         raw["state_dict"].pop("net.heads.0.weight")
         torch.save(raw, tmp_path / "damaged.ckpt")
         assert "net.heads.0.weight is missing" in refused(tmp_path / "r", f"--ckpt_path={tmp_path / 'damaged.ckpt'}")
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda raw: raw["optimizer_states"].clear(),
+            lambda raw: raw["optimizer_states"].append(raw["optimizer_states"][0]),
+            lambda raw: raw["optimizer_states"][0].pop("param_groups"),
+            lambda raw: raw["optimizer_states"][0]["param_groups"][0]["params"].pop(),
+            lambda raw: raw["optimizer_states"][0]["state"][0].pop("exp_avg"),
+            lambda raw: raw["optimizer_states"][0]["state"][0].update(exp_avg=torch.zeros(7)),
+            lambda raw: raw["optimizer_states"][0]["state"].update({999: raw["optimizer_states"][0]["state"][0]}),
+            lambda raw: raw["lr_schedulers"].clear(),
+            lambda raw: raw["lr_schedulers"][0].clear(),
+            lambda raw: raw["loops"].clear(),
+            lambda raw: raw["loops"]["fit_loop"]["epoch_progress"]["current"].update(completed="many"),
+        ],
+    )
+    def test_a_state_that_does_not_fit_is_one_sentence(
+        self, refused: Callable[..., str], checkpoint: Path, tmp_path: Path, change: Callable[[Any], object]
+    ) -> None:
+        raw = torch.load(checkpoint, weights_only=True)
+        change(raw)
+        torch.save(raw, path := tmp_path / "damaged.ckpt")
+        assert f"{path}: the state of its optimizer is damaged" in refused(tmp_path / "r", f"--ckpt_path={path}")
+        assert not (tmp_path / "r").exists()
+
+    @pytest.mark.parametrize("part", ["callbacks", "loops"])
+    def test_any_other_state_is_one_sentence(
+        self, refused: Callable[..., str], checkpoint: Path, tmp_path: Path, part: str
+    ) -> None:
+        raw = torch.load(checkpoint, weights_only=True)
+        if part == "callbacks":
+            raw["callbacks"] = {name: {"a": 1} for name in raw["callbacks"]}
+        else:
+            raw["loops"]["fit_loop"]["state_dict"] = [1]
+            raw["loops"]["fit_loop"]["epoch_progress"]["total"] = 5
+        torch.save(raw, path := tmp_path / "damaged.ckpt")
+        assert "the checkpoint of --ckpt_path is damaged (" in refused(tmp_path / "r", f"--ckpt_path={path}")
+
+    def test_two_trainings_in_one_folder(self, refused: Callable[..., str], fit_tiny: Fit, tmp_path: Path) -> None:
+        descriptor = os.open(tmp_path, os.O_RDONLY)
+        hold(descriptor, tmp_path)  # as a training that runs does
+        assert f"{tmp_path} is being written by another run" in refused(tmp_path)
+        assert not list(tmp_path.iterdir())
+        os.close(descriptor)
+        fit_tiny(tmp_path, "--trainer.max_epochs=1")
+        (tmp_path / ".last.part.ckpt").touch()  # as a training that was killed leaves
+        assert "go on with it by --ckpt_path " + str(tmp_path / "last.ckpt") in refused(tmp_path)
+        fit_tiny(tmp_path, f"--ckpt_path={tmp_path / 'last.ckpt'}")
 
     def test_what_is_no_checkpoint_is_one_sentence(self, refused: Callable[..., str], tmp_path: Path) -> None:
         (tmp_path / "text.ckpt").write_text("no weights")

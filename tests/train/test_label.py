@@ -17,6 +17,7 @@ import train.label
 from tracker.cli import run_command
 from tracker.detectors import Detection
 from tracker.face.pts import read_pts
+from tracker.files import held_folder
 from train.datasets.folder import read_own
 from train.label import label
 from train.labels import teachers
@@ -245,3 +246,56 @@ def test_real_teacher_on_faces_labelled_by_hand(shared: Path, tmp_path: Path) ->
         points, hand = read_pts(path), ibug68(read_template(shared / f"data/london/{path.stem}.tem"))
         error = np.linalg.norm(points - hand, axis=1).mean() / np.linalg.norm(hand[45] - hand[36])
         assert error < 0.04
+
+
+class TestFoldersOfSomebodyElse:
+    """Labels of others are neither mixed with these nor written over."""
+
+    @pytest.mark.parametrize("name", ["a.pts", "b.spread.csv", "summary.json", "left_out.csv", "c.npy"])
+    @pytest.mark.parametrize("option", ["--output", "--keep"])
+    def test_is_refused_and_left_as_it_is(
+        self, options: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, name: str
+    ) -> None:
+        theirs = tmp_path / "theirs"
+        theirs.mkdir()
+        (theirs / name).write_text("their work")
+        assert run(*options, option, theirs) == 2
+        assert f"{theirs}: holds {name}, which is of no run of this command" in capsys.readouterr().err
+        assert os.listdir(theirs) == [name] and (theirs / name).read_text() == "their work"
+
+    def test_the_folder_of_the_pictures_with_labels(
+        self, options: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (tmp_path / "in/a.pts").write_text("their work")
+        assert run(*options, "--output", tmp_path / "in") == 2
+        assert "holds a.pts" in capsys.readouterr().err
+
+    def test_two_runs(self, options: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        (tmp_path / "out").mkdir()
+        with held_folder(tmp_path / "out"):
+            assert run(*options) == 2
+        assert f"{tmp_path / 'out'} is being written by another run" in capsys.readouterr().err
+        assert run(*options) == 0
+
+    @pytest.mark.parametrize(
+        ("name", "content"),
+        [
+            ("a.pts", b"damaged"),
+            ("a.spread.csv", b"spread_px\nmany\n"),
+            ("settings.json", b"[1]"),
+            ("settings.json", b"[" * 100_000),
+            ("settings.json", b"\xff"),
+            ("left_out.csv", b"picture,reason\na,b\x00\n"),
+            ("left_out.csv", b"picture,reason\n" + b"a" * 200_000 + b",b\n"),
+        ],
+    )
+    def test_what_was_damaged_since(
+        self, options: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, content: bytes
+    ) -> None:
+        assert run(*options) == 0
+        (tmp_path / "out" / name).write_bytes(content)
+        capsys.readouterr()
+        status = run(*options)
+        said = capsys.readouterr().err
+        assert (status == 2 and "delete" in said) or (name == "left_out.csv" and status == 0)
+        assert "Traceback" not in said

@@ -5,6 +5,7 @@ the files beside it that hold its weights (ONNX calls them external data).
 from __future__ import annotations
 
 import hashlib
+import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -97,7 +98,7 @@ def _beside(path: Path, name: str) -> Path:
             leaves = True
     if leaves or not name:
         raise TrackerError(f"{path}: expected its weights in files beside it, it names {name[:80]!r}; not loaded")
-    if not file.is_file():
+    if not os.path.isfile(file):
         raise TrackerError(f"{path}: its weights are in {name[:80]!r}, which is not beside it; put that file there")
     return file
 

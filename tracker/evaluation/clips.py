@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -120,7 +121,7 @@ class LabelledClip:
 
     def _frames(self) -> Iterator[tuple[int, Frame]]:
         """Frames that decode, and their numbers, from 1."""
-        if (self.folder / "imgs").is_dir():
+        if os.path.isdir(self.folder / "imgs"):
             yield from self._extracted()
             return
         with open_source(self.folder / "vid.avi") as source:
@@ -151,9 +152,9 @@ def labelled_clips(
     """
     labelling = LABELLINGS[dataset]
     if dataset == "talking-face":
-        return [LabelledClip(root.resolve().name, dataset, root, labelling)], []
+        return [LabelledClip(os.path.basename(os.path.realpath(root)), dataset, root, labelling)], []
     names = [(name, category) for category in SPLITS[split] for name in CLIPS[category]]
-    missing = [name for name, _ in names if not (root / name).is_dir()]
+    missing = [name for name, _ in names if not os.path.isdir(root / name)]
     if len(missing) == len(names):
         raise TrackerError(
             f"{root}: expected folders of the {len(names)} clips of 300VW {split}, such as {names[0][0]}, there is "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -71,7 +72,7 @@ def labelled_faces(dataset: Dataset, root: Path, split: Split = "full") -> list[
     Raises TrackerError for folders that are missing or hold no labelled pictures.
     """
     folders = [root / part for part in SPLITS[split]] if dataset == "300w" else [root]
-    missing = [str(folder) for folder in folders if not folder.is_dir()]
+    missing = [str(folder) for folder in folders if not os.path.isdir(folder)]
     if missing:
         what = f"--split {split} of 300w" if dataset == "300w" else f"--dataset {dataset}"
         raise TrackerError(f"{what} is read from folders that do not exist: {', '.join(missing)}; correct --root")

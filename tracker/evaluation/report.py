@@ -17,7 +17,7 @@ REPORT_SUFFIXES = (".json", ".png", ".html", ".csv")
 
 def expect_report(path: Path) -> None:
     """Raise TrackerError unless a report can be named so."""
-    if path.suffix != ".json" or not path.parent.is_dir():
+    if path.suffix != ".json" or not os.path.isdir(path.parent):
         raise TrackerError(f"--report must name a .json file in a folder that exists, got {path}")
 
 

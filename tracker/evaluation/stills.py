@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,7 +120,7 @@ def evaluate_stills(
         "through_detector": figures[evaluation.detector.name],
         "by_face": {name: result.to_json() for name, result in results.items()},
     }
-    name = f"300w {split}" if dataset == "300w" else root.resolve().name
+    name = f"300w {split}" if dataset == "300w" else os.path.basename(os.path.realpath(root))
     title = f"{name}: {len(results)} faces, {len(skipped)} skipped; {model.name}"
     write_report(report, json.dumps(record, indent=1, allow_nan=False).encode())
     _plot(report.with_suffix(".png"), ways, title)

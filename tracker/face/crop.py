@@ -13,6 +13,7 @@ from tracker.face.geometry import Array, compose, invert, scale_of, similarity, 
 from tracker.face.schemes import Scheme
 
 LARGEST_BLOCK = 4096  # pixels along a side; a block is made room for as a whole, and no picture is as large as 20
+SIDES_PX = (1e-3, 1e9)  # of a view; beyond, its transform, or the inverse, is no more than rounding errors
 VIEW = 1.25  # side of the square view over the larger extent of the face's landmarks
 
 
@@ -23,7 +24,8 @@ class Roi:
     center_px: (x, y), pixel centres at integers. side_px: its side, from pixel edge to pixel edge.
     rotation_rad: how far the face is turned clockwise on the screen; the crop shows it upright.
 
-    Raises ValueError for a side that is not positive or numbers that are not finite.
+    Raises ValueError for a side outside SIDES_PX, a center farther from 0 than the largest side, and a rotation that is
+    not finite.
     """
 
     center_px: tuple[float, float]
@@ -31,9 +33,14 @@ class Roi:
     rotation_rad: float = 0.0
 
     def __post_init__(self) -> None:
-        numbers = (*self.center_px, self.side_px, self.rotation_rad)
-        if not (all(map(math.isfinite, numbers)) and self.side_px > 0):
-            raise ValueError(f"a view needs finite numbers and a positive side, got {self}")
+        (x, y), (least, most) = self.center_px, SIDES_PX
+        if not (
+            abs(x) <= most and abs(y) <= most and least <= self.side_px <= most and math.isfinite(self.rotation_rad)
+        ):
+            raise ValueError(
+                f"a view needs a side of {least:g} to {most:g} pixels, a center within {most:g} and a finite rotation, "
+                f"got {self}"
+            )
 
     def crop_from_image(self, size: int) -> Array:
         """(2, 3) transform to the crop of size x size pixels; the view's edges meet the crop's edges."""
@@ -44,13 +51,18 @@ class Roi:
 def roi_of_landmarks(points_px: ArrayLike, rotation_rad: float = 0.0) -> Roi:
     """The view of a face: VIEW times the larger extent of its landmarks (K, 2), turned by rotation_rad.
 
-    The extent is taken along the turned axes, so that a rolled face fills its crop as an upright one does.
+    The extent is taken along the turned axes, so that a rolled face fills its crop as an upright one does. A view
+    beyond the limits of a Roi, as of what a damaged model answers, is brought within them. Raises ValueError for
+    landmarks that all lie in one place.
     """
     cos, sin = math.cos(rotation_rad), math.sin(rotation_rad)
     upright = np.asarray(points_px, np.float64) @ np.array([[cos, -sin], [sin, cos]])
     (left, top), (right, bottom) = upright.min(0).tolist(), upright.max(0).tolist()
     x, y = (left + right) / 2, (top + bottom) / 2
-    return Roi((cos * x - sin * y, sin * x + cos * y), VIEW * max(right - left, bottom - top), rotation_rad)
+    least, most = SIDES_PX
+    side = VIEW * max(right - left, bottom - top)
+    center = (min(max(cos * x - sin * y, -most), most), min(max(sin * x + cos * y, -most), most))
+    return Roi(center, min(max(side, least), most) if side > 0 else 0.0, rotation_rad)
 
 
 def eye_rotation_rad(points_px: ArrayLike, scheme: Scheme) -> float:

@@ -15,6 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
 
+LARGEST_PX = 1e12
+"""What a coordinate may be at most: far beyond any picture, and small enough that no product here overflows."""
+
 
 def transform_points(a_from_b: Array, points_b: ArrayLike) -> Array:
     """The points (..., 2) of b in a."""

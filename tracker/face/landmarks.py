@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from tracker.face.geometry import Array, extent
+from tracker.face.geometry import LARGEST_PX, Array, extent
 from tracker.face.schemes import Scheme
 
 
@@ -20,7 +20,8 @@ class Landmarks:
     covariances_px2: (K, 3) the entries xx, xy, yy of each point's covariance, in squared pixels.
     scheme: names and meaning of the K points.
 
-    Raises ValueError when a shape does not fit the scheme or a number is not finite.
+    Raises ValueError when a shape does not fit the scheme, or a number is not finite or beyond LARGEST_PX, squared for
+    covariances.
     """
 
     points_px: Array
@@ -30,12 +31,16 @@ class Landmarks:
 
     def __post_init__(self) -> None:
         count = self.scheme.count
-        for name, shape in (("points_px", (count, 2)), ("scores", (count,)), ("covariances_px2", (count, 3))):
+        for name, shape, most in (
+            ("points_px", (count, 2), LARGEST_PX),
+            ("scores", (count,), LARGEST_PX),
+            ("covariances_px2", (count, 3), LARGEST_PX**2),
+        ):
             array = np.array(getattr(self, name), dtype=np.float64)
             if array.shape != shape:
                 raise ValueError(f"{name} of {self.scheme.name} must have shape {shape}, got {array.shape}")
-            if not np.isfinite(array).all():
-                raise ValueError(f"{name} holds numbers that are not finite")
+            if not (np.abs(array) <= most).all():  # nor is nan
+                raise ValueError(f"{name} holds numbers that are not finite, or beyond {most:g}")
             array.setflags(write=False)
             object.__setattr__(self, name, array)
 
@@ -47,14 +52,19 @@ class Landmarks:
     @property
     def uncertainty_px(self) -> Array:
         """(K,) how far off each point is along any one direction, a standard deviation: sqrt((xx + yy) / 2)."""
-        return np.asarray(np.sqrt((self.covariances_px2[:, 0] + self.covariances_px2[:, 2]) / 2))
+        return np.asarray(np.sqrt(np.maximum(self.covariances_px2[:, 0] + self.covariances_px2[:, 2], 0) / 2))
 
     def at(self, points_px: Array) -> Landmarks:
         """The same landmarks at other points (K, 2), finite and float64, which from then on are read-only."""
         return Landmarks.unchecked(points_px, self.scores, self.covariances_px2, self.scheme)
 
     def scaled(self, x: float, y: float) -> Landmarks:
-        """The same landmarks in a picture that is x times as wide and y times as high."""
+        """The same landmarks in a picture that is x times as wide and y times as high.
+
+        Raises ValueError for a factor outside 1e-6 to 1e6.
+        """
+        if not (1e-6 <= x <= 1e6 and 1e-6 <= y <= 1e6):
+            raise ValueError(f"expected factors of 1e-6 to 1e6, got {x} and {y}")
         points_px = (self.points_px + 0.5) * (x, y) - 0.5
         return Landmarks.unchecked(points_px, self.scores, self.covariances_px2 * (x * x, x * y, y * y), self.scheme)
 

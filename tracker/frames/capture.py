@@ -9,12 +9,12 @@ import cv2
 from numpy.typing import NDArray
 
 from tracker.errors import TrackerError
+from tracker.frames.frame import WIDEST_PIXEL
 from tracker.frames.size import MOST_PIXELS
 from tracker.opencv_log import quiet
 from tracker.redaction import redact_source
 
 OPEN_URL_MS = 10_000
-WIDEST_PIXEL = 4.0  # cameras and discs have up to 2; more is nonsense
 MOST_FRAMES = 1 << 40  # more is nonsense, as infinity is
 READ_URL_MS = 15_000  # for one picture: a stream may begin long before its first key frame
 

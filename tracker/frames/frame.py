@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from tracker.errors import TrackerError
 from tracker.gpu_frame import GpuFrame
 
+WIDEST_PIXEL = 4.0  # cameras and discs have up to 2; more is nonsense
 _TO_RGB = {1: cv2.COLOR_GRAY2RGB, 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGB}
 
 
@@ -28,7 +29,7 @@ class Frame:
     no face is followed to it or from it. name: of such a picture, unique in its run. path: of its file, where there is
     one that shows the same.
 
-    Raises TrackerError for a picture of another kind.
+    Raises TrackerError for a picture of another kind, and for a pixel_aspect that no video has.
     """
 
     image_rgb: NDArray[np.uint8]
@@ -50,6 +51,11 @@ class Frame:
             )
         if image.size == 0:
             raise TrackerError(f"a frame's picture must be RGB with at least one pixel, got {image.shape}")
+
+        if not 1 / WIDEST_PIXEL <= self.pixel_aspect <= WIDEST_PIXEL:
+            raise TrackerError(
+                f"a frame's pixel_aspect must be in 1/{WIDEST_PIXEL:g} .. {WIDEST_PIXEL:g}, got {self.pixel_aspect}"
+            )
 
     @property
     def square_scale(self) -> tuple[float, float]:

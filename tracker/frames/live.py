@@ -23,6 +23,7 @@ log = logging.getLogger(__name__)
 
 MOST_HANGING = 4
 CLOSE_S = 2.0
+LONGEST_S = 1e6  # that a thread can be told to wait everywhere
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,11 @@ class Patience:
     give_up_s: float = math.inf
 
     def __post_init__(self) -> None:
-        if not (min(self.stall_s, self.retry_s, self.longest_retry_s, self.open_s) > 0 and self.give_up_s >= 0):
-            raise TrackerError(f"expected positive times, give_up_s may be 0, got {self}")
+        times_s = (self.stall_s, self.retry_s, self.longest_retry_s, self.open_s)
+        if not (all(0 < each <= LONGEST_S for each in times_s) and self.give_up_s >= 0):
+            raise TrackerError(
+                f"expected times above 0 and up to {LONGEST_S:g} seconds, give_up_s may be 0 and inf, got {self}"
+            )
 
 
 class Live(Source):

@@ -61,7 +61,7 @@ class OverlayVideo(Closing):
     def __init__(self, path: str | Path, fps: float, sound_of: str | Path | None = None) -> None:
         self._path = Path(path)
         suffix = self._path.suffix.lower()
-        if self._path.is_dir() or not is_video_name(self._path):
+        if os.path.isdir(self._path) or not is_video_name(self._path):
             raise TrackerError(f"{self._path}: expected the name of a video file ending in {', '.join(_VIDEOS)}")
         self._fps = fps
         self._sound_of = sound_of

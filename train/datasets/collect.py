@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
@@ -64,7 +65,7 @@ def collect(
         except (ValueError, OSError) as error:
             reason = str(error) if str(error).startswith(name) else f"{name}: {error}"
             reasons.append(_CONTROL.sub(" ", reason)[:MOST_CHARACTERS])
-    if reasons and bad == "refuse":
+    if reasons and bad != "skip":
         raise DatasetError(
             f"{reasons[0]} (in {source} {len(reasons)} of {len(labels)} labelled faces are bad: "
             "mend them, or leave them out with bad=skip)"
@@ -100,7 +101,7 @@ def _sound(sample: Sample) -> Sample:
         raise DatasetError(f"expected a face of {LEAST_FACE_PX:g} pixels at least, its points span {longest:.2g}")
     if normaliser(points, sample.scheme) < LEAST_EYES * longest:
         raise DatasetError("its outer eye corners lie on each other, so that errors cannot be measured")
-    if not sample.picture.is_file():
+    if not os.path.isfile(sample.picture):
         raise DatasetError(f"expected its picture {sample.picture}, there is no such file")
     return sample
 

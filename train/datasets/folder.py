@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from functools import partial
 from pathlib import Path
 
@@ -48,7 +49,7 @@ def _pair(scheme: Scheme, subsets: frozenset[str], paths: list[Path]) -> Sample:
     except ValueError as error:
         raise DatasetError(str(error)) from None
     points, spread = read_pts(label), label.with_name(f"{label.stem}.spread.csv")
-    weights = weights_of_spread(read_spread(spread, len(points)), points) if spread.exists() else None
+    weights = weights_of_spread(read_spread(spread, len(points)), points) if os.path.exists(spread) else None
     return Sample(picture, points, scheme, subsets=subsets, weights=weights)
 
 

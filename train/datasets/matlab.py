@@ -48,17 +48,7 @@ def read_files(paths: Sequence[Path], *names: str) -> list[Variables | DatasetEr
 
 def _read_by_a_process(paths: Sequence[Path], names: Sequence[str]) -> list[Variables | DatasetError]:
     """Of the files in order, up to the first that ended the process."""
-    command = [sys.executable, "-m", matlab_process.__name__]
-    requests = json.dumps([[str(path), names] for path in paths]).encode()
-    places = os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])  # the current folder may have changed
-    environment = {**os.environ, "PYTHONPATH": places, "PYTHONSAFEPATH": "1"}
-    try:
-        done = subprocess.run(command, input=requests, capture_output=True, timeout=TIME_S, env=environment)
-        answers, end = done.stdout, f"the process that read it ended with status {done.returncode}"
-    except subprocess.TimeoutExpired as error:
-        answers, end = error.stdout or b"", f"reading it took more than {TIME_S:g} s"
-    except OSError as error:
-        answers, end = b"", f"no process can be started to read it: {error.strerror}"
+    answers, end = ask_process(json.dumps([[str(path), names] for path in paths]).encode())
     stream, found = io.BytesIO(answers), list[Variables | DatasetError]()
     for path in paths:
         try:
@@ -69,6 +59,20 @@ def _read_by_a_process(paths: Sequence[Path], names: Sequence[str]) -> list[Vari
         if answer is end:
             break
     return found
+
+
+def ask_process(requests: bytes) -> tuple[bytes, str]:
+    """What the process answers to these requests, and why it answers no more."""
+    command = [sys.executable, "-m", matlab_process.__name__]
+    places = os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])  # the current folder may have changed
+    environment = {**os.environ, "PYTHONPATH": places, "PYTHONSAFEPATH": "1"}
+    try:
+        done = subprocess.run(command, input=requests, capture_output=True, timeout=TIME_S, env=environment)
+    except subprocess.TimeoutExpired as error:
+        return error.stdout or b"", f"reading it took more than {TIME_S:g} s"
+    except OSError as error:
+        return b"", f"no process can be started to read it: {error.strerror}"
+    return done.stdout, f"the process that read it ended with status {done.returncode}"
 
 
 def _broken(path: Path, names: Sequence[str], reason: str) -> DatasetError:

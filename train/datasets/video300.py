@@ -6,6 +6,7 @@ CLIP/imgs/000001.jpg (ffmpeg -i vid.avi imgs/%06d.jpg); where that folder is the
 
 from __future__ import annotations
 
+import os
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -72,7 +73,7 @@ def read_clip(
     left_out = {f"{frame:06d}" for frame in excluded}
     files = list_folder(clip / "annot", "a folder of .pts files")
     labels = [(str(p), p) for p in files if p.suffix.lower() == ".pts" and p.stem not in left_out]
-    if (clip / "imgs").is_dir():
+    if os.path.isdir(clip / "imgs"):
         pictures = list_folder(clip / "imgs", "a folder of the clip's frames")
         frames = {p.stem: p for p in pictures if p.suffix.lower() in PICTURE_SUFFIXES}
         return collect(clip, labels, partial(_extracted, frames, subsets), bad)

@@ -14,19 +14,21 @@ from typing import Any
 
 import numpy as np
 
+from tracker.engines.spec import parse_json
 from tracker.errors import TrackerError
 from tracker.face.geometry import Array
-from tracker.face.pts import PICTURE_SUFFIXES, as_pts
+from tracker.face.pts import PICTURE_SUFFIXES, as_pts, read_text
 from tracker.files import write_whole
 
-SETTINGS, LEFT_OUT, SUMMARY = "settings.json", "left_out.csv", "summary.json"
+SETTINGS, LEFT_OUT, SUMMARY, SPREAD = "settings.json", "left_out.csv", "summary.json", ".spread.csv"
+LARGEST_BYTES = 1 << 20  # of settings
 SAVE_EVERY = 100  # pictures left out: so many may be looked at again after a run that was killed
 
 
 def pictures_in(folder: Path) -> list[Path]:
     """The pictures directly in a folder, by name. Raises TrackerError for none, and for two that differ in their
     suffix only, which could not have a label each."""
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         raise TrackerError(f"{folder}: expected a folder of pictures, there is no such folder; correct --images")
     pictures = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
     if not pictures:
@@ -49,12 +51,15 @@ def hold_to(folder: Path, settings: Mapping[str, Any]) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if not noted_in.exists():
+            _expect_no_labels(folder)
             write_whole(noted_in, json.dumps(settings, indent=1).encode())
-        noted = json.loads(noted_in.read_text(encoding="utf-8"))
+        noted = parse_json(read_text(noted_in, "settings", LARGEST_BYTES))
     except OSError as error:
         raise TrackerError(f"{folder}: cannot be written: {error.strerror}; give another folder") from None
     except ValueError:
-        raise TrackerError(f"{noted_in}: expected JSON; give another folder, or delete this one") from None
+        noted = None
+    if not isinstance(noted, dict):
+        raise TrackerError(f"{noted_in}: expected JSON; give another folder, or delete this one")
     for name in dict.fromkeys([*settings, *noted]):
         ours, theirs = settings.get(name), noted.get(name)
         if ours != theirs:
@@ -62,6 +67,13 @@ def hold_to(folder: Path, settings: Mapping[str, Any]) -> None:
                 f"{folder}: was made with {name} {json.dumps(theirs)}, now it is {json.dumps(ours)}; "
                 "give the same settings or another folder"
             )
+
+
+def _expect_no_labels(folder: Path) -> None:
+    """Raises TrackerError for a folder with labels of somebody else, which would be mixed with these."""
+    for path in sorted(folder.iterdir()):
+        if path.suffix in (".pts", ".npy") or path.name.endswith(SPREAD) or path.name in (LEFT_OUT, SUMMARY):
+            raise TrackerError(f"{folder}: holds {path.name}, which is of no run of this command; give another folder")
 
 
 class LabelFolder:
@@ -75,13 +87,13 @@ class LabelFolder:
 
     def done(self, picture: Path) -> bool:
         """Whether the picture has a label, or was left out."""
-        return picture.name in self.left_out or (self.folder / f"{picture.stem}.pts").exists()
+        return picture.name in self.left_out or os.path.exists(self.folder / f"{picture.stem}.pts")
 
     def add(self, picture: Path, points_px: Array, spread_px: Array) -> None:
         """Write the labels (K, 2) and their spread (K,), in pixels, the label last: where it is, the rest is."""
         self._link(picture)
         rows = "\n".join(["spread_px", *(f"{spread:.4f}" for spread in spread_px), ""])
-        write_whole(self.folder / f"{picture.stem}.spread.csv", rows.encode("ascii"))
+        write_whole(self.folder / f"{picture.stem}{SPREAD}", rows.encode("ascii"))
         write_whole(self.folder / f"{picture.stem}.pts", as_pts(points_px))
 
     def leave_out(self, picture: Path, reason: str) -> None:
@@ -100,10 +112,13 @@ class LabelFolder:
 
     def _read_left_out(self) -> dict[str, str]:
         path = self.folder / LEFT_OUT
-        if not path.exists():
+        if not os.path.exists(path):
             return {}
-        with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
-            rows = list(csv.reader(file))
+        try:
+            with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
+                rows = list(csv.reader(file))
+        except csv.Error:
+            rows = []
         if not rows or rows[0] != ["picture", "reason"] or any(len(row) != 2 for row in rows):
             raise TrackerError(f"{path}: expected the columns picture,reason; delete it to look at its pictures again")
         return {row[0]: row[1] for row in rows[1:]}
@@ -121,7 +136,7 @@ class LabelFolder:
 
 
 def read_spread(path: Path) -> Array:
-    """(K,) the spread in pixels of a .spread.csv file."""
+    """(K,) the spread in pixels of a .spread.csv file. Raises ValueError, and OSError, for one that is none."""
     return np.loadtxt(path, skiprows=1, ndmin=1)
 
 

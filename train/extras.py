@@ -26,9 +26,12 @@ def needs_extra(name: str, prog: str, extra: str, *packages: str) -> Iterator[No
                 raise ModuleNotFoundError(name=package)
         yield
     except ImportError as error:
+        absent = isinstance(error, ModuleNotFoundError)
+        if name == "__main__" and error.name == "tracker" and not absent:  # its own sentence on OpenCV
+            print(f"{prog}: {error}", file=sys.stderr)
+            sys.exit(2)
         if name != "__main__" or (error.name or "").partition(".")[0] in OWN:
             raise
-        absent = isinstance(error, ModuleNotFoundError)
         why = f"{error.name}, which is not installed" if absent else f"a package that cannot be imported ({error})"
         print(f"{prog}: needs {' '.join(why.split())}; pip install 'landmark-tracker[{extra}]'", file=sys.stderr)
         sys.exit(2)
