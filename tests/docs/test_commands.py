@@ -1,0 +1,120 @@
+"""Every `python -m` command in the documents names a module and options that exist: it is parsed, not run."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import shlex
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jsonargparse
+import pytest
+from tests.docs.pages import PAGES, ROOT, blocks, name_of, prose
+
+from tracker.cli import run_command
+
+OURS = ("tracker", "train", "export", "benchmarks", "tools")
+COMMAND = re.compile(r"python(?:3[.\d]*)? -m ((?:%s)[\w.]*)((?:[^`|\n#;)\"]|\"[^\"\n]*\")*)" % "|".join(OURS))
+END = re.compile(r"\s(?:\||&&|>|<)\s.*|[.,;:]$|\s--help.*")
+
+
+def commands(path: Path) -> list[tuple[str, tuple[str, ...]]]:
+    """Module and arguments of each command line of a page, in code blocks and in inline code."""
+    code = [block.replace("\\\n", " ") for language in ("sh", "text", "") for block in blocks(path, language)]
+    lines = [line for block in code for line in block.splitlines()]
+    lines += re.findall(r"^    (.*)$", prose(path), re.M)  # indented blocks
+    lines += [" ".join(inline.split()) for inline in re.findall(r"`([^`]+)`", prose(path))]
+    return [(module, _words(arguments)) for line in lines for module, arguments in COMMAND.findall(line)]
+
+
+def _words(arguments: str) -> tuple[str, ...]:
+    return tuple(shlex.split(END.sub("", arguments.strip()), comments=True))
+
+
+FOUND = sorted({(module, words): name_of(path) for path in PAGES for module, words in commands(path)}.items())
+TRAINING = [(words, page) for (module, words), page in FOUND if module == "train.run" and words]
+OTHERS = [(module, words, page) for (module, words), page in FOUND if module != "train.run" and words]
+NAMED = sorted({module for (module, _), _ in FOUND})
+
+
+def test_finds_commands() -> None:
+    modules = {module for (module, _), _ in FOUND}
+    assert {"tracker.run", "tracker.evaluate", "tracker.doctor", "train.run", "export.run"} <= modules
+    assert len(FOUND) > 40
+
+
+@pytest.mark.parametrize("module", NAMED)
+def test_modules_exist(module: str) -> None:
+    path = ROOT / module.replace(".", "/")
+    assert path.with_suffix(".py").is_file() or (path / "__main__.py").is_file()
+
+
+@pytest.fixture
+def parse(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, tuple[str, ...]], int]:
+    """Runs a module's main with arguments up to where its function would be called."""
+
+    def parsed_only(function: Any, args: list[str], **options: Any) -> None:
+        parser = jsonargparse.capture_parser(lambda: jsonargparse.auto_cli(function, args=args, **options))
+        parser.parse_args(args)
+
+    def run(module: str, arguments: tuple[str, ...]) -> int:
+        monkeypatch.chdir(ROOT)
+        monkeypatch.setattr(sys.modules[run_command.__module__], "auto_cli", parsed_only)
+        monkeypatch.setattr(sys, "argv", [module, *arguments])
+        package = (ROOT / module.replace(".", "/")).is_dir()
+        status = importlib.import_module(f"{module}.__main__" if package else module).main()
+        return int(status or 0)
+
+    return run
+
+
+@pytest.mark.parametrize("module, arguments, page", OTHERS, ids=lambda value: str(value))
+def test_options_exist(
+    module: str,
+    arguments: tuple[str, ...],
+    page: str,
+    parse: Callable[[str, tuple[str, ...]], int],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert parse(module, arguments) == 0, f"{page}: {capsys.readouterr().err}"
+
+
+def test_options_that_do_not_exist_are_found(
+    parse: Callable[[str, tuple[str, ...]], int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert parse("tracker.run", ("--nothing", "1")) == 2
+    assert parse("export.run", ("--checkpoint", "C")) == 2  # without --output and --licence
+    assert "--nothing" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def training_parser() -> jsonargparse.ArgumentParser:
+    pytest.importorskip("lightning")
+    from train.command_line import TrainingCLI
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", ["train.run", "fit"])
+        return jsonargparse.capture_parser(TrainingCLI.run)
+
+
+@pytest.mark.parametrize("arguments, page", TRAINING, ids=lambda value: str(value))
+def test_training_options_exist(
+    arguments: tuple[str, ...],
+    page: str,
+    training_parser: jsonargparse.ArgumentParser,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(ROOT)
+    try:
+        training_parser.parse_args(list(arguments))
+    except SystemExit:
+        pytest.fail(f"{page}: {capsys.readouterr().err}")
+
+
+def test_training_options_that_do_not_exist_are_found(training_parser: jsonargparse.ArgumentParser) -> None:
+    with pytest.raises(SystemExit):
+        training_parser.parse_args(["fit", "--config", "configs/train/edge68.yaml", "--data.sauce", "x"])
