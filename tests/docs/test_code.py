@@ -12,8 +12,8 @@ from pathlib import Path
 
 import cv2
 import pytest
-from tests.docs.pages import PAGES, ROOT, blocks, name_of
 
+from tests.docs.pages import PAGES, ROOT, blocks, name_of
 from tracker.demo import DemoClip
 from tracker.run import run
 

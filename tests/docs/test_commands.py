@@ -12,12 +12,13 @@ from typing import Any
 
 import jsonargparse
 import pytest
-from tests.docs.pages import PAGES, ROOT, blocks, name_of, prose
 
+from tests.docs.pages import PAGES, ROOT, blocks, name_of, prose
 from tracker.cli import run_command
 
 OURS = ("tracker", "train", "export", "benchmarks", "tools")
-COMMAND = re.compile(r"python(?:3[.\d]*)? -m ((?:%s)[\w.]*)((?:[^`|\n#;)\"]|\"[^\"\n]*\")*)" % "|".join(OURS))
+WORDS = r"(?:[^`|\n#;)\"]|\"[^\"\n]*\")*"
+COMMAND = re.compile(rf"python(?:3[.\d]*)? -m ((?:{'|'.join(OURS)})[\w.]*)({WORDS})")
 END = re.compile(r"\s(?:\||&&|>|<)\s.*|[.,;:]$|\s--help.*")
 
 
@@ -35,7 +36,7 @@ def _words(arguments: str) -> tuple[str, ...]:
 
 
 FOUND = sorted({(module, words): name_of(path) for path in PAGES for module, words in commands(path)}.items())
-TRAINING = [(words, page) for (module, words), page in FOUND if module == "train.run" and words]
+TRAINING = [(words, page) for (module, words), page in FOUND if module == "train.run" and len(words) > 1]
 OTHERS = [(module, words, page) for (module, words), page in FOUND if module != "train.run" and words]
 NAMED = sorted({module for (module, _), _ in FOUND})
 
@@ -71,7 +72,7 @@ def parse(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, tuple[str, ...]], i
     return run
 
 
-@pytest.mark.parametrize("module, arguments, page", OTHERS, ids=lambda value: str(value))
+@pytest.mark.parametrize(("module", "arguments", "page"), OTHERS, ids=lambda value: str(value))
 def test_options_exist(
     module: str,
     arguments: tuple[str, ...],
@@ -100,7 +101,7 @@ def training_parser() -> jsonargparse.ArgumentParser:
         return jsonargparse.capture_parser(TrainingCLI.run)
 
 
-@pytest.mark.parametrize("arguments, page", TRAINING, ids=lambda value: str(value))
+@pytest.mark.parametrize(("arguments", "page"), TRAINING, ids=lambda value: str(value))
 def test_training_options_exist(
     arguments: tuple[str, ...],
     page: str,

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+
 from tests.docs.pages import PAGES, ROOT, name_of, prose
 
 LINK = re.compile(r"\]\(([^)\s]*)\)")

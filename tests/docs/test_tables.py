@@ -6,9 +6,8 @@ import json
 import re
 
 from tests.docs.pages import ROOT
-from train.labels.mesh68 import TABLE
-
 from tracker.smoothing import PRESETS
+from train.labels.mesh68 import TABLE
 
 MOVING = (ROOT / "docs/guides/moving.md").read_text(encoding="utf-8")
 
