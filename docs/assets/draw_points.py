@@ -10,12 +10,14 @@ from tracker.face.schemes import IBUG68
 from tracker.pose import mean_head_mm
 
 SIDE, MARGIN = 640, 40
+LOWER_LIP, OPEN_MM = [*range(55, 60), *range(65, 68)], 6.0  # its mouth is shut, and numbers would cover each other
 OUTPUT = Path(__file__).with_name("points68.svg")
 
 
 def main() -> None:
     """Write the drawing."""
-    head = mean_head_mm()[:, :2]
+    head = mean_head_mm()[:, :2].copy()
+    head[LOWER_LIP, 1] += OPEN_MM
     low, high = head.min(0), head.max(0)
     points = (head - low) * ((SIDE - 2 * MARGIN) / (high - low).max()) + MARGIN
     points[:, 0] += (SIDE - 2 * MARGIN - np.ptp(points[:, 0])) / 2
