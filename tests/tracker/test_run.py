@@ -102,8 +102,9 @@ class TestWholeDemo:
     ) -> None:
         frames, _, *stages = done.stdout.splitlines()
         assert re.fullmatch(r"300 frames, \d+ with a face, 2 faces in all, \d+\.\d frames/s", frames)
-        *stages, share, truth, again, output, overlay = stages
+        *stages, share, model, truth, again, output, overlay = stages
         assert [line.split()[0] for line in stages] == ["detect", "crop", "engine", "smooth", "step", "write"]
+        assert re.fullmatch(r"model edge68, SHA-256 [0-9a-f]{8}, licence: .+", model)
         assert all(0 < float(line.split()[1]) <= float(line.split()[2]) <= float(line.split()[3]) for line in stages)
         assert re.fullmatch(r"the detector took \d+\.\d % of the steps' time", share)
         assert again.startswith("found again: ")
