@@ -119,3 +119,36 @@ def test_training_options_exist(
 def test_training_options_that_do_not_exist_are_found(training_parser: jsonargparse.ArgumentParser) -> None:
     with pytest.raises(SystemExit):
         training_parser.parse_args(["fit", "--config", "configs/train/edge68.yaml", "--data.sauce", "x"])
+
+
+FOREIGN = {"docs/guides/moving.md"}  # names the options of other programs, too
+NAMED_ALONE = sorted(
+    {
+        (option, name_of(path))
+        for path in PAGES
+        if name_of(path) not in FOREIGN and not name_of(path).startswith("CHANGELOG")
+        for inline in re.findall(r"`(--[^`]+)`", prose(path))
+        for option in re.findall(r"--[a-z][\w.-]*", inline)
+    }
+)
+OF_CLASSES = ("--model.net.", "--model.objective.", "--data.source.")  # of the class that is chosen
+
+
+def test_options_named_alone_exist(
+    parse: Callable[[str, tuple[str, ...]], int],
+    training_parser: jsonargparse.ArgumentParser,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    known = ""
+    for module in sorted(
+        {"tracker.run", "tracker.evaluate", "tracker.doctor", *(m for m in NAMED if m != "train.run")}
+    ):
+        parse(module, ("--help",))
+        known += capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        training_parser.parse_args(["fit", "--help"])
+    options = set(re.findall(r"--[a-z][\w.-]*", known + capsys.readouterr().out))
+    assert len(NAMED_ALONE) > 40
+    assert [
+        (option, page) for option, page in NAMED_ALONE if option not in options and not option.startswith(OF_CLASSES)
+    ] == []
