@@ -1,4 +1,5 @@
 # make run: tracks camera 0 or the demo clip. make test: the checks of a change. make test-all: the slow tests, too.
+# make docs: the documentation's site, in site/. make dist: source distribution and wheel, in dist/, checked.
 # make fuzz: a minute of mutated files and odd arguments, always the same ones.
 # make kernels: compiles tracker/engines/crop.cu; the result is committed. Needs CUDA's toolkit, any version.
 PYTHON ?= python3
@@ -7,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 NVRTC := .venv/cuda12/nvidia/cuda_nvrtc/lib/libnvrtc.so.12
 
-.PHONY: run test test-all check fuzz kernels clean
+.PHONY: run test test-all check types docs dist fuzz kernels clean
 run: .venv/.run
 	$(BIN)/python -m tracker.run --output out/landmarks.jsonl --overlay out/overlay.mp4
 
@@ -21,6 +22,21 @@ check: .venv/.test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+types: .venv/.test
+	$(BIN)/mypy
+
+docs: .venv/.docs
+	$(BIN)/mkdocs build --strict
+
+# The wheel is made from the source distribution, and used outside the repository.
+dist: .venv/.release
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/python -m twine check --strict dist/*
+	rm -rf build/wheel && $(PYTHON) -m venv build/wheel
+	build/wheel/bin/python -m pip --disable-pip-version-check install --quiet "$$(echo dist/*.whl)[cpu,demo]"
+	cd build/wheel && bin/python -m tracker.run --demo --output landmarks.jsonl
 
 fuzz: .venv/.test
 	$(BIN)/python -m benchmarks.fuzz --minutes 1 --seed 1
@@ -44,5 +60,13 @@ $(NVRTC): .venv/.made
 	$(PIP) --constraint constraints.txt --editable '.[dev]'
 	@touch $@
 
+.venv/.docs: .venv/.made pyproject.toml
+	$(PIP) --editable '.[cpu,docs]'
+	@touch $@
+
+.venv/.release: .venv/.made pyproject.toml
+	$(PIP) --editable '.[release]'
+	@touch $@
+
 clean:
-	rm -rf .venv out build *.egg-info
+	rm -rf .venv out build dist site *.egg-info

@@ -62,6 +62,8 @@ def test_unknown_or_of_a_wrong_type(option: str, parts: list[str], capsys: pytes
         ("--data.size=1000000", "data.size: expected a number from 8 to 1024, got 1000000"),
         ("--data.stride=0", "data.stride: expected a number from 1 to"),
         ("--data.views=0", "data.views: expected a number from 1 to"),
+        ("--data.keep_gb=-1", "data.keep_gb: expected a number from 0 to"),
+        ("--seed_everything=-1", "seed_everything: -1 is not in bounds"),
         ("--data.augmentation.flip=2", "data.augmentation.flip: expected a number from 0 to 1, got 2"),
         ("--data.augmentation.rotation_deg=.inf", "data.augmentation.rotation_deg: expected a number from 0 to 180"),
         ("--model.scheme=ibug67", "unknown landmark scheme 'ibug67'; known: ibug68, wflw98, cofw29, aflw19"),

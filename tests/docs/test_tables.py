@@ -1,0 +1,43 @@
+"""Tables of the documents that repeat what the code knows."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from tests.docs.pages import ROOT
+from tracker.smoothing import PRESETS
+from train.labels.mesh68 import TABLE
+
+MOVING = (ROOT / "docs/guides/moving.md").read_text(encoding="utf-8")
+
+
+def test_mediapipe_vertices_are_those_of_the_table() -> None:
+    rows = re.findall(r"^\| [a-z ]+ \| (\d+) to (\d+) \| ([\d, ]+) \|$", MOVING, re.M)
+    shown = {int(first) + i: int(v) for first, _, row in rows for i, v in enumerate(row.split(", "))}
+    weights = json.loads(TABLE.read_text(encoding="utf-8"))["points"]
+    assert shown == {point: max(pairs, key=lambda pair: pair[1])[0] for point, pairs in enumerate(weights)}
+
+
+def test_mediapipe_vertices_of_corners() -> None:
+    """Vertices that MediaPipe's users know: the corners of the eyes and of the mouth."""
+    rows = dict(re.findall(r"^\| (right eye|left eye|outer lips) \| \d+ to \d+ \| ([\d, ]+) \|$", MOVING, re.M))
+    right, left, lips = (rows[name].split(", ") for name in ("right eye", "left eye", "outer lips"))
+    assert [right[0], right[3], left[0], left[3], lips[0], lips[6]] == ["33", "133", "362", "263", "61", "291"]
+
+
+def test_smoothing_presets_are_all_explained() -> None:
+    page = (ROOT / "docs/guides/smoothing.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `(\w+)`", page, re.M)) == set(PRESETS)
+
+
+def test_openface_columns_are_all_explained(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    from tracker.face.schemes import IBUG68
+    from tracker.sinks import OpenFaceCsv
+
+    OpenFaceCsv(tmp_path / "x.csv", IBUG68).close()
+    page = (ROOT / "docs/guides/outputs.md").read_text(encoding="utf-8")
+    table = page.split("## CSV", 1)[1].split("## .pts", 1)[0]
+    for column in (tmp_path / "x.csv").read_text().strip().split(","):
+        name = re.sub(r"_\d+$", "_0", column)
+        assert f"`{name}`" in table, column
