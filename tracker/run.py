@@ -81,7 +81,7 @@ def run(
         camera_size: width and height to ask the camera for, such as 1280x720.
         camera_fps: frames a second to ask the camera for.
         give_up_s: end when a lost camera or stream, or a stream that is down at the start, did not come for so many
-            seconds; else it is waited for.
+            seconds; else a lost one is waited for without end, and one that is down at the start for 30 seconds.
         output: write the results here, one JSON object a line; - is standard output.
         csv: write them here as a table with OpenFace's columns; - is standard output.
         pts: write the landmarks of each frame below this folder, in the layout of 300VW; of pictures each into the file

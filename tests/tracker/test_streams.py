@@ -24,7 +24,7 @@ import numpy as np
 import pytest
 
 from tracker.errors import TrackerError
-from tracker.frames import Frame, Patience, Stream, Video, open_source
+from tracker.frames import Frame, Patience, Stream, Video, live, open_source
 from tracker.run import main
 
 ROOT = Path(__file__).parents[2]
@@ -181,6 +181,14 @@ class TestHttp:
             next(stream)
         with pytest.raises(TrackerError, match="reachable"):
             open_source(f"http://127.0.0.1:{port}/live", Patience(give_up_s=0))
+
+    def test_one_that_never_comes_is_given_up_even_if_a_lost_one_is_not(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(live, "START_S", 0.1)
+        with socket.create_server(("127.0.0.1", 0)) as reserved:
+            port = reserved.getsockname()[1]
+        came_not = pytest.raises(TrackerError, match=r"live did not come within 0.1 s: .*reachable")
+        with open_source(f"http://127.0.0.1:{port}/live", Patience(retry_s=0.01)) as stream, came_not:
+            next(stream)
 
     def test_a_server_that_stays_away(self, server: Server) -> None:
         with open_source(f"http://{address(server)}/live", Patience(retry_s=0.01, give_up_s=0.1)) as stream:

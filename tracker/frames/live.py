@@ -24,6 +24,8 @@ log = logging.getLogger(__name__)
 MOST_HANGING = 4
 CLOSE_S = 2.0
 LONGEST_S = 1e6  # that a thread can be told to wait everywhere
+START_S = 30.0
+"""How long a stream that is down at the start is waited for, where one that is lost is waited for without end."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +35,8 @@ class Patience:
     stall_s: without a picture, after which it counts as lost. open_s: the same for a connection's first picture,
     which some drivers, and streams with rare key frames, are long about. retry_s: before the first attempt to get it
     back, doubled with each that fails up to longest_retry_s. give_up_s: without a picture, after which frames end with
-    an error; 0: at the first loss. Raises TrackerError for times that cannot be.
+    an error; 0: at the first loss; inf: never, but a stream that is down at the start is given up after START_S, as its
+    name may be mistyped. Raises TrackerError for times that cannot be.
     """
 
     stall_s: float = 5.0
@@ -177,10 +180,13 @@ class Live(Source):
 
     def _plan_retry(self, failure: Exception | None) -> None:
         now_s = time.monotonic()
-        hope_s = self._last_s + self._patience.give_up_s - now_s
+        wait_s = self._patience.give_up_s
+        if self._awaited and math.isinf(wait_s):
+            wait_s = START_S
+        hope_s = self._last_s + wait_s - now_s
         if hope_s <= 0:
             if self._awaited:
-                raise TrackerError(f"{self.name} did not come within {self._patience.give_up_s:g} s: {failure}")
+                raise TrackerError(f"{self.name} did not come within {wait_s:g} s: {failure}")
             why = failure or "it gives no more pictures"
             raise TrackerError(f"{self.name} was lost after {self._given} frames and did not come back: {why}")
         if not self.lost:
