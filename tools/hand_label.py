@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tools.enlarged import enlarge
 from tools.point_table import read_points
 from tracker.cli import run_command
 from tracker.detectors import load_detector
@@ -40,11 +41,9 @@ PARTS = {
     "lower_outline": (0.0, 0.6, 1.0, 1.25),
 }
 """Left, top, right and bottom of each part, as shares of the detected box; right is the subject's right."""
+GROUPS = ("file", "race", "gender", "age")
 AGES = {"03-Sep": "3-9", "Oct-19": "10-19"}
 """What a spreadsheet made of two age groups in copies of FairFace's table."""
-LONGEST_PX = 900  # of an enlarged part
-MARGIN_PX = 44  # for the numbers of the grid
-COLOURS = ((80, 255, 80), (255, 200, 0), (0, 200, 255), (255, 120, 255))
 
 
 def main() -> int:
@@ -70,17 +69,26 @@ def choose(labels: Path, groups: Path, output: Path, count: int = 50, seed: int 
     """
     try:
         held_back = {sample.picture.name for sample in Own(labels, IBUG68.name).faces()[1]}
-        rows = csv.DictReader(io.StringIO(read_text(groups, "a table of groups", 100_000_000)))
-    except (DatasetError, ValueError) as error:
+        table = csv.DictReader(io.StringIO(read_text(groups, "a table of groups", 100_000_000)), restval="")
+        if missing := {*GROUPS} - set(table.fieldnames or ()):
+            raise TrackerError(f"{groups}: expected a column {min(missing)}, found none; add it")
+        rows = {row["file"]: row for row in table if row["file"] in held_back}
+    except DatasetError as error:
         raise TrackerError(str(error)) from None
-    if missing := {"file", "race", "gender", "age"} - set(rows.fieldnames or ()):
-        raise TrackerError(f"{groups}: expected a column {min(missing)}, found none; add it")
-    chosen = balanced([row for row in rows if row["file"] in held_back], count, seed)
-    lines = [
-        f"{Path(row['file']).stem},{row['race']},{row['gender']},{AGES.get(row['age'], row['age'])}" for row in chosen
-    ]
-    write_whole(output, "\n".join(["name,race,gender,age", *lines, ""]).encode())
+    except (ValueError, csv.Error) as error:
+        raise TrackerError(f"{groups}: expected a table with the columns {', '.join(GROUPS)}; {error}") from None
+    chosen = balanced([*rows.values()], count, seed)
+    text = io.StringIO()
+    lines = csv.writer(text, lineterminator="\n")
+    lines.writerow(["name", *GROUPS[1:]])
+    lines.writerows([Path(row["file"]).stem, row["race"], row["gender"], age_of(row)] for row in chosen)
+    save(output, text.getvalue().encode())
     print(f"{len(chosen)} of {len(held_back)} held-back faces chosen, see {output}")
+
+
+def age_of(row: Mapping[str, str]) -> str:
+    """The age group of a row, as FairFace calls it."""
+    return AGES.get(row["age"], row["age"])
 
 
 def balanced(rows: Sequence[Mapping[str, str]], count: int, seed: int) -> list[Mapping[str, str]]:
@@ -116,14 +124,13 @@ def show(image: Path, output: Path, points: Path | None = None, area: list[float
     """
     image_rgb = decode_picture(image)
     parts = dict(parts_of(image_rgb)) if area is None else {"area": np.array(area)}
-    if any(box.shape != (4,) or not (box[2:] > box[:2]).all() for box in parts.values()):
-        raise TrackerError(f"--area: expected [left,top,right,bottom], got {area}")
+    if any(box.shape != (4,) or not ((box[2:] > box[:2]) & (np.abs(box[2:]) < 1e5)).all() for box in parts.values()):
+        raise TrackerError(f"--area: expected [left,top,right,bottom] in pixels of the picture, got {area}")
     placed = {} if points is None else read_points(points)
-    output.mkdir(parents=True, exist_ok=True)
     for name, box in parts.items():
         done, png = cv2.imencode(".png", cv2.cvtColor(enlarge(image_rgb, box, placed), cv2.COLOR_RGB2BGR))
         assert done
-        write_whole(output / f"{image.stem}.{name}.png", png.tobytes())
+        save(output / f"{image.stem}.{name}.png", png.tobytes())
 
 
 def parts_of(image_rgb: NDArray[np.uint8]) -> dict[str, Array]:
@@ -132,43 +139,6 @@ def parts_of(image_rgb: NDArray[np.uint8]) -> dict[str, Array]:
     whole = np.array([0, 0, image_rgb.shape[1], image_rgb.shape[0]], np.float64)
     x, y, width, height = max(found, key=lambda box: float(box[2] * box[3]), default=whole)
     return {name: np.array([x, y] * 2) + np.array(share) * ([width, height] * 2) for name, share in PARTS.items()}
-
-
-def enlarge(image_rgb: NDArray[np.uint8], box: Array, placed: Mapping[int, Array]) -> NDArray[np.uint8]:
-    """The part of the picture in the box (4,), with a numbered grid and the placed points (2,) by their index."""
-    scale = LONGEST_PX / (box[2:] - box[:2]).max()
-    width, height = (int(side) + 2 * MARGIN_PX for side in (box[2:] - box[:2]) * scale)
-    shift = MARGIN_PX - box[:2] * scale
-    view_from_image = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
-    raw = cv2.warpAffine(image_rgb, view_from_image, (width, height), flags=cv2.INTER_CUBIC)
-    low, high = np.percentile(raw[raw.any(2)] if raw.any() else raw, (1, 99))
-    view: NDArray[np.uint8] = np.clip((raw - low) * (255 / max(high - low, 1.0)), 0, 255).astype(np.uint8)
-    step = next(step for step in (1, 2, 5, 10, 20, 50, 100, 10**6) if step * scale > 32)
-    grid = view.copy()
-    for axis in (0, 1):
-        for value in range(int(np.ceil(box[axis] / step)) * step, int(box[axis + 2]) + 1, step):
-            at, text = round(float(value * scale + shift[axis])), str(value)
-            start, end = ((at, 0), (at, height)) if axis == 0 else ((0, at), (width, at))
-            cv2.line(grid, start, end, (255, 255, 0) if value % (5 * step) == 0 else (150, 200, 255), 1)
-            for place in ((at - 12, 12), (at - 12, height - 5)) if axis == 0 else ((2, at + 4), (width - 32, at + 4)):
-                put_text(view, text, place, (255, 255, 255))
-    inside = (slice(18, height - 18), slice(34, width - 34))
-    view[inside] = cv2.addWeighted(view, 0.68, grid, 0.32, 0)[inside]
-    for curve in IBUG68.curves:
-        colour = COLOURS[IBUG68.curves.index(curve) % len(COLOURS)]
-        for i in curve.indices:
-            if i in placed:
-                x, y = (placed[i] * scale + shift).round().astype(int).tolist()
-                cv2.circle(view, (x, y), 4, colour, 1, cv2.LINE_AA)
-                cv2.circle(view, (x, y), 0, colour, -1)
-                put_text(view, str(i), (x + 6, y - 4), colour)
-    return view
-
-
-def put_text(view: NDArray[np.uint8], text: str, place: tuple[int, int], colour: tuple[int, int, int]) -> None:
-    """Write a number with a dark rim, so that it can be read on any skin."""
-    for ink, width in (((0, 0, 0), 3), (colour, 1)):
-        cv2.putText(view, text, place, cv2.FONT_HERSHEY_SIMPLEX, 0.42, ink, width, cv2.LINE_AA)
 
 
 def write(points: Path, image: Path, output: Path) -> None:
@@ -187,7 +157,16 @@ def write(points: Path, image: Path, output: Path) -> None:
         expect_near(ordered, width, height)
     except ValueError as error:
         raise TrackerError(f"{points}: {error}; correct it") from None
-    write_whole(output, as_pts(ordered))
+    save(output, as_pts(ordered))
+
+
+def save(path: Path, content: bytes) -> None:
+    """Write a file, and its folder where there is none. Raises TrackerError where that fails."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, content)
+    except OSError as error:
+        raise TrackerError(f"--output: {path} cannot be written: {error.strerror}; give another place") from None
 
 
 if __name__ == "__main__":

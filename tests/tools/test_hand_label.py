@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tools.hand_label import MARGIN_PX, balanced, choose, enlarge, show, write
+from tools.enlarged import MARGIN_PX, enlarge
+from tools.hand_label import balanced, choose, show, write
 from tools.point_table import evenly, read_points
 from tracker.errors import TrackerError
 from tracker.face.pts import read_pts, write_pts
@@ -47,6 +48,9 @@ def test_only_held_back_faces_with_a_label_are_chosen(labels: Path, tmp_path: Pa
 def test_a_table_of_groups_without_a_column_is_refused(labels: Path, tmp_path: Path) -> None:
     (tmp_path / "groups.csv").write_text("file,age,race\n1.png,20-29,A\n")
     with pytest.raises(TrackerError, match="expected a column gender"):
+        choose(labels, tmp_path / "groups.csv", tmp_path / "faces.csv", 1)
+    (tmp_path / "groups.csv").write_bytes(b"file,race,gender,age\n\0,,,\n" + b'"' + b"a" * 200_000)
+    with pytest.raises(TrackerError, match=r"groups\.csv: expected a table"):
         choose(labels, tmp_path / "groups.csv", tmp_path / "faces.csv", 1)
     with pytest.raises(TrackerError, match="nowhere"):
         choose(tmp_path / "nowhere", tmp_path / "groups.csv", tmp_path / "faces.csv", 1)
@@ -93,9 +97,15 @@ def test_parts_follow_from_the_box_alone(tmp_path: Path) -> None:
     show(tmp_path / "a.png", tmp_path / "area", area=[10, 10, 40, 30])
     seen = cv2.imread(str(tmp_path / "area/a.area.png"))
     assert seen is not None and seen.shape == (600 + 2 * MARGIN_PX, 900 + 2 * MARGIN_PX, 3)
-    for wrong in ([10.0, 10.0, 40.0], [40.0, 10.0, 10.0, 30.0]):
+    for wrong in ([10.0, 10.0, 40.0], [40.0, 10.0, 10.0, 30.0], [0.0, 0.0, np.inf, 9.0], [0.0, 0.0, np.nan, 9.0]):
         with pytest.raises(TrackerError, match="--area"):
             show(tmp_path / "a.png", tmp_path / "area", area=wrong)
+
+
+def test_a_file_in_the_place_of_the_output_folder_is_named(tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "a.png"), np.full((100, 100, 3), 70, np.uint8))
+    with pytest.raises(TrackerError, match=r"--output: .* cannot be written"):
+        show(tmp_path / "a.png", tmp_path / "a.png", area=[0, 0, 9, 9])
 
 
 def table(folder: Path, rows: list[str]) -> Path:
