@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections import Counter
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from tools.hand_label import balanced, choose, show, write
 from tools.point_table import evenly, read_points
 from tracker.errors import TrackerError
 from tracker.face.pts import read_pts, write_pts
+from tracker.face.schemes import IBUG68
 from train.sources import Own
 
 Array = np.ndarray
@@ -145,3 +147,21 @@ def test_points_lie_evenly_on_a_curve(tmp_path: Path) -> None:
     expected = np.deg2rad(np.linspace(0, 180, 9))
     assert points == pytest.approx(50 + 40 * np.column_stack([-np.cos(expected), -np.sin(expected)]), abs=0.5)
     assert evenly(np.array([[0.0, 0.0], [3.0, 0.0]]), 4) == pytest.approx(np.array([[0, 0], [1, 0], [2, 0], [3, 0]]))
+
+
+def test_every_face_of_the_table_is_labelled() -> None:
+    """Each once, by points in the order that a face has them, balanced over race and gender."""
+    folder = Path(__file__).resolve().parents[2] / "benchmarks/hand_labels"
+    with (folder / "faces.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    names = [row["name"] for row in rows]
+    assert sorted(names) == sorted(path.stem for path in folder.glob("*.pts")) and len({*names}) == len(names) == 50
+    assert {path.stem for path in folder.glob("again/*.pts")} <= {*names}
+    assert {*Counter((row["race"], row["gender"]) for row in rows).values()} == {3, 4}
+    for path in folder.glob("**/*.pts"):
+        points = read_pts(path)
+        across = IBUG68.ocular_axis @ points
+        down = points @ [-across[1], across[0]]
+        assert points.shape == (68, 2)
+        assert (down[[19, 24, 27, 28, 29, 30, 51, 57]] < down[[37, 44, 28, 29, 30, 33, 57, 8]]).all()
+        assert (down[[37, 38, 43, 44, 61, 62, 63]] <= down[[41, 40, 47, 46, 67, 66, 65]]).all()
