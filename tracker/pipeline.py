@@ -40,6 +40,8 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 MOST_FACES, MOST_COAST_FRAMES = 1000, 1_000_000
+SMALLEST_PX, FARTHEST_PX = 1, 1_000_000
+"""The least side of a detected box, and the largest coordinate: what lies outside is no face."""
 
 Steps = Generator[Sequence[Roi], list[Measured], FrameResult]
 """One frame's work: gives views to measure in it, is sent what was measured there, returns the result."""
@@ -352,7 +354,7 @@ class Tracker:
             raise TrackerError(
                 f"the detector {name} failed on frame {frame.index} ({reason}); try another --detector"
             ) from error
-        found = [d for d in found if np.isfinite(d.box_px).all() and min(d.box_px[2:]) > 0]
+        found = [d for d in found if np.abs(d.box_px).max() <= FARTHEST_PX and min(d.box_px[2:]) >= SMALLEST_PX]
         return found if frame.gpu is None else [_on_gpu(frame.gpu, frame.image_rgb, each) for each in found]
 
     def _results(self) -> tuple[TrackedFace, ...]:

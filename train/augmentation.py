@@ -39,6 +39,10 @@ class Choices:
     gray: bool = False
 
 
+LARGEST = {"rotation_deg": 180, "near": 10}
+"""The largest values of Augmentation; all others are shares or fractions, of 1 at the most."""
+
+
 @dataclass(frozen=True)
 class Augmentation:
     """How often and how far each step goes; the defaults are STAR's. near: how far other views of the same face are
@@ -57,7 +61,7 @@ class Augmentation:
 
     def __post_init__(self) -> None:
         for each in fields(self):
-            value, most = getattr(self, each.name), 180 if each.name == "rotation_deg" else 1
+            value, most = getattr(self, each.name), LARGEST.get(each.name, 1)
             if not 0 <= value <= most:
                 raise ValueError(f"data.augmentation.{each.name}: expected a number from 0 to {most}, got {value}")
 

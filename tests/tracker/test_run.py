@@ -375,7 +375,7 @@ class TestBadInput:
         assert refused("--camera", 0, "--images", "folder") == expected
 
     def test_options(self, refused: Refused) -> None:
-        assert refused("--demo", "--max-faces", 0) == "max_faces must be at least 1, got 0"
+        assert refused("--demo", "--max-faces", 0) == "max_faces must be a whole number in 1..1000, got 0"
         assert "did you mean --max-faces?" in refused("--max-face", 2)
         assert "did you mean --overlay?" in refused("--demo", "--overlai=x.mp4")
         assert refused("--detector", "yolo").startswith(

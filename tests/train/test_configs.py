@@ -13,6 +13,7 @@ import pytest
 import torch
 import yaml  # type: ignore[import-untyped, unused-ignore]
 
+from export.provenance import read_provenance
 from export.run import export
 from tracker.run import run
 from train.command_line import TrainingCLI
@@ -55,6 +56,7 @@ LOADERS: Mapping[str, Callable[[Path], Any]] = {
     "train": load_alone,
     "export": load_options(export),
     "tracker": load_options(run),
+    "provenance": read_provenance,
 }
 
 
