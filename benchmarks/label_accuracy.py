@@ -48,8 +48,7 @@ def label_accuracy(
         "faces_by_hand": len(list(truth.glob("*.pts"))),
         "labelled": len(names),
         "another_face": len(names) - len(same),
-        "raw_percent": by_part(errors, known),
-        "offset_removed_percent": by_part(errors - errors.mean(0), known),
+        **raw_and_removed(errors, known),
     }
     report.parent.mkdir(parents=True, exist_ok=True)
     write_whole(report, json.dumps(figures, indent=1).encode())
@@ -62,6 +61,14 @@ def in_eyes_frame(vectors: Array, truth: Array, scheme: Scheme) -> Array:
     length = np.linalg.norm(across)
     right = across / length
     return np.asarray(vectors @ np.column_stack([right, [-right[1], right[0]]]) / length)
+
+
+def raw_and_removed(errors: Array, scheme: Scheme) -> dict[str, dict[str, float]]:
+    """The figures of by_part for errors (N, K, 2), as they are and without the mean offset of each point."""
+    return {
+        "raw_percent": by_part(errors, scheme),
+        "offset_removed_percent": by_part(errors - errors.mean(0), scheme),
+    }
 
 
 def by_part(errors: Array, scheme: Scheme) -> dict[str, float]:

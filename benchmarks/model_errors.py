@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.label_accuracy import by_part, in_eyes_frame
+from benchmarks.label_accuracy import in_eyes_frame, raw_and_removed
 from tracker.cli import run_command
 from tracker.engines.load import load_engine
 from tracker.errors import TrackerError
@@ -66,8 +66,7 @@ def model_errors(
         errors = measure(Measurer(engine), chosen, rolled)
         figures["models"][name] = {
             "model": str(identify_model(path, engine.spec.licence)),
-            "raw_percent": by_part(errors, IBUG68),
-            "offset_removed_percent": by_part(errors - errors.mean(0), IBUG68),
+            **raw_and_removed(errors, IBUG68),
             "groups": by_group(errors, [table.get(face.picture.stem, {}) for face in chosen]),
         }
     report.parent.mkdir(parents=True, exist_ok=True)

@@ -87,11 +87,9 @@ def landmark_model(path: Path | None = None) -> Path:
         TrackerError: there is no such file, or a model of that name is missing or damaged.
     """
     name = PACKAGED[0] if path is None else str(path)
-    if name in PACKAGED:
-        return _with_checksum(WEIGHTS / f"{name}.onnx")
-    if name in RESEARCH:
-        file = WEIGHTS / "research" / f"{name}.onnx"
-        if not file.parent.is_dir():
+    if name in (*PACKAGED, *RESEARCH):
+        file = _file_of(name)
+        if name in RESEARCH and not file.parent.is_dir():
             raise TrackerError(
                 f"{name} is for research only and is not part of the installed package; take "
                 f"tracker/weights/research/{name}.onnx from the source repository and give that file as the model"
@@ -108,9 +106,13 @@ def landmark_model(path: Path | None = None) -> Path:
 
 def identify_model(path: Path, licence: str) -> ModelIdentity:
     """The identity of the model in a file. Raises TrackerError for a file that cannot be read."""
-    named = {WEIGHTS / f"{name}.onnx": name for name in PACKAGED}
-    named |= {WEIGHTS / "research" / f"{name}.onnx": name for name in RESEARCH}
+    named = {_file_of(name): name for name in (*PACKAGED, *RESEARCH)}
     return ModelIdentity(named.get(path, str(path)), licence, sha256_of(path))
+
+
+def _file_of(name: str) -> Path:
+    """Where the model of that name, one of PACKAGED or RESEARCH, lies."""
+    return (WEIGHTS / "research" if name in RESEARCH else WEIGHTS) / f"{name}.onnx"
 
 
 def _with_checksum(model: Path) -> Path:
