@@ -1,4 +1,4 @@
-"""What the files around the code say of it is true."""
+"""The project files (pyproject, CITATION, changelog and others) agree with the code."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ HEAD = mean_head_mm()[:, :2] + 100
 
 
 def refused_or(made_by: Callable[..., Any], *arguments: Any) -> Any:
-    """What it gives, None where the arguments are refused; warnings are errors here."""
+    """The result of a call, or None if its arguments are refused. Warnings are errors here."""
     try:
         return made_by(*arguments)
     except (TrackerError, ValueError):
