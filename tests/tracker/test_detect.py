@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 from tests.tracker.conftest import FakeDetector
 from tracker import Frame, FrameResult, Tracker, TrackerError, as_rgb, draw_faces, draw_landmarks, to_pandas
 from tracker.face.pts import read_pts
-from tracker.frames import Arrays, as_picture, read_picture
-from tracker.measure import Measurer
-from tracker.roi import BOX_HABITS, roi_of_detection
+from tracker.sources import Arrays, as_picture, read_picture
+from tracker.tracking.estimator import Measurer
+from tracker.tracking.roi import BOX_HABITS, roi_of_detection
 
 Image = NDArray[np.uint8]
 Make = Callable[..., Tracker]
@@ -293,7 +293,7 @@ class TestPandas:
 
 
 def test_a_turned_picture_is_not_read_again(image: Image, tmp_path: Path) -> None:
-    from tracker.frames.turned import turned
+    from tracker.sources.turned import turned
 
     frame = Frame(image, 0.0, 0, still=True, name="a.png", path=tmp_path / "a.png")
     assert (turned(frame, 90).path, turned(frame, 90).name) == (None, "a.png")

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tracker import TrackerError
-from tracker.frames.picture_files import SUFFIXES, find_pictures, output_names
 from tracker.sinks.picture_files import drawn_files
+from tracker.sources.picture_files import SUFFIXES, find_pictures, output_names
 
 PNG = cv2.imencode(".png", np.zeros((4, 6, 3), np.uint8))[1].tobytes()
 JPEG = cv2.imencode(".jpg", np.zeros((4, 6, 3), np.uint8))[1].tobytes()
@@ -117,7 +117,7 @@ class TestRecursive:
         put(tmp_path, "a.png", "closed/b.png")
         code = (
             "import heapq, os, sys\n"  # which Counter imports late, where others may not read
-            "from tracker.frames.picture_files import find_pictures\n"
+            "from tracker.sources.picture_files import find_pictures\n"
             "os.chdir(sys.argv[1]); os.chmod('closed', 0); os.chmod('.', 0o755)\n"
             "os.setgroups([]); os.setgid(65534); os.setuid(65534)\n"
             "found = find_pictures(['.'], recursive=True)\n"

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from tracker import Frame, Tracker, TrackerError
 from tracker.face.pts import read_pts
-from tracker.frames import Pictures, read_picture
-from tracker.frames.pictures import decode_picture
 from tracker.run import main
+from tracker.sources import Pictures, read_picture
+from tracker.sources.pictures import decode_picture
 
 Image = NDArray[np.uint8]
 Run = Callable[..., int]
@@ -136,7 +136,7 @@ def pictures(tmp_path: Path, frames: list[Frame]) -> Path:
 @pytest.fixture
 def run(fake_detector: Any, monkeypatch: pytest.MonkeyPatch) -> Run:
     """The command in this process with a detector that knows the faces: its exit status."""
-    monkeypatch.setattr("tracker.pipeline.load_detector", lambda *_: fake_detector)
+    monkeypatch.setattr("tracker.tracking.tracker.load_detector", lambda *_: fake_detector)
 
     def call(*arguments: object) -> int:
         monkeypatch.setattr(sys, "argv", ["tracker.run", *map(str, arguments)])

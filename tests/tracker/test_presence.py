@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tracker import Frame, Tracker
-from tracker.detectors import Detection
-from tracker.engines import Engine, EngineOutput
+from tracker.detectors.base import Detection
+from tracker.engines.base import Engine, EngineOutput
 from tracker.presence import Presence
 
 SCORES = st.floats(0, 1)
