@@ -25,24 +25,7 @@ KINDS = {
     "chosen": "set by hand; the source says by what reason, and on what it was tried",
     "published": "taken from a publication or a format",
 }
-MEASURING = (
-    *(
-        "tracker/detectors",
-        "tracker/face",
-        "tracker/metrics",
-        "tracker/analysis/expression.py",
-        "tracker/tracking/association.py",
-        "tracker/tracking/estimator.py",
-    ),
-    *(
-        "tracker/tracking/tracker.py",
-        "tracker/analysis/head_pose.py",
-        "tracker/presence.py",
-        "tracker/tracking/roi.py",
-        "tracker/tracking/scene_cut.py",
-        "tracker/tracking/smoothing.py",
-    ),
-)
+MEASURING = ("tracker/analysis", "tracker/detectors", "tracker/face", "tracker/metrics", "tracker/tracking")
 """The code that turns pictures into faces. The rest reads, writes and reports; no number in it follows from faces."""
 NO_HASH = (".md", ".txt", ".sha256", ".typed", ".cu")
 """Files that are read by people or are code; every other one has its SHA-256 in the table."""

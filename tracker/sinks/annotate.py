@@ -10,9 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.as_picture import as_picture
 from tracker.face.landmarks import Landmarks
 from tracker.result import FrameResult, TrackedFace
+from tracker.sources.as_picture import as_picture
 
 Image = NDArray[np.uint8]
 Points = NDArray[np.float64]

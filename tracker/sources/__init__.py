@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 import numpy as np
 
-from tracker.as_picture import as_picture
 from tracker.errors import TrackerError
 from tracker.sources.arrays import Arrays
+from tracker.sources.as_picture import as_picture
 from tracker.sources.base import FALLBACK_FPS, Losses, Source
 from tracker.sources.camera import Camera
 from tracker.sources.capture import open_url, stated_count

@@ -8,8 +8,8 @@ from collections.abc import Generator, Iterable, Sequence, Sized
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.as_picture import as_picture
 from tracker.errors import TrackerError
+from tracker.sources.as_picture import as_picture
 from tracker.sources.base import Source, Timeline
 from tracker.sources.frame import Frame
 

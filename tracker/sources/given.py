@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from tracker.as_picture import as_picture, kind_of
 from tracker.errors import TrackerError
 from tracker.sources.arrays import Arrays
+from tracker.sources.as_picture import as_picture, kind_of
 from tracker.sources.base import Source
 from tracker.sources.frame import Frame
 from tracker.sources.pictures import Pictures, decode_picture

@@ -24,12 +24,12 @@ from tracker.errors import TrackerError, expect_choice
 from tracker.face.crop import Roi, eye_rotation_rad, roi_of_landmarks
 from tracker.face.landmarks import Landmarks
 from tracker.gpu_frame import GpuFrame
-from tracker.presence import Presence
 from tracker.result import FrameResult, Measured, TrackedFace
 from tracker.sources import Frame, Source, open_source, still_of
 from tracker.tracking.association import Identities, Identity
 from tracker.tracking.clock import Clock
 from tracker.tracking.estimator import Measurer, Stages
+from tracker.tracking.presence import Presence
 from tracker.tracking.ranking import FAR_MORE, Follow, rated, worth_of
 from tracker.tracking.roi import BOX_HABITS, BoxHabit, DetectionSchedule, next_roi, roi_of_detection
 from tracker.tracking.scene_cut import SceneCut
@@ -59,8 +59,8 @@ class Tracker:
     distance from the middle. hold_s, coast_frames: a face that is not seen is held for so many seconds, or for so many
     frames of a slow source, whichever is longer. min_score: what the model must score a view at least, 0..1, for a face
     to be followed on. A new one of which the detector is sure needs less (0.862 where min_score is 0.894), one of which
-    it is not needs more (tracker.presence). None for the model's own threshold, which was fitted on validation data
-    (0.894 for edge68). With a lower one more turned and covered faces are found, and more that are none.
+    it is not needs more (tracker.tracking.presence). None for the model's own threshold, which was fitted on validation
+    data (0.894 for edge68). With a lower one more turned and covered faces are found, and more that are none.
 
     A context manager; leaving it, or close(), lets go of the models. Not shared between threads: make one for each.
     Raises TrackerError for models that cannot be had or read, for a max_faces that is not in 1..MOST_FACES, for a

@@ -18,10 +18,10 @@ from tracker.detectors.base import Detection, load_detector
 from tracker.detectors.search import TURNS, Search, Turn, small_from_turned
 from tracker.face.geometry import similarity, transform_points
 from tracker.face.pts import labelled_pictures, read_pts
-from tracker.presence import Presence
 from tracker.sources import read_picture
 from tracker.sources.demo import DemoClip
 from tracker.sources.turned import turned
+from tracker.tracking.presence import Presence
 
 Image = NDArray[np.uint8]
 Array = NDArray[np.float64]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from tracker import Frame, Tracker
 from tracker.detectors.base import Detection
 from tracker.engines.base import Engine, EngineOutput
-from tracker.presence import Presence
+from tracker.tracking.presence import Presence
 
 SCORES = st.floats(0, 1)
 

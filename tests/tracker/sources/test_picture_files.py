@@ -123,7 +123,7 @@ class TestRecursive:
             "found = find_pictures(['.'], recursive=True)\n"
             "print([p.name for p in found.pictures], found.left_out())"
         )
-        root = Path(__file__).parents[2]
+        root = Path(__file__).parents[3]
         done = subprocess.run(
             [sys.executable, "-c", code, str(tmp_path)],
             env={**os.environ, "PYTHONPATH": str(root)},
