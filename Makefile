@@ -1,7 +1,7 @@
 # make run: tracks camera 0 or the demo clip. make test: the checks of a change. make test-all: the slow tests, too.
 # make docs: the documentation's site, in site/. make dist: source distribution and wheel, in dist/, checked.
 # make fuzz: a minute of mutated files and odd arguments, always the same ones.
-# make kernels: compiles tracker/engines/crop.cu; the result is committed. Needs CUDA's toolkit, any version.
+# make kernels: compiles tracker/engines/tensorrt/crop.cu; the result is committed. Needs CUDA's toolkit, any version.
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
@@ -42,7 +42,7 @@ fuzz: .venv/.test
 	$(BIN)/python -m benchmarks.fuzz --minutes 1 --seed 1
 
 kernels: .venv/.run $(NVRTC)
-	$(BIN)/python -m export.crop_kernel --nvrtc $(NVRTC)
+	$(BIN)/python -m tools.crop_kernel --nvrtc $(NVRTC)
 
 $(NVRTC): .venv/.made
 	$(PIP) --no-deps --target .venv/cuda12 nvidia-cuda-nvrtc-cu12==12.2.140

@@ -8,9 +8,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-import tracker.expression
+import tracker.analysis.expression
 from tracker import Blink, Blinks, Landmarks, Tracker
-from tracker.cli import run_command
+from tracker.cli.command import run_command
 
 Track = list[tuple[float, Landmarks]]
 
@@ -33,7 +33,7 @@ def blinks(videos: list[Path], threads: int = 1) -> None:
         times = ", ".join(f"{blink.start_s:.2f} s for {blink.duration_s:.2f}" for blink in closures(face))
         print(f"{video.name}, {len(face)} frames: {times or 'none'}")
     for share in np.arange(0.5, 0.9, 0.025):
-        tracker.expression.CLOSED_BELOW, tracker.expression.OPEN_ABOVE = share, max(share + 0.1, 0.8)
+        tracker.analysis.expression.CLOSED_BELOW, tracker.analysis.expression.OPEN_ABOVE = share, max(share + 0.1, 0.8)
         counts = [len(closures(face)) for face in tracks]
         print(f"closed below {share:.3f}: {sum(counts)} = {' + '.join(map(str, counts))}")
 

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks.trainings import Record, fit, kept, lfpw_test, runs_of, task_of
-from tracker.cli import run_command
-from train.label_smoothing import ImageAware
+from benchmarks._lib.trainings import Record, fit, kept, lfpw_test, runs_of, task_of
+from tracker.cli.command import run_command
 from train.objectives import HeatmapMse, Isotropic, Objective, SoftArgmax, Star, Structured
+from train.targets.label_smoothing import ImageAware
 
 SIGMA_CELLS = 0.9  # of all isotropic labels and targets
 OBJECTIVES: dict[str, Objective] = {

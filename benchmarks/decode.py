@@ -16,12 +16,12 @@ import onnx
 from numpy.typing import NDArray
 from onnx.utils import Extractor
 
-from benchmarks.machine import machine, versions
-from tracker.cli import run_command
+from benchmarks._lib.machine import machine, versions
+from tracker.cli.command import run_command
 from tracker.engines.onnx import OnnxEngine
 from tracker.engines.spec import OUTPUTS
-from tracker.models import landmark_model
-from tracker.onnx_runtime import import_onnxruntime
+from tracker.system.onnx_runtime import import_onnxruntime
+from tracker.weights.packaged import landmark_model
 
 if TYPE_CHECKING:
     import onnxruntime

@@ -13,18 +13,18 @@ import lightning
 import numpy as np
 import torch
 
-from benchmarks.latency import medians_ms
-from benchmarks.machine import machine
+from benchmarks._lib.latency import medians_ms
+from benchmarks._lib.machine import machine
 from export.graph import LandmarkGraph
 from export.onnx import write_onnx
 from export.verify import BUDGETS, Reference
-from tracker.cli import run_command
+from tracker.cli.command import run_command
 from tracker.engines.onnx import OnnxEngine
 from tracker.engines.spec import ModelSpec
-from train.data import FaceData
+from train.datasets import W300
+from train.loaders import FaceData
 from train.models.edge import EdgeHourglass
 from train.objectives import Structured
-from train.sources import W300
 from train.task import LandmarkTask
 
 # Input side in pixels, and the net.

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import numpy as np
 
-from tracker.cli import run_command
+from tracker.cli.command import run_command
+from tracker.datasets.sample import Sample
 from tracker.engines.onnx import OnnxEngine
 from tracker.face.crop import Roi, roi_of_landmarks
 from tracker.face.geometry import Array
-from tracker.face.metrics import nme, normaliser
-from tracker.measure import Measurer
-from tracker.models import landmark_model
-from train.datasets.sample import Sample
-from train.sources import W300
+from tracker.metrics.nme import nme, normaliser
+from tracker.tracking.estimator import Measurer
+from tracker.weights.packaged import landmark_model
+from train.datasets import W300
 
 VIEWS = 16
 

@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.machine import machine, versions
+from benchmarks._lib.machine import machine, versions
 from tracker import Frame, Tracker
-from tracker.cli import run_command
-from tracker.demo import DemoClip
+from tracker.cli.command import run_command
+from tracker.sources.demo import DemoClip
 
 PLACES = ((0, 0), (320, 0), (0, 240), (320, 240))  # of the faces' pictures, 320 x 240 each
 ROUNDS, FRAMES = 8, 120

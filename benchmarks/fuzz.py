@@ -11,11 +11,11 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.fuzzing.campaign import Campaign, Finding, Worker, load_finding
-from benchmarks.fuzzing.faults import SEEDED
-from benchmarks.fuzzing.reader import FAULTS, NAMES
-from benchmarks.machine import machine, versions
-from tracker.cli import run_command
+from benchmarks._lib.fuzzing.campaign import Campaign, Finding, Worker, load_finding
+from benchmarks._lib.fuzzing.faults import SEEDED
+from benchmarks._lib.fuzzing.reader import FAULTS, NAMES
+from benchmarks._lib.machine import machine, versions
+from tracker.cli.command import run_command
 from tracker.errors import TrackerError
 
 FOUND = 1

@@ -13,15 +13,15 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks._lib.machine import int8_instructions, machine, versions
 from benchmarks.decode import timed
-from benchmarks.machine import int8_instructions, machine, versions
-from export.calibration import calibration_of
+from export.calibration.fit import calibration_of
 from export.graph import LandmarkGraph
+from export.int8 import CPU, TENSORRT, Quantisation, calibration_crops
 from export.onnx import write_onnx
-from export.quantize import CPU, TENSORRT, Quantisation, calibration_crops
 from export.run import load
 from export.verify import ANYTHING, Difference, Reference
-from tracker.cli import run_command
+from tracker.cli.command import run_command
 from tracker.engines.onnx import OnnxEngine
 from tracker.engines.spec import ModelSpec
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
-from tracker.cli import run_command
+from tracker.cli.command import run_command
 from tracker.errors import TrackerError
 from tracker.face.geometry import Array, box_iou, extent
 from tracker.face.pts import read_pts
 from tracker.face.schemes import Scheme, scheme_named
-from tracker.files import write_whole
+from tracker.system.files import write_whole
 
 SAME_FACE = 0.3  # overlap of the points' boxes: below, the labeller has labelled another face of the picture
 

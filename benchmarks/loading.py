@@ -11,13 +11,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from benchmarks.machine import machine, versions
-from tracker.cli import run_command
+from benchmarks._lib.machine import machine, versions
+from tracker.cli.command import run_command
+from tracker.datasets.sample import Sample
+from tracker.datasets.w300 import read_folder
 from tracker.face.schemes import IBUG68
 from train.augmentation import Augmentation
-from train.data import AugmentedCrops, Crops
-from train.datasets.sample import Sample
-from train.datasets.w300 import read_folder
+from train.loaders import AugmentedCrops, Crops
 
 SIDES = (256, 512, 1024, 2048)  # of the picture; the face fills the same part of it
 PICTURES = 32

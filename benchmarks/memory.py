@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.machine import machine, versions
-from tracker.cli import run_command
-from tracker.demo import DemoClip
+from benchmarks._lib.machine import machine, versions
+from tracker.cli.command import run_command
 from tracker.errors import TrackerError
+from tracker.sources.demo import DemoClip
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 STATUS = Path("/proc/self/status")

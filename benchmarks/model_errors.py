@@ -15,17 +15,17 @@ from typing import Any
 import numpy as np
 
 from benchmarks.label_accuracy import in_eyes_frame, raw_and_removed
-from tracker.cli import run_command
-from tracker.engines.load import load_engine
+from tracker.cli.command import run_command
+from tracker.datasets.labelled import LabelledFace, labelled_faces
+from tracker.engines.loading import load_engine
 from tracker.errors import TrackerError
-from tracker.evaluation.labelled import LabelledFace, labelled_faces
 from tracker.face.crop import eye_rotation_rad, roi_of_landmarks
 from tracker.face.geometry import Array
 from tracker.face.schemes import IBUG68
-from tracker.files import write_whole
-from tracker.measure import Measurer
-from tracker.models import identify_model, landmark_model
-from train.sources import Own, split
+from tracker.system.files import write_whole
+from tracker.tracking.estimator import Measurer
+from tracker.weights.packaged import identify_model, landmark_model
+from train.datasets import Own, split
 
 RESAMPLINGS, INTERVAL = 2000, (2.5, 97.5)  # of the bootstrap: how often, and between which percentiles
 
@@ -50,7 +50,7 @@ def model_errors(
         models: names of packaged models, or files.
         rolled: turn each view upright by the labels' eyes.
         groups: a table (.csv) whose first column is a picture's name, and each other one a way to group the faces.
-        held_back: only the faces that train.sources.Own holds back from training.
+        held_back: only the faces that train.datasets.Own holds back from training.
         report: the .json file to write.
     """
     chosen = labelled_faces("folder", faces)

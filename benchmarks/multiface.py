@@ -12,15 +12,15 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from benchmarks.moving import MovingPicture
+from benchmarks._lib.moving import MovingPicture
 from tracker import Frame, Tracker, TrackerError
-from tracker.cli import run_command
-from tracker.detectors import Detection, DetectorName
+from tracker.cli.command import run_command
+from tracker.detectors.base import Detection, DetectorName
 from tracker.evaluation.stills import nearest
 from tracker.face.geometry import Array, extent
 from tracker.face.pts import PICTURE_SUFFIXES, read_pts
-from tracker.frames import read_picture
 from tracker.result import TrackedFace
+from tracker.sources import read_picture
 
 ON_FACE = 0.15
 """A tracked face is on a labelled one when its mean error is at most this share of the label's sqrt(width * height)."""

@@ -14,16 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker import HeadPose, Landmarks, Tracker, camera_matrix, head_pose
-from tracker.cli import run_command
-from tracker.engines.load import load_engine
-from tracker.evaluation.labelled import labelled_faces
+from tracker.analysis.head_pose import mean_head_mm
+from tracker.cli.command import run_command
+from tracker.datasets.labelled import labelled_faces
+from tracker.engines.loading import load_engine
 from tracker.face.geometry import similarity, transform_points
 from tracker.face.schemes import IBUG68
-from tracker.frames import open_source
-from tracker.measure import Measurer
-from tracker.models import landmark_model
-from tracker.pose import mean_head_mm
-from tracker.roi import next_roi
+from tracker.sources import open_source
+from tracker.tracking.estimator import Measurer
+from tracker.tracking.roi import next_roi
+from tracker.weights.packaged import landmark_model
 
 Array = NDArray[np.float64]
 NOISE = 0.03  # mean distance of a point from its label, of the outer eye distance: about the packaged model's

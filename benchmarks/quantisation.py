@@ -15,12 +15,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tracker.cli import run_command
+from tracker.cli.command import run_command
 from tracker.errors import TrackerError
 from tracker.face.crop import VIEW, roi_of_landmarks
 from tracker.face.geometry import Array, transform_points
-from tracker.face.metrics import Normaliser, nme
 from tracker.face.schemes import IBUG68
+from tracker.metrics.nme import Normaliser, nme
 from train.codecs import hih, integer, offsets, subpixel
 from train.codecs.decoders import DECODERS, Decoder, DecoderName
 
@@ -74,7 +74,7 @@ def _log(maps: Tensor) -> Tensor:
     return maps.clamp_min(1e-30).log()
 
 
-EVEN: tuple[DecoderName, ...] = ("argmax", "quarter", "dark")  # the others as well: tests/train/test_codecs.py
+EVEN: tuple[DecoderName, ...] = ("argmax", "quarter", "dark")  # the others as well: tests/train/codecs/test_codecs.py
 CODECS: dict[str, Codec] = {
     **{f"rounded Gaussian, {name}": partial(of_rounded, decoder=DECODERS[name]) for name in EVEN},
     "rounded as in HIH's code, argmax": of_edges,

@@ -19,13 +19,13 @@ from benchmarks.pose import angles
 from tools.ict_head import JAW, IctHead, read_ict_head
 from tools.mean_head import millimetres, origin
 from tracker import HeadPose, Landmarks, camera_matrix
-from tracker.cli import run_command
-from tracker.engines.load import load_engine
+from tracker.analysis.head_pose import RIGID, mean_head_mm, nearest_pose
+from tracker.cli.command import run_command
+from tracker.engines.loading import load_engine
 from tracker.face.schemes import IBUG68
-from tracker.measure import Measurer
-from tracker.models import landmark_model
-from tracker.pose import RIGID, mean_head_mm, nearest_pose
-from tracker.roi import next_roi
+from tracker.tracking.estimator import Measurer
+from tracker.tracking.roi import next_roi
+from tracker.weights.packaged import landmark_model
 
 Array = NDArray[np.float64]
 
@@ -129,7 +129,7 @@ def errors(points_px: Array, poses: list[Array], camera: Array, used: Sequence[i
 
 
 def in_mm(head: IctHead) -> Array:
-    """(V, 3) the vertices in the frame of tracker.pose."""
+    """(V, 3) the vertices in the frame of tracker.analysis.head_pose."""
     return np.asarray((head.vertices - origin(head)) * millimetres(head))
 
 

@@ -21,23 +21,23 @@ from torch import nn
 from torch.utils.data import DataLoader
 from torch.utils.flop_counter import FlopCounterMode
 
+from benchmarks._lib.latency import medians_ms
+from benchmarks._lib.machine import machine
+from benchmarks._lib.trainings import CHANNELS, Record, fit, kept, lfpw_test, runs_of, task_of
 from benchmarks.equivariance import measured
-from benchmarks.latency import medians_ms
-from benchmarks.machine import machine
-from benchmarks.trainings import CHANNELS, Record, fit, kept, lfpw_test, runs_of, task_of
-from export.calibration import calibration_of
+from export.calibration.fit import calibration_of
 from export.graph import LandmarkGraph, Precision
 from export.lint import lint
 from export.onnx import write_onnx
 from export.tensorrt import build, engine_key
 from export.verify import ANYTHING, BUDGETS, Reference
-from tracker.cli import run_command
+from tracker.cli.command import run_command
 from tracker.engines.onnx import OnnxEngine
 from tracker.engines.spec import ModelSpec
-from tracker.face.metrics import nme
-from tracker.measure import Measurer
+from tracker.metrics.nme import nme
+from tracker.tracking.estimator import Measurer
 from train.codecs.reading import ReadingName
-from train.data import FaceData
+from train.loaders import FaceData
 from train.models.heads import DecimalHead, OffsetMapHead, OffsetVectorHead
 from train.objectives import (
     HeatmapInHeatmap,

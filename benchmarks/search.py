@@ -19,12 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from benchmarks.machine import machine
+from benchmarks._lib.machine import machine
 from tracker import Frame, Tracker
-from tracker.cli import run_command
+from tracker.cli.command import run_command
 from tracker.face.geometry import similarity, transform_points
 from tracker.face.pts import labelled_pictures, read_pts
-from tracker.frames import read_picture
+from tracker.sources import read_picture
 
 Image = NDArray[np.uint8]
 Array = NDArray[np.float64]

@@ -10,15 +10,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.cli import run_command
-from tracker.detectors import resize
+from tracker.cli.command import run_command
+from tracker.datasets.labelled import labelled_faces
+from tracker.detectors.base import resize
 from tracker.engines.onnx import OnnxEngine
-from tracker.evaluation.labelled import labelled_faces
 from tracker.face.crop import roi_of_landmarks
 from tracker.face.geometry import Array, invert, transform_points
-from tracker.face.metrics import nme
-from tracker.measure import Measurer
-from tracker.models import PACKAGED, landmark_model
+from tracker.metrics.nme import nme
+from tracker.tracking.estimator import Measurer
+from tracker.weights.packaged import PACKAGED, landmark_model
 
 SIDES_PX = (32, 40, 56, 72, 88, 104, 128, 160)
 """Of a face's view in the picture, which is 1.25 times the extent of its landmarks."""

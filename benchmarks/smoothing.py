@@ -17,18 +17,18 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from benchmarks.moving import MovingPicture
+from benchmarks._lib.moving import MovingPicture
 from benchmarks.speed import MEDIAPIPE, REPOSITORY, mediapipe_environment
 from benchmarks.talking_face import FACEMESH, POINTS, FaceMesh
 from tracker import Frame, Tracker, TrackerError
-from tracker.cli import run_command
+from tracker.cli.command import run_command
 from tracker.face.crop import Roi, crop, roi_of_landmarks
 from tracker.face.geometry import extent, transform_points
 from tracker.face.landmarks import Landmarks
 from tracker.face.pts import PICTURE_SUFFIXES, read_pts
-from tracker.face.stability import acceleration, lag_frames, offset_removed
-from tracker.frames import as_rgb, read_picture
-from tracker.smoothing import PRESETS, OneEuro, Smoother
+from tracker.metrics.stability import acceleration, lag_frames, offset_removed
+from tracker.sources import as_rgb, read_picture
+from tracker.tracking.smoothing import PRESETS, OneEuro, Smoother
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
@@ -38,7 +38,7 @@ SIDE = 480
 FACE = 3.0  # the frame's side in face sizes
 MOST_LAG = 10
 SETTLED = 30  # frames after which a clip is looked at
-SPEEDS = {"still": 0.0, "slow": 1.0, "quick": 3.0}  # of the motion of benchmarks.moving
+SPEEDS = {"still": 0.0, "slow": 1.0, "quick": 3.0}  # of the motion of benchmarks._lib.moving
 CUTOFFS_HZ, BETAS, SPEED_CUTOFFS_HZ = (
     (0.1, 0.3, 0.5, 1.0, 2.0),
     (5.0, 10.0, 20.0, 30.0, 60.0, 120.0),

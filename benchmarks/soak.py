@@ -16,14 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from benchmarks.machine import machine, versions
+from benchmarks._lib.machine import machine, versions
 from tracker import Frame, Tracker, TrackerError
-from tracker.cli import run_command
-from tracker.detectors import DetectorName
+from tracker.cli.command import run_command
+from tracker.detectors.base import DetectorName
 from tracker.face.crop import Roi, crop, roi_of_landmarks
 from tracker.face.pts import PICTURE_SUFFIXES, read_pts
-from tracker.frames import read_picture
 from tracker.sinks import JsonLines, OpenFaceCsv
+from tracker.sources import read_picture
 
 Image = NDArray[np.uint8]
 

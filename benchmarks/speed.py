@@ -17,13 +17,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.machine import machine
-from tracker.cli import run_command
-from tracker.demo import DemoClip
-from tracker.detectors import DetectorName
+from benchmarks._lib.machine import machine
+from tracker.cli.command import run_command
+from tracker.detectors.base import DetectorName
 from tracker.errors import TrackerError
-from tracker.frames import open_source
-from tracker.models import landmark_model
+from tracker.sources import open_source
+from tracker.sources.demo import DemoClip
+from tracker.weights.packaged import landmark_model
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -134,7 +134,7 @@ class Worker:
         command = [
             str(python),
             "-m",
-            "benchmarks.worker",
+            "benchmarks._lib.worker",
             side,
             str(frames),
             json.dumps({"core": core, **options}),

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 
 from benchmarks.speed import MEDIAPIPE, REPOSITORY, mediapipe_environment
 from tracker import Tracker, TrackerError
-from tracker.cli import run_command
-from tracker.detectors import DetectorName
-from tracker.evaluation.clips import LABELLINGS, labelled_clips
-from tracker.evaluation.figures import stability_figures
+from tracker.cli.command import run_command
+from tracker.datasets.clips import LABELLINGS, labelled_clips
+from tracker.detectors.base import DetectorName
+from tracker.evaluation.clip_metrics import stability_figures
 from tracker.face.geometry import Array
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ class FaceMesh:
     def __init__(self, python: Path, side: str, size: tuple[int, ...]) -> None:
         self._complaints = tempfile.TemporaryFile("w+")  # noqa: SIM115
         self._process = subprocess.Popen(
-            [str(python), "-m", "benchmarks.facemesh_points", side, *map(str, size)],
+            [str(python), "-m", "benchmarks._lib.facemesh_points", side, *map(str, size)],
             cwd=REPOSITORY,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

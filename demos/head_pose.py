@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from tracker import Blinks, Tracker, camera_matrix, eye_opening, head_pose
-from tracker.frames import open_source
+from tracker.sources import open_source
 
 COLOURS = ((255, 0, 0), (0, 200, 0), (0, 0, 255))  # x, y, z in RGB
 

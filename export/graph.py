@@ -19,7 +19,7 @@ Precision = Literal["fp32", "fp16", "int8"]
 
 @dataclass(frozen=True)
 class Calibration:
-    """What is fitted on validation faces (export.calibration). temperature: what the logits are divided by. spread:
+    """What is fitted on validation faces (export.calibration.fit). temperature: what the logits are divided by. spread:
     what is taken off the covariances."""
 
     temperature: float = 1.0
@@ -31,7 +31,7 @@ class LandmarkGraph(nn.Module):
 
     Only the last stack's maps are computed and decoded. precision: of the net; pixels are normalised and maps decoded
     in float32 all the same, so that coordinates never pass through half precision. int8 is float32 here: it is put
-    into the file (export.quantize). decoder: None for the objective's own.
+    into the file (export.int8). decoder: None for the objective's own.
     """
 
     def __init__(

@@ -17,7 +17,7 @@ with needs_extra(__name__, "export.lint", "export", "cv2", "onnx"):
     import onnx
     from onnx import NodeProto, TensorProto, ValueInfoProto, numpy_helper
 
-    from tracker.cli import run_command
+    from tracker.cli.command import run_command
     from tracker.engines.onnx_file import external_files, read_model
     from tracker.engines.spec import INPUT, ModelSpec
     from tracker.errors import TrackerError

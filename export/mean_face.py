@@ -7,7 +7,7 @@ import numpy as np
 from tracker.errors import TrackerError
 from tracker.face.crop import roi_of_landmarks
 from tracker.face.geometry import Array, transform_points
-from train.data import FaceData
+from train.loaders import FaceData
 
 
 def mean_face_px(data: FaceData) -> Array:

@@ -9,8 +9,8 @@ import onnx
 import torch
 
 from export.graph import LandmarkGraph
+from export.int8 import Quantisation, quantise
 from export.outputs import check_output, whole_file
-from export.quantize import Quantisation, quantise
 from export.verify import Budget, Difference, Reference
 from tracker.engines.spec import INPUT, OUTPUTS, ModelSpec
 from tracker.errors import TrackerError

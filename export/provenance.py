@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from tracker.config_files import MOST_BYTES, expect_limits
+from tracker.cli.config_files import MOST_BYTES, expect_limits
 from tracker.engines.spec import LONGEST_TEXT
 from tracker.errors import TrackerError
 

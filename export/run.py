@@ -13,27 +13,27 @@ from train.extras import needs_extra
 with needs_extra(__name__, "export.run", "export", "cv2", "torch", "lightning", "onnx", "onnxruntime"):
     import torch
 
-    from export.calibration import calibration_of, coverage
+    from export.calibration.fit import calibration_of, coverage
+    from export.calibration.presence import face_scores, fit_presence, views_without_face
     from export.commit import commit
     from export.graph import LandmarkGraph, Precision
+    from export.int8 import quantisation_for
     from export.lint import lint
     from export.mean_face import mean_face_px
     from export.onnx import write_onnx
     from export.outputs import check_output
-    from export.presence import face_scores, fit_presence, views_without_face
     from export.provenance import read_provenance
-    from export.quantize import quantisation_for
     from export.tensorrt import cached_engine, engine_key
     from export.triton import check_name, write_repository
     from export.verify import Budget, Reference
-    from tracker.cli import run_command
-    from tracker.engines.plans import load_tensorrt
+    from tracker.cli.command import run_command
     from tracker.engines.spec import ModelSpec
+    from tracker.engines.tensorrt.plan import load_tensorrt
     from tracker.engines.triton import import_client
     from tracker.errors import TrackerError
     from train.checkpoints import build, load_weights, read_checkpoint
     from train.codecs.reading import HEAD_DECODERS, ReadingName
-    from train.data import AugmentedCrops, FaceData
+    from train.loaders import AugmentedCrops, FaceData
     from train.task import LandmarkTask
 
 DRAWS = 8  # augmented views of each validation face: with one, a single odd view would set the threshold

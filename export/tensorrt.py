@@ -22,9 +22,10 @@ from train.extras import needs_extra
 
 with needs_extra(__name__, "export.tensorrt", "cpu", "cv2"):
     from export.outputs import refuse_special
-    from tracker.cli import run_command
+    from tracker.cli.command import run_command
     from tracker.engines.onnx_file import external_files, metadata_of, model_sha256, read_model
-    from tracker.engines.plans import (
+    from tracker.engines.spec import INPUT, ModelSpec
+    from tracker.engines.tensorrt.plan import (
         EngineKey,
         ForeignPlan,
         checked_plan,
@@ -34,9 +35,8 @@ with needs_extra(__name__, "export.tensorrt", "cpu", "cv2"):
         short_reason,
         write_plan,
     )
-    from tracker.engines.spec import INPUT, ModelSpec
     from tracker.errors import TrackerError
-    from tracker.files import write_whole
+    from tracker.system.files import write_whole
 
 log = logging.getLogger(__name__)
 

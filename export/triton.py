@@ -16,7 +16,7 @@ from typing import Any
 from train.extras import needs_extra
 
 with needs_extra(__name__, "export.triton", "cpu", "cv2", "onnxruntime"):
-    from tracker.cli import run_command
+    from tracker.cli.command import run_command
     from tracker.engines.onnx import OnnxEngine
     from tracker.engines.onnx_file import external_files, read_model
     from tracker.engines.spec import INPUT, ModelSpec

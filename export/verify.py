@@ -20,8 +20,8 @@ from export.graph import LandmarkGraph, Precision
 from tracker.engines.onnx import OnnxEngine
 from tracker.errors import TrackerError
 from tracker.face.geometry import Array
-from tracker.face.metrics import nme
 from tracker.face.schemes import Scheme
+from tracker.metrics.nme import nme
 
 NAMED = 3  # landmarks that a refusal names
 BATCH = 16

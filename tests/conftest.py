@@ -72,7 +72,7 @@ def fake_orin(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 @pytest.fixture(scope="session")
 def face68() -> Array:
     """(68, 2) the landmarks of a real face, 100 px high, its extent's corner at 0, 0."""
-    points = np.loadtxt(ROOT / "tracker/demo_landmarks.csv", delimiter=",")
+    points = np.loadtxt(ROOT / "tracker/sources/demo_landmarks.csv", delimiter=",")
     points -= points.min(0)
     return np.asarray(points * (100 / points[:, 1].max()))
 
@@ -99,7 +99,7 @@ def w300(tmp_path_factory: pytest.TempPathFactory, face68: Array) -> Path:
 
 
 TINY_FIT = """
-    fit --data.source=train.sources.W300 --data.source.root={root} --data.size=32 --data.batch=3 --data.workers=0
+    fit --data.source=train.datasets.W300 --data.source.root={root} --data.size=32 --data.batch=3 --data.workers=0
     --model.net=train.models.edge.EdgeHourglass --model.net.channels=[8,8] --model.net.stem=8
     --model.objective=train.objectives.Structured
     --trainer.accelerator=cpu --trainer.max_epochs=2 --trainer.log_every_n_steps=1

@@ -11,9 +11,9 @@ import cv2
 import pytest
 
 from tests.conftest import TINY_FIT
-from tracker.demo import DemoClip
 from tracker.face.pts import write_pts
-from tracker.onnx_runtime import VARIABLE
+from tracker.sources.demo import DemoClip
+from tracker.system.onnx_runtime import VARIABLE
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -92,8 +92,8 @@ def test_the_tracker(tmp_path: Path) -> None:
     finish(
         """
 import os, pkgutil
-import tracker, tracker.demo, tracker.run
-from tracker.demo import DemoClip
+import tracker, tracker.sources.demo, tracker.run
+from tracker.sources.demo import DemoClip
 folder = sys.argv[1]
 for module in pkgutil.walk_packages(tracker.__path__, "tracker."):
     if module.name not in ("tracker.run", "tracker.doctor", "tracker.evaluate", "tracker.pyinstaller.hook-tracker"):
@@ -121,7 +121,7 @@ def test_onnxruntime_stays_silent_and_the_environment_as_it_was() -> None:
         """
 import os, time
 from tracker.engines.onnx import OnnxEngine
-from tracker.models import landmark_model
+from tracker.weights.packaged import landmark_model
 engine = OnnxEngine(landmark_model())
 assert "ORT_DISABLE_TELEMETRY" not in os.environ
 time.sleep(4)

@@ -1,4 +1,5 @@
-"""python -m tools.box_habits --labels FOLDER: what each detector's boxes span, BOX_HABITS of tracker/roi.py."""
+"""python -m tools.box_habits --labels FOLDER: what each detector's boxes span, BOX_HABITS of
+tracker/tracking/roi.py."""
 
 from __future__ import annotations
 
@@ -9,13 +10,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.cli import run_command
-from tracker.detectors import Detector, load_detector
-from tracker.evaluation.labelled import LabelledFace, labelled_faces
+from tracker.cli.command import run_command
+from tracker.datasets.labelled import LabelledFace, labelled_faces
+from tracker.detectors.base import Detector, load_detector
 from tracker.evaluation.stills import nearest
 from tracker.face.crop import roi_of_landmarks
 from tracker.face.geometry import Array, extent, transform_points
-from tracker.roi import BoxHabit, roi_of_detection
+from tracker.tracking.roi import BoxHabit, roi_of_detection
 
 BOX_ITSELF = BoxHabit(right=0.0, down=0.0, side=1.0)
 BORDER = 0.5

@@ -19,16 +19,16 @@ from numpy.typing import NDArray
 
 from tools.enlarged import enlarge
 from tools.point_table import read_points
-from tracker.cli import run_command
-from tracker.detectors import load_detector
+from tracker.cli.command import run_command
+from tracker.datasets.sample import DatasetError
+from tracker.detectors.base import load_detector
 from tracker.errors import TrackerError
 from tracker.face.geometry import Array
 from tracker.face.pts import as_pts, expect_near, read_text
 from tracker.face.schemes import IBUG68
-from tracker.files import write_whole
-from tracker.frames.pictures import decode_picture
-from train.datasets.sample import DatasetError
-from train.sources import Own
+from tracker.sources.pictures import decode_picture
+from tracker.system.files import write_whole
+from train.datasets import Own
 
 PARTS = {
     "face": (-0.3, -0.15, 1.3, 1.25),

@@ -24,7 +24,8 @@ JAW = 8
 
 @dataclass(frozen=True, eq=False)
 class IctHead:
-    """The mesh, in the frame of tracker.pose but for origin and unit: x to the picture's right, y down, z away.
+    """The mesh, in the frame of tracker.analysis.head_pose but for origin and unit: x to the picture's right, y down, z
+    away.
 
     vertices: (V, 3) in the file's unit. points: (68, 3) iBUG's points, symmetric. faces: the polygons of each material,
     lists of vertices. eyeballs: (2, 3) the centres of the right and the left eyeball. licence: the text of its licence.

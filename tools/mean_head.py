@@ -1,4 +1,4 @@
-"""python -m tools.mean_head --ict FOLDER: makes tracker/head68_mm.csv, the head that a head pose is fitted to.
+"""python -m tools.mean_head --ict FOLDER: makes tracker/analysis/head68_mm.csv, the head that a head pose is fitted to.
 
 It is the neutral head of ICT-FaceKit in millimetres. The unit: the centres of its eyeballs are as far apart as adults'
 pupils are when they look far away, 63.36 mm (mean of men and women: Dodgson, Variation and extrema of human
@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from tools.ict_head import IctHead, read_ict_head
-from tracker.cli import run_command
+from tracker.cli.command import run_command
 from tracker.face.geometry import Array
 from tracker.face.schemes import IBUG68
-from tracker.files import write_whole
+from tracker.system.files import write_whole
 
 PUPILS_MM = 63.36
 # Means of North American adults, women and men, after Farkas, Anthropometry of the Head and Face, 1994: nothing is
@@ -43,7 +43,7 @@ def main() -> int:
     return run_command(mean_head, "tools.mean_head")
 
 
-def mean_head(ict: Path, output: Path = Path("tracker/head68_mm.csv")) -> None:
+def mean_head(ict: Path, output: Path = Path("tracker/analysis/head68_mm.csv")) -> None:
     """Write the mean head, and print its measures beside published ones.
 
     Args:
@@ -69,7 +69,7 @@ def origin(head: IctHead) -> Array:
 
 
 def points_mm(head: IctHead) -> Array:
-    """(68, 3) iBUG's points in the frame of tracker.pose."""
+    """(68, 3) iBUG's points in the frame of tracker.analysis.head_pose."""
     return np.asarray((head.points - origin(head)) * millimetres(head))
 
 

@@ -1,4 +1,5 @@
-"""python -m tools.pose_limit --labels FOLDER: the error above which a head pose is none, WORST_MM of tracker/pose.py.
+"""python -m tools.pose_limit --labels FOLDER: the error above which a head pose is none, WORST_MM of
+tracker/analysis/head_pose.py.
 
 It lies between the largest error of labelled faces and the least of the same points in a random order, which are no
 face: their geometric mean. Both with the camera that camera_matrix guesses from the picture alone, as for anybody's
@@ -14,13 +15,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from tracker.cli import run_command
+from tracker.analysis.head_pose import camera_matrix, nearest_pose
+from tracker.cli.command import run_command
+from tracker.datasets.labelled import labelled_faces
 from tracker.errors import TrackerError
-from tracker.evaluation.labelled import labelled_faces
 from tracker.face.geometry import Array
 from tracker.face.pts import read_pts
 from tracker.face.schemes import IBUG68
-from tracker.pose import camera_matrix, nearest_pose
 
 
 def main() -> int:

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import tomllib
 
-from tracker.cli import run_command
+from tracker.cli.command import run_command
 from tracker.errors import TrackerError
-from tracker.files import write_whole
+from tracker.system.files import write_whole
 
 ROOT = Path(__file__).resolve().parents[1]
 TABLE, PAGE = Path("docs/provenance.csv"), Path("docs/provenance.md")
@@ -25,17 +25,7 @@ KINDS = {
     "chosen": "set by hand; the source says by what reason, and on what it was tried",
     "published": "taken from a publication or a format",
 }
-MEASURING = (
-    *("tracker/detectors", "tracker/face", "tracker/expression.py", "tracker/identity.py", "tracker/measure.py"),
-    *(
-        "tracker/pipeline.py",
-        "tracker/pose.py",
-        "tracker/presence.py",
-        "tracker/roi.py",
-        "tracker/scene.py",
-        "tracker/smoothing.py",
-    ),
-)
+MEASURING = ("tracker/analysis", "tracker/detectors", "tracker/face", "tracker/metrics", "tracker/tracking")
 """The code that turns pictures into faces. The rest reads, writes and reports; no number in it follows from faces."""
 NO_HASH = (".md", ".txt", ".sha256", ".typed", ".cu")
 """Files that are read by people or are code; every other one has its SHA-256 in the table."""
@@ -114,7 +104,8 @@ def wheel_files(root: Path) -> dict[str, str]:
 def constants(root: Path) -> dict[str, str]:
     """The constants of MEASURING that are no whole numbers, as Python writes them.
 
-    By names such as tracker.roi.BOX_HABITS; tracker.smoothing.OneEuro.__init__(beta) is a parameter's default.
+    By names such as tracker.tracking.roi.BOX_HABITS; tracker.tracking.smoothing.OneEuro.__init__(beta) is a parameter's
+    default.
     """
     paths = [path for name in MEASURING for path in sorted((root / name).rglob("*.py") or [root / name])]
     paths += [root / name for name in MEASURING if name.endswith(".py")]

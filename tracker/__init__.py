@@ -15,18 +15,18 @@ except ModuleNotFoundError as error:
         name=__name__,
     ) from None
 
+from tracker.analysis.expression import Blink, Blinks, Opening, eye_opening, mouth_opening
+from tracker.analysis.head_pose import HeadPose, camera_matrix, head_pose
 from tracker.errors import TrackerError
-from tracker.expression import Blink, Blinks, Opening, eye_opening, mouth_opening
 from tracker.face.convert import convert
 from tracker.face.crop import Roi
 from tracker.face.landmarks import Landmarks
-from tracker.frames import Frame, as_rgb
 from tracker.gpu_frame import GpuFrame
-from tracker.overlay import draw_faces, draw_landmarks
-from tracker.pipeline import Tracker, step_together
-from tracker.pose import HeadPose, camera_matrix, head_pose
 from tracker.result import FrameResult, LostFace, TrackedFace
+from tracker.sinks.annotate import draw_faces, draw_landmarks
+from tracker.sources import Frame, as_rgb
 from tracker.table import to_pandas
+from tracker.tracking.tracker import Tracker, step_together
 
 __all__ = [
     "Blink",

@@ -15,25 +15,25 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.cli import run_command
-from tracker.demo import DemoClip
-from tracker.engines import Engine, GpuEngine
-from tracker.engines.cuda import PyCuda, load_pycuda
+from tracker.cli.command import run_command
+from tracker.engines.base import Engine, GpuEngine
 from tracker.engines.onnx import OnnxEngine, Provider, available_providers
 from tracker.engines.onnx_file import model_sha256
-from tracker.engines.plans import TITLES, described_plan, first_gpu, load_tensorrt
 from tracker.engines.spec import INPUT
-from tracker.engines.tensorrt import TensorRtEngine
+from tracker.engines.tensorrt.check import compare_gpu_crops
+from tracker.engines.tensorrt.cuda import PyCuda, load_pycuda
+from tracker.engines.tensorrt.engine import TensorRtEngine
+from tracker.engines.tensorrt.plan import TITLES, described_plan, first_gpu, load_tensorrt
 from tracker.errors import TrackerError
 from tracker.face.crop import warp
 from tracker.face.geometry import transform_points
 from tracker.face.landmarks import Landmarks
 from tracker.face.schemes import IBUG68
-from tracker.frames import camera_lines
-from tracker.gpu_check import compare_gpu_crops
-from tracker.models import BLAZEFACE, YUNET, DetectorFile, landmark_model, packaged_detector
-from tracker.onnx_runtime import import_onnxruntime
-from tracker.roi import next_roi
+from tracker.sources import camera_lines
+from tracker.sources.demo import DemoClip
+from tracker.system.onnx_runtime import import_onnxruntime
+from tracker.tracking.roi import next_roi
+from tracker.weights.packaged import BLAZEFACE, YUNET, DetectorFile, landmark_model, packaged_detector
 
 BUDGET_PX = 0.1
 """How far apart two engines may put 99 % of the points, in pixels of the crop."""

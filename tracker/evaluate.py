@@ -7,16 +7,16 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Literal, TypeVar
 
-from tracker.clashes import Named, files_of_model, refuse_clashes
-from tracker.cli import run_command
-from tracker.config_files import files_read
-from tracker.detectors import DetectorName
+from tracker.cli.clashes import Named, files_of_model, refuse_clashes
+from tracker.cli.command import run_command
+from tracker.cli.config_files import files_read
+from tracker.datasets import clips, labelled
+from tracker.detectors.base import DetectorName
 from tracker.errors import TrackerError
-from tracker.evaluation import clips, labelled
 from tracker.evaluation.report import REPORT_SUFFIXES, expect_report, inputs_below
 from tracker.evaluation.stills import evaluate_stills
 from tracker.evaluation.video_report import evaluate_videos
-from tracker.models import WEIGHTS
+from tracker.weights.packaged import WEIGHTS
 
 Dataset = Literal[labelled.Dataset, clips.VideoDataset]
 Split = Literal[labelled.Split, clips.VideoSplit]

@@ -15,12 +15,9 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from tracker.clashes import Named, refuse_clashes
+from tracker.cli.clashes import Named, refuse_clashes
 from tracker.errors import TrackerError
 from tracker.face.schemes import Scheme
-from tracker.files import Replacement, expect_writable, is_written_through, part_of, write_whole
-from tracker.frames import FALLBACK_FPS, Pictures, Source, Video
-from tracker.overlay import draw_faces
 from tracker.sinks import (
     LABELS,
     STDOUT,
@@ -35,8 +32,11 @@ from tracker.sinks import (
     Sink,
     Window,
 )
+from tracker.sinks.annotate import draw_faces
 from tracker.sinks.picture_files import drawn_files
 from tracker.sinks.video import is_video_name
+from tracker.sources import FALLBACK_FPS, Pictures, Source, Video
+from tracker.system.files import Replacement, expect_writable, is_written_through, part_of, write_whole
 
 log = logging.getLogger(__name__)
 

@@ -119,8 +119,8 @@ class FrameResult:
         Raises:
             TrackerError: for what is no picture, where none is given and none is known, and for a file that is gone.
         """
-        from tracker.frames.pictures import decode_picture
-        from tracker.overlay import draw_faces
+        from tracker.sinks.annotate import draw_faces
+        from tracker.sources.pictures import decode_picture
 
         if image_rgb is None:
             image_rgb = self.image_rgb if self.path is None else decode_picture(self.path)

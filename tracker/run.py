@@ -16,24 +16,24 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from tracker.clashes import Named, files_of_model, files_of_pipeline, files_of_url
-from tracker.cli import run_command
-from tracker.config_files import files_read
-from tracker.demo import DemoClip, DemoReport
-from tracker.detectors import DetectorName
+from tracker.cli.clashes import Named, files_of_model, files_of_pipeline, files_of_url
+from tracker.cli.command import run_command
+from tracker.cli.config_files import files_read
+from tracker.cli.summary import Summary
+from tracker.detectors.base import DetectorName
 from tracker.engines.onnx import Provider
 from tracker.errors import TrackerError
 from tracker.face.schemes import IBUG68
-from tracker.follow import Follow
-from tracker.frames import STDIN, Camera, Frame, Live, Patience, Pictures, Source, Video, open_url_source
-from tracker.frames.turned import Rotation, turned
-from tracker.models import WEIGHTS, identify_model, landmark_model
 from tracker.outputs import Outputs
-from tracker.pipeline import Tracker
 from tracker.result import FrameResult
 from tracker.sinks import Sink, Window, has_display
-from tracker.smoothing import Smoothing
-from tracker.summary import Summary
+from tracker.sources import STDIN, Camera, Frame, Live, Patience, Pictures, Source, Video, open_url_source
+from tracker.sources.demo import DemoClip, DemoReport
+from tracker.sources.turned import Rotation, turned
+from tracker.tracking.ranking import Follow
+from tracker.tracking.smoothing import Smoothing
+from tracker.tracking.tracker import Tracker
+from tracker.weights.packaged import WEIGHTS, identify_model, landmark_model
 
 POLL_MS = 2
 

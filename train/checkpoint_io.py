@@ -10,7 +10,7 @@ import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
 
 from tracker.errors import TrackerError
-from tracker.files import Replacement
+from tracker.system.files import Replacement
 
 
 class CheckpointWriteError(OSError):

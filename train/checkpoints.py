@@ -29,7 +29,7 @@ TRUSTED = ("train",)
 MOST_VALUES, DEEPEST = 10_000, 30  # of a configuration; that of train.run has about 60 values, 6 deep
 
 _INSTANTIATOR = "lightning.pytorch.cli.instantiate_module"
-_CLASSES = {"hyper_parameters": "train.task.LandmarkTask", "datamodule_hyper_parameters": "train.data.FaceData"}
+_CLASSES = {"hyper_parameters": "train.task.LandmarkTask", "datamodule_hyper_parameters": "train.loaders.FaceData"}
 _NEEDED = {"state_dict": dict, "epoch": int, "global_step": int, **dict.fromkeys(_CLASSES, dict)}
 _RESUMED = {"loops": dict, "callbacks": dict, "optimizer_states": list, "lr_schedulers": list}
 _CONTAINERS = (list, tuple, dict, set, abc.Sequence, abc.Mapping, abc.Iterable, Union, UnionType)

@@ -19,18 +19,18 @@ from lightning.pytorch.callbacks import Callback, LearningRateMonitor, ModelChec
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
-from tracker.config_files import guard_loader
-from tracker.files import held_folder
-from train.averaging import WeightAverage
+from tracker.cli.config_files import guard_loader
+from tracker.datasets.sample import DatasetError
+from tracker.system.files import held_folder
+from train.callbacks.averaging import WeightAverage
+from train.callbacks.pause import PauseWhileFileExists
+from train.callbacks.throughput import Throughput
 from train.checkpoint_io import AtomicCheckpointIO, CheckpointWriteError
 from train.checkpoints import expect_state, load_weights, read_checkpoint
-from train.data import FaceData
-from train.datasets.sample import DatasetError
+from train.loaders import FaceData
 from train.option_errors import TrainingParser
-from train.pause import PauseWhileFileExists
 from train.report import Report
 from train.task import LandmarkTask, SetupError
-from train.throughput import Throughput
 
 LINKED = ("size", "views", "seed")  # options of the task that follow from others
 ANSWER = ("net", "objective", "scheme", "size")  # options of the task that decide what a checkpoint answers

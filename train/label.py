@@ -21,18 +21,18 @@ with needs_extra(__name__, "train.label", "train", "cv2", "scipy", "h5py", "PIL"
     import numpy as np
     from tqdm import tqdm
 
-    from tracker.cli import run_command
-    from tracker.detectors import Detector, DetectorName, load_detector
+    from tracker.cli.command import run_command
+    from tracker.datasets.sample import DatasetError, Sample
+    from tracker.detectors.base import Detector, DetectorName, load_detector
     from tracker.errors import TrackerError
     from tracker.face.geometry import Array, extent
     from tracker.face.pts import read_pts
     from tracker.face.schemes import Scheme
-    from tracker.files import held_folder, write_whole
-    from train.datasets.sample import DatasetError, Sample
+    from tracker.system.files import held_folder, write_whole
+    from train.datasets import split
     from train.labels.folder import SPREAD, SUMMARY, LabelFolder, hold_to, percentiles, pictures_in, read_spread
     from train.labels.teachers import FACEMESH, Teacher, open_teacher
     from train.labels.views import Variation, average, generator, random_views
-    from train.sources import split
 
 
 class Unusable(Exception):

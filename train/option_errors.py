@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from lightning.pytorch.cli import LightningArgumentParser
 
-from tracker.config_files import files_read, note_config_file
+from tracker.cli.config_files import files_read, note_config_file
 from tracker.redaction import redact_arguments
 
 USER_ERROR = 2

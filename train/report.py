@@ -15,11 +15,11 @@ from lightning.pytorch.utilities import rank_zero_info, rank_zero_warn
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tracker.face.accuracy import Errors, face_error, plot_ced, summary, table
+from tracker.datasets.sample import Sample
 from tracker.face.geometry import Array
 from tracker.face.landmarks import Landmarks
-from train.data import Crops, FaceData
-from train.datasets.sample import Sample
+from tracker.metrics.accuracy import Errors, face_error, plot_ced, summary, table
+from train.loaders import Crops, FaceData
 from train.task import Batch, LandmarkTask
 
 SHEET = (4, 6)  # rows and columns of faces

@@ -24,7 +24,7 @@ def main() -> None:
     Ctrl-C ends it with status 130, SIGTERM with 143, SIGHUP with 129; the checkpoints of the epochs before stay.
     """
     try:
-        from tracker.process import INTERRUPTED, READER_GONE, Ended, ending_signals, standard_streams
+        from tracker.system.process import INTERRUPTED, READER_GONE, Ended, ending_signals, standard_streams
     except ImportError as error:
         sys.exit(_not_installed(error))
     ended: list[Ended] = []

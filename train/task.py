@@ -15,8 +15,8 @@ from lightning.pytorch.trainer.states import TrainerFn
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 
-from tracker.face.metrics import nme
 from tracker.face.schemes import scheme_named
+from tracker.metrics.nme import nme
 from train.checkpoints import load_weights, read_checkpoint
 from train.codecs.reading import HeadName, read
 from train.losses.adaptive_wing import adaptive_wing_loss
@@ -43,8 +43,8 @@ class Batch(NamedTuple):
     """Faces as the data module gives them.
 
     crops: (N, S, S, 3) uint8 RGB. points_px: (N, K, 2) in pixels of the crop. edges: (N, E, cells, cells) edge maps
-    of train.boundaries, E being 0 where the data module was not asked for them. weights: (N, K) from 0 to 1, how much
-    each landmark is to be learned from; 1 where the data set does not say.
+    of train.targets.boundaries, E being 0 where the data module was not asked for them. weights: (N, K) from 0 to 1,
+    how much each landmark is to be learned from; 1 where the data set does not say.
     """
 
     crops: Tensor

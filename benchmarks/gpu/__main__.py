@@ -21,11 +21,11 @@ import sys
 import tempfile
 from pathlib import Path
 
+from benchmarks._lib.gpu.stages import REHEARSAL, Sizes, Stage, run_stages
+from benchmarks._lib.gpu.summary import write_summary
 from benchmarks.gpu.packed import unpack
-from benchmarks.gpu.stages import REHEARSAL, Sizes, Stage, run_stages
-from benchmarks.gpu.summary import write_summary
-from tracker.cli import run_command
-from tracker.engines.plans import first_gpu
+from tracker.cli.command import run_command
+from tracker.engines.tensorrt.plan import first_gpu
 from tracker.errors import TrackerError
 
 MINUTES = 8.0
@@ -90,7 +90,7 @@ def measure(
 
 
 def _time_engine(engine: Path, output: Path, model: Path | None) -> None:
-    measure_engine = importlib.import_module("benchmarks.gpu.engine").measure_engine
+    measure_engine = importlib.import_module("benchmarks._lib.gpu.engine").measure_engine
     print(json.dumps(measure_engine(engine, output, model), indent=2))
     write_summary(output)
 
@@ -104,7 +104,7 @@ def _sizes() -> Sizes:
 def stages(minutes: float) -> list[Stage]:
     """In order: what is cheap and tells most comes first, what trains for the time that is left behind it."""
     return [
-        Stage(name, f"benchmarks.gpu.{place}", _LIMITS_S[name] * minutes / MINUTES if name in _LIMITS_S else None)
+        Stage(name, f"benchmarks._lib.gpu.{place}", _LIMITS_S[name] * minutes / MINUTES if name in _LIMITS_S else None)
         for name, place in _PLACES.items()
     ]
 

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.gpu.packed import pack
-from tracker.cli import run_command
+from tracker.cli.command import run_command
 from tracker.errors import TrackerError
 
 MOST_BYTES = 64 * 2**20

@@ -2,7 +2,7 @@
 
     python -m benchmarks.gpu.packed --root 300W --output pictures.zip
 
-The file holds the layout of 300W, so that once unpacked train.sources.W300 reads it: the same names, the same labels
+The file holds the layout of 300W, so that once unpacked train.datasets.W300 reads it: the same names, the same labels
 in the pixels of the cut pictures, and so the same validation faces.
 """
 
@@ -17,13 +17,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.cli import run_command
+from tracker.cli.command import run_command
+from tracker.datasets import w300
+from tracker.datasets.sample import DatasetError, Sample
 from tracker.errors import TrackerError
 from tracker.face.crop import roi_of_landmarks
 from tracker.face.geometry import Array
 from tracker.face.pts import as_pts
-from train.datasets import w300
-from train.datasets.sample import DatasetError, Sample
 
 REACH = 1.7  # side of what is kept over that of the plain crop: augmentation turns, shrinks and shifts
 SIDE_PX = 256  # of the plain crop at most; what is larger is shrunk

@@ -15,9 +15,9 @@ import lightning
 import torch
 from torch import Tensor
 
-from tracker.cli import run_command
+from tracker.cli.command import run_command
 from tracker.errors import TrackerError
-from tracker.files import write_whole
+from tracker.system.files import write_whole
 
 RECIPE = Path(__file__).with_name("training.yaml")
 MOST_BYTES = 15 * 2**20
@@ -103,7 +103,7 @@ def join(folder: Path, root: Path, output: Path, options: list[str] | None = Non
         output: the .ckpt file to write.
         options: those of train.run that the training had besides its recipe; none if it was not rehearsed.
     """
-    from benchmarks.gpu.nets import HOURGLASS, configured
+    from benchmarks._lib.gpu.nets import HOURGLASS, configured
 
     weights, epoch = read_halves(folder)
     more = (f"--config={RECIPE}", f"--data.source.init_args.root={root}", *(options or ()))

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from tracker.analysis.head_pose import mean_head_mm
 from tracker.face.schemes import IBUG68
-from tracker.pose import mean_head_mm
 
 SIDE, MARGIN = 640, 40
 LOWER_LIP, OPEN_MM = [*range(55, 60), *range(65, 68)], 6.0  # its mouth is shut, and numbers would cover each other

@@ -14,8 +14,8 @@ import cv2
 import pytest
 
 from tests.docs.pages import PAGES, ROOT, blocks, name_of
-from tracker.demo import DemoClip
 from tracker.run import run
+from tracker.sources.demo import DemoClip
 
 SIZE = (320, 240)
 RUN = [path for path in PAGES if blocks(path, "python")]

@@ -14,7 +14,7 @@ import jsonargparse
 import pytest
 
 from tests.docs.pages import PAGES, ROOT, blocks, name_of, prose
-from tracker.cli import run_command
+from tracker.cli.command import run_command
 
 OURS = ("tracker", "train", "export", "benchmarks", "tools")
 WORDS = r"(?:[^`|\n#;)\"]|\"[^\"\n]*\")*"

@@ -6,7 +6,7 @@ import json
 import re
 
 from tests.docs.pages import ROOT
-from tracker.smoothing import PRESETS
+from tracker.tracking.smoothing import PRESETS
 from train.labels.mesh68 import TABLE
 
 MOVING = (ROOT / "docs/guides/moving.md").read_text(encoding="utf-8")

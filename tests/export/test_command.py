@@ -23,7 +23,7 @@ from export.run import joined, main
 from export.tensorrt import cached_engine
 from export.triton import write_repository
 from tracker.engines.onnx import OnnxEngine
-from tracker.engines.plans import EngineKey
+from tracker.engines.tensorrt.plan import EngineKey
 from tracker.errors import TrackerError
 
 ROOT = Path(__file__).parents[2]

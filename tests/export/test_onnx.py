@@ -20,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper
 
-from export.calibration import calibration_of
+from export.calibration.fit import calibration_of
 from export.graph import LandmarkGraph, Precision
 from export.lint import lint
 from export.onnx import OPSET, write_onnx

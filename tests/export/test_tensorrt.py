@@ -25,8 +25,8 @@ import export.tensorrt
 from export.tensorrt import FACES, build, cached_engine, engine_key, main
 from tracker.engines.onnx import OnnxEngine
 from tracker.engines.onnx_file import metadata_of
-from tracker.engines.plans import EngineKey, ForeignPlan, checked_plan, described_plan
 from tracker.engines.spec import KEY, ModelSpec
+from tracker.engines.tensorrt.plan import EngineKey, ForeignPlan, checked_plan, described_plan
 from tracker.errors import TrackerError
 
 PACKAGED = Path(__file__).parents[2] / "tracker/weights/edge68.onnx"

@@ -15,7 +15,7 @@ import pytest
 
 import export.triton
 from export.triton import write_repository
-from tracker.cli import run_command
+from tracker.cli.command import run_command
 from tracker.engines.onnx import OnnxEngine
 from tracker.engines.spec import KEY, ModelSpec
 from tracker.errors import TrackerError

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from export.uncertainty import Spread, fit_spread, narrowed, squared_sigmas
 from tests.conftest import ROOT
+from tracker.datasets.w300 import read_folder
 from tracker.engines.onnx import OnnxEngine
 from tracker.face.crop import crop, roi_of_landmarks
 from tracker.face.geometry import transform_points
-from train.datasets.w300 import read_folder
 
 Array = NDArray[np.float64]
 spreads = st.builds(Spread, st.floats(0, 20), st.floats(0.01, 5))

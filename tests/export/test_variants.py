@@ -18,12 +18,12 @@ from export.onnx import write_onnx
 from export.run import export, load
 from export.tensorrt import build, engine_key
 from export.verify import ANYTHING, Reference
-from tracker.demo import DemoClip
 from tracker.engines.onnx import OnnxEngine
 from tracker.engines.spec import ModelSpec
 from tracker.errors import TrackerError
 from tracker.face.schemes import IBUG68
 from tracker.run import run
+from tracker.sources.demo import DemoClip
 from train.models.fan import FanNet
 from train.models.hih import HihNet
 from train.objectives import HeatmapInHeatmap, Subpixel

@@ -11,20 +11,20 @@ import pytest
 
 from tools.box_habits import box_spans, evenly, habit
 from tools.ict_head import read_ict_head
+from tools.london import ibug68, read_template
 from tools.mean_head import as_csv, mean_head, points_mm
 from tools.pose_limit import errors_mm, limit, shuffle
 from tracker import camera_matrix, head_pose
-from tracker.detectors import DetectorName, load_detector
+from tracker.analysis.head_pose import WORST_MM, mean_head_mm
+from tracker.datasets.labelled import LabelledFace, labelled_faces
+from tracker.detectors.base import DetectorName, load_detector
 from tracker.errors import TrackerError
-from tracker.evaluation.labelled import LabelledFace, labelled_faces
 from tracker.face.crop import roi_of_landmarks
 from tracker.face.landmarks import Landmarks
 from tracker.face.pts import read_pts
 from tracker.face.schemes import IBUG68
-from tracker.frames import read_picture
-from tracker.pose import WORST_MM, mean_head_mm
-from tracker.roi import BOX_HABITS, roi_of_detection
-from train.labels.london import ibug68, read_template
+from tracker.sources import read_picture
+from tracker.tracking.roi import BOX_HABITS, roi_of_detection
 
 ROOT = Path(__file__).resolve().parents[2]
 LABELS = ROOT / "runs/labels/fairface"
@@ -40,7 +40,7 @@ def fairface() -> list[LabelledFace]:
 
 def test_the_mean_head_is_made_of_the_mesh(shared: Path, tmp_path: Path) -> None:
     mean_head(shared / "data/ict_head", tmp_path / "head.csv")
-    assert (tmp_path / "head.csv").read_bytes() == (ROOT / "tracker/head68_mm.csv").read_bytes()
+    assert (tmp_path / "head.csv").read_bytes() == (ROOT / "tracker/analysis/head68_mm.csv").read_bytes()
 
 
 def test_the_mean_head_has_its_licence_and_unit(shared: Path) -> None:

@@ -18,7 +18,7 @@ from tools.point_table import evenly, read_points
 from tracker.errors import TrackerError
 from tracker.face.pts import read_pts, write_pts
 from tracker.face.schemes import IBUG68
-from train.sources import Own
+from train.datasets import Own
 
 Array = np.ndarray
 

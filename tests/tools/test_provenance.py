@@ -33,7 +33,11 @@ def test_the_page_is_the_table() -> None:
 def test_nothing_is_fitted_on_labels_for_research_only() -> None:
     """The packaged models' own rows say so until models without such labels take their place."""
     fitted = [row for row in ROWS if row.kind == "fitted" or row.made_by]
-    assert {row.name for row in fitted} >= {"tracker.pose.WORST_MM", "tracker.roi.BOX_HABITS", "tracker/head68_mm.csv"}
+    assert {row.name for row in fitted} >= {
+        "tracker.analysis.head_pose.WORST_MM",
+        "tracker.tracking.roi.BOX_HABITS",
+        "tracker/analysis/head68_mm.csv",
+    }
     assert [row.name for row in fitted if "300W" in row.source and not row.name.startswith("tracker/weights/")] == []
 
 
@@ -58,15 +62,15 @@ def copy(tmp_path: Path) -> Path:
 
 def test_a_new_file_and_a_changed_one_are_found(copy: Path) -> None:
     (copy / "tracker/weights/new.onnx").write_bytes(b"anything")
-    (copy / "tracker/head68_mm.csv").write_bytes(b"0,0,0\n")
-    (copy / "tracker/face/video300_excluded.json").unlink()
+    (copy / "tracker/analysis/head68_mm.csv").write_bytes(b"0,0,0\n")
+    (copy / "tracker/datasets/video300_excluded.json").unlink()
     wrong = [text for text in files_wrong(copy, ROWS) if text not in files_wrong(ROOT, ROWS)]
     assert [text.split()[0] for text in wrong] == [
-        "tracker/face/video300_excluded.json",
-        "tracker/head68_mm.csv",
+        "tracker/analysis/head68_mm.csv",
+        "tracker/datasets/video300_excluded.json",
         "tracker/weights/new.onnx",
     ]
-    assert "does not exist" in wrong[0] and "is listed as" in wrong[1] and "is not listed" in wrong[2]
+    assert "is listed as" in wrong[0] and "does not exist" in wrong[1] and "is not listed" in wrong[2]
 
 
 @pytest.mark.parametrize(
@@ -80,7 +84,7 @@ def test_a_new_file_and_a_changed_one_are_found(copy: Path) -> None:
         ("class A:\n    def __init__(self, *, y: float = 3.0) -> None: ...", "A.__init__(y)"),
     ],
 )
-@pytest.mark.parametrize("module", ["pose", "face/crop"])
+@pytest.mark.parametrize("module", ["analysis/head_pose", "face/crop"])
 def test_a_new_constant_is_found_however_it_is_written(copy: Path, module: str, line: str, name: str) -> None:
     with (copy / f"tracker/{module}.py").open("a", encoding="utf-8") as file:
         file.write(f"\n\n{line}\n")
@@ -89,11 +93,11 @@ def test_a_new_constant_is_found_however_it_is_written(copy: Path, module: str, 
 
 
 def test_a_changed_and_a_removed_constant_are_found(copy: Path) -> None:
-    pose = copy / "tracker/pose.py"
+    pose = copy / "tracker/analysis/head_pose.py"
     pose.write_text(pose.read_text(encoding="utf-8").replace("WORST_MM = 11.0", "WORST_MM = 12.0"), encoding="utf-8")
-    assert "tracker.pose.WORST_MM is listed as 11.0 and is 12.0" in constants_wrong(copy, ROWS)
-    rows = [*ROWS, replace(ROWS[-1], name="tracker.pose.GONE")]
-    assert "tracker.pose.GONE is listed and does not exist" in constants_wrong(copy, rows)
+    assert "tracker.analysis.head_pose.WORST_MM is listed as 11.0 and is 12.0" in constants_wrong(copy, ROWS)
+    rows = [*ROWS, replace(ROWS[-1], name="tracker.analysis.head_pose.GONE")]
+    assert "tracker.analysis.head_pose.GONE is listed and does not exist" in constants_wrong(copy, rows)
 
 
 def test_the_code_that_measures_is_there() -> None:
@@ -102,12 +106,15 @@ def test_the_code_that_measures_is_there() -> None:
 
 @pytest.mark.parametrize("missing", ["source", "licence", "made_by"])
 def test_a_row_without_an_origin_is_refused(copy: Path, missing: str) -> None:
-    lines = [{**vars(row), missing: ""} if row.name == "tracker.pose.WORST_MM" else vars(row) for row in ROWS]
+    lines = [
+        {**vars(row), missing: ""} if row.name == "tracker.analysis.head_pose.WORST_MM" else vars(row) for row in ROWS
+    ]
     with (copy / TABLE).open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(lines[0]))
         writer.writeheader()
         writer.writerows(lines)
     with pytest.raises(
-        TrackerError, match=r"tracker\.pose\.WORST_MM needs a source, a licence and, if fitted, a command"
+        TrackerError,
+        match=r"tracker\.analysis\.head_pose\.WORST_MM needs a source, a licence and, if fitted, a command",
     ):
         read_table(copy)

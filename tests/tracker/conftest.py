@@ -13,11 +13,11 @@ import pytest
 from numpy.typing import NDArray
 
 from tracker import Frame, Roi, Tracker
-from tracker.demo import DemoClip
-from tracker.detectors import Detection
+from tracker.detectors.base import Detection
 from tracker.face.landmarks import Landmarks
 from tracker.face.schemes import IBUG68
-from tracker.roi import BOX_HABITS, next_roi
+from tracker.sources.demo import DemoClip
+from tracker.tracking.roi import BOX_HABITS, next_roi
 
 Image = NDArray[np.uint8]
 Array = NDArray[np.float64]
@@ -98,7 +98,7 @@ def make_tracker(fake_detector: FakeDetector) -> Callable[..., Tracker]:
 
     def make(detector: Any = None, **options: Any) -> Tracker:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("tracker.pipeline.load_detector", lambda *_: detector or fake_detector)
+            patch.setattr("tracker.tracking.tracker.load_detector", lambda *_: detector or fake_detector)
             return Tracker(**options)
 
     return make

@@ -24,14 +24,14 @@ from tracker import (
     mouth_opening,
     step_together,
 )
-from tracker.demo import DemoClip
+from tracker.analysis.head_pose import mean_head_mm
 from tracker.engines.onnx import OnnxEngine
 from tracker.face.crop import SIDES_PX, crop, roi_of_landmarks
 from tracker.face.schemes import IBUG68
-from tracker.frames import Patience
-from tracker.models import landmark_model
-from tracker.pose import mean_head_mm
-from tracker.smoothing import PRESETS, Smoothing, smoother
+from tracker.sources import Patience
+from tracker.sources.demo import DemoClip
+from tracker.tracking.smoothing import PRESETS, Smoothing, smoother
+from tracker.weights.packaged import landmark_model
 
 ODD = (0.0, -1.0, 1e-300, 1e-12, 1e-5, 1e3, 1e9, 1.01e9, 1e13, 1e18, 1e154, 1.7e308, -1e300, math.nan, math.inf)
 HEAD = mean_head_mm()[:, :2] + 100

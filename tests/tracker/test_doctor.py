@@ -9,15 +9,15 @@ from typing import Any
 
 import numpy as np
 import pytest
-from fake_cuda import FakeCuda
 from numpy.typing import NDArray
 
+from tests.tracker.engines.tensorrt.fake_cuda import FakeCuda
 from tracker.doctor import main
-from tracker.engines import EngineOutput
+from tracker.engines.base import EngineOutput
 from tracker.engines.onnx import OnnxEngine
-from tracker.engines.plans import EngineKey, write_plan
+from tracker.engines.tensorrt.plan import EngineKey, write_plan
 from tracker.errors import TrackerError
-from tracker.models import WEIGHTS, YUNET, DetectorFile
+from tracker.weights.packaged import WEIGHTS, YUNET, DetectorFile
 
 ROOT = Path(__file__).parents[2]
 MODEL = WEIGHTS / "edge68.onnx"

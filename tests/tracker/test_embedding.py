@@ -19,9 +19,9 @@ import pytest
 from numpy.typing import NDArray
 
 from tracker import Frame, Tracker, TrackerError
-from tracker.detectors import load_detector
-from tracker.engines import EngineOutput
-from tracker.pipeline import step_together
+from tracker.detectors.base import load_detector
+from tracker.engines.base import EngineOutput
+from tracker.tracking.tracker import step_together
 
 ROOT = Path(__file__).parents[2]
 Make = Callable[..., Tracker]

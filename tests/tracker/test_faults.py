@@ -22,10 +22,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tracker import Frame, FrameResult, Tracker, TrackerError
-from tracker.clock import LARGEST_S
-from tracker.detectors import Detection
-from tracker.engines import EngineOutput
+from tracker.detectors.base import Detection
+from tracker.engines.base import EngineOutput
 from tracker.run import main
+from tracker.tracking.clock import LARGEST_S
 
 Image = NDArray[np.uint8]
 Make = Callable[..., Tracker]

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.tracker.sinks_shared import play, result
-from tests.tracker.video_shared import SOURCE, make_clip
+from tests.tracker.sinks.sinks_shared import play, result
+from tests.tracker.sources.video_shared import SOURCE, make_clip
 from tracker import Frame, Tracker
 from tracker.face.schemes import IBUG68
-from tracker.frames import Video
 from tracker.sinks import Drawn, OpenFaceCsv, OverlayVideo
+from tracker.sources import Video
 
 
 def squeezed(frame: Frame, aspect: float) -> Frame:

@@ -26,12 +26,12 @@ import numpy as np
 import pytest
 
 from tracker import Frame, Tracker, TrackerError
-from tracker.demo import DemoClip
-from tracker.detectors import load_detector
+from tracker.detectors.base import load_detector
 from tracker.engines.spec import ModelSpec
 from tracker.face.pts import read_pts
-from tracker.frames import Source
 from tracker.run import main
+from tracker.sources import Source
+from tracker.sources.demo import DemoClip
 
 ROOT = Path(__file__).parents[2]
 WEIGHTS = ROOT / "tracker/weights/edge68.onnx"
@@ -297,7 +297,7 @@ def call(fake_detector: Any, clip: DemoClip, monkeypatch: pytest.MonkeyPatch) ->
     def load(*asked: Any) -> Any:
         return fake_detector if asked == ("auto", None) else load_detector(*asked)
 
-    monkeypatch.setattr("tracker.pipeline.load_detector", load)
+    monkeypatch.setattr("tracker.tracking.tracker.load_detector", load)
     monkeypatch.setattr("tracker.run.DemoClip", ShortDemo)
 
     def run(*arguments: object) -> int:
@@ -647,7 +647,7 @@ class TestOutputs:
     def test_a_disk_that_fills_up_ends_the_run_and_keeps_it(
         self, call: Call, capfd: Said, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("tracker.sinks.lines.io.FileIO", FullDisk)
+        monkeypatch.setattr("tracker.sinks.json_lines.io.FileIO", FullDisk)
         output, table, overlay = (tmp_path / name for name in ("out.jsonl", "out.csv", "out.mp4"))
         assert call("--demo", "--output", output, "--csv", table, "--overlay", overlay, "--pts", tmp_path) == 2
         sentence = f"tracker.run: {table} cannot be written (No space left on device): choose a writable folder"
@@ -662,7 +662,7 @@ class TestOutputs:
         self, call: Call, capfd: Said, caplog: pytest.LogCaptureFixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The overlay, which is lost too, is only reported."""
-        monkeypatch.setattr("tracker.sinks.lines.io.FileIO", FullDisk)
+        monkeypatch.setattr("tracker.sinks.json_lines.io.FileIO", FullDisk)
         monkeypatch.setattr("tracker.sinks.video._is_whole", lambda path, count: False)
         table, overlay = tmp_path / "out.csv", tmp_path / "out.mp4"
         assert call("--demo", "--csv", table, "--overlay", overlay) == 2

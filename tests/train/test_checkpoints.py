@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from train.checkpoints import CheckpointError, build, load_weights, read_checkpoint
-from train.data import FaceData
+from train.loaders import FaceData
 from train.task import LandmarkTask
 
 pytestmark = pytest.mark.filterwarnings("ignore:Attribute 'net' is an instance")
@@ -143,7 +143,7 @@ class TestTrust:
         refused(changed({"class_path": name}, *NET))
 
     def test_a_class_that_train_merely_uses(self, changed: Callable[..., Path]) -> None:
-        assert "train.sources.Path" in refused(changed({"class_path": "train.sources.Path"}, *SOURCE))
+        assert "train.datasets.Path" in refused(changed({"class_path": "train.datasets.Path"}, *SOURCE))
 
     def test_a_trusted_package_is_used(self, changed: Callable[..., Path], unasked: Path) -> None:
         path = changed(FOREIGN, *NET)

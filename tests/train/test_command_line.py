@@ -16,9 +16,9 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from tracker.files import hold
+from tracker.datasets.sample import DatasetError
+from tracker.system.files import hold
 from train.command_line import told
-from train.datasets.sample import DatasetError
 from train.run import main
 
 Fit = Callable[..., None]
@@ -256,7 +256,7 @@ class TestCommands:
     @pytest.mark.parametrize("command", ["validate", "test"])
     def test_that_judge_a_checkpoint_need_one(self, command: str, w300: Path) -> None:
         options = [
-            *("--data.source=train.sources.W300", f"--data.source.root={w300}"),
+            *("--data.source=train.datasets.W300", f"--data.source.root={w300}"),
             *("--model.net=train.models.edge.EdgeHourglass", "--model.objective=train.objectives.Structured"),
         ]
         with pytest.raises(SystemExit, match=f"train.run: {command} needs a checkpoint: add --ckpt_path"):

@@ -17,7 +17,7 @@ from export.provenance import read_provenance
 from export.run import export
 from tracker.run import run
 from train.command_line import TrainingCLI
-from train.data import FaceData
+from train.loaders import FaceData
 from train.models.edge import EdgeHourglass
 from train.run import main
 from train.task import LandmarkTask

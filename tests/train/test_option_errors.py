@@ -33,7 +33,7 @@ def fit(*options: str) -> SystemExit:
         ("--model.net.channels=abc", ["model.net", "channels", "abc"]),
         ("--model.objective=train.objectives.Structurd", ["did you mean train.objectives.Structured?"]),
         ("--model.objective.margin=l7", ["margin", "smooth_l1", "l7"]),
-        ("--data.source=train.sources.W301", ["did you mean train.sources.W300?"]),
+        ("--data.source=train.datasets.W301", ["did you mean train.datasets.W300?"]),
         ("--data.edges=curvy", ["data.edges", "polyline", "curvy"]),
         ("--trainer.max_epochs=many", ["trainer.max_epochs", "many"]),
         ("--config=nowhere.yaml", ["nowhere.yaml"]),

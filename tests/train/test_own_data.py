@@ -14,12 +14,12 @@ import cv2
 import pytest
 
 from export.run import load
-from tracker.demo import DemoClip
+from tracker.datasets.collect import LEAST_FACE_PX
+from tracker.datasets.sample import MOST_PIXELS
 from tracker.face.pts import FURTHEST_OUTSIDE, write_pts
 from tracker.face.schemes import SCHEMES
-from train.datasets.collect import LEAST_FACE_PX
-from train.datasets.sample import MOST_PIXELS
-from train.sources import VALIDATION_SHARE
+from tracker.sources.demo import DemoClip
+from train.datasets import VALIDATION_SHARE
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs/own_data.md").read_text(encoding="utf-8")

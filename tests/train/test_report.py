@@ -12,10 +12,10 @@ import cv2
 import numpy as np
 import pytest
 
-from tracker.face.metrics import nme
+from tracker.datasets.folder import read_pairs
 from tracker.face.schemes import IBUG68
-from train.data import Crops
-from train.datasets.folder import read_pairs
+from tracker.metrics.nme import nme
+from train.loaders import Crops
 from train.report import FOUND, TRUTH, ZOOM, errors_of, subsets_of, worst_sheet
 from train.run import main
 
@@ -80,7 +80,7 @@ def test_the_command(checkpoint: Path, w300: Path, tmp_path: Path, monkeypatch: 
     shutil.copytree(w300 / "afw", root / "lfpw/testset")
     options = f"""
         test --ckpt_path={checkpoint} --report.folder={folder}
-        --data.source=train.sources.W300 --data.source.root={root} --data.source.test_split=lfpw --data.size=32
+        --data.source=train.datasets.W300 --data.source.root={root} --data.source.test_split=lfpw --data.size=32
         --model.net=train.models.edge.EdgeHourglass --model.net.channels=[8,8] --model.net.stem=8
         --model.objective=train.objectives.Structured
         --trainer.accelerator=cpu --trainer.logger=false --trainer.enable_progress_bar=false

@@ -22,12 +22,12 @@ from torch import Tensor, nn
 from export.graph import LandmarkGraph
 from export.run import load
 from tests.conftest import ROOT, TINY_FIT
-from tracker.face.metrics import nme
+from tracker.datasets.w300 import read_folder
 from tracker.face.schemes import IBUG68
+from tracker.metrics.nme import nme
 from train.codecs import gaussian, subpixel
 from train.codecs.reading import read
-from train.data import Crops
-from train.datasets.w300 import read_folder
+from train.loaders import Crops
 from train.losses.structured import margin_map, structured_loss
 from train.models.edge import EdgeHourglass
 from train.models.heads import DecimalHead, OffsetMapHead, OffsetVectorHead

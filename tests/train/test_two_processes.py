@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from tests.conftest import ROOT
 
 OPTIONS = """
-    fit --data.source=train.sources.W300 --data.source.root={root} --data.size=32 --data.workers=0 --data.batch={batch}
+    fit --data.source=train.datasets.W300 --data.source.root={root} --data.size=32 --data.workers=0 --data.batch={batch}
     --model.net=tests.train.test_two_processes.Plain --model.objective=train.objectives.Structured
     --trainer.accelerator=cpu --trainer.devices={processes} --trainer.strategy={strategy} --trainer.max_epochs=3
     --trainer.num_sanity_val_steps=0 --trainer.enable_progress_bar=false --trainer.logger=false

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.train.test_damaged_matlab import mat_of_aflw
+from tests.tracker.datasets.test_damaged_matlab import mat_of_aflw
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,15 +24,15 @@ os.execv(sys.executable, [sys.executable, "-c", *sys.argv[1:]])
 CHECKS = """
 import json, logging, os, sys
 from pathlib import Path
-from tracker.evaluation.labelled import labelled_faces
-from train.datasets.pictures import Pictures
-from train.datasets.video300 import read_clip
-from train.sources import Aflw19, Own, W300, Wflw
+from tracker.datasets.labelled import labelled_faces
+from tracker.datasets.pictures import Pictures
+from tracker.datasets.video300 import read_clip
+from train.datasets import Aflw19, Own, W300, Wflw
 
 logging.disable(logging.CRITICAL)
 os.chdir(sys.argv[1])
 
-def faces(source):  # as train.data.Crops, by which training and export have their faces
+def faces(source):  # as train.loaders.Crops, by which training and export have their faces
     samples = source.labelled()
     return len(Pictures(samples, 0).good(samples, source.bad))
 

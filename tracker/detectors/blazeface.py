@@ -8,9 +8,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from tracker.detectors import Array, Detection, Image, detection, private_file, resize
+from tracker.detectors.base import Array, Detection, Image, detection, private_file, resize
 from tracker.errors import TrackerError
-from tracker.models import BLAZEFACE, own_detector, packaged_detector
+from tracker.weights.packaged import BLAZEFACE, own_detector, packaged_detector
 
 SIDE_PX = 128
 MIN_SCORE = 0.5

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from tracker.detectors import Array, Detection, Image
+from tracker.detectors.base import Array, Detection, Image
 from tracker.detectors.blazeface import blazeface_content
 from tracker.errors import TrackerError
 

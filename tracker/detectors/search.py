@@ -8,7 +8,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from tracker.detectors import Array, Detection, Detector, Image, resize
+from tracker.detectors.base import Array, Detection, Detector, Image, resize
 from tracker.face.geometry import compose, transform_points
 
 LONGEST_PX = 640  # a picture that is turned is shrunk to this longer side before; detectors shrink it further

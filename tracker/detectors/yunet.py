@@ -8,11 +8,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from tracker.detectors import Detection, Image, detection, private_file, resize
+from tracker.detectors.base import Detection, Image, detection, private_file, resize
 from tracker.errors import TrackerError
-from tracker.models import YUNET, own_detector, packaged_detector
-from tracker.onnx_runtime import import_onnxruntime
-from tracker.opencv_log import quiet
+from tracker.system.onnx_runtime import import_onnxruntime
+from tracker.system.opencv_log import quiet
+from tracker.weights.packaged import YUNET, own_detector, packaged_detector
 
 SIDE_PX = 320  # the longer side of the searched picture, at most; the network was trained at this size
 SHORTEST_PX = 64  # padded up to this: below 33, OpenCV 4.14 reports faces made of nothing

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.engines import EngineOutput
+from tracker.engines.base import EngineOutput
 from tracker.engines.onnx_file import external_files, read_model
 from tracker.engines.spec import INPUT, OUTPUTS, ModelSpec
 from tracker.errors import TrackerError, expect_choice
-from tracker.onnx_runtime import import_onnxruntime
+from tracker.system.onnx_runtime import import_onnxruntime
 
 if TYPE_CHECKING:
     import onnxruntime

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.engines import EngineOutput
+from tracker.engines.base import EngineOutput
 from tracker.engines.spec import INPUT, KEY, OUTPUTS, ModelSpec
 from tracker.errors import TrackerError
 from tracker.redaction import redact_source

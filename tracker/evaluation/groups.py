@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from tracker.evaluation.figures import ClipFigures
+from tracker.evaluation.clip_metrics import ClipFigures
 from tracker.evaluation.video import RAW, SMOOTH, WAYS
 from tracker.face.geometry import Array
-from tracker.face.metrics import auc, failure_rate
+from tracker.metrics.nme import auc, failure_rate
 
 THRESHOLD = 0.08
 

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from tracker.evaluation.figures import ClipFigures
+from tracker.evaluation.clip_metrics import ClipFigures
 from tracker.evaluation.groups import THRESHOLD
 from tracker.evaluation.video import RAW, SMOOTH, TRUE_BOXES
 from tracker.face.geometry import Array
-from tracker.face.metrics import auc, ced
+from tracker.metrics.nme import auc, ced
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -6,11 +6,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from tracker.engines import Engine
+from tracker.engines.base import Engine
 from tracker.errors import TrackerError
 from tracker.face.schemes import IBUG68
-from tracker.files import write_whole
-from tracker.models import sha256_of
+from tracker.system.files import write_whole
+from tracker.weights.packaged import sha256_of
 
 REPORT_SUFFIXES = (".json", ".png", ".html", ".csv")
 

@@ -13,18 +13,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.detectors import Detection, Detector, DetectorName, load_detector
-from tracker.engines import Engine
-from tracker.engines.load import load_engine
+from tracker.datasets.labelled import Dataset, LabelledFace, Split, labelled_faces
+from tracker.detectors.base import Detection, Detector, DetectorName, load_detector
+from tracker.engines.base import Engine
+from tracker.engines.loading import load_engine
 from tracker.errors import TrackerError
-from tracker.evaluation.labelled import Dataset, LabelledFace, Split, labelled_faces
 from tracker.evaluation.report import expect_ibug68, model_record, write_report
-from tracker.face.accuracy import Errors, FaceError, face_error, plot_ced, summary, table
 from tracker.face.crop import roi_of_landmarks
 from tracker.face.geometry import Array, box_iou, extent
-from tracker.measure import Measurer
-from tracker.models import landmark_model
-from tracker.roi import BOX_HABITS, roi_of_detection
+from tracker.metrics.accuracy import Errors, FaceError, face_error, plot_ced, summary, table
+from tracker.tracking.estimator import Measurer
+from tracker.tracking.roi import BOX_HABITS, roi_of_detection
+from tracker.weights.packaged import landmark_model
 
 log = logging.getLogger(__name__)
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from tracker.evaluation.figures import LOST
+from tracker.evaluation.clip_metrics import LOST
 from tracker.evaluation.groups import THRESHOLD
 from tracker.evaluation.video import RAW, SMOOTH, TRUE_BOXES
-from tracker.face.stability import MOST_LAG
+from tracker.metrics.stability import MOST_LAG
 
 ACCURACY = {"nme_percent": "NME %", "failure_percent": "FR %", "auc": "AUC"}
 STABILITY = {

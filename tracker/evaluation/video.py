@@ -11,15 +11,15 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from tracker.evaluation.clips import LabelledClip, Truth
+from tracker.datasets.clips import LabelledClip, Truth
 from tracker.evaluation.report import expect_ibug68
 from tracker.face.crop import roi_of_landmarks
 from tracker.face.geometry import Array
 from tracker.face.schemes import IBUG68
-from tracker.frames import Frame
-from tracker.measure import Measurer
-from tracker.pipeline import Tracker
 from tracker.result import TrackedFace
+from tracker.sources import Frame
+from tracker.tracking.estimator import Measurer
+from tracker.tracking.tracker import Tracker
 
 TRUE_BOXES, RAW, SMOOTH = "true boxes", "tracker, raw", "tracker, smooth"
 WAYS = (TRUE_BOXES, RAW, SMOOTH)

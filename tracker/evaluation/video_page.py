@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-from tracker.evaluation.figures import ClipFigures
+from tracker.evaluation.clip_metrics import ClipFigures
 from tracker.evaluation.page import Row, definitions, heading, image, number, page, paragraph, table
 from tracker.evaluation.plots import ced_svg, timeline_png
 from tracker.evaluation.terms import ACCURACY, HOW, STABILITY, TITLES, TRACKING

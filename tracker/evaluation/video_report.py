@@ -11,16 +11,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tracker.detectors import DetectorName
+from tracker.datasets.clips import LabelledClip, VideoDataset, VideoSplit, labelled_clips
+from tracker.detectors.base import DetectorName
 from tracker.errors import TrackerError
-from tracker.evaluation.clips import LabelledClip, VideoDataset, VideoSplit, labelled_clips
-from tracker.evaluation.figures import ClipFigures, clip_figures
+from tracker.evaluation.clip_metrics import ClipFigures, clip_figures
 from tracker.evaluation.groups import group_figures
 from tracker.evaluation.report import model_record, write_report
 from tracker.evaluation.video import SMOOTH, WAYS, VideoEvaluation
 from tracker.evaluation.video_page import text, video_page
-from tracker.models import landmark_model
-from tracker.pipeline import Tracker
+from tracker.tracking.tracker import Tracker
+from tracker.weights.packaged import landmark_model
 
 log = logging.getLogger(__name__)
 

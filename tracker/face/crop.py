@@ -83,7 +83,7 @@ def crop(image: NDArray[np.uint8], roi: Roi, size: int) -> NDArray[np.uint8]:
 def warp(image: NDArray[np.uint8], crop_from_image: Array, size: int) -> NDArray[np.uint8]:
     """As crop, for any (2, 3) similarity, mirrored ones included.
 
-    engines/crop.cu does the same for frames on a GPU, from the same three functions below.
+    engines/tensorrt/crop.cu does the same for frames on a GPU, from the same three functions below.
     """
     factor = block_side(crop_from_image)
     if factor > 1:

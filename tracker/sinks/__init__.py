@@ -6,11 +6,11 @@ PictureSink it holds. All are context managers; leaving one, or close(), complet
 than the last frame in memory. What cannot be written raises TrackerError; what was complete before it stays.
 """
 
-from tracker.clashes import STDOUT
+from tracker.cli.clashes import STDOUT
 from tracker.sinks.base import PictureSink, Sink
 from tracker.sinks.drawn import Drawn
-from tracker.sinks.lines import JsonLines
-from tracker.sinks.openface import OpenFaceCsv
+from tracker.sinks.json_lines import JsonLines
+from tracker.sinks.openface_csv import OpenFaceCsv
 from tracker.sinks.osc import OscMessages
 from tracker.sinks.picture_files import PictureFiles
 from tracker.sinks.pts import LABELS, PtsFiles

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.clashes import STDOUT
+from tracker.cli.clashes import STDOUT
 from tracker.errors import TrackerError
-from tracker.files import hold, write_whole
-from tracker.frames import Frame
 from tracker.result import FrameResult
+from tracker.sources import Frame
+from tracker.system.files import hold, write_whole
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Sequence
 
-from tracker.frames import Frame
 from tracker.result import FrameResult
 from tracker.sinks.base import Closing, Image, PictureSink
+from tracker.sources import Frame
 
 
 class Drawn(Closing):

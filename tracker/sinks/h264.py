@@ -15,9 +15,9 @@ from pathlib import Path
 import cv2
 
 from tracker.errors import TrackerError
-from tracker.ffmpeg import run_ffmpeg
-from tracker.frames.container import read_container
 from tracker.sinks.base import Image
+from tracker.sources.container import read_container
+from tracker.system.ffmpeg import run_ffmpeg
 
 TICK_S = 1e-5
 """Times of pictures are rounded to this on their way to ffmpeg."""

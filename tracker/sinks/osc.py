@@ -9,10 +9,10 @@ from importlib import import_module
 from typing import Any
 
 from tracker.errors import TrackerError
-from tracker.frames import Frame
 from tracker.redaction import redact_source
 from tracker.result import FrameResult, TrackedFace
 from tracker.sinks.base import Closing
+from tracker.sources import Frame
 
 log = logging.getLogger(__name__)
 

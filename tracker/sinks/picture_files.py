@@ -9,12 +9,12 @@ from pathlib import Path
 import cv2
 
 from tracker.errors import TrackerError
-from tracker.files import write_whole
-from tracker.frames import Frame
-from tracker.frames.picture_files import SUFFIXES, output_names
-from tracker.opencv_log import quiet
 from tracker.result import FrameResult
 from tracker.sinks.base import Closing, Folder, Image, already_there, unwritable
+from tracker.sources import Frame
+from tracker.sources.picture_files import SUFFIXES, output_names
+from tracker.system.files import write_whole
+from tracker.system.opencv_log import quiet
 
 _JPEG = (".jfif", ".jpe", ".jpeg", ".jpg")
 _WRITTEN = (*_JPEG, ".bmp", ".png", ".tif", ".tiff", ".webp")

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from tracker.errors import TrackerError
 from tracker.face.pts import as_pts
-from tracker.frames import Frame
-from tracker.frames.picture_files import output_names
 from tracker.result import FrameResult
 from tracker.sinks.base import Closing, Folder
+from tracker.sources import Frame
+from tracker.sources.picture_files import output_names
 
 LABELS = "annot"  # the folder's name in 300VW
 

@@ -6,7 +6,7 @@ from fractions import Fraction
 from pathlib import Path
 
 from tracker.errors import TrackerError
-from tracker.ffmpeg import find_ffmpeg, run_ffmpeg
+from tracker.system.ffmpeg import find_ffmpeg, run_ffmpeg
 
 
 def add_sound(pictures: Path, source: Path, seconds: float, target: Path) -> bool:

@@ -15,14 +15,14 @@ import cv2
 import numpy as np
 
 from tracker.errors import TrackerError
-from tracker.ffmpeg import find_ffmpeg
-from tracker.files import Replacement, replace
-from tracker.frames.names import openable
-from tracker.frames.source import Timeline
-from tracker.opencv_log import quiet
 from tracker.sinks.base import Closing, Image, unwritable
 from tracker.sinks.h264 import H264Pipe, h264_options
 from tracker.sinks.sound import add_sound
+from tracker.sources.base import Timeline
+from tracker.sources.file_names import openable
+from tracker.system.ffmpeg import find_ffmpeg
+from tracker.system.files import Replacement, replace
+from tracker.system.opencv_log import quiet
 
 log = logging.getLogger(__name__)
 

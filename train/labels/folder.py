@@ -18,7 +18,7 @@ from tracker.engines.spec import parse_json
 from tracker.errors import TrackerError
 from tracker.face.geometry import Array
 from tracker.face.pts import PICTURE_SUFFIXES, as_pts, read_text
-from tracker.files import write_whole
+from tracker.system.files import write_whole
 
 SETTINGS, LEFT_OUT, SUMMARY, SPREAD = "settings.json", "left_out.csv", "summary.json", ".spread.csv"
 LARGEST_BYTES = 1 << 20  # of settings

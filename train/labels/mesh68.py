@@ -1,4 +1,4 @@
-"""iBUG's 68 points on FaceMesh's 478 vertices, by the table that train.labels.fit_mesh68 learns from London faces.
+"""iBUG's 68 points on FaceMesh's 478 vertices, by the table that tools.fit_mesh68 learns from London faces.
 
 A point is a weighted sum of the mesh's vertices, as a rule of the three corners of a triangle: so it stays on the
 surface when the head turns. A point of the jaw is where its stretch of the surface, from the outline inwards, reaches

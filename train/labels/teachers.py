@@ -15,15 +15,15 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.detectors import Detection, Detector
-from tracker.engines.load import load_engine
+from tracker.detectors.base import Detection, Detector
+from tracker.engines.loading import load_engine
 from tracker.errors import TrackerError
 from tracker.face.crop import Roi
 from tracker.face.geometry import Array
 from tracker.face.schemes import IBUG68, Scheme
-from tracker.measure import Measurer
-from tracker.models import landmark_model, sha256_of
-from tracker.roi import BOX_HABITS, next_roi, roi_of_detection
+from tracker.tracking.estimator import Measurer
+from tracker.tracking.roi import BOX_HABITS, next_roi, roi_of_detection
+from tracker.weights.packaged import landmark_model, sha256_of
 from train.labels.mesh68 import TABLE, VERTICES, load_mesh68
 
 Image = NDArray[np.uint8]

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from train import label_smoothing
 from train.codecs import gaussian
 from train.codecs.reading import HEAD_DECODERS, HeadName, ReadingName
-from train.label_smoothing import ImageAware
+from train.targets import label_smoothing
+from train.targets.label_smoothing import ImageAware
 
 Loss = Callable[[Tensor], Tensor]
 """One stack's maps (N, K, H, W) to every landmark's loss (N, K)."""
@@ -20,8 +20,8 @@ Loss = Callable[[Tensor], Tensor]
 class Labels(NamedTuple):
     """What the landmarks of a batch are learned from, for maps of cells x cells, stride pixels each.
 
-    points_px: (N, K, 2) in pixels of the crop. edges: (N, E, cells, cells) of train.boundaries; E is 0 where nobody
-    asked for them.
+    points_px: (N, K, 2) in pixels of the crop. edges: (N, E, cells, cells) of train.targets.boundaries; E is 0 where
+    nobody asked for them.
     """
 
     points_px: Tensor

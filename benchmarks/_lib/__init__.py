@@ -1,0 +1,1 @@
+"""Helpers of the benchmarks; none is a command of its own."""

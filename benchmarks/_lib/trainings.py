@@ -1,0 +1,70 @@
+"""Short trainings of one small net on 300W, for benchmarks in which only what is learned differs."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Callable, Iterable
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import lightning
+from torch import nn
+from torch.utils.data import DataLoader
+
+from benchmarks._lib.machine import machine
+from tracker.datasets.w300 import read_folder
+from train.datasets import W300
+from train.loaders import Crops, FaceData
+from train.models.edge import EdgeHourglass
+from train.objectives import Objective
+from train.task import Batch, LandmarkTask
+
+Record = dict[str, Any]
+CHANNELS = (64, 96, 128, 128)
+
+
+def task_of(objective: Objective, seed: int, place: nn.Module | None = None, **options: Any) -> LandmarkTask:
+    """The net of configs/train/edge68.yaml, untrained, with a head of train.models.heads where one is given."""
+    lightning.seed_everything(seed, verbose=False)
+    net = EdgeHourglass(channels=CHANNELS, stacks=1, block="bottleneck", place=place)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Attribute 'net' is an instance")
+        return LandmarkTask(net, objective, weight_decay=1e-2, seed=seed, **options)
+
+
+def fit(task: LandmarkTask, root: Path, epochs: int) -> tuple[FaceData, lightning.Trainer]:
+    """Train with the whole schedule in so many epochs, without averaging; what it was trained on and by."""
+    edges = "distance" if task.objective.needs_edges else None
+    data = FaceData(W300(root), edges=edges, seed=task.seed, views=task.views)  # type: ignore[arg-type]
+    trainer = lightning.Trainer(
+        accelerator="auto", max_epochs=epochs, logger=False, enable_checkpointing=False, num_sanity_val_steps=0
+    )
+    trainer.fit(task, data)
+    return data, trainer
+
+
+def kept(
+    report: Path, epochs: int, seeds: int, names: Iterable[str], trained: Callable[[str, int], Record]
+) -> tuple[Record, Record]:
+    """The report, and its runs of so many epochs by "name, seed S"; what it does not hold is trained and written."""
+    record: Record = json.loads(report.read_text()) if report.exists() else {}
+    runs = record.setdefault(f"{epochs} epochs", {})
+    report.parent.mkdir(parents=True, exist_ok=True)
+    for seed, name in product(range(1, seeds + 1), names):
+        if f"{name}, seed {seed}" not in runs:
+            runs[f"{name}, seed {seed}"] = trained(name, seed)
+            record["machine"] = machine()
+            report.write_text(json.dumps(record, indent=1))
+    return record, runs
+
+
+def runs_of(runs: Record, name: str) -> list[Record]:
+    """Those of every seed."""
+    return [run for key, run in runs.items() if key.rpartition(", seed")[0] == name]
+
+
+def lfpw_test(root: Path, data: FaceData) -> DataLoader[Batch]:
+    """The plain crops of lfpw/testset."""
+    return DataLoader(Crops(read_folder(root / "lfpw/testset"), data.size), data.batch)

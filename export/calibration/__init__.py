@@ -1,0 +1,1 @@
+"""What is fitted on validation faces before a model is exported."""

@@ -1,0 +1,48 @@
+"""What is fitted on a net's validation faces before it is exported, so that its covariances mean what they say."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from export.calibration.temperature import fit_temperature
+from export.graph import Calibration, LandmarkGraph
+from export.uncertainty import fit_spread, squared_sigmas
+from train.codecs.reading import ReadingName
+from train.objectives import Isotropic
+from train.task import Batch, LandmarkTask, inside
+
+
+def calibration_of(task: LandmarkTask, faces: Batch, decoder: ReadingName | None = None) -> Calibration:
+    """Of a net in evaluation mode with a decoder, None being its own. The temperature is 1 where the maps were not
+    learned as a distribution."""
+    temperature = _temperature(LandmarkGraph(task).eval(), faces)
+    graph = LandmarkGraph(task, decoder=decoder, calibration=Calibration(temperature)).eval()
+    return Calibration(temperature, fit_spread(*_errors(graph, faces)))
+
+
+def coverage(graph: LandmarkGraph, faces: Batch) -> str:
+    """In words: how often a point's error lies within one and two sigmas of its own covariance."""
+    squares = squared_sigmas(*_errors(graph, faces))
+    within = [100 * float((squares <= sigmas**2).double().mean()) for sigmas in (1, 2)]
+    return f"covariances: {within[0]:.0f} % of errors within 1 sigma, {within[1]:.0f} % within 2 (Gaussian: 39, 86)"
+
+
+def _temperature(graph: LandmarkGraph, faces: Batch) -> float:
+    """To four digits."""
+    if not graph.objective.likelihood:
+        return 1.0
+    with torch.no_grad():
+        logits = torch.cat([graph.maps(part)[0] for part in torch.split(faces.crops, 16)])
+    smoothing = graph.objective.smoothing
+    sigma_cells = smoothing.sigma_cells if isinstance(smoothing, Isotropic) else Isotropic().sigma_cells
+    return float(f"{fit_temperature(logits, faces.points_px, graph.stride, sigma_cells):.4g}")
+
+
+def _errors(graph: LandmarkGraph, faces: Batch) -> tuple[Tensor, Tensor]:
+    """(M, 2) errors in pixels of the crop and (M, 3) covariances, of the landmarks inside their crops."""
+    with torch.no_grad():
+        answers = [graph(part) for part in torch.split(faces.crops, 16)]
+    points, _, covariances = (torch.cat(parts) for parts in zip(*answers, strict=True))
+    counted = inside(faces.points_px, faces.crops.shape[1])
+    return (points - faces.points_px)[counted], covariances[counted]

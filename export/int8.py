@@ -1,0 +1,130 @@
+"""INT8: the net's weights and activations as Q/DQ pairs in the ONNX file, scaled by what training faces give.
+
+Post-training quantisation (Jacob et al., CVPR 2018; Krishnamoorthi, 2018), by ONNX Runtime's own tool. Pixels are
+normalised and maps decoded in float32, as in every precision. So are the convolutions that read the picture before it
+has shrunk, and the last one, whose logits the decoding compares: in int8 these few cost more accuracy than all others
+do time.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from tracker.engines.spec import INPUT
+from tracker.errors import TrackerError
+from tracker.system.onnx_runtime import import_onnxruntime
+from train.loaders import AugmentedCrops, Crops, FaceData
+
+FACES = 128  # from 16 to 512 the error is the same within what the choice of faces changes
+_BATCH = 16
+_NET = "/net/"  # of the names of the nodes that were LandmarkGraph.net
+
+
+@dataclass(frozen=True)
+class Target:
+    """What an engine wants of int8. operators: whose inputs are quantised. symmetric: int8 with zero points of 0;
+    else uint8 with any, which has twice the steps for what a ReLU gives. biases: as int32."""
+
+    operators: tuple[str, ...]
+    symmetric: bool
+    biases: bool
+
+
+CPU = Target(("Conv", "Add"), symmetric=False, biases=True)  # ONNX Runtime is slow with signed activations
+TENSORRT = Target(("Conv",), symmetric=True, biases=False)  # its rules; sums in float32 give back what symmetry takes
+
+
+@dataclass(frozen=True)
+class Quantisation:
+    """crops: (N, S, S, 3) uint8 RGB, whose activations set the scales. target: what will run it."""
+
+    crops: NDArray[np.uint8]
+    target: Target
+
+
+def quantisation_for(data: FaceData, to: str) -> Quantisation:
+    """On the training faces, for what export.run builds: to is "onnx", "tensorrt" or another."""
+    return Quantisation(calibration_crops(data), TENSORRT if to.startswith("tensorrt") else CPU)
+
+
+def calibration_faces(data: FaceData, seed: int = 0) -> AugmentedCrops:
+    """FACES of the training faces, or all where there are fewer, augmented as in training; none to validate with.
+
+    Raises TrackerError for faces that cannot be read.
+    """
+    try:
+        training, _ = data.source.faces()
+        drawn = np.random.default_rng(seed).permutation(len(training))[:FACES]
+        crops = Crops([training[i] for i in drawn], data.size, bad=data.source.bad)
+    except ValueError as error:
+        raise TrackerError(f"int8 is calibrated on the checkpoint's own training faces: {error}") from None
+    return AugmentedCrops(crops, data.augmentation, seed)
+
+
+def calibration_crops(data: FaceData) -> NDArray[np.uint8]:
+    """FACES crops (FACES, S, S, 3) of calibration_faces; fewer faces are drawn more than once."""
+    faces = calibration_faces(data)
+    places = [divmod(view, len(faces)) for view in range(FACES)]
+    return np.concatenate([faces[place].crops.numpy() for place in places])
+
+
+def quantise(path: Path, quantisation: Quantisation) -> None:
+    """Quantise the net of an .onnx file that LandmarkGraph was traced to, in place; metadata are lost.
+
+    Weights: int8, symmetric, a scale for each output channel. Activations: a scale for each tensor, from the least
+    and the largest value over the crops. Raises OSError.
+    """
+    import_onnxruntime()
+    from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    target = quantisation.target
+    kind = QuantType.QInt8 if target.symmetric else QuantType.QUInt8
+    with tempfile.TemporaryDirectory() as folder:
+        prepared, quantised = Path(folder) / "prepared.onnx", Path(folder) / "quantised.onnx"
+        quant_pre_process(path, prepared, skip_optimization=True, skip_symbolic_shape=True)
+        quantize_static(
+            prepared,
+            quantised,
+            _Reader(quantisation.crops),
+            quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=list(target.operators),
+            nodes_to_exclude=list(_kept_in_float(onnx.load(str(path)))),
+            per_channel=True,
+            weight_type=QuantType.QInt8,
+            activation_type=kind,
+            extra_options={
+                "ActivationSymmetric": target.symmetric,
+                "QuantizeBias": target.biases,
+                "OpTypesToExcludeOutputQuantization": list(target.operators),  # it would be done before the ReLU
+            },
+        )
+        path.write_bytes(quantised.read_bytes())
+
+
+def _kept_in_float(model: onnx.ModelProto) -> Iterator[str]:
+    """The names of the nodes that are not quantised."""
+    convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
+    for node in model.graph.node:
+        strides = next((list(a.ints) for a in node.attribute if a.name == "strides"), [1])
+        shrinks = node.op_type == "Conv" and max(strides) > 1
+        if not node.name.startswith(_NET) or shrinks or node in convolutions[-1:]:
+            yield node.name
+
+
+class _Reader:
+    """Batches of crops, as ONNX Runtime's CalibrationDataReader gives them: by get_next, until None."""
+
+    def __init__(self, crops: NDArray[np.uint8]) -> None:
+        self.batches = iter([crops[start : start + _BATCH] for start in range(0, len(crops), _BATCH)])
+
+    def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
+        batch = next(self.batches, None)
+        return None if batch is None else {INPUT: batch}

@@ -1,0 +1,210 @@
+"""The net in int8, for CPUs and for TensorRT: near the float32 one on real faces, or no file."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+import torch
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+from export.graph import LandmarkGraph
+from export.int8 import CPU, FACES, TENSORRT, Quantisation, Target, calibration_crops, calibration_faces, quantise
+from export.lint import lint
+from export.onnx import write_onnx
+from export.run import export, load
+from export.tensorrt import build, engine_key
+from export.verify import ANYTHING, BUDGETS, Budget, Reference
+from tracker.engines.onnx import OnnxEngine
+from tracker.engines.spec import ModelSpec
+from tracker.engines.tensorrt.plan import described_plan
+from tracker.errors import TrackerError
+from tracker.face.schemes import IBUG68
+from train.datasets import W300
+from train.loaders import Crops, FaceData
+
+PACKAGED = Path(__file__).parents[2] / "tracker/weights/edge68.onnx"
+UNTRAINED: dict[str, Any] = {"budget": ANYTHING, "allow_untrained": True}  # so small a net on drawn faces keeps none
+TARGETS = pytest.mark.parametrize("target", [CPU, TENSORRT], ids=["cpu", "tensorrt"])
+
+
+@pytest.fixture(scope="session")
+def data(checkpoint: Path) -> FaceData:
+    return load(checkpoint)[1]
+
+
+@pytest.fixture(scope="session")
+def int8(checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What export.run writes from the tiny checkpoint, for CPUs."""
+    output = tmp_path_factory.mktemp("int8") / "Modell é.onnx"
+    export(checkpoint, output, "drawn", "int8", **UNTRAINED)
+    assert os.listdir(output.parent) == [output.name]
+    return output
+
+
+class TestCalibration:
+    def test_no_face_is_verified_on(self, data: FaceData) -> None:
+        drawn = {sample.picture for sample in calibration_faces(data).crops.samples}
+        training, validation = data.source.faces()
+        assert drawn == {sample.picture for sample in training}  # fewer than are wanted: all
+        assert not drawn & {sample.picture for sample in validation}
+        assert {s.picture for s in validation} == {s.picture for s in data.validation.samples}
+
+    def test_repeats_itself(self, data: FaceData) -> None:
+        crops = calibration_crops(data)
+        assert crops.shape == (FACES, 32, 32, 3) and crops.dtype == np.uint8
+        np.testing.assert_array_equal(crops, calibration_crops(data))
+
+    def test_few_faces_are_seen_in_several_ways(self, data: FaceData) -> None:
+        crops, count = calibration_crops(data), len(calibration_faces(data))
+        assert not np.array_equal(crops[0], crops[count])
+
+    def test_faces_that_are_gone(self, checkpoint: Path, tmp_path: Path) -> None:
+        data = load(checkpoint)[1]
+        data.source = W300(tmp_path)
+        with pytest.raises(TrackerError, match=r"int8 is calibrated on the checkpoint's own training faces: .*missing"):
+            calibration_crops(data)
+
+
+class TestFile:
+    def test_carries_its_spec(self, int8: Path, checkpoint: Path, tmp_path: Path) -> None:
+        export(checkpoint, tmp_path / "float.onnx", "drawn", allow_untrained=True)
+        assert OnnxEngine(int8).spec == OnnxEngine(tmp_path / "float.onnx").spec
+
+    def test_takes_any_number_of_faces(self, int8: Path) -> None:
+        crops = np.random.default_rng(0).integers(0, 256, (5, 32, 32, 3), np.uint8)
+        together = OnnxEngine(int8).run(crops).points_px
+        alone = [OnnxEngine(int8).run(crops[i : i + 1]).points_px[0] for i in range(5)]
+        np.testing.assert_allclose(together, alone, atol=1e-3)
+
+    @TARGETS
+    def test_only_the_net_is_quantised_and_not_its_ends(self, tmp_path: Path, target: Target) -> None:
+        model = quantised(PACKAGED, tmp_path, noise(8), target)
+        producers = {name: node for node in model.graph.node for name in node.output}
+        quantised_nodes = {
+            node.name
+            for node in model.graph.node
+            if any(producers[i].op_type == "DequantizeLinear" for i in node.input if i in producers)
+        }
+        convolutions = [node.name for node in model.graph.node if node.op_type == "Conv"]
+        ends = {convolutions[0], convolutions[1], convolutions[-1]}
+        assert "stem.0" in convolutions[0] and "stem.2" in convolutions[1] and "head" in convolutions[-1]
+        assert all(name.startswith("/net/") or "Linear" in name for name in quantised_nodes)
+        assert set(convolutions) - quantised_nodes == ends
+
+    @TARGETS
+    def test_weights_are_within_half_a_step(self, tmp_path: Path, target: Target) -> None:
+        model = quantised(PACKAGED, tmp_path, noise(8), target)
+        assert (tmp_path / "model.onnx").stat().st_size < 0.4 * PACKAGED.stat().st_size
+        arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+        before = {t.name: numpy_helper.to_array(t) for t in onnx.load(PACKAGED).graph.initializer}
+        names = [name for name, array in before.items() if array.ndim == 4 and f"{name}_quantized" in arrays]
+        assert len(names) == 42
+        for name in names:
+            step = arrays[f"{name}_scale"][:, None, None, None]
+            assert np.abs(arrays[f"{name}_quantized"] * step - before[name]).max() <= step.max()
+            assert (np.abs(arrays[f"{name}_quantized"] * step - before[name]) <= 0.51 * step).mean() > 0.99
+
+
+def noise(count: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(0).integers(0, 256, (count, 128, 128, 3), np.uint8)
+
+
+def quantised(source: Path, folder: Path, crops: NDArray[np.uint8], target: Target) -> onnx.ModelProto:
+    """Rewritten in place, as quantise does."""
+    path = folder / "model.onnx"
+    path.write_bytes(source.read_bytes())
+    quantise(path, Quantisation(crops, target))
+    return onnx.load(path)
+
+
+@pytest.fixture(scope="session")
+def real(shared: Path) -> tuple[NDArray[np.uint8], Reference]:
+    """Crops of 63 training faces, and what the packaged model says of 49 validation faces."""
+    root = shared / "data/300w"
+    if not root.is_dir():
+        pytest.skip("needs 300W in ../shared/data")
+    training, validation = (Crops(part[::step], 128) for part, step in zip(W300(root).faces(), (30, 3)))
+    faces = validation.together()
+    engine = OnnxEngine(PACKAGED)
+
+    class Packaged:
+        """Stands for the graph that the packaged model was made from, all of whose peaks are clear."""
+
+        def maps(self, crops: torch.Tensor) -> tuple[torch.Tensor, None]:
+            self.output = engine.run(crops.numpy())
+            return torch.tensor([1.0, 0.0]).expand(len(crops), 68, 1, 2), None
+
+        def decode(self, *_: object) -> tuple[torch.Tensor, ...]:
+            return tuple(torch.from_numpy(each) for each in dataclasses.astuple(self.output))
+
+    reference = Reference(Packaged(), faces.crops, faces.points_px.double().numpy(), IBUG68)  # type: ignore[arg-type]
+    return np.stack([training[i].crops.numpy() for i in range(len(training))]), reference
+
+
+@TARGETS
+def test_real_faces_are_within_the_budget(
+    real: tuple[NDArray[np.uint8], Reference], tmp_path: Path, target: Target
+) -> None:
+    crops, reference = real
+    model = quantised(PACKAGED, tmp_path, crops, target)
+    helper.set_model_props(model, OnnxEngine(PACKAGED).spec.to_metadata())
+    onnx.save(model, tmp_path / "model.onnx")
+    difference = reference.compare(tmp_path / "model.onnx", "int8")
+    assert difference.excess(BUDGETS["int8"]) == ""
+    assert difference.mean_px > 0.01  # it is another model
+
+
+class TestRefused:
+    def spec(self) -> ModelSpec:
+        return ModelSpec(32, "ibug68", 0.5, "", "", {}, "")
+
+    def test_over_budget(self, checkpoint: Path, tmp_path: Path) -> None:
+        with pytest.raises(
+            TrackerError, match=r"m\.onnx: not written: .* px, the budget 1e-06.*; the worst landmarks are \d"
+        ):
+            export(checkpoint, tmp_path / "m.onnx", "drawn", "int8", budget=Budget(p99_px=1e-6), allow_untrained=True)
+        assert os.listdir(tmp_path) == []
+
+    def test_a_failure_on_the_way_leaves_nothing(
+        self, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def full(*_: Any, **__: Any) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr("onnxruntime.quantization.quantize_static", full)
+        graph = LandmarkGraph(load(checkpoint)[0]).eval()
+        crops = torch.zeros(2, 32, 32, 3, dtype=torch.uint8)
+        reference = Reference(graph, crops, np.random.default_rng(0).uniform(0, 32, (2, 68, 2)), IBUG68)
+        with pytest.raises(TrackerError, match=r"m\.onnx: cannot write there: No space left on device"):
+            write_onnx(graph, self.spec(), reference, tmp_path / "m.onnx", ANYTHING, Quantisation(crops.numpy(), CPU))
+        assert os.listdir(tmp_path) == []
+
+
+class TestTensorRT:
+    def test_the_plan_says_int8(self, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        pytest.importorskip("tensorrt_rtx", reason="needs TensorRT-RTX", exc_type=ImportError)
+        model = tmp_path / "m.onnx"
+        export(checkpoint, model, "drawn", "int8", **UNTRAINED, to="tensorrt_rtx")
+        (plan,) = (tmp_path / "engines").glob("*.plan")
+        assert described_plan(plan)[0].precision == "int8" and "_int8_" in plan.name
+        assert lint(model) == []
+        assert "benchmarks.int8" not in capsys.readouterr().out  # that is about CPUs
+        with pytest.raises(TrackerError, match="the key says fp32, the model is int8"):
+            build(model, engine_key(model, "tensorrt_rtx"))
+        zeros = [t for t in onnx.load(model).graph.initializer if t.name.endswith("zero_point")]
+        assert {t.data_type for t in zeros} == {TensorProto.INT8}
+        assert not any(numpy_helper.to_array(t).any() for t in zeros)
+
+    def test_the_cpus_is_refused_and_lint_says_why(self, int8: Path) -> None:
+        pytest.importorskip("tensorrt_rtx", reason="needs TensorRT-RTX", exc_type=ImportError)
+        assert [finding.rule for finding in lint(int8)] == ["zero-point", "int32-dequantize"]
+        with pytest.raises(TrackerError, match=r"refuses node .*`python -m export.lint` names what to change") as error:
+            build(int8, engine_key(int8, "tensorrt_rtx", precision="int8"))
+        assert "\n" not in str(error.value)

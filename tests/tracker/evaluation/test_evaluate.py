@@ -1,0 +1,385 @@
+"""Reports say what the papers mean, and through the detector they measure what the tracker would give."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from tracker import Frame, Tracker
+from tracker.datasets.labelled import SPLITS, LabelledFace, labelled_faces
+from tracker.detectors.base import Detection, Image, load_detector
+from tracker.engines.base import EngineOutput
+from tracker.engines.onnx import OnnxEngine
+from tracker.engines.spec import ModelSpec
+from tracker.errors import TrackerError
+from tracker.evaluate import main
+from tracker.evaluation.stills import Evaluation, nearest
+from tracker.face.crop import roi_of_landmarks
+from tracker.face.geometry import extent, transform_points
+from tracker.face.landmarks import Landmarks
+from tracker.face.pts import write_pts
+from tracker.face.schemes import IBUG68
+from tracker.metrics.accuracy import Errors, FaceError, face_error, plot_ced, summary, table
+from tracker.sources.demo import DemoClip
+
+Array = NDArray[np.float64]
+
+ROOT = Path(__file__).resolve().parents[3]
+SHARED = ROOT.parent / "shared/data"
+MODEL = next((m for m in (ROOT / "tracker/weights/edge68.onnx", ROOT / "runs/pilot.onnx") if m.exists()), None)
+TRAINING = SHARED / "300w"
+
+needs_model = pytest.mark.skipif(MODEL is None, reason="needs tracker/weights/edge68.onnx")
+needs_faces = pytest.mark.skipif(not TRAINING.exists(), reason="needs the faces of ../shared/data/300w")
+
+
+def face_px(x: float = 100.0, y: float = 90.0, width: float = 80.0) -> Array:
+    """(68, 2) no face, but its eyes and its extent are where a face has them."""
+    points = np.random.default_rng(1).uniform(0.1, 0.9, (68, 2))
+    points[0], points[16], points[8] = (0, 0.3), (1, 0.3), (0.5, 1)
+    points[19] = (0.3, 0)
+    points[36:42] = (0.2, 0.3) + 0.02 * np.arange(12).reshape(6, 2)
+    points[42:48] = (0.6, 0.3) + 0.02 * np.arange(12).reshape(6, 2)
+    return np.array(points * width + (x, y))
+
+
+def write_face(folder: Path, name: str, points_px: Array, image: NDArray[Any] | None = None) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    image = np.full((200, 220, 3), 90, np.uint8) if image is None else image
+    assert cv2.imwrite(str(folder / f"{name}.png"), image)
+    write_pts(folder / f"{name}.pts", points_px)
+
+
+class TestLabelledFaces:
+    def test_splits_of_300w(self, tmp_path: Path) -> None:
+        for folder in {part for parts in SPLITS.values() for part in parts}:
+            write_face(tmp_path / folder, "one", face_px())
+        names = {split: [f.name for f in labelled_faces("300w", tmp_path, split)] for split in SPLITS}
+        assert names["common"] == names["helen-test"] + names["lfpw-test"]
+        assert names["full"] == names["common"] + names["challenging"]
+        assert names["challenging"] == ["ibug/one"]
+        assert names["helen-train"] == ["helen/trainset/one"]
+        assert not set(names["full"]) & set(names["train"])
+        assert len(set(names["train"])) == 3
+
+    def test_folder(self, tmp_path: Path) -> None:
+        write_face(tmp_path, "größe", face_px(), np.zeros((250, 260), np.uint8))
+        (face,) = labelled_faces("folder", tmp_path)
+        image_rgb, points_px = face.read()
+        assert face.name == "größe"
+        assert image_rgb.shape == (250, 260, 3)
+        np.testing.assert_allclose(points_px, face_px(), atol=1e-3)
+
+    def test_pictures_are_rgb(self, tmp_path: Path) -> None:
+        write_face(tmp_path, "blue", face_px(), np.full((250, 250, 3), (255, 0, 10), np.uint8))
+        assert labelled_faces("folder", tmp_path)[0].read()[0][4, 4].tolist() == [10, 0, 255]
+
+    def test_missing_folders_are_named(self, tmp_path: Path) -> None:
+        write_face(tmp_path / "lfpw/testset", "one", face_px())
+        with pytest.raises(TrackerError, match=r"--split full .*helen/testset, .*ibug; correct --root"):
+            labelled_faces("300w", tmp_path, "full")
+        with pytest.raises(TrackerError, match=r"--dataset folder .*nowhere"):
+            labelled_faces("folder", tmp_path / "nowhere")
+        with pytest.raises(TrackerError, match=r"found none; each face is a NAME.jpg beside its NAME.pts"):
+            labelled_faces("folder", tmp_path)
+
+    def test_broken_ones(self, tmp_path: Path) -> None:
+        write_face(tmp_path, "few", face_px()[:5])
+        write_face(tmp_path, "flat", np.full((68, 2), 7.0))
+        write_face(tmp_path, "broken", face_px())
+        (tmp_path / "broken.png").write_bytes(b"no picture")
+        broken, few, flat = labelled_faces("folder", tmp_path)
+        with pytest.raises(ValueError, match=r"broken.png.* does not decode"):
+            broken.read()
+        with pytest.raises(TrackerError, match=r"few.pts: expected the 68 points of ibug68, got 5"):
+            few.read()
+        with pytest.raises(ValueError, match=r"flat.pts"):
+            flat.read()
+
+
+class TestFigures:
+    @given(st.floats(0, 20), st.floats(0, 6.3))
+    def test_a_shift_is_its_length_over_each_norm(self, length: float, angle: float) -> None:
+        truth = face_px()
+        points = truth + length * np.array([np.cos(angle), np.sin(angle)])
+        error = face_error(Landmarks.from_points(points, IBUG68), truth, 0.9)
+        eyes = [truth[group].mean(0) for group in (slice(36, 42), slice(42, 48))]
+        norms = {
+            "ocular": np.linalg.norm(truth[36] - truth[45]),
+            "pupil": np.linalg.norm(eyes[0] - eyes[1]),
+            "box": np.sqrt(np.prod(np.ptp(truth, axis=0))),
+            "diagonal": np.hypot(*np.ptp(truth, axis=0)),
+        }
+        assert error.nme == pytest.approx({by: length / norm for by, norm in norms.items()}, abs=1e-12)
+        assert error.parts == pytest.approx(dict.fromkeys(IBUG68.groups, error.nme["ocular"]), abs=1e-12)
+
+    def test_parts_are_apart(self) -> None:
+        truth = face_px()
+        points = truth.copy()
+        points[48:] += (3, 4)
+        parts = face_error(Landmarks.from_points(points, IBUG68), truth, 1.0).parts
+        assert parts.pop("mouth") == pytest.approx(5 / np.linalg.norm(truth[36] - truth[45]))
+        assert set(parts.values()) == {0}
+
+    def test_missing_faces_are_failures_but_not_in_the_mean(self) -> None:
+        errors: Errors = {"a": error_of(0.02), "gone": None, "b": error_of(0.06), "c": error_of(0.09)}
+        figures = summary(errors)
+        assert (figures["found"], figures["faces"]) == (3, 4)
+        assert figures["nme_percent"]["ocular"] == pytest.approx(100 * (0.02 + 0.06 + 0.09) / 3, abs=1e-4)
+        assert figures["parts_nme_percent"]["jaw"] == figures["nme_percent"]["ocular"]
+        assert figures["failure_percent"] == {"0.05": 75, "0.08": 50, "0.10": 25}
+        assert figures["auc"]["0.05"] == pytest.approx((0.05 - 0.02) / 0.05 / 4, abs=1e-3)
+        assert [face["name"] for face in figures["worst"]] == ["gone", "c", "b", "a"]
+        assert figures["worst"][0]["nme_percent"] is None
+        json.dumps(figures, allow_nan=False)
+
+    def test_ten_worst(self) -> None:
+        figures = summary({f"{i:02}": error_of(i / 100) for i in range(30)})
+        assert [face["name"] for face in figures["worst"]] == [str(i) for i in range(29, 19, -1)]
+
+    def test_table_aligns_even_when_nothing_is_found(self) -> None:
+        lines = table({"true boxes": summary({"a": error_of(0.03)}), "yunet": summary({"a": None})}).splitlines()
+        assert len({len(line) for line in lines}) == 1
+        assert lines[0].split() == ["true", "boxes", "yunet"]
+        assert lines[1].split()[2:] == ["1", "of", "1", "0", "of", "1"]
+        assert lines[2].split() == ["NME", "ocular,", "%", "3.00", "-"]
+
+
+def error_of(ocular: float) -> FaceError:
+    return FaceError({"ocular": ocular}, {"jaw": ocular}, 1.0)
+
+
+class Knows:
+    """An engine that gives fixed points in the crop, surely or not."""
+
+    def __init__(self, points_px: Array, score: float = 1.0, scheme: str = "ibug68") -> None:
+        self.spec = ModelSpec(64, scheme, presence=0.5, decode="", licence="", config={}, commit="")
+        self.points_px, self.score = points_px, score
+
+    def run(self, crops: NDArray[np.uint8]) -> EngineOutput:
+        shape = (len(crops), 68)
+        return EngineOutput(
+            np.broadcast_to(self.points_px.astype(np.float32), (*shape, 2)),
+            np.full(shape, self.score, np.float32),
+            np.ones((*shape, 3), np.float32),
+        )
+
+
+class Sees:
+    """A detector that gives fixed detections."""
+
+    name = "yunet"
+
+    def __init__(self, *found: Detection) -> None:
+        self.found = list(found)
+
+    def detect(self, image_rgb: Image) -> list[Detection]:
+        return self.found
+
+
+def detection(points_px: Array, score: float) -> Detection:
+    eyes = np.stack([points_px[36:42].mean(0), points_px[42:48].mean(0)])
+    return Detection(extent(points_px), score, eyes)
+
+
+class TestEvaluation:
+    picture = np.zeros((300, 300, 3), np.uint8)
+    truth = face_px()
+    in_crop = transform_points(roi_of_landmarks(truth).crop_from_image(64), truth)
+
+    def test_true_box_is_one_pass_over_the_labels_view(self) -> None:
+        result = Evaluation(Knows(np.add(self.in_crop, (0.6, 0.8))), Sees()).face(self.picture, self.truth)
+        one_px = roi_of_landmarks(self.truth).side_px / 64
+        assert result.true_box.nme["box"] == pytest.approx(one_px / np.sqrt(np.prod(extent(self.truth)[2:])))
+        assert result.detected is None
+        assert result.missed == "not detected"
+
+    def test_the_nearest_detection_counts_not_the_surest(self) -> None:
+        other, here = detection(face_px(10, 0, 70), 0.99), detection(self.truth + 3, 0.7)
+        assert nearest([other, here], extent(self.truth)) is here
+        assert nearest([other], extent(self.truth)) is None
+        assert nearest([], extent(self.truth)) is None
+        result = Evaluation(Knows(self.in_crop), Sees(other, here)).face(self.picture, self.truth)
+        assert result.detected is not None
+        assert result.missed == ""
+
+    def test_a_face_the_tracker_would_refuse_is_missing(self) -> None:
+        seen = Sees(detection(self.truth, 0.9))
+        result = Evaluation(Knows(self.in_crop, score=0.4), seen).face(self.picture, self.truth)
+        assert result.detected is None
+        assert "0.400 is too low" in result.missed
+        assert result.to_json()["detector"] == {"missed": result.missed}
+        assert result.true_box.score == pytest.approx(0.4)
+
+    def test_other_schemes_are_refused(self) -> None:
+        with pytest.raises(TrackerError, match="the labels are ibug68, the model gives wflw98"):
+            Evaluation(Knows(self.in_crop, scheme="wflw98"), Sees())
+
+    def test_unreadable_faces_are_skipped_and_named(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        write_face(tmp_path, "good", self.truth)
+        write_face(tmp_path, "broken", self.truth)
+        (tmp_path / "broken.png").write_bytes(b"")
+        (tmp_path / "gone.pts").write_text("68 numbers")
+        gone = LabelledFace("gone", tmp_path / "gone.png", tmp_path / "gone.pts")
+        faces = [*labelled_faces_but(tmp_path, "gone"), gone]
+        results, skipped = Evaluation(Knows(self.in_crop), Sees()).faces(faces)
+        assert list(results) == ["good"]
+        assert "broken.png" in skipped[0]
+        assert "gone.pts" in skipped[1]
+        assert len(caplog.records) == 2
+
+
+def labelled_faces_but(folder: Path, name: str) -> list[LabelledFace]:
+    (folder / f"{name}.pts").rename(folder / "aside")
+    faces = labelled_faces("folder", folder)
+    (folder / "aside").rename(folder / f"{name}.pts")
+    return faces
+
+
+@pytest.fixture(scope="module")
+def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three frames of the demo clip with their labels."""
+    pytest.importorskip("skimage.data", reason="needs scikit-image's astronaut picture")
+    folder, clip = tmp_path_factory.mktemp("demo"), DemoClip()
+    for index in (0, 60, 120):
+        bgr = np.ascontiguousarray(clip.picture(index)[..., ::-1])
+        write_face(folder, f"frame{index:03}", clip.truth_px(index), bgr)
+    return folder
+
+
+@needs_model
+@pytest.mark.parametrize("detector", ["yunet", "blazeface"])
+def test_through_the_detector_is_what_the_tracker_gives(demo_folder: Path, detector: Any) -> None:
+    assert MODEL is not None
+    evaluation = Evaluation(OnnxEngine(MODEL), load_detector(detector))
+    for face in labelled_faces("folder", demo_folder):
+        image_rgb, truth_px = face.read()
+        (tracked,) = Tracker(MODEL, detector).step(Frame(image_rgb, 0.0, 0)).faces
+        error = evaluation.face(image_rgb, truth_px).detected
+        assert error is not None
+        assert error.score == pytest.approx(tracked.score)
+        assert error.nme == pytest.approx(face_error(tracked.raw, truth_px, 1.0).nme)
+
+
+class TestCommand:
+    """python -m tracker.evaluate."""
+
+    @pytest.fixture
+    def command(self, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+        def run(*arguments: object) -> int:
+            monkeypatch.setattr(sys, "argv", ["evaluate", *map(str, arguments)])
+            return main()
+
+        return run
+
+    @pytest.fixture
+    def folder(self, demo_folder: Path, tmp_path: Path) -> Path:
+        """Of three faces, one broken."""
+        for path in demo_folder.iterdir():
+            (tmp_path / path.name).write_bytes(path.read_bytes())
+        (tmp_path / "frame060.png").write_bytes(b"no picture")
+        return tmp_path
+
+    @needs_model
+    def test_report(self, command: Callable[..., int], folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        pytest.importorskip("matplotlib", reason="needs the extra report")
+        out = folder / "out.json"
+        options = ("--dataset", "folder", "--root", folder, "--model", MODEL, "--detector", "yunet")
+        assert command(*options, "--report", out) == 0
+        report = json.loads(out.read_text())
+        assert report["counts"] == {"labelled": 3, "measured": 2, "skipped": 1}
+        assert "frame060.png" in report["skipped"][0]
+        assert report["dataset"] == "folder"
+        assert report["split"] is None
+        assert report["detector"] == "yunet"
+        assert report["model"].keys() == {"name", "sha256", "commit", "licence"}
+        for way in ("true_boxes", "through_detector"):
+            assert 0 < report[way]["nme_percent"]["ocular"] < 8
+            assert report[way]["found"] == 2
+            ocular = [face[way.replace("through_", "")]["nme_percent"]["ocular"] for face in report["by_face"].values()]
+            assert report[way]["nme_percent"]["ocular"] == pytest.approx(np.mean(ocular), abs=1e-3)
+        assert set(report["by_face"]) == {"frame000", "frame120"}
+        picture = cv2.imread(str(folder / "out.png"))
+        assert picture is not None
+        assert picture.std() > 10
+        printed = capsys.readouterr().out
+        assert "2 faces, 1 skipped" in printed
+        assert "2 of 2" in printed
+        assert str(out) in printed
+        assert not [path for path in folder.iterdir() if path.is_dir()]
+
+    @needs_model
+    def test_without_matplotlib(
+        self,
+        command: Callable[..., int],
+        folder: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        caplog: pytest.LogCaptureFixture,
+    ) -> None:
+        monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+        options = ("--dataset", "folder", "--root", folder, "--model", MODEL, "--detector", "blazeface")
+        assert command(*options, "--report", folder / "out.json") == 0
+        assert (folder / "out.json").exists()
+        assert not (folder / "out.png").exists()
+        assert "pip install 'landmark-tracker[report]'" in caplog.records[-1].getMessage()
+
+    @needs_model
+    def test_nothing_readable(
+        self, command: Callable[..., int], folder: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        for path in folder.glob("*.png"):
+            path.write_bytes(b"no picture")
+        out = folder / "out.json"
+        assert command("--dataset", "folder", "--root", folder, "--model", MODEL, "--report", out) == 2
+        assert "none of the 3 faces" in capsys.readouterr().err
+        assert not out.exists()
+
+    @pytest.mark.parametrize(
+        ("options", "said"),
+        [
+            (("--dataset", "300w", "--root", "{}", "--report", "{}/o.json"), "lfpw/testset"),
+            (("--dataset", "folder", "--root", "{}", "--report", "{}/none/o.json"), "a folder that exists"),
+            (("--dataset", "folder", "--root", "{}", "--report", "{}/o.png"), "must name a .json file"),
+            (
+                ("--dataset", "folder", "--root", "{}/a", "--report", "{}/o.json", "--model", "x.onnx"),
+                "x.onnx",
+            ),
+        ],
+    )
+    def test_mistakes_are_one_sentence(
+        self,
+        command: Callable[..., int],
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+        options: tuple[str, ...],
+        said: str,
+    ) -> None:
+        write_face(tmp_path / "a", "one", face_px())
+        assert command(*(option.format(tmp_path) for option in options)) == 2
+        error = capsys.readouterr().err
+        assert said in error
+        assert error.startswith("tracker.evaluate: ")
+        assert error.count("\n") == 1
+        assert not list(tmp_path.glob("o.*"))
+
+
+def test_plot_shows_both_curves() -> None:
+    pytest.importorskip("matplotlib", reason="needs the extra report")
+    few = {str(i): error_of(i / 300) for i in range(30)}
+    missing: Errors = dict.fromkeys(few)
+    plots = (plot_ced({"a": few}, "title"), plot_ced({"a": few, "b": missing}, "title"))
+    one, two = (cv2.imdecode(np.frombuffer(plot, np.uint8), cv2.IMREAD_COLOR) for plot in plots)
+    assert one is not None
+    assert two is not None
+    assert one.shape == two.shape
+    assert (one != two).any()

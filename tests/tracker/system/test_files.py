@@ -1,0 +1,218 @@
+"""Files that are whole or not there; nothing that is no plain file is replaced, and no two runs write one file."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from tracker.errors import TrackerError
+from tracker.system.files import Replacement, hold, is_written_through, part_of, replace, write_whole
+
+posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX files")
+
+
+@pytest.fixture
+def other_run() -> object:
+    """Another process that holds a file, or has a Replacement of it, until it is told to end: other_run(what, path)."""
+    started: list[subprocess.Popen[str]] = []
+    codes = {
+        "hold": "from tracker.sinks import JsonLines; held = JsonLines(sys.argv[1])",
+        "replace": "from tracker.system.files import Replacement; held = Replacement(sys.argv[1])",
+    }
+
+    def start(what: str, path: Path) -> subprocess.Popen[str]:
+        code = f"import sys\n{codes[what]}\nprint('held', flush=True)\nsys.stdin.read()"
+        command = [sys.executable, "-c", code, str(path)]
+        process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        started.append(process)
+        assert process.stdout is not None and process.stdout.readline() == "held\n"
+        return process
+
+    yield start
+    for process in started:
+        process.communicate()
+
+
+class TestWriteWhole:
+    def test_new_and_old(self, tmp_path: Path) -> None:
+        path = tmp_path / "größe.json"
+        for content in (b"one", b"two"):
+            write_whole(path, content)
+            assert path.read_bytes() == content and os.listdir(tmp_path) == [path.name]
+
+    @posix
+    def test_permissions_of_an_old_file_stay(self, tmp_path: Path) -> None:
+        path = tmp_path / "a"
+        path.write_bytes(b"")
+        path.chmod(0o600)
+        write_whole(path, b"new")
+        assert path.stat().st_mode & 0o777 == 0o600
+
+    @posix
+    @pytest.mark.parametrize("target", ["real.json", "../folder/real.json", "missing.json", "link2"])
+    def test_a_link_stays(self, target: str, tmp_path: Path) -> None:
+        (tmp_path / "folder").mkdir()
+        folder = tmp_path / "folder"
+        (folder / "real.json").write_bytes(b"old")
+        (folder / "link2").symlink_to("real.json")
+        (folder / "link").symlink_to(target)
+        write_whole(folder / "link", b"new")
+        assert (folder / "link").is_symlink() and (folder / "link").read_bytes() == b"new"
+        assert (folder / "link2").is_symlink()
+
+    @posix
+    def test_a_link_to_itself_is_an_error(self, tmp_path: Path) -> None:
+        (tmp_path / "link").symlink_to("link")
+        with pytest.raises(OSError, match="symbolic"):
+            write_whole(tmp_path / "link", b"new")
+
+    @posix
+    def test_a_pipe_and_a_device_stay(self, tmp_path: Path) -> None:
+        pipe = tmp_path / "pipe"
+        os.mkfifo(pipe)
+        read: list[bytes] = []
+        reader = threading.Thread(target=lambda: read.append(pipe.read_bytes()))
+        reader.start()
+        write_whole(pipe, b"through")
+        reader.join()
+        assert read == [b"through"] and pipe.is_fifo()
+        write_whole("/dev/null", b"gone")
+        assert Path("/dev/null").is_char_device()
+        (tmp_path / "null").symlink_to("/dev/null")
+        assert is_written_through(tmp_path / "null") and not is_written_through(tmp_path / "none")
+
+    @posix
+    @pytest.mark.parametrize("stream", [1, 2])
+    def test_standard_output_in_a_file_is_not_replaced(self, stream: int, tmp_path: Path) -> None:
+        code = (
+            "import os, sys\nfrom tracker.system.files import write_whole\n"
+            f"os.write({stream}, b'before ')\nwrite_whole('/dev/fd/{stream}', b'stats ')\nos.write({stream}, b'after')"
+        )
+        with (tmp_path / "log").open("wb") as log:
+            streams = {"stdout" if stream == 1 else "stderr": log}
+            subprocess.run([sys.executable, "-c", code], check=True, **streams)  # type: ignore[call-overload]
+        assert (tmp_path / "log").read_bytes() == b"before stats after"
+
+    def test_a_folder_is_an_error(self, tmp_path: Path) -> None:
+        with pytest.raises(OSError, match=r"directory|denied"):
+            write_whole(tmp_path, b"new")
+
+    def test_a_failure_leaves_the_old_file(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        path = tmp_path / "a"
+        write_whole(path, b"old")
+
+        def full(*_: object) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(os, "replace", full)
+        with pytest.raises(OSError, match="No space"):
+            write_whole(path, b"new")
+        assert path.read_bytes() == b"old" and os.listdir(tmp_path) == ["a"]
+
+    def test_what_another_run_writes_is_not_replaced(self, tmp_path: Path, other_run: object) -> None:
+        path = tmp_path / "out.jsonl"
+        process = other_run("hold", path)  # type: ignore[operator]
+        with pytest.raises(TrackerError, match=r"out\.jsonl is being written by another run"):
+            write_whole(path, b"new")
+        process.communicate()
+        write_whole(path, b"new")
+        assert path.read_bytes() == b"new"
+
+
+class TestReplacement:
+    def test_appears_when_complete(self, tmp_path: Path) -> None:
+        file = Replacement(tmp_path / "clip.mp4")
+        file.part.write_bytes(b"video")
+        assert not file.target.exists() and file.part.name == ".clip.part.mp4"
+        file.complete()
+        file.discard()
+        assert os.listdir(tmp_path) == ["clip.mp4"] and file.target.read_bytes() == b"video"
+
+    def test_leaves_nothing_when_discarded(self, tmp_path: Path) -> None:
+        file = Replacement(tmp_path / "clip.mp4")
+        file.discard()
+        file.discard()
+        assert os.listdir(tmp_path) == []
+
+    def test_another_run_is_refused_until_the_end(self, tmp_path: Path, other_run: object) -> None:
+        path = tmp_path / "clip.mp4"
+        process = other_run("replace", path)  # type: ignore[operator]
+        with pytest.raises(TrackerError, match=r"clip\.mp4 is being written by another run"):
+            Replacement(path)
+        process.kill()
+        process.wait()
+        assert part_of(path).exists()  # what a killed run leaves is taken over
+        file = Replacement(path)
+        assert file.part.read_bytes() == b""
+        file.complete()
+        assert os.listdir(tmp_path) == ["clip.mp4"]
+
+    def test_a_second_in_this_process_is_refused(self, tmp_path: Path) -> None:
+        file = Replacement(tmp_path / "clip.mp4")
+        with pytest.raises(TrackerError, match="another run"):
+            Replacement(tmp_path / "clip.mp4")
+        file.discard()
+
+    def test_a_target_that_another_run_writes_is_refused(self, tmp_path: Path, other_run: object) -> None:
+        path = tmp_path / "out.jsonl"
+        other_run("hold", path)  # type: ignore[operator]
+        with pytest.raises(TrackerError, match="another run"):
+            Replacement(path)
+
+    def test_many_at_once_never_mix(self, tmp_path: Path) -> None:
+        """Each of many runs writes its own bytes or is refused; what is there in the end is one run's."""
+        code = (
+            "import sys\nfrom tracker.system.files import Replacement\nfrom tracker.errors import TrackerError\n"
+            "for n in range(15):\n"
+            "    try:\n        file = Replacement(sys.argv[1])\n    except TrackerError:\n        continue\n"
+            "    with file.part.open('r+b') as part:\n"
+            "        for _ in range(50):\n            part.write(sys.argv[2].encode() * 20)\n            part.flush()\n"
+            "    file.complete()\n"
+        )
+        path = tmp_path / "a.bin"
+        runs = [subprocess.Popen([sys.executable, "-c", code, str(path), name]) for name in "abc"]
+        while any(run.poll() is None for run in runs):
+            if path.exists():
+                content = path.read_bytes()
+                assert len(content) == 1000 and len(set(content)) == 1
+        assert [run.returncode for run in runs] == [0, 0, 0]
+        assert os.listdir(tmp_path) == ["a.bin"]
+
+    @posix
+    def test_a_link_stays_and_what_is_no_file_is_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "other").mkdir()
+        (tmp_path / "clip.mp4").symlink_to(tmp_path / "other/real.mp4")
+        file = Replacement(tmp_path / "clip.mp4")
+        file.part.write_bytes(b"video")
+        file.complete()
+        assert (tmp_path / "clip.mp4").is_symlink() and (tmp_path / "other/real.mp4").read_bytes() == b"video"
+        os.mkfifo(tmp_path / "pipe.mp4")
+        with pytest.raises(TrackerError, match=r"pipe\.mp4 is no plain file"):
+            Replacement(tmp_path / "pipe.mp4")
+        with pytest.raises(TrackerError, match="is a folder"):
+            Replacement(tmp_path)
+
+    @posix
+    def test_a_link_in_the_place_of_the_part_is_not_followed(self, tmp_path: Path) -> None:
+        (tmp_path / "victim").write_bytes(b"precious")
+        part_of(tmp_path / "clip.mp4").symlink_to(tmp_path / "victim")
+        with pytest.raises(OSError, match="symbolic"):
+            Replacement(tmp_path / "clip.mp4")
+        assert (tmp_path / "victim").read_bytes() == b"precious"
+
+
+def test_replace_is_refused_while_this_run_holds_it(tmp_path: Path) -> None:
+    path, part = tmp_path / "a", tmp_path / "b"
+    path.write_bytes(b"old")
+    part.write_bytes(b"new")
+    with path.open("rb") as file:
+        hold(file.fileno(), path)
+        with pytest.raises(TrackerError, match="another run"):
+            replace(part, path)
+    replace(part, path)
+    assert path.read_bytes() == b"new"

@@ -1,0 +1,301 @@
+"""python -m train.label, with a fake teacher in a process of its own, and once with the real one."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+import train.label
+from tools.london import ibug68, read_template
+from tracker.cli.command import run_command
+from tracker.datasets.folder import read_own
+from tracker.detectors.base import Detection
+from tracker.face.pts import read_pts
+from tracker.system.files import held_folder
+from train.label import label
+from train.labels import teachers
+from train.labels.folder import read_spread
+from train.labels.mesh68 import VERTICES, load_mesh68
+
+FAKE = Path(__file__).with_name("fake_facemesh_worker.py")
+EYES, CHIN = np.array([[70.0, 80.0], [130.0, 84.0]]), np.array([96.0, 150.0])
+
+
+class FakeDetector:
+    """Finds the one drawn face, where there is one."""
+
+    name = "yunet"
+
+    def detect(self, image_rgb: np.ndarray) -> list[Detection]:
+        if not (image_rgb[..., 1] > 180).any():
+            return []
+        return [Detection(np.array([50.0, 60.0, 100.0, 110.0]), 0.9, EYES)]
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Puts the fakes in the place of the real ones; gives the mesh (478, 3) the fake teacher lays."""
+    mesh = np.random.default_rng(1).uniform(-1, 1, (VERTICES, 3))
+    flip = load_mesh68().flip
+    mesh = (mesh + mesh[flip] * [-1, 1, 1]) / 2
+    shutil.copy(FAKE, tmp_path / "fake.py")
+    np.save(tmp_path / "fake.npy", mesh)
+    monkeypatch.setattr(teachers, "WORKER", tmp_path / "fake.py")
+    monkeypatch.setattr(train.label, "load_detector", lambda name: FakeDetector())
+    return tmp_path / "fake.npy"
+
+
+def draw(path: Path, red: int = 0, face: bool = True) -> None:
+    """A picture of 200 x 220 pixels; red: see fake_facemesh_worker.py."""
+    picture = np.zeros((220, 200, 3), np.uint8)
+    picture[..., 0] = red
+    if face:
+        for (x, y), color in ((EYES[0], (0, 255, 0)), (EYES[1], (0, 255, 0)), (CHIN, (0, 0, 255))):
+            cv2.circle(picture, (int(x), int(y)), 6, color, -1)
+    path.parent.mkdir(exist_ok=True)
+    cv2.imwrite(str(path), picture[..., ::-1])
+
+
+def run(*options: object) -> int:
+    return run_command(label, "train.label", [str(option) for option in options])
+
+
+@pytest.fixture
+def options(fake: Path, tmp_path: Path) -> list[object]:
+    """A command line for one good picture, a.png."""
+    draw(tmp_path / "in/a.png")
+    return ["--images", tmp_path / "in", "--output", tmp_path / "out", "--teacher-python", sys.executable]
+
+
+class TestLabels:
+    def test_lie_where_the_teacher_sees_them_in_the_picture(
+        self, options: list[object], fake: Path, tmp_path: Path
+    ) -> None:
+        """Through turned, scaled, shifted and mirrored views, and the file is 1-based."""
+        assert run(*options) == 0
+        mesh = np.load(fake)
+        eyes = EYES.mean(0)
+        flat = eyes + mesh[:, :1] * (EYES[1] - EYES[0]) + mesh[:, 1:2] * (CHIN - eyes)
+        expected = load_mesh68().points(np.hstack([flat, mesh[:, 2:]]))
+        points = read_pts(tmp_path / "out/a.pts")
+        assert np.abs(points - expected).max() < 0.5  # the dots' middles in warped pixels
+        spread = read_spread(tmp_path / "out/a.spread.csv")
+        assert spread.shape == (68,) and 0 < spread.max() < 1
+
+    def test_are_what_the_training_reads(self, options: list[object], tmp_path: Path) -> None:
+        run(*options)
+        (sample,) = read_own(tmp_path / "out", "ibug68")
+        assert sample.read_image().shape == (220, 200, 3)
+
+    def test_one_point_that_wanders_has_the_larger_spread(self) -> None:
+        seen = np.zeros((8, 68, 2)) + np.arange(68)[:, None]
+        seen[::2, 5] += 3.0
+        _, spread = train.label.agreed(seen, _Straight(), 0.5, 0.5)
+        assert spread.argmax() == 5 and np.delete(spread, 5).max() == 0
+
+
+class _Straight:
+    """A teacher whose points are labels."""
+
+    def labels(self, points: np.ndarray) -> np.ndarray:
+        return points
+
+
+class TestLeftOut:
+    @pytest.mark.parametrize(
+        ("make", "reason"),
+        [
+            (lambda path: path.write_bytes(b"no picture"), "does not decode as a picture"),
+            (lambda path: path.write_bytes(b""), "does not decode as a picture"),
+            (lambda path: draw(path, face=False), "yunet finds no face"),
+            (lambda path: draw(path, red=50), "the teacher sees the face in 0 of 8 views"),
+            (lambda path: draw(path, red=100), "the views disagree by"),
+        ],
+    )
+    def test_with_a_sentence(
+        self,
+        options: list[object],
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+        make: Callable[[Path], None],
+        reason: str,
+    ) -> None:
+        make(tmp_path / "in/b.png")
+        assert run(*options) == 0
+        assert f"b.png: {reason}" in capsys.readouterr().err
+        assert reason in (tmp_path / "out/left_out.csv").read_text()
+        assert [path.name for path in sorted((tmp_path / "out").glob("*.pts"))] == ["a.pts"]
+        summary = json.loads((tmp_path / "out/summary.json").read_text())
+        assert summary["labelled"] == 1 and sum(summary["left_out"].values()) == 1
+
+    def test_limit_is_the_users(self, options: list[object], tmp_path: Path) -> None:
+        draw(tmp_path / "in/b.png", red=100)
+        assert run(*options, "--limit", 0.5) == 0
+        assert (tmp_path / "out/b.pts").exists()
+
+
+class TestResume:
+    def test_does_only_what_is_left(self, options: list[object], tmp_path: Path) -> None:
+        draw(tmp_path / "in/b.png", red=50)
+        run(*options)
+        before = (tmp_path / "out/a.pts").stat().st_mtime_ns
+        draw(tmp_path / "in/b.png")  # left out before: not looked at again
+        draw(tmp_path / "in/c.png")
+        assert run(*options) == 0
+        assert (tmp_path / "out/a.pts").stat().st_mtime_ns == before
+        assert not (tmp_path / "out/b.pts").exists() and (tmp_path / "out/c.pts").exists()
+
+    def test_goes_on_after_the_teacher_has_ended(
+        self, options: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        draw(tmp_path / "in/b.png", red=150)
+        assert run(*options) == 2
+        assert "the teacher has ended: the fake teacher was told to end" in capsys.readouterr().err
+        assert (tmp_path / "out/a.pts").exists() and not (tmp_path / "out/summary.json").exists()
+        draw(tmp_path / "in/b.png")
+        assert run(*options) == 0
+        assert (tmp_path / "out/b.pts").exists()
+
+    def test_labels_do_not_depend_on_the_other_pictures(self, options: list[object], tmp_path: Path) -> None:
+        run(*options)
+        first = (tmp_path / "out/a.pts").read_bytes()
+        draw(tmp_path / "in/0.png")
+        run(*options[:3], tmp_path / "again", *options[4:])
+        assert (tmp_path / "again/a.pts").read_bytes() == first
+
+    @pytest.mark.parametrize(("option", "value"), [("views", 6), ("seed", 1), ("limit", 0.03), ("least_views", 0.5)])
+    def test_refuses_other_settings(
+        self, options: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, value: float
+    ) -> None:
+        run(*options)
+        files = sorted(path.name for path in (tmp_path / "out").iterdir())
+        assert run(*options, f"--{option}", value) == 2
+        error = capsys.readouterr().err
+        assert f"was made with {option}" in error and "another folder" in error and error.count("\n") == 1
+        assert sorted(path.name for path in (tmp_path / "out").iterdir()) == files
+
+    def test_kept_points_need_no_teacher(self, options: list[object], tmp_path: Path) -> None:
+        keep = ["--keep", tmp_path / "keep"]
+        assert run(*options, *keep) == 0
+        draw(tmp_path / "in/a.png", red=150)  # would end the teacher
+        assert run(*options[:3], tmp_path / "again", *options[4:], *keep, "--limit", 0.03) == 0
+        ours, theirs = (read_pts(tmp_path / folder / "a.pts") for folder in ("out", "again"))
+        assert np.abs(ours - theirs).max() < 1e-3  # they are kept as float32
+
+
+class TestRefuses:
+    @pytest.mark.parametrize(
+        ("change", "sentence"),
+        [
+            (["--views", 1], "--views must be at least 2"),
+            (["--limit", 0], "--limit must be positive"),
+            (["--least-views", 0], "--least-views must lie above 0"),
+            (["--images", "nowhere"], "nowhere: expected a folder of pictures"),
+            (["--teacher-python", "nowhere/python"], "cannot start the teacher nowhere/python"),
+            (["--teacher", "nothing.onnx"], "the landmark model nothing.onnx is not a file"),
+        ],
+    )
+    def test_with_one_sentence(
+        self, options: list[object], capsys: pytest.CaptureFixture[str], change: list[object], sentence: str
+    ) -> None:
+        assert run(*options, *change) == 2
+        error = capsys.readouterr().err
+        assert sentence in error and error.count("\n") == 1
+
+    def test_facemesh_without_its_python(self, options: list[object], capsys: pytest.CaptureFixture[str]) -> None:
+        assert run(*options[:4]) == 2
+        assert "needs --teacher-python" in capsys.readouterr().err
+
+    def test_pictures_that_would_share_a_label(
+        self, options: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        draw(tmp_path / "in/a.jpg")
+        assert run(*options) == 2
+        assert "a.jpg and a.png would share a.pts" in capsys.readouterr().err
+
+    def test_an_environment_without_mediapipe(
+        self, options: list[object], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        monkeypatch.setattr(teachers, "WORKER", Path(teachers.__file__).with_name("facemesh_worker.py"))
+        assert run(*options) == 2
+        error = capsys.readouterr().err
+        assert "No module named 'mediapipe'" in error and "mediapipe==0.10.21" in error
+
+
+def test_real_teacher_on_faces_labelled_by_hand(shared: Path, tmp_path: Path) -> None:
+    """The whole chain, detector, FaceMesh and table, is near the hand's points on three London faces: 1.9 % on average
+    over all (docs/labels.md), none as far off as 4."""
+    python = os.environ.get("MEDIAPIPE_PYTHON")
+    if not python:
+        pytest.skip("needs $MEDIAPIPE_PYTHON, the Python of an environment with mediapipe==0.10.21")
+    (tmp_path / "in").mkdir()
+    for picture in sorted((shared / "data/london").glob("*.jpg"))[:3]:
+        (tmp_path / "in" / picture.name).symlink_to(picture)
+    assert run("--images", tmp_path / "in", "--output", tmp_path / "out", "--teacher-python", python) == 0
+    labels = sorted((tmp_path / "out").glob("*.pts"))
+    assert len(labels) == 3
+    for path in labels:
+        points, hand = read_pts(path), ibug68(read_template(shared / f"data/london/{path.stem}.tem"))
+        error = np.linalg.norm(points - hand, axis=1).mean() / np.linalg.norm(hand[45] - hand[36])
+        assert error < 0.04
+
+
+class TestFoldersOfSomebodyElse:
+    """Labels of others are neither mixed with these nor written over."""
+
+    @pytest.mark.parametrize("name", ["a.pts", "b.spread.csv", "summary.json", "left_out.csv", "c.npy"])
+    @pytest.mark.parametrize("option", ["--output", "--keep"])
+    def test_is_refused_and_left_as_it_is(
+        self, options: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, name: str
+    ) -> None:
+        theirs = tmp_path / "theirs"
+        theirs.mkdir()
+        (theirs / name).write_text("their work")
+        assert run(*options, option, theirs) == 2
+        assert f"{theirs}: holds {name}, which is of no run of this command" in capsys.readouterr().err
+        assert os.listdir(theirs) == [name] and (theirs / name).read_text() == "their work"
+
+    def test_the_folder_of_the_pictures_with_labels(
+        self, options: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        (tmp_path / "in/a.pts").write_text("their work")
+        assert run(*options, "--output", tmp_path / "in") == 2
+        assert "holds a.pts" in capsys.readouterr().err
+
+    def test_two_runs(self, options: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        (tmp_path / "out").mkdir()
+        with held_folder(tmp_path / "out"):
+            assert run(*options) == 2
+        assert f"{tmp_path / 'out'} is being written by another run" in capsys.readouterr().err
+        assert run(*options) == 0
+
+    @pytest.mark.parametrize(
+        ("name", "content"),
+        [
+            ("a.pts", b"damaged"),
+            ("a.spread.csv", b"spread_px\nmany\n"),
+            ("settings.json", b"[1]"),
+            ("settings.json", b"[" * 100_000),
+            ("settings.json", b"\xff"),
+            ("left_out.csv", b"picture,reason\na,b\x00\n"),
+            ("left_out.csv", b"picture,reason\n" + b"a" * 200_000 + b",b\n"),
+        ],
+    )
+    def test_what_was_damaged_since(
+        self, options: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, content: bytes
+    ) -> None:
+        assert run(*options) == 0
+        (tmp_path / "out" / name).write_bytes(content)
+        capsys.readouterr()
+        status = run(*options)
+        said = capsys.readouterr().err
+        assert (status == 2 and "delete" in said) or (name == "left_out.csv" and status == 0)
+        assert "Traceback" not in said

@@ -1,0 +1,358 @@
+"""Image-aware label smoothing: each step against a slow twin, what comes out in cells, and real faces."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.testing import assert_allclose
+from torch import Tensor
+
+from tracker.face.crop import roi_of_landmarks
+from tracker.face.geometry import transform_points
+from tracker.face.pts import read_pts
+from tracker.face.schemes import IBUG68
+from train.codecs import gaussian
+from train.targets.boundaries import edge_maps
+from train.targets.label_smoothing import (
+    ImageAware,
+    covariances,
+    deviations,
+    distribution,
+    refine,
+    straight_edge_deviations,
+)
+
+Array = np.ndarray[Any, np.dtype[np.float64]]
+CELLS, STRIDE = 11, 4
+seeds = st.integers(0, 10**6)
+
+
+def taps(count: int, sigma: float) -> Array:
+    return np.asarray(np.exp(-((np.arange(count) - count // 2) ** 2) / (2 * sigma**2)))
+
+
+def slow_refine(edges: Array) -> Array:
+    """E' of edge maps (E, H, W), cell by cell."""
+    maps: Array = edges.max(0)
+    side = len(maps)
+    weights = taps(9, 1.7) / taps(9, 1.7).sum()
+    mirrored = [abs(i) if i < side else 2 * (side - 1) - i for i in range(-4, side + 4)]
+    blurred, sharp = np.zeros_like(maps), np.zeros_like(maps)
+    for y, x in np.ndindex(maps.shape):
+        around = [(mirrored[y + i], mirrored[x + j], weights[i] * weights[j]) for i in range(9) for j in range(9)]
+        blurred[y, x] = sum(w * maps[row, column] for row, column, w in around)
+    for y, x in np.ndindex(maps.shape):
+        smooth = blurred[y, x]
+        if 0 < y < side - 1 and 0 < x < side - 1:
+            smooth = (blurred[y - 1 : y + 2, x - 1 : x + 2].sum() + 4 * blurred[y, x]) / 13
+        sharp[y, x] = np.clip(smooth + 5 * (blurred[y, x] - smooth), 0, 1)
+    return sharp
+
+
+def slow_covariance(refined: Array, point_cells: Array, k: int) -> Array:
+    """Sigma_M (2, 2) in cells: the patch written out, its weighted second moment summed up."""
+    side = len(refined)
+    cx, cy = (min(max(round(value), 0), side - 1) for value in point_cells.tolist())
+    patch, spot = np.zeros((2 * k + 1, 2 * k + 1)), np.zeros((2 * k + 1, 2 * k + 1))
+    for i, j in np.ndindex(patch.shape):
+        y, x = cy + i - k, cx + j - k
+        if 0 <= y < side and 0 <= x < side:
+            patch[i, j] = refined[y, x]
+    spot[k - 2 : k + 3, k - 2 : k + 3] = np.outer(taps(5, 1.1), taps(5, 1.1))
+    joint = 0.01 * patch / (patch.max() or 1) + spot
+    out = np.zeros((2, 2))
+    for i, j in np.ndindex(patch.shape):
+        d = np.array([j - k, i - k])
+        out += joint[i, j] * np.outer(d, d)
+    return np.asarray(out / joint.sum())
+
+
+def slow_distribution(point_cells: Array, covariance: Array, cells: int) -> Array:
+    """The density at every cell, over their sum."""
+    precision = np.linalg.inv(covariance)
+    out = np.zeros((cells, cells))
+    for row, column in np.ndindex(out.shape):
+        d = np.array([column, row]) - point_cells
+        out[row, column] = math.exp(-d @ precision @ d / 2)
+    return np.asarray(out / out.sum())
+
+
+def matrix(covariance: Tensor) -> Array:
+    xx, xy, yy = covariance.tolist()
+    return np.array([[xx, xy], [xy, yy]])
+
+
+def drawn(seed: int, cells: int = CELLS, count: int = 3) -> tuple[Tensor, Tensor]:
+    """Sparse edge maps (2, 2, cells, cells) and points (2, count, 2) in pixels, some outside, in double precision."""
+    generator = torch.Generator().manual_seed(seed)
+    edges = torch.rand(2, 2, cells, cells, generator=generator, dtype=torch.float64)
+    edges *= torch.rand(edges.shape, generator=generator) < 0.1
+    points = torch.rand(2, count, 2, generator=generator, dtype=torch.float64) * cells * 1.4 - 0.2 * cells
+    return edges, gaussian.pixels_from_cells(points, STRIDE)
+
+
+def line(cells: int, turn: float, width: float = 1.0) -> Tensor:
+    """(1, 1, cells, cells) an edge through the middle, turned from x towards y."""
+    axis = torch.arange(cells, dtype=torch.float64) - cells // 2
+    across = axis[:, None] * math.cos(turn) - axis * math.sin(turn)
+    return torch.exp(-(across.square()) / (2 * width**2))[None, None]
+
+
+def middle(cells: int) -> Tensor:
+    return torch.full((1, 1, 2), float(cells // 2), dtype=torch.float64)
+
+
+class TestRefine:
+    @given(seed=seeds)
+    @settings(max_examples=6)
+    def test_is_the_slow_one(self, seed: int) -> None:
+        edges, _ = drawn(seed)
+        for refined, maps in zip(refine(edges), edges.numpy(), strict=True):
+            assert_allclose(refined, slow_refine(maps), atol=1e-12)
+
+    def test_is_clipped(self) -> None:
+        refined = refine((torch.rand(4, 1, 30, 30, generator=torch.Generator().manual_seed(0)) > 0.98).float() * 9)
+        assert refined.min() == 0
+        assert refined.max() == 1
+
+    def test_an_even_map_stays(self) -> None:
+        assert_allclose(refine(torch.full((1, 2, 12, 12), 0.3, dtype=torch.float64)), 0.3)
+
+    def test_mends_a_broken_line(self) -> None:
+        edges = line(33, 0, 0.3)
+        edges[..., ::3] = 0
+        along = refine(edges)[0, 16, 4:-4]
+        assert along.min() > 0.9 * along.max()
+
+
+class TestCovariances:
+    @given(seed=seeds, half_width=st.integers(2, 12))
+    @settings(max_examples=15)
+    def test_are_the_slow_ones(self, seed: int, half_width: int) -> None:
+        edges, points = drawn(seed)
+        got = covariances(edges, points, STRIDE, ImageAware(half_width, gamma=0.7))
+        assert got.shape == (2, 3, 3)
+        for n in range(2):
+            refined = slow_refine(edges[n].numpy())
+            for covariance, point in zip(got[n], gaussian.cells_from_pixels(points[n], STRIDE).numpy(), strict=True):
+                assert_allclose(matrix(covariance), 0.7 * slow_covariance(refined, point, half_width), atol=1e-9)
+
+    TRIAL = (
+        (2, (1.06, 1.08)),
+        (4, (1.08, 1.33)),
+        (8, (1.11, 3.05)),
+        (16, (1.16, 15.1)),
+        (32, (1.24, 96)),
+    )
+
+    @pytest.mark.parametrize(("half_width", "expected"), TRIAL)
+    def test_of_one_straight_edge(self, half_width: int, expected: tuple[float, float]) -> None:
+        """The trial in references 2.8, whose line must have reached 1 when it was blurred, not before."""
+        edge = line(65, 0, 0.1) * taps(9, 1.7).sum()
+        got = covariances(edge, middle(65), 1, ImageAware(half_width, gamma=1))
+        assert_allclose(deviations(got)[0, 0].square(), expected, rtol=0.025)
+
+    @pytest.mark.parametrize(("half_width", "expected"), TRIAL)
+    @pytest.mark.parametrize("width", [0.1, 1.0])
+    def test_of_edges_that_reach_one_before(self, half_width: int, expected: tuple[float, float], width: float) -> None:
+        """Thin lines and those of a distance transform are within 15 % of it: 7 % of a standard deviation."""
+        got = covariances(line(65, 0, width), middle(65), 1, ImageAware(half_width, gamma=1))
+        assert_allclose(deviations(got)[0, 0].square(), expected, rtol=0.16)
+        assert (got[0, 0, 0] > got[0, 0, 2]).item()  # the edge runs along x
+
+    @given(turn=st.floats(-1.5, 1.5))
+    @settings(max_examples=20)
+    def test_lie_along_the_edge(self, turn: float) -> None:
+        (xx, xy, yy) = covariances(line(33, turn), middle(33), 1, ImageAware(8))[0, 0].tolist()
+        angle = math.atan2(2 * xy, xx - yy) / 2
+        assert abs(math.remainder(angle - turn, math.pi)) < math.radians(3)
+
+    @given(seed=seeds, half_width=st.integers(2, 7))
+    @settings(max_examples=10)
+    def test_turn_and_mirror_with_the_map(self, seed: int, half_width: int) -> None:
+        edges, points = drawn(seed)
+        last = CELLS * STRIDE - 1
+        smoothing = ImageAware(half_width)
+        xx, xy, yy = covariances(edges, points, STRIDE, smoothing).unbind(-1)
+        x, y = points.unbind(-1)
+        turned = covariances(edges.rot90(1, (-2, -1)), torch.stack([y, last - x], -1), STRIDE, smoothing)
+        assert_allclose(turned, torch.stack([yy, -xy, xx], -1), atol=1e-12)
+        mirrored = covariances(edges.flip(-1), torch.stack([last - x, y], -1), STRIDE, smoothing)
+        assert_allclose(mirrored, torch.stack([xx, -xy, yy], -1), atol=1e-12)
+
+    @pytest.mark.parametrize("far", [0, 1])
+    def test_without_an_edge_in_the_patch_are_isotropic(self, far: int) -> None:
+        edges = torch.zeros(1, 3, 32, 32)
+        edges[..., :3] = far  # out of reach of the patches below
+        points = torch.tensor([[[100.0, 60.0], [81.3, 2.0], [500.0, -90.0]]])
+        got = covariances(edges, points, STRIDE, ImageAware(4, gamma=1))
+        spot = taps(5, 1.1)
+        variance = (spot * np.arange(-2, 3) ** 2).sum() / spot.sum()
+        assert_allclose(got[0], [[variance, 0, variance]] * 3, rtol=1e-6, atol=1e-7)
+        expected = gaussian.encode(points, 32, STRIDE, math.sqrt(variance))
+        assert_allclose(distribution(points, got, 32, STRIDE), expected, atol=1e-6)
+
+    def test_rounding_errors_are_no_edge(self) -> None:
+        edges, points = drawn(0)
+        xx, xy, yy = covariances(1e-9 * edges, points, STRIDE, ImageAware(4)).unbind(-1)
+        assert torch.equal(xx, yy)
+        assert_allclose(xy, 0, atol=1e-12)
+
+    @given(seed=seeds, strength=st.floats(0.01, 1))
+    @settings(max_examples=10)
+    def test_do_not_depend_on_how_bright_edges_are(self, seed: int, strength: float) -> None:
+        edges, points = drawn(seed)
+        expected = covariances(0.5 * edges, points, STRIDE, ImageAware(4))
+        assert_allclose(covariances(0.5 * strength * edges, points, STRIDE, ImageAware(4)), expected, atol=1e-9)
+
+    def test_are_exact_in_mixed_precision(self) -> None:
+        edges, points = (x.float() for x in drawn(2, 32))
+        expected = covariances(edges, points, STRIDE, ImageAware(16))
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            got = covariances(edges, points, STRIDE, ImageAware(16))
+        assert torch.equal(got, expected)
+        exact = covariances(edges.double(), points.double(), STRIDE, ImageAware(16))
+        assert_allclose(got, exact, rtol=1e-4, atol=1e-6)
+
+
+class TestUnits:
+    @pytest.mark.parametrize(
+        ("smoothing", "expected"),
+        [
+            (ImageAware(2), (0.10, 0.10)),
+            (ImageAware(32), (0.12, 0.95)),
+            (ImageAware(8, label_unit="map"), (3.4, 5.5)),
+            (ImageAware(2, covariance_unit="patch", label_unit="map"), (1.6, 1.6)),
+            (ImageAware(8, gamma=0.2), (0.5, 0.8)),
+        ],
+        ids=["a", "b", "c", "d", "tuned"],
+    )
+    def test_readings(self, smoothing: ImageAware, expected: tuple[float, float]) -> None:
+        """As its docstring has them."""
+        assert_allclose(straight_edge_deviations(smoothing, 64), expected, rtol=0.045)
+
+    @pytest.mark.parametrize("gamma", [0.001, 0.5])
+    def test_gamma_is_of_variances(self, gamma: float) -> None:
+        base = ImageAware(8, label_unit="map")
+        ratio = np.divide(straight_edge_deviations(replace(base, gamma=gamma), 32), straight_edge_deviations(base, 32))
+        assert_allclose(ratio, math.sqrt(gamma / 0.01))
+
+    def test_a_smaller_map_is_half_as_many_cells(self) -> None:
+        assert ImageAware(8, label_unit="map").factor(65) == pytest.approx(0.01 * 32**2)
+        assert ImageAware(8, label_unit="map").factor(33) == pytest.approx(0.01 * 16**2)
+        assert ImageAware(8, covariance_unit="patch").factor(33) == pytest.approx(0.01 / 8**2)
+
+    @pytest.mark.parametrize(("half_width", "gamma"), [(1, 0.01), (8, 0.0), (8, -1.0), (8, math.nan)])
+    def test_what_makes_no_sense_is_refused(self, half_width: int, gamma: float) -> None:
+        with pytest.raises(ValueError, match="must be"):
+            ImageAware(half_width, gamma)
+
+    @given(seed=seeds)
+    def test_deviations_are_those_of_the_matrix(self, seed: int) -> None:
+        root = np.random.default_rng(seed).normal(size=(2, 2))
+        full = root @ root.T
+        got = deviations(torch.tensor([[full[0, 0], full[0, 1], full[1, 1]]]))
+        assert_allclose(got[0].square(), np.linalg.eigvalsh(full), atol=1e-12)
+
+
+def spread(seed: int, low: float, high: float) -> tuple[Tensor, Tensor]:
+    """Points (2, 4, 2) between low and high pixels, and covariances (2, 4, 3) of deviations from .3 to 3 cells."""
+    rng = np.random.default_rng(seed)
+    turn, size = rng.uniform(0, math.pi, (2, 4)), rng.uniform(0.3, 3, (2, 4, 2)) ** 2
+    cos, sin, a, b = np.cos(turn), np.sin(turn), size[..., 0], size[..., 1]
+    full = np.stack([a * cos**2 + b * sin**2, (a - b) * cos * sin, a * sin**2 + b * cos**2], -1)
+    return torch.from_numpy(rng.uniform(low, high, (2, 4, 2))), torch.from_numpy(full)
+
+
+class TestDistribution:
+    @given(seed=seeds)
+    @settings(max_examples=10)
+    def test_is_the_slow_one(self, seed: int) -> None:
+        points, full = spread(seed, -8, 52)
+        got = distribution(points, full, CELLS, STRIDE)
+        assert got.shape == (2, 4, CELLS, CELLS)
+        for i in np.ndindex(2, 4):
+            point = gaussian.cells_from_pixels(points[i], STRIDE).numpy()
+            assert_allclose(got[i], slow_distribution(point, matrix(full[i]), CELLS), atol=1e-12)
+
+    @given(seed=seeds, shrink=st.sampled_from([1, 0.1, 0.01]))
+    @settings(max_examples=20)
+    def test_sums_to_one_wherever_the_point_is(self, seed: int, shrink: float) -> None:
+        points, full = (x.float() for x in spread(seed, -900, 900))
+        maps = distribution(points, shrink**2 * full, 32, STRIDE)
+        assert (maps >= 0).all()
+        assert_allclose(maps.sum((-2, -1)), 1, atol=1e-5)
+
+    @given(seed=seeds, sigma=st.floats(0.3, 3))
+    @settings(max_examples=10)
+    def test_of_a_round_covariance_is_the_image_unaware_one(self, seed: int, sigma: float) -> None:
+        points, _ = spread(seed, -30, 160)
+        full = torch.tensor([sigma**2, 0, sigma**2], dtype=torch.float64).expand(2, 4, 3)
+        assert_allclose(distribution(points, full, 32, STRIDE), gaussian.encode(points, 32, STRIDE, sigma), atol=1e-12)
+
+    @given(seed=seeds)
+    @settings(max_examples=10)
+    def test_turns_with_the_label(self, seed: int) -> None:
+        points, full = spread(seed, -8, 52)
+        (x, y), (xx, xy, yy) = points.unbind(-1), full.unbind(-1)
+        turned = torch.stack([y, CELLS * STRIDE - 1 - x], -1), torch.stack([yy, -xy, xx], -1)
+        expected = distribution(points, full, CELLS, STRIDE).rot90(1, (-2, -1))
+        assert_allclose(distribution(*turned, CELLS, STRIDE), expected, atol=1e-12)
+
+    def test_has_its_mean_and_covariance(self) -> None:
+        points, full = torch.tensor([50.3, 71.9]).double(), torch.tensor([4.0, 1.5, 2.0]).double()
+        image = distribution(points, full, 32, STRIDE)
+        axis = torch.arange(32, dtype=torch.float64)
+        x, y = (image.sum(0) * axis).sum(), (image.sum(1) * axis).sum()
+        assert_allclose((x, y), gaussian.cells_from_pixels(points, STRIDE), atol=1e-3)
+        dx, dy = axis - x, (axis - y)[:, None]
+        assert_allclose([(image * d).sum() for d in (dx * dx, dx * dy, dy * dy)], full, atol=0.01)
+
+    def test_a_narrow_one_is_the_labels_cell(self) -> None:
+        image = distribution(torch.tensor([21.0, 38.0]), torch.tensor([1e-4, 0, 1e-4]), 16, STRIDE)
+        assert image[9, 5] == 1
+
+
+@pytest.fixture(scope="module")
+def points(shared: Path) -> Tensor:
+    labels = sorted((shared / "data/300w").glob("*/*set/*.pts"))[::150]
+    read = [read_pts(path) for path in labels]
+    crops = [transform_points(roi_of_landmarks(p).crop_from_image(256), p) for p in read]
+    return torch.from_numpy(np.stack(crops))
+
+
+@pytest.fixture(scope="module")
+def edges(points: Tensor) -> Tensor:
+    return torch.from_numpy(np.stack([edge_maps(p, IBUG68, 256, 4, "distance") for p in points.numpy()]))
+
+
+class TestRealFaces:
+    """Landmarks of 300W in crops of 256 pixels, with the edges of a distance transform."""
+
+    @pytest.mark.parametrize(("half_width", "along"), [(4, True), (8, True), (16, False), (32, False)])
+    def test_follow_the_jaw_while_the_patch_is_small(
+        self, points: Tensor, edges: Tensor, half_width: int, along: bool
+    ) -> None:
+        """A wide patch holds the rest of the face, and its long axis points there."""
+        xx, xy, yy = covariances(edges, points, 4, ImageAware(half_width))[:, 3:14].unbind(-1)
+        tangent = points[:, 4:15] - points[:, 2:13]
+        turn = torch.atan2(2 * xy, xx - yy) / 2 - torch.atan2(tangent[..., 1], tangent[..., 0])
+        degrees = torch.rad2deg(torch.asin(torch.sin(turn)).abs()).median()  # of an axis, not an arrow
+        assert degrees < 8 if along else degrees > 45
+
+    def test_make_distributions_around_every_label(self, points: Tensor, edges: Tensor) -> None:
+        full = covariances(edges, points, 4, ImageAware(8, gamma=0.2))
+        across, along = deviations(full).unbind(-1)
+        assert across.min() > 0.45 and along.max() < 1.3
+        maps = distribution(points, full, 64, 4)
+        x, y = gaussian.cells_from_pixels(points, 4).round().long().unbind(-1)
+        at_label = maps.flatten(2).gather(2, (y * 64 + x)[..., None])[..., 0]
+        assert (at_label > 0.9 * maps.amax((-2, -1))).double().mean() > 0.95

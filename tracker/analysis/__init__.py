@@ -1,0 +1,1 @@
+"""What follows from landmarks: head pose, openings of eyes and mouth, blinks."""

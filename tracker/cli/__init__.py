@@ -1,0 +1,1 @@
+"""Command lines made from functions, files of options, refused outputs, and what a run reports in the end."""

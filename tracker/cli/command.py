@@ -1,0 +1,251 @@
+"""Command lines made from a function's signature, as all of this project's are."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import logging
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NoReturn, get_args
+
+from jsonargparse import ArgumentParser, DefaultHelpFormatter, auto_cli
+
+from tracker.cli.config_files import files_read, forget_files, guard_loader, note_config_file
+from tracker.errors import TrackerError, one_line
+from tracker.redaction import redact, redact_arguments
+from tracker.system.process import INTERRUPTED, READER_GONE, UNWRITTEN, Ended, ending_signals, standard_streams
+
+USER_ERROR = 2
+LONGEST = 1000
+"""Characters of a message about options."""
+_KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "NoneType": ""}
+
+
+class _Redacting(logging.Formatter):
+    """Takes passwords out of what is logged, whoever logs it."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return redact(super().format(record))
+
+
+class _Help(DefaultHelpFormatter):
+    """Shows a flag as --show, --no-show, and of an option without a default no default."""
+
+    def _format_action_invocation(self, action: Any) -> str:
+        if _is_list(action):
+            return f"--{action.dest} {action.dest.upper()} ..."
+        if not _is_flag(action):
+            return super()._format_action_invocation(action)
+        return ", ".join(f"--{prefix}{action.dest}" for prefix in ("", "no_"))
+
+    def _format_usage(self, *args: Any, **options: Any) -> str:
+        return super()._format_usage(*args, **options).replace(" {true,false}", "")
+
+    def _expand_help(self, action: Any) -> str:
+        text = super()._expand_help(action)
+        if _is_flag(action):
+            text = (
+                text.replace("type: bool, ", "")
+                .replace("default: True", "default: on")
+                .replace("default: False", "default: off")
+            )
+        text = re.sub(r"Union\[([^]]*), null\]", lambda union: union[1].replace(", ", " | "), text)
+        text = text.replace(" | null", "").replace(", default: null", "")
+        return text.replace("(type: list[Path] | Path)", "(type: Path, one or several)") if _is_list(action) else text
+
+
+class _Parser(ArgumentParser):
+    """Says --max-faces, takes --max_faces too, and names the nearest option for an unknown one."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, allow_abbrev=False, formatter_class=_Help, **options)
+        self._given: list[str] = []
+
+    def parse_path(self, cfg_path: Any, *more: Any, **options: Any) -> Any:
+        """A file given as --config, or named by another."""
+        note_config_file(cfg_path)
+        return super().parse_path(cfg_path, *more, **options)
+
+    def dump(self, *args: Any, **options: Any) -> str:
+        """The configuration, as --print_config shows it."""
+        return redact(super().dump(*args, **options))
+
+    def format_help(self, *args: Any, **options: Any) -> str:
+        return _dashed(super().format_help(*args, **options))
+
+    def parse_args(self, args: Any = None, *more: Any, **options: Any) -> Any:
+        self._given = list(sys.argv[1:] if args is None else args)
+        try:
+            values = super().parse_args(args, *more, **options)
+        except UnicodeDecodeError:
+            self.error("--config expected a YAML file, got one that is no text")
+        for name, text in _texts(self._given).items():
+            if name in values and not text:
+                self.error(f"--{name}: expected a value, got an empty one")
+            if name in values and values[name] is None:
+                values[name] = self._value(name, text)
+        for name, texts in _lists(self._given).items():
+            if "" in texts:
+                self.error(f"--{name}: expected a value, got an empty one")
+            values[name] = [Path(text) for text in texts]  # as they were given: YAML takes [a], null or a # for its own
+        return values
+
+    def _value(self, name: str, text: str) -> str | Path:
+        """The name of a file or device that YAML takes for no value, as null and ~."""
+        kinds = next((get_args(getattr(a, "_typehint", None)) for a in self._actions if a.dest == name), ())
+        if not {str, Path} & {*kinds}:
+            wanted = " or ".join(filter(None, (_KINDS.get(kind.__name__, "") for kind in kinds))) or "a value"
+            self.error(f"--{name}: expected {wanted}, got {text}")
+        return Path(text) if Path in kinds else text
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        known = [name[2:] for action in self._actions for name in action.option_strings]
+        for dashes, name in _unknown(message):
+            if near := difflib.get_close_matches(name.replace("-", "_"), known, n=1):
+                message += f"; did you mean {dashes}{near[0]}?"
+        if "Problems parsing config" in message and files_read():
+            message = message.replace("parsing config", f"parsing --config {files_read()[-1]}", 1)
+        if (none := re.search(r'key "(\w+)"', message)) and "value: None" in message:
+            message = message.replace("value: None", f"value: {_texts(self._given).get(none[1])}")
+        message = one_line(_dashed(" ".join(_plain(redact_arguments(message, self._given)).split())))
+        if len(message) > LONGEST:  # it quotes what was given
+            message = f"{message[: LONGEST // 2]} ... {message[-LONGEST // 2 :]}"
+        print(f"{self.prog}: {message} (--help lists the options)", file=sys.stderr)
+        sys.exit(USER_ERROR)
+
+
+def _is_flag(action: Any) -> bool:
+    return getattr(action, "_typehint", None) is bool
+
+
+def _is_list(action: Any) -> bool:
+    return "list[" in str(getattr(action, "_typehint", None))
+
+
+def _lists(arguments: Sequence[str]) -> dict[str, list[str]]:
+    """The texts that were given for each option that takes several, by its name."""
+    lists: dict[str, list[str]] = {}
+    for argument in arguments:
+        name, added, text = argument.partition("+=")
+        if added and re.fullmatch(r"--\w+", name):
+            lists.setdefault(name[2:], []).append(text)
+    return lists
+
+
+def _texts(arguments: Sequence[str]) -> dict[str, str]:
+    """The text that was given for each option, by its name; of several the last."""
+    texts: dict[str, str] = {}
+    for argument, following in zip(arguments, [*arguments[1:], ""]):
+        if argument.startswith("--"):
+            name, equals, value = argument[2:].partition("=")
+            texts[name] = value if equals else following
+    return texts
+
+
+def _unknown(message: str) -> list[tuple[str, str]]:
+    """The unknown options in a message of jsonargparse: ("--", "outptu"), or ("", "outptu") of a file."""
+    if "nrecognized arguments" in message:
+        return re.findall(r"(?<![\w-])(--)([\w-]+)", message)
+    return [("", name) for name in re.findall(r"Option '([\w-]+)' is not accepted", message)]
+
+
+def _plain(message: str) -> str:
+    """What jsonargparse says of a value of the wrong type, without the types' Python names."""
+    message = re.sub(r"(--\w+)/\1\+", r"\1", message)
+    message = re.sub(r'^Parser key "([\w.]+)":', r"--\1:", message)
+    value = re.search(r"(?:Got|Given) value: (.*)", message)
+    kinds = re.findall(r"Expected a (?:<class '([\w.]+)'>|typing\.Literal\[(.+?)\])", message)
+    if not (value and kinds):
+        return message
+    names = [f"one of {choices}" if choices else _KINDS.get(kind, kind) for kind, choices in kinds]
+    wanted = " or ".join(filter(None, names)).replace("'", "")
+    return f"{message.split()[0]} expected {wanted}, got {value[1]}"
+
+
+def _dashed(text: str) -> str:
+    return re.sub(r"--\w+", lambda option: option[0].replace("_", "-"), text)
+
+
+def _as_jsonargparse_wants(arguments: Sequence[str], flags: set[str], lists: set[str]) -> list[str]:
+    """The arguments with --max-faces as --max_faces, --show as --show=true, and --no-show as --show=false.
+
+    A flag may be followed by true or false. An option that takes several is written --images+=a --images+=b of
+    --images a b; it ends where the next option begins. What is no option stays.
+    """
+    wanted: list[str] = []
+    rest = list(arguments)
+    while rest:
+        argument = rest.pop(0)
+        name, equals, value = argument.partition("=")
+        name = name[2:].replace("-", "_")
+        if not argument.startswith("--"):
+            wanted.append(argument)
+        elif name in lists and (equals or (rest and not rest[0].startswith("--"))):
+            several = [value] if equals else []
+            while not equals and rest and not rest[0].startswith("--"):
+                several.append(rest.pop(0))
+            wanted += (f"--{name}+={each}" for each in several)
+        elif equals or name.removeprefix("no_") not in flags:
+            wanted.append(f"--{name}{equals}{value}")
+        elif name in flags:
+            said = rest.pop(0) if rest and rest[0].lower() in ("true", "false") else "true"
+            wanted.append(f"--{name}={said.lower()}")
+        else:
+            wanted.append(f"--{name.removeprefix('no_')}=false")
+    return wanted
+
+
+def run_command(function: Callable[..., None], prog: str, arguments: Sequence[str] | None = None) -> int:
+    """Call the function with the options of the command line, or of a YAML file given as --config.
+
+    Args:
+        function: its parameters are the options.
+        prog: the command's name, for messages.
+        arguments: the command line's; sys.argv's if None.
+
+    Returns:
+        The exit status: 0; 2 after a TrackerError, whose sentence is printed, and where what was printed could not be
+        written; 128 + the number of the signal that ended it: 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP,
+        141 when nobody reads the output any more, as behind `| head`.
+    """
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet; OpenCV looks when it first opens a video
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        with standard_streams() as out, ending_signals():
+            status = _status(function, prog, given)
+            out.flush()
+            if out.failure is not None:
+                print(f"{prog}: standard output cannot be written ({out.failure.strerror})", file=sys.stderr)
+                status = status or UNWRITTEN
+            return status
+    except Ended as ended:
+        return ended.status
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        return READER_GONE
+
+
+def _status(function: Callable[..., None], prog: str, given: list[str]) -> int:
+    """The exit status of the command, of which nothing is caught that ends the process."""
+    guard_loader()
+    forget_files()
+    handler = logging.StreamHandler()
+    handler.setFormatter(_Redacting("%(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.WARNING)
+    parameters = inspect.signature(function).parameters
+    flags = {name for name, parameter in parameters.items() if isinstance(parameter.default, bool)}
+    lists = {name for name, parameter in parameters.items() if "list[Path]" in str(parameter.annotation)}
+    arguments = _as_jsonargparse_wants(given, flags, lists)
+    try:
+        auto_cli(function, args=arguments, as_positional=False, prog=prog, parser_class=_Parser)
+    except TrackerError as error:
+        print(f"{prog}: {redact_arguments(str(error), given)}", file=sys.stderr)
+        return USER_ERROR
+    except SystemExit as stop:  # of argparse
+        return stop.code if isinstance(stop.code, int) else 0
+    return 0

@@ -1,0 +1,169 @@
+"""The labelled videos that the tracker is measured on: 300VW in its official folders, and FGNET's talking face."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from tracker.datasets.video300_protocol import CLIPS, POINTS, Category, excluded_frames
+from tracker.errors import TrackerError
+from tracker.face.geometry import Array
+from tracker.face.pts import PICTURE_SUFFIXES, read_pts
+from tracker.face.schemes import IBUG68
+from tracker.metrics.nme import normaliser
+from tracker.sources import Frame, open_source, read_picture
+
+log = logging.getLogger(__name__)
+
+VideoDataset = Literal["300vw", "talking-face"]
+VideoSplit = Literal["full", "A", "B", "C", "train"]
+SPLITS: Mapping[VideoSplit, tuple[Category, ...]] = {
+    "full": ("A", "B", "C"),
+    "A": ("A",),
+    "B": ("B",),
+    "C": ("C",),
+    "train": ("train",),
+}
+EXTRACTED_FPS = 25.0  # where frames were extracted and the video, which knows its rate, is gone
+
+# FGNET's index of a point and iBUG's, where both mean the same.
+_FGNET = {27: 36, 29: 39, 34: 42, 32: 45, **{lip: lip for lip in range(48, 60)}, 7: 8, 67: 30}
+
+
+class Truth(NamedTuple):
+    """The label of a frame. points_px: (68, 2) in iBUG order, NaN where the data set has no such point. labels_px:
+    (N, 2) all that is labelled, whose extent is the face's box."""
+
+    points_px: Array
+    labels_px: Array
+
+
+@dataclass(frozen=True)
+class Labelling:
+    """How a data set labels a face with 68 points. ibug: by the place in its own order, the iBUG-68 index of the points
+    that are compared. sets: groups of iBUG-68 indices to report, by their number, the largest first."""
+
+    ibug: Mapping[int, int]
+    sets: Mapping[int, tuple[int, ...]]
+
+    def read(self, path: Path) -> Truth:
+        """One label. Raises ValueError for a broken one, OSError for one that cannot be read."""
+        labels = read_pts(path)
+        if len(labels) != IBUG68.count:
+            raise ValueError(f"{path}: expected {IBUG68.count} points, got {len(labels)}")
+        points = np.full((IBUG68.count, 2), np.nan)
+        points[list(self.ibug.values())] = labels[list(self.ibug)]
+        if normaliser(points, IBUG68) == 0:
+            raise ValueError(f"{path}: its outer eye corners lie on each other, an error cannot be normalised")
+        return Truth(points, labels)
+
+
+LABELLINGS: Mapping[VideoDataset, Labelling] = {
+    "300vw": Labelling({index: index for index in range(68)}, POINTS),
+    "talking-face": Labelling(_FGNET, {len(_FGNET): tuple(sorted(_FGNET.values()))}),
+}
+
+
+@dataclass
+class LabelledClip:
+    """One video of a set: a folder with vid.avi, or its extracted frames imgs/000001.jpg, and annot/000001.pts.
+
+    excluded: frames left out, counted from 1 as labels are. fps, and problems, what was wrong with the clip, are known
+    once it was read. Raises TrackerError for a folder without labels.
+    """
+
+    name: str
+    category: str
+    folder: Path
+    labelling: Labelling
+    excluded: frozenset[int] = frozenset()
+    fps: float = EXTRACTED_FPS
+    problems: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        paths = sorted((self.folder / "annot").glob("*.pts"))
+        self._labels = {int(path.stem): path for path in paths if path.stem.isdecimal()}
+        if not self._labels:
+            raise TrackerError(f"{self.folder}: expected labels annot/000001.pts and so on, there are none")
+
+    def __len__(self) -> int:
+        """How many labels it has."""
+        return len(self._labels)
+
+    def read(self) -> Iterator[tuple[Frame, Truth | None]]:
+        """Every frame in order with its label: None for a frame that has none, or a broken one, or is left out.
+
+        One picture is held at a time. What does not fit together is warned of at the end, and stands in problems.
+        Raises TrackerError for a video that is missing or cannot be decoded.
+        """
+        self.problems.clear()
+        unread, unlabelled, broken = set(self._labels), list[int](), list[str]()
+        for number, frame in self._frames():
+            unread.discard(number)
+            truth = None
+            if number not in self._labels:
+                unlabelled.append(number)
+            elif number not in self.excluded:
+                try:
+                    truth = self.labelling.read(self._labels[number])
+                except (ValueError, OSError) as error:
+                    broken.append(str(error))
+            yield frame, truth
+        self._report("labels have no frame that decodes", sorted(unread))
+        self._report("frames have no label", unlabelled)
+        self._report("labels are broken", broken)
+
+    def _frames(self) -> Iterator[tuple[int, Frame]]:
+        """Frames that decode, and their numbers, from 1."""
+        if os.path.isdir(self.folder / "imgs"):
+            yield from self._extracted()
+            return
+        with open_source(self.folder / "vid.avi") as source:
+            self.fps = source.fps or self.fps
+            for frame in source:
+                yield frame.index + 1, frame
+
+    def _extracted(self) -> Iterator[tuple[int, Frame]]:
+        paths = [p for p in (self.folder / "imgs").iterdir() if p.suffix.lower() in PICTURE_SUFFIXES]
+        numbers = {int(path.stem): path for path in paths if path.stem.isdecimal()}
+        for number, path in sorted(numbers.items()):
+            image_rgb = read_picture(path)
+            if image_rgb is not None:
+                yield number, Frame(image_rgb, (number - 1) / self.fps, number - 1)
+
+    def _report(self, what: str, which: Sequence[object]) -> None:
+        if which:
+            self.problems.append(f"{len(which)} {what}, the first: {which[0]}")
+            log.warning("clip %s: %s", self.name, self.problems[-1])
+
+
+def labelled_clips(
+    dataset: VideoDataset, root: Path, split: VideoSplit = "full"
+) -> tuple[list[LabelledClip], list[str]]:
+    """The clips under root, and the names of those of the split that are not there.
+
+    Raises TrackerError where none is, or one has no labels.
+    """
+    labelling = LABELLINGS[dataset]
+    if dataset == "talking-face":
+        return [LabelledClip(os.path.basename(os.path.realpath(root)), dataset, root, labelling)], []
+    names = [(name, category) for category in SPLITS[split] for name in CLIPS[category]]
+    missing = [name for name, _ in names if not os.path.isdir(root / name)]
+    if len(missing) == len(names):
+        raise TrackerError(
+            f"{root}: expected folders of the {len(names)} clips of 300VW {split}, such as {names[0][0]}, there is "
+            "none; correct --root"
+        )
+    left_out = excluded_frames()
+    clips = [
+        LabelledClip(name, category, root / name, labelling, left_out.get(name, frozenset()))
+        for name, category in names
+        if name not in missing
+    ]
+    return clips, missing

@@ -1,0 +1,83 @@
+"""The labelled faces that a model is measured on: 300W in its official folders, or anybody's own folder."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracker.datasets.w300_folders import CHALLENGING, COMMON, TRAINING
+from tracker.errors import TrackerError
+from tracker.face.geometry import Array
+from tracker.face.pts import expect_near, labelled_pictures, read_pts
+from tracker.face.schemes import IBUG68
+from tracker.metrics.nme import normaliser
+from tracker.sources import read_picture
+
+Dataset = Literal["300w", "folder"]
+Split = Literal["lfpw-test", "helen-test", "common", "challenging", "full", "afw", "lfpw-train", "helen-train", "train"]
+SPLITS: dict[Split, tuple[str, ...]] = {
+    "lfpw-test": ("lfpw/testset",),
+    "helen-test": ("helen/testset",),
+    "common": COMMON,
+    "challenging": CHALLENGING,
+    "full": COMMON + CHALLENGING,
+    "afw": ("afw",),
+    "lfpw-train": ("lfpw/trainset",),
+    "helen-train": ("helen/trainset",),
+    "train": TRAINING,
+}
+"""Folders of 300W by split, as the papers name them."""
+
+
+@dataclass(frozen=True)
+class LabelledFace:
+    """One face of a set. picture: its file. label: its .pts file. name: for reports, unique in the set."""
+
+    name: str
+    picture: Path
+    label: Path
+
+    def read(self) -> tuple[NDArray[np.uint8], Array]:
+        """The picture (H, W, 3) RGB and the labels (68, 2) in its pixels, pixel centres at integers.
+
+        Raises ValueError for a picture or label that is broken, OSError for one that cannot be read, and
+        TrackerError for another number of labels.
+        """
+        points = read_pts(self.label)
+        if len(points) != IBUG68.count:
+            raise TrackerError(
+                f"{self.label}: expected the {IBUG68.count} points of {IBUG68.name}, got {len(points)}; "
+                "other landmarks cannot be compared"
+            )
+        if min(normaliser(points, IBUG68, by) for by in ("ocular", "pupil", "box")) == 0:
+            raise ValueError(f"{self.label}: its points lie on each other, an error cannot be normalised")
+        image_rgb = read_picture(self.picture)
+        if image_rgb is None:
+            raise ValueError(f"{self.picture}: expected a picture, it does not decode")
+        try:
+            expect_near(points, image_rgb.shape[1], image_rgb.shape[0])
+        except ValueError as error:
+            raise ValueError(f"{self.label}: {error}") from None
+        return image_rgb, points
+
+
+def labelled_faces(dataset: Dataset, root: Path, split: Split = "full") -> list[LabelledFace]:
+    """The faces of a split of 300W under root, or of the one folder root, which has no splits.
+
+    Raises TrackerError for folders that are missing or hold no labelled pictures.
+    """
+    folders = [root / part for part in SPLITS[split]] if dataset == "300w" else [root]
+    missing = [str(folder) for folder in folders if not os.path.isdir(folder)]
+    if missing:
+        what = f"--split {split} of 300w" if dataset == "300w" else f"--dataset {dataset}"
+        raise TrackerError(f"{what} is read from folders that do not exist: {', '.join(missing)}; correct --root")
+    try:
+        pairs = [pair for folder in folders for pair in labelled_pictures(folder)]
+    except ValueError as error:
+        raise TrackerError(f"{error}; each face is a NAME.jpg beside its NAME.pts") from None
+    return [LabelledFace(p.relative_to(root).with_suffix("").as_posix(), picture, p) for picture, p in pairs]

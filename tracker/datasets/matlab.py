@@ -1,0 +1,89 @@
+"""Variables of MATLAB's .mat files, in either of its two formats."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pickle
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tracker.datasets import matlab_process
+from tracker.datasets.collect import expect_file
+from tracker.datasets.sample import DatasetError
+from tracker.face.geometry import Array
+
+TIME_S = 300.0  # after which files are given up; 500 small ones take a second
+
+Variables = list[NDArray[Any]]
+
+
+def read_variables(path: Path, *names: str) -> Variables:
+    """The variables as MATLAB shows them; of cells in a 7.3 file, which are references into it, None each.
+
+    The file is read by another process, which damaged ones can end.
+
+    Raises DatasetError for a missing file, one that is broken and one without these variables.
+    """
+    (found,) = read_files([expect_file(path, "a .mat file")], *names)
+    if isinstance(found, DatasetError):
+        raise found
+    return found
+
+
+def read_files(paths: Sequence[Path], *names: str) -> list[Variables | DatasetError]:
+    """The variables of each file, as read_variables, or what is wrong with it."""
+    found: list[Variables | DatasetError] = []
+    while len(found) < len(paths):
+        found += _read_by_a_process(paths[len(found) :], names)
+    return found
+
+
+def _read_by_a_process(paths: Sequence[Path], names: Sequence[str]) -> list[Variables | DatasetError]:
+    """Of the files in order, up to the first that ended the process."""
+    answers, end = ask_process(json.dumps([[str(path), names] for path in paths]).encode())
+    stream, found = io.BytesIO(answers), list[Variables | DatasetError]()
+    for path in paths:
+        try:
+            answer = pickle.load(stream)
+        except (EOFError, pickle.UnpicklingError):  # the answer is not there, or a part of it
+            answer = end
+        found.append(_broken(path, names, answer) if isinstance(answer, str) else answer)
+        if answer is end:
+            break
+    return found
+
+
+def ask_process(requests: bytes) -> tuple[bytes, str]:
+    """What the process answers to these requests, and why it answers no more."""
+    command = [sys.executable, "-m", matlab_process.__name__]
+    places = os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])  # the current folder may have changed
+    environment = {**os.environ, "PYTHONPATH": places, "PYTHONSAFEPATH": "1"}
+    try:
+        done = subprocess.run(command, input=requests, capture_output=True, timeout=TIME_S, env=environment)
+    except subprocess.TimeoutExpired as error:
+        return error.stdout or b"", f"reading it took more than {TIME_S:g} s"
+    except OSError as error:
+        return b"", f"no process can be started to read it: {error.strerror}"
+    return done.stdout, f"the process that read it ended with status {done.returncode}"
+
+
+def _broken(path: Path, names: Sequence[str], reason: str) -> DatasetError:
+    return DatasetError(f"{path}: expected a .mat file with {', '.join(names)}, {reason}")
+
+
+def as_numbers(path: Path, name: str, variable: NDArray[Any], shape: tuple[int, ...]) -> Array:
+    """A variable as numbers of that shape, in which -1 is any length. Raises DatasetError for others."""
+    same = len(variable.shape) == len(shape) and all(want in (-1, is_) for want, is_ in zip(shape, variable.shape))
+    if variable.dtype.kind not in "biuf" or not same:
+        wanted = " x ".join("N" if length < 0 else str(length) for length in shape)
+        got = " x ".join(map(str, variable.shape)) or "one value"
+        raise DatasetError(f"{path}: expected {name} to be {wanted} numbers, got {got} of type {variable.dtype}")
+    return variable.astype(np.float64)

@@ -1,0 +1,119 @@
+"""300VW in its official layout (Shen et al., ICCVW 2015): CLIP/vid.avi and CLIP/annot/000001.pts, a label a frame.
+
+Decoding one frame of a video decodes those before it back to a key frame, so to train, extract the frames once to
+CLIP/imgs/000001.jpg (ffmpeg -i vid.avi imgs/%06d.jpg); where that folder is there, it is read instead of the video.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tracker.datasets.collect import Bad, collect, expect_file, expect_folders, list_folder
+from tracker.datasets.sample import DatasetError, Sample, expect_size
+from tracker.datasets.video300_protocol import CLIPS, Category, excluded_frames
+from tracker.face.pts import PICTURE_SUFFIXES, read_pts
+from tracker.face.schemes import IBUG68
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FrameSample(Sample):
+    """A face in a frame of a video, which is opened for each reading. frame: from 1, as the labels count."""
+
+    frame: int
+
+    @property
+    def image_name(self) -> str:
+        return f"{self.picture} frame {self.frame}"
+
+    def read_image(self) -> NDArray[np.uint8]:
+        with _opened(self.picture) as capture:
+            capture.set(cv2.CAP_PROP_POS_FRAMES, self.frame - 1)
+            try:
+                decoded, image = capture.read()
+            except (cv2.error, MemoryError):
+                decoded = False
+        if not decoded:
+            raise DatasetError(f"{self.name}: expected a picture, it does not decode")
+        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
+
+
+def read_300vw(root: Path, category: Category, bad: Bad = "refuse") -> list[Sample]:
+    """The labelled frames of the 50 clips to train on, or of the test clips of a category, clip after clip.
+
+    The test frames that the challenge leaves out are left out. A frame is filed under its category and its clip, so
+    that errors can be averaged by clip first.
+
+    Raises DatasetError for missing clips, and as `tracker.datasets.collect.collect`.
+    """
+    expect_folders(root, CLIPS[category], f"the {len(CLIPS[category])} clips of 300VW {category}")
+    left_out = excluded_frames()
+    return [
+        sample
+        for clip in CLIPS[category]
+        for sample in read_clip(root / clip, left_out.get(clip, ()), bad, frozenset({category, clip}))
+    ]
+
+
+def read_clip(
+    clip: Path, excluded: Collection[int] = (), bad: Bad = "refuse", subsets: frozenset[str] = frozenset()
+) -> list[Sample]:
+    """The labelled frames of a clip but the excluded ones. A frame without a label is no error, a label without is.
+
+    Raises DatasetError for a video that is missing or does not open, and as `collect`.
+    """
+    left_out = {f"{frame:06d}" for frame in excluded}
+    files = list_folder(clip / "annot", "a folder of .pts files")
+    labels = [(str(p), p) for p in files if p.suffix.lower() == ".pts" and p.stem not in left_out]
+    if os.path.isdir(clip / "imgs"):
+        pictures = list_folder(clip / "imgs", "a folder of the clip's frames")
+        frames = {p.stem: p for p in pictures if p.suffix.lower() in PICTURE_SUFFIXES}
+        return collect(clip, labels, partial(_extracted, frames, subsets), bad)
+    video = expect_file(clip / "vid.avi", "the clip's video")
+    return collect(clip, labels, partial(_in_video, video, _frame_count(video), subsets), bad)
+
+
+def _extracted(frames: Mapping[str, Path], subsets: frozenset[str], label: Path) -> Sample:
+    if label.stem not in frames:
+        raise DatasetError("expected a picture of that name in imgs, there is none")
+    return Sample(frames[label.stem], read_pts(label), IBUG68, subsets=subsets)
+
+
+def _in_video(video: Path, count: int, subsets: frozenset[str], label: Path) -> Sample:
+    if not (label.stem.isdecimal() and 1 <= int(label.stem) <= count):
+        raise DatasetError(f"expected a label named by a frame of {video.name}, which has {count}")
+    return FrameSample(video, read_pts(label), IBUG68, subsets=subsets, frame=int(label.stem))
+
+
+def _frame_count(video: Path) -> int:
+    with _opened(video) as capture:
+        count, width, height = (
+            int(capture.get(value))
+            for value in (cv2.CAP_PROP_FRAME_COUNT, cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT)
+        )
+    if count < 1:
+        raise DatasetError(f"{video}: expected a video, it does not open")
+    expect_size(str(video), width, height)
+    return count
+
+
+@contextmanager
+def _opened(video: Path) -> Iterator[cv2.VideoCapture]:
+    """The video, opened or not. Raises DatasetError for a name that OpenCV does not survive."""
+    try:
+        str(video).encode()
+    except UnicodeEncodeError:
+        raise DatasetError(f"{video}: expected a path in UTF-8, OpenCV opens no other; rename it") from None
+    capture = cv2.VideoCapture(str(video))
+    try:
+        yield capture
+    finally:
+        capture.release()

@@ -1,0 +1,62 @@
+"""300W in its official layout (Sagonas et al., ICCVW 2013): folders of NAME.jpg beside NAME.pts.
+
+The labels are for research only; so is what is trained on them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from tracker.datasets.collect import Bad, expect_folders
+from tracker.datasets.folder import read_pairs
+from tracker.datasets.sample import Sample
+from tracker.datasets.w300_folders import CHALLENGING, COMMON, TRAINING
+from tracker.face.schemes import IBUG68
+
+Split = Literal["common", "challenging", "full", "private", "lfpw"]
+_COMMON = dict.fromkeys(COMMON, "common")
+_CHALLENGING = dict.fromkeys(CHALLENGING, "challenging")
+TEST_FOLDERS: Mapping[Split, Mapping[str, str]] = {
+    "common": _COMMON,
+    "challenging": _CHALLENGING,
+    "full": {**_COMMON, **_CHALLENGING},
+    "private": {"01_Indoor": "indoor", "02_Outdoor": "outdoor"},
+    "lfpw": {"lfpw/testset": "common"},
+}
+"""The folders of each test set, and the subset that their faces are filed under."""
+
+
+def read_folder(folder: Path, bad: Bad = "refuse") -> list[Sample]:
+    """The faces of one folder. Raises DatasetError as `tracker.datasets.collect.collect`."""
+    return read_pairs(folder, IBUG68, bad)
+
+
+def read_training(root: Path, bad: Bad = "refuse") -> list[Sample]:
+    """The official training faces. Raises DatasetError naming missing folders, and as `collect`."""
+    expect_folders(root, TRAINING, f"the 300W folders {', '.join(TRAINING)}")
+    return [sample for name in TRAINING for sample in read_folder(root / name, bad)]
+
+
+def person(root: Path, sample: Sample) -> str:
+    """The folder and name of a training picture, without the number that AFW gives each of its faces."""
+    picture = sample.picture.relative_to(root)
+    return f"{picture.parent.as_posix()}/{re.sub(r'_[0-9]{1,2}$', '', picture.stem)}"
+
+
+def read_test(root: Path, split: Split, bad: Bad = "refuse") -> list[Sample]:
+    """A test set: common (554 faces), challenging (135), full (both), private, the challenge's own (600), or lfpw,
+    LFPW's part of common (224).
+
+    root: the folder with helen, lfpw and ibug in it; for private, the one with 01_Indoor and 02_Outdoor. Each face
+    is filed under common, challenging, indoor or outdoor. Raises DatasetError as read_training.
+    """
+    folders = TEST_FOLDERS[split]
+    expect_folders(root, folders, f"the 300W folders {', '.join(folders)}")
+    return [
+        sample
+        for name, subset in folders.items()
+        for sample in read_pairs(root / name, IBUG68, bad, frozenset({subset}))
+    ]

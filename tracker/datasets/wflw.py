@@ -1,0 +1,43 @@
+"""WFLW in its official layout (Wu et al., CVPR 2018): WFLW_annotations and WFLW_images under one folder."""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import compress
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from tracker.datasets.collect import Bad, Row, collect, labelled_rows, numbers, read_lines
+from tracker.datasets.sample import Sample
+from tracker.face.schemes import WFLW98
+
+SUBSETS = ("largepose", "expression", "illumination", "makeup", "occlusion", "blur")
+"""As WFLW's own lists of the subsets call them, in the order of its attributes."""
+LIST = "WFLW_annotations/list_98pt_rect_attr_train_test/list_98pt_rect_attr_{split}.txt"
+COORDINATES = 2 * WFLW98.count
+NUMBERS = COORDINATES + 4 + len(SUBSETS)
+
+
+def read_wflw(root: Path, split: Literal["train", "test"], bad: Bad = "refuse") -> list[Sample]:
+    """The 7,500 faces to train on or the 2,500 to test on, filed under their subsets.
+
+    A line has 196 coordinates, the box x1 y1 x2 y2, six flags and the picture, of which several lines may be. The
+    coordinates are taken as they are, the first pixel's centre at 0, as all public readers take them.
+
+    Raises DatasetError for a missing list, and as `tracker.datasets.collect.collect`.
+    """
+    path = root / LIST.format(split=split)
+    lines = read_lines(path, "WFLW's list of labels")
+    labels = labelled_rows(path, lines, lambda line: line.split(maxsplit=NUMBERS), -1, root / "WFLW_images")
+    return collect(path, labels, partial(_face, root / "WFLW_images"), bad)
+
+
+def _face(pictures: Path, label: Row) -> Sample:
+    (*cells, picture), face = label
+    values = numbers(cells, NUMBERS)
+    points, box, flags = np.split(values, [COORDINATES, COORDINATES + 4])
+    box[2:] -= box[:2]
+    subsets = frozenset(compress(SUBSETS, flags))
+    return Sample(pictures / picture, points.reshape(-1, 2), WFLW98, box_px=box, subsets=subsets, face=face)

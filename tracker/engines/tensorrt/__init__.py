@@ -1,0 +1,1 @@
+"""TensorRT, CUDA and frames on the GPU: what needs an NVIDIA GPU is in this folder."""

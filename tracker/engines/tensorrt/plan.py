@@ -1,0 +1,258 @@
+"""Plans, as TensorRT calls its serialized engines: what they depend on, and which of them may be trusted.
+
+Shared by export, which builds them, and the runtime, which runs them. A plan is native code: it is loaded only when
+it is the one that was written there, for this GPU and this version, into a folder that nobody else can write.
+
+Not proven so far, for want of a GPU: the question to the driver which GPU there is.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import hashlib
+import importlib
+import json
+import os
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tracker.engines.spec import ModelSpec
+from tracker.engines.tensorrt.trust import OpenFile, trusted_content
+from tracker.errors import TrackerError
+from tracker.system.files import write_whole
+
+MODE = 0o644  # whatever the umask: one that others can write is not trusted
+TITLES = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT-RTX"}
+_INSTALL = {
+    "tensorrt": "on a Jetson it comes with JetPack, elsewhere `pip install tensorrt` fetches it from NVIDIA",
+    "tensorrt_rtx": "`pip install tensorrt-rtx-cu13` installs it",
+}
+_LONGEST_REASON = 300
+
+
+class ForeignPlan(TrackerError):
+    """A plan that this key did not make, or that was altered since."""
+
+
+class Gpu(NamedTuple):
+    """The first GPU: CUDA's version as its driver offers it, such as "12.6", compute capability ("sm87") and name."""
+
+    cuda: str
+    capability: str
+    name: str
+
+
+@dataclass(frozen=True)
+class EngineKey:
+    """All that an engine depends on; two engines with one key may stand for one another.
+
+    onnx_sha256: of the .onnx file, hex. flavour: "tensorrt" or "tensorrt_rtx". version: of that package. cuda: what
+    the driver offers, such as "12.6", or "any". compute_capabilities: such as "sm87". gpu: its name, or "portable".
+    precision: "fp32", "fp16" or "int8", as the .onnx file has it. faces: least, most frequent and most in one call.
+    """
+
+    onnx_sha256: str
+    flavour: str
+    version: str
+    cuda: str
+    compute_capabilities: tuple[str, ...]
+    gpu: str
+    precision: str
+    faces: tuple[int, int, int]
+
+    def file_name(self) -> str:
+        """The plan's: readable, and different for different keys as far as a file name can be."""
+        faces = "-".join(map(str, self.faces))
+        return f"{self.onnx_sha256[:16]}_{self._built_by()}_{self.precision}_{faces}.plan"
+
+    def timings_name(self) -> str:
+        """Of the file that holds what was timed on this GPU, whatever the model."""
+        return f"{self._built_by()}.timings"
+
+    def builder(self) -> str:
+        """What builds and runs it, in words: its flavour and version."""
+        return f"{TITLES[self.flavour]} {self.version}"
+
+    def _built_by(self) -> str:
+        capabilities = "-".join(self.compute_capabilities)
+        text = f"{self.flavour}-{self.version}_cuda-{self.cuda}_{capabilities}_{self.gpu[:40]}"
+        return re.sub(r"[^\w.-]+", "-", text, flags=re.ASCII)
+
+
+def write_plan(path: Path, plan: bytes, key: EngineKey, spec: ModelSpec, build_s: float) -> None:
+    """The plan and its sidecar .json, each whole or not there.
+
+    The sidecar holds the key, the metadata of the .onnx file, since a plan has none, the plan's SHA-256, its size
+    and the seconds it took to build. Raises TrackerError where they cannot be written.
+    """
+    sidecar = {
+        "key": _as_json(key),
+        "metadata": spec.to_metadata(),
+        "plan_sha256": hashlib.sha256(plan).hexdigest(),
+        "size_bytes": len(plan),
+        "build_s": round(build_s, 3),
+    }
+    try:
+        write_whole(path, plan, MODE)
+        write_whole(_sidecar_path(path), json.dumps(sidecar, indent=2).encode(), MODE)
+    except OSError as error:
+        raise TrackerError(f"{path}: cannot write the engine: {error.strerror}") from None
+
+
+def checked_plan(path: Path, key: EngineKey) -> bytes:
+    """The plan, as write_plan wrote it for this key: it is native code, so no other may be loaded.
+
+    Raises ForeignPlan, a TrackerError, for a plan that is missing, altered, without a sidecar or of another key, or
+    that others may have written, and TrackerError when others can write in a folder above it, see trust.py.
+    """
+    plan, sidecar = _read(path)
+    if sidecar["key"] != _as_json(key):
+        raise ForeignPlan(f"{path}: no engine to trust, {_contradiction(sidecar['key'], key)}")
+    if sidecar["plan_sha256"] != hashlib.sha256(plan).hexdigest():
+        raise ForeignPlan(f"{path}: no engine to trust, its SHA-256 is not the one in its sidecar")
+    return plan
+
+
+def described_plan(path: Path) -> tuple[EngineKey, ModelSpec]:
+    """What the plan's sidecar says it was built for, and the spec of its model; checked_plan says whether it is so.
+
+    Raises ForeignPlan, a TrackerError, for a plan or a sidecar that is missing or not understood.
+    """
+    _, sidecar = _read(path)
+    try:
+        fields: dict[str, Any] = {n: tuple(v) if isinstance(v, list) else v for n, v in sidecar["key"].items()}
+        key = EngineKey(**fields)
+        _install_of(key.flavour)
+    except (AttributeError, TypeError, TrackerError):
+        raise _damaged(path) from None
+    if not _is_well_formed(key) or not isinstance(sidecar["metadata"], dict):
+        raise _damaged(path)
+    return key, ModelSpec.from_metadata(sidecar["metadata"], str(path))
+
+
+def load_tensorrt(flavour: str | None = None) -> tuple[Any, str]:
+    """The module and its flavour, "tensorrt" or "tensorrt_rtx": the one asked for, or the first that can be imported.
+
+    Raises TrackerError for a flavour that is unknown, or a package that is missing or cannot be imported.
+    """
+    if flavour is not None:
+        _install_of(flavour)
+    reasons = []
+    for name in [flavour] if flavour else TITLES:
+        try:
+            return importlib.import_module(name), name
+        except (ImportError, OSError, RuntimeError) as error:  # its libraries may be missing, or be stubs
+            reasons.append(f"{TITLES[name]} is {why_absent(name, error)}; {_install_of(name)}")
+    raise TrackerError("; ".join(reasons))
+
+
+def why_absent(name: str, error: Exception) -> str:
+    """Why the package of that name could not be imported, in words that follow "is"."""
+    absent = isinstance(error, ModuleNotFoundError) and error.name == name
+    return "not installed" if absent else f"installed, but cannot be imported ({short_reason([str(error)])})"
+
+
+@functools.cache
+def complaints(trt: Any) -> tuple[Any, list[str]]:
+    """A logger that keeps errors as lines, and the lines. One for each module: TensorRT takes only the first."""
+    lines: list[str] = []
+
+    def start(self: Any) -> None:
+        trt.ILogger.__init__(self)
+
+    def keep(self: Any, severity: Any, message: str) -> None:
+        if int(severity) <= int(trt.ILogger.ERROR):
+            lines.append(message)
+
+    return type("Complaints", (trt.ILogger,), {"__init__": start, "log": keep})(), lines
+
+
+def short_reason(lines: list[str]) -> str:
+    """The first line that says something, without the places in NVIDIA's sources."""
+    telling = [line for line in lines if line.strip() and not re.match(r"Invalid Node|\[checkMacros", line)]
+    text = re.sub(r"[. ]*In \w+ at [^\s)]+", "", telling[0]) if telling else "it gives no reason"
+    return " ".join(text.split())[:_LONGEST_REASON]
+
+
+def cuda_library() -> Any:
+    """The driver's library. Raises OSError where there is none."""
+    return ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
+
+
+def first_gpu() -> Gpu | None:
+    """The first GPU, None where there is none or no driver for it.
+
+    Asked of the driver's library itself, since TensorRT does not say and brings no package that does.
+    """
+    number, capability, name = ctypes.c_int(), [ctypes.c_int(), ctypes.c_int()], ctypes.create_string_buffer(256)
+    device = ctypes.c_int()
+    try:
+        cuda = cuda_library()
+    except OSError:
+        return None
+    failed = (
+        cuda.cuInit(0)
+        or cuda.cuDriverGetVersion(ctypes.byref(number))
+        or cuda.cuDeviceGet(ctypes.byref(device), 0)
+        or cuda.cuDeviceGetName(name, len(name), device)
+        or cuda.cuDeviceGetAttribute(ctypes.byref(capability[0]), 75, device)  # COMPUTE_CAPABILITY_MAJOR
+        or cuda.cuDeviceGetAttribute(ctypes.byref(capability[1]), 76, device)  # COMPUTE_CAPABILITY_MINOR
+    )
+    if failed:
+        return None
+    major, minor = (part.value for part in capability)
+    return Gpu(f"{number.value // 1000}.{number.value % 1000 // 10}", f"sm{major}{minor}", name.value.decode())
+
+
+def _install_of(flavour: str) -> str:
+    if flavour not in _INSTALL:
+        raise TrackerError(f"unknown flavour {flavour!r} of TensorRT; known: {', '.join(TITLES)}")
+    return _INSTALL[flavour]
+
+
+def _read(path: Path) -> tuple[bytes, dict[str, Any]]:
+    """The plan, and its sidecar with all the parts that are needed here."""
+    missing = "there is none yet"
+    try:
+        plan = trusted_content(path)
+        missing = "its sidecar is missing"
+        sidecar = json.loads(trusted_content(_sidecar_path(path)))
+        return plan, {name: sidecar[name] for name in ("key", "metadata", "plan_sha256")}
+    except FileNotFoundError:
+        raise ForeignPlan(f"{path}: no engine to trust, {missing}") from None
+    except OSError as error:
+        raise ForeignPlan(f"{path}: no engine to trust, it cannot be read: {error.strerror}") from None
+    except OpenFile as error:
+        raise ForeignPlan(f"{path}: no engine to trust: {error}") from None
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise _damaged(path) from None
+
+
+def _damaged(path: Path) -> ForeignPlan:
+    return ForeignPlan(f"{path}: no engine to trust, its sidecar is damaged")
+
+
+def _sidecar_path(path: Path) -> Path:
+    return path.with_name(f"{path.name}.json")
+
+
+def _is_well_formed(key: Any) -> bool:
+    """Whether a key out of a file holds what a key holds."""
+    if not isinstance(key.compute_capabilities, tuple) or not isinstance(key.faces, tuple) or len(key.faces) != 3:
+        return False
+    texts = (key.onnx_sha256, key.flavour, key.version, key.cuda, key.gpu, key.precision, *key.compute_capabilities)
+    return all(isinstance(text, str) for text in texts) and all(type(n) is int and n >= 1 for n in key.faces)
+
+
+def _as_json(key: EngineKey) -> Any:
+    """The key as it comes back from JSON: lists for tuples."""
+    return json.loads(json.dumps(asdict(key)))
+
+
+def _contradiction(found: Any, key: EngineKey) -> str:
+    expected = _as_json(key)
+    wrong = [name for name in expected if not isinstance(found, dict) or found.get(name) != expected[name]]
+    return f"it was built for another {', '.join(wrong) or 'kind of key'}"

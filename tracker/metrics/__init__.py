@@ -1,0 +1,1 @@
+"""Error measures on labelled pictures and stability measures on videos."""

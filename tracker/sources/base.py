@@ -1,0 +1,114 @@
+"""Source: what all that gives frames has in common; what was lost on the way; times that never run back."""
+
+from __future__ import annotations
+
+import logging
+import math
+from abc import abstractmethod
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tracker.sources.frame import Frame
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+log = logging.getLogger(__name__)
+
+FALLBACK_FPS = 30.0
+
+
+@dataclass
+class Losses:
+    """What a source could not give, counted as it goes.
+
+    dropped: pictures of a live source that a newer one replaced before they were asked for; those before the first
+    was asked for do not count. unreadable: pictures that could not be decoded. gaps: how often a live source was lost
+    and came back. gap_s: seconds between the last picture before and the first after, over all gaps.
+    """
+
+    dropped: int = 0
+    unreadable: int = 0
+    gaps: int = 0
+    gap_s: float = 0.0
+
+    def __str__(self) -> str:
+        gaps = "1 gap" if self.gaps == 1 else f"{self.gaps} gaps"
+        lengths = f" of {self.gap_s:.1f} s in all" if self.gaps else ""
+        return f"{self.dropped} frames dropped, {self.unreadable} unreadable, {gaps}{lengths}"
+
+
+class Source(Iterator[Frame]):
+    """An iterator of frames and a context manager; leaving it, or close(), frees the device or file.
+
+    name: for messages. frame_count: how many frames to expect, None where nobody knows.
+    fps: frames a second, None where nobody knows. live: frames that are not fetched in time are gone.
+    losses: what could not be given so far. started_s: the monotonic clock (time.monotonic) at timestamp 0 of a live
+    source, None before its first frame and for all others: `started_s + frame.timestamp_s` is when a frame was grabbed.
+
+    Timestamps never run back; those of a container or an application that do are mended (Timeline).
+    """
+
+    def __init__(self, name: str, frame_count: int | None, fps: float | None, live: bool = False) -> None:
+        self.name = name
+        self.frame_count = frame_count
+        self.fps = fps
+        self.live = live
+        self.losses = Losses()
+        self.started_s: float | None = None
+        self._frames = self._read()
+
+    @abstractmethod
+    def _read(self) -> Generator[Frame, None, None]: ...
+
+    def close(self) -> None:
+        self._frames.close()
+
+    def __next__(self) -> Frame:
+        return next(self._frames)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+class Timeline:
+    """Seconds since the first time stated, strictly increasing.
+
+    A time that repeats the last one, runs back, or is none (nan) is taken as interval_s after the last; those that
+    follow are counted on from there. So a clip whose times begin again in the middle goes on, and one that states
+    none is timed by its frame rate. The first such time is said in a warning, all are counted in mended.
+    """
+
+    def __init__(self, name: str, interval_s: float) -> None:
+        self.mended = 0
+        self._name = name
+        self._interval_s = interval_s
+        self._last_s = -math.inf
+        self._zero_s = 0.0  # what is stated at time 0
+
+    def __call__(self, stated_s: float) -> float:
+        if self._last_s == -math.inf:
+            self._zero_s = stated_s if math.isfinite(stated_s) else 0.0
+            self._last_s = 0.0
+        elif math.isfinite(stated_s) and stated_s - self._zero_s > self._last_s:
+            self._last_s = stated_s - self._zero_s
+        else:
+            self._mend(stated_s)
+        return self._last_s
+
+    def _mend(self, stated_s: float) -> None:
+        if not self.mended:
+            log.warning(
+                "%s states %.3f s after %.3f s; such frames are taken as %.3f s apart",
+                self._name, stated_s, self._last_s + self._zero_s, self._interval_s,
+            )  # fmt: skip
+        self.mended += 1
+        self._last_s = max(
+            self._last_s + self._interval_s, math.nextafter(self._last_s, math.inf)
+        )  # the former may be 0
+        if math.isfinite(stated_s):
+            self._zero_s = stated_s - self._last_s

@@ -1,0 +1,97 @@
+"""Frame: one picture and when it was taken; and what OpenCV reads, as such a picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from tracker.errors import TrackerError
+from tracker.gpu_frame import GpuFrame
+
+WIDEST_PIXEL = 4.0  # cameras and discs have up to 2; more is nonsense
+_TO_RGB = {1: cv2.COLOR_GRAY2RGB, 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGB}
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One picture and when it was taken.
+
+    image_rgb: (H, W, 3) uint8. timestamp_s: seconds since the source's first frame. index: from 0.
+    gpu: the same picture in the GPU's memory, where a decoder has put it: landmarks are then measured there and
+    counted in its pixels, and image_rgb, which the detector sees, may be a smaller copy of it.
+    pixel_aspect: width of a pixel over its height where it is shown, 1 for square ones. Faces are found in a copy with
+    square pixels (squared); results count in the pixels of image_rgb. still: a picture for itself, no part of a video:
+    no face is followed to it or from it. name: of such a picture, unique in its run. path: of its file, where there is
+    one that shows the same.
+
+    Raises TrackerError for a picture of another kind, and for a pixel_aspect that no video has.
+    """
+
+    image_rgb: NDArray[np.uint8]
+    timestamp_s: float
+    index: int
+    gpu: GpuFrame | None = None
+    pixel_aspect: float = 1.0
+    still: bool = False
+    name: str | None = None
+    path: Path | None = None
+
+    def __post_init__(self) -> None:
+        image = self.image_rgb
+        if not (isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3):
+            got = f"{image.shape} of {image.dtype}" if isinstance(image, np.ndarray) else type(image).__name__
+            raise TrackerError(
+                f"a frame's picture must be RGB of shape (height, width, 3) and type uint8, got {got}: "
+                "tracker.sources.as_rgb converts what OpenCV reads, tracker.sources.as_picture other pictures"
+            )
+        if image.size == 0:
+            raise TrackerError(f"a frame's picture must be RGB with at least one pixel, got {image.shape}")
+
+        if not 1 / WIDEST_PIXEL <= self.pixel_aspect <= WIDEST_PIXEL:
+            raise TrackerError(
+                f"a frame's pixel_aspect must be in 1/{WIDEST_PIXEL:g} .. {WIDEST_PIXEL:g}, got {self.pixel_aspect}"
+            )
+
+    @property
+    def square_scale(self) -> tuple[float, float]:
+        """How much wider and higher the frame is with square pixels, in whole pixels: neither is less than 1."""
+        height, width = self.image_rgb.shape[:2]
+        x, y = max(self.pixel_aspect, 1.0), max(1 / self.pixel_aspect, 1.0)
+        return round(width * x) / width, round(height * y) / height
+
+    def squared(self) -> Frame:
+        """The frame with square pixels: as wide or as high as it is shown; itself where they are square already."""
+        if self.pixel_aspect == 1:
+            return self
+        x, y = self.square_scale
+        height, width = self.image_rgb.shape[:2]
+        image = cv2.resize(self.image_rgb, (round(width * x), round(height * y)), interpolation=cv2.INTER_LINEAR)
+        return replace(self, image_rgb=np.asarray(image, dtype=np.uint8), gpu=None, pixel_aspect=1.0)
+
+    def __repr__(self) -> str:
+        height, width = self.image_rgb.shape[:2]
+        name = "" if self.name is None else f"{self.name!r}, "
+        return f"Frame({name}index {self.index}, {self.timestamp_s:.3f} s, {width} x {height})"
+
+
+def as_rgb(image: NDArray[Any]) -> NDArray[np.uint8]:
+    """A picture as OpenCV delivers it, as (H, W, 3) uint8 RGB: always a new array.
+
+    image: (H, W), (H, W, 1) grey, (H, W, 3) BGR or (H, W, 4) BGRA (alpha is dropped), uint8, or uint16 over
+    its full range. Raises TrackerError for anything else.
+    """
+    channels = {2: 1, 3: image.shape[-1] if image.shape else 0}.get(image.ndim, 0)
+    if channels not in _TO_RGB or image.dtype not in (np.uint8, np.uint16) or image.size == 0:
+        raise TrackerError(
+            f"a picture must be (H, W), (H, W, 3) BGR or (H, W, 4) BGRA of uint8 or uint16, "
+            f"got {image.shape} of {image.dtype}: convert it first"
+        )
+    image = np.ascontiguousarray(image)
+    if image.dtype == np.uint16:
+        image = cv2.convertScaleAbs(image, alpha=1 / 257)
+    return np.ascontiguousarray(cv2.cvtColor(image, _TO_RGB[channels]), dtype=np.uint8)

@@ -1,0 +1,189 @@
+"""Which pictures are meant by the names of files and folders, what each is called, and what is left out."""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tracker.errors import TrackerError
+from tracker.sources.picture_size import has_picture_signature
+
+SUFFIXES = (
+    *(".apng", ".avif", ".bmp", ".dib", ".gif", ".heic", ".heif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"),
+    *(".pam", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"),
+)
+"""A file whose name ends so is taken for a picture. HEIC is among them although OpenCV has no decoder for it: a
+picture that cannot be read is named, other files are only counted."""
+
+_VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
+_HEAD_BYTES = 32
+_MOST_KINDS = 5  # of files left out that are named
+
+
+@dataclass(frozen=True)
+class PictureFile:
+    """A picture's file. path: as it is opened. name: relative to FoundPictures.folder, with "/" between its parts."""
+
+    path: Path
+    name: str
+
+
+@dataclass
+class FoundPictures:
+    """The pictures that were asked for.
+
+    folder: the one that all of them lie in. pictures: in order; no two have the same name. others: how many files of
+    each suffix were left out because they are no pictures. unread: folders that could not be listed, and why.
+    """
+
+    folder: Path
+    pictures: list[PictureFile] = field(default_factory=list)
+    others: Counter[str] = field(default_factory=Counter)
+    unread: list[str] = field(default_factory=list)
+
+    def left_out(self) -> str:
+        """For people: what is in the folders and is not looked at; an empty text for nothing."""
+        kinds = [f"{count} {suffix or 'without a suffix'}" for suffix, count in self.others.most_common(_MOST_KINDS)]
+        more = self.others.total() - sum(count for _, count in self.others.most_common(_MOST_KINDS))
+        kinds += [f"{more} others"] if more else []
+        parts = [f"what is no picture ({', '.join(kinds)})"] if kinds else []
+        return ", ".join([*parts, *self.unread])
+
+
+def find_pictures(given: Sequence[str | Path], recursive: bool = False) -> FoundPictures:
+    """The pictures in the files and folders given, in this order; in a folder 2.jpg comes before 10.jpg.
+
+    A file that is named is taken whatever its name ends in. In a folder those are taken that end as a picture does
+    (SUFFIXES, in any case) and those without such an ending that begin as a PNG, JPEG, GIF, WebP, AVIF or JPEG 2000
+    file does. Names that begin with a dot are passed over. A file that is given twice is taken once.
+
+    Args:
+        given: at least one file or folder.
+        recursive: look into the subfolders, too, after the folder's own files. Links are followed, but no folder is
+            looked into twice, so that links in a circle end.
+
+    Raises:
+        TrackerError: for nothing given, for what does not exist or cannot be listed, for a video, and where there is
+            no picture at all.
+    """
+    if not given:
+        raise TrackerError("expected a picture or a folder of pictures, got none")
+    tops = [_Top.of(Path(path)) for path in given]
+    try:
+        folder = os.path.commonpath([top.real if top.is_folder else os.path.dirname(top.real) for top in tops])
+    except ValueError:
+        raise TrackerError("expected pictures on one drive, got several drives; start one run for each") from None
+    found = FoundPictures(Path(folder))
+    seen: set[str] = set()
+    for top in tops:
+        for inner in _files_in(top, recursive, found) if top.is_folder else [""]:
+            real = os.path.join(top.real, inner) if inner else top.real
+            if real not in seen:
+                seen.add(real)
+                name = os.path.relpath(real, folder).replace(os.sep, "/")
+                found.pictures.append(PictureFile(top.given / inner, name))
+    if not found.pictures:
+        raise TrackerError(_nothing(tops, recursive, found))
+    return found
+
+
+def is_picture(path: str | Path) -> bool:
+    """Whether a file is taken for a picture: by the end of its name, else by its first bytes."""
+    return os.path.splitext(path)[1].lower() in SUFFIXES or _begins_as_a_picture(path)
+
+
+def output_names(names: Iterable[str], short: Callable[[str], str], longer: Callable[[str], str]) -> dict[str, str]:
+    """By picture the name of a file that is written about it; no two are the same.
+
+    names: of the pictures, all different. short: the name to have, unless another picture has it, too, or is called
+    so itself; then longer(name), where need be longer(longer(name)) and so on.
+    """
+    chosen = {name: short(name) for name in names}
+    lengthened = {name: name for name in chosen}
+    while True:
+        owners = Counter(chosen.values())
+        shared = [name for name, each in chosen.items() if owners[each] > 1 and each != name]
+        if not shared:
+            return chosen
+        for name in shared:
+            chosen[name] = lengthened[name] = longer(lengthened[name])
+
+
+@dataclass(frozen=True)
+class _Top:
+    """A file or folder as it was given. real: its path without links, but for the file's own name."""
+
+    given: Path
+    real: str
+    is_folder: bool
+
+    @classmethod
+    def of(cls, path: Path) -> _Top:
+        try:
+            is_folder = stat.S_ISDIR(os.stat(path).st_mode)
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            raise TrackerError(f"expected a picture or a folder of pictures, but {path}: {reason}") from None
+        if is_folder:
+            return cls(path, os.path.realpath(path), True)
+        if path.suffix.lower() in _VIDEOS:
+            raise TrackerError(f"expected a picture or a folder of pictures, but {path} is a video: use --video")
+        return cls(path, os.path.join(os.path.realpath(path.parent), path.name), False)
+
+
+def _files_in(top: _Top, recursive: bool, found: FoundPictures) -> Iterable[str]:
+    """The pictures of a folder, relative to it; what is left out is noted in found."""
+    inner_folders, looked_into = [""], set()
+    while inner_folders:
+        inner = inner_folders.pop()
+        folder = top.given / inner
+        try:
+            status = os.stat(folder)
+            if (status.st_dev, status.st_ino) in looked_into:
+                continue
+            looked_into.add((status.st_dev, status.st_ino))
+            names = sorted((name for name in os.listdir(folder) if name[0] != "."), key=_natural)
+        except OSError as error:
+            if not inner:
+                raise TrackerError(f"expected a folder of pictures, but {folder}: {error.strerror}") from None
+            found.unread.append(f"the folder {folder} ({error.strerror})")
+            continue
+        subfolders = []
+        for name in names:
+            if os.path.isdir(folder / name) and (recursive or Path(name).suffix.lower() not in SUFFIXES):
+                subfolders.append(os.path.join(inner, name))
+            elif is_picture(folder / name):
+                yield os.path.join(inner, name)
+            else:
+                found.others[os.path.splitext(name)[1].lower()] += 1
+        inner_folders += reversed(subfolders) if recursive else ()
+
+
+def _nothing(tops: Sequence[_Top], recursive: bool, found: FoundPictures) -> str:
+    """What to say where there are no pictures."""
+    where = ", ".join(str(top.given) for top in tops)
+    left_out = f"; left out: {found.left_out()}" if found.left_out() else ""
+    deeper = not recursive and any(each.is_dir() for top in tops for each in top.given.iterdir())
+    hint = "; --recursive looks into its subfolders" if deeper else ""
+    return f"{where} holds no pictures: expected files such as .jpg, .png, .bmp or .tif{left_out}{hint}"
+
+
+def _begins_as_a_picture(path: str | Path) -> bool:
+    try:
+        if not stat.S_ISREG(os.stat(path).st_mode):
+            return False
+        with open(path, "rb") as file:
+            return has_picture_signature(file.read(_HEAD_BYTES))
+    except (OSError, ValueError):
+        return False
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Sort key: runs of digits by their value, everything else as text without case."""
+    parts = re.split(r"(\d+)", name.casefold())
+    return [(int(part), part) if i % 2 else (0, part) for i, part in enumerate(parts)]

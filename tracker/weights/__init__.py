@@ -1,0 +1,1 @@
+"""Packaged models and detectors, with their checksums, cards and licences."""

@@ -1,0 +1,266 @@
+"""Where the faces to train on come from: one class for each data set, made from a configuration."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from tracker.datasets import aflw, cofw, folder, star_tsv, video300, w300, wflw
+from tracker.datasets.collect import Bad
+from tracker.datasets.sample import DatasetError, Sample
+from tracker.datasets.video300_protocol import Category
+
+Faces = list[Sample]
+VALIDATION_SHARE = 1 / 14
+NONE: Literal["none"] = "none"
+REPORT: Literal["test-for-reporting-only"] = "test-for-reporting-only"
+Validation = float | Literal["none", "test-for-reporting-only"]
+"""Where the faces come from that weights are chosen by.
+
+a number between 0 and 1: that share of the pictures is held back from training.
+none: all faces are trained on, as in the papers, and nothing is chosen: the last weights are the result.
+test-for-reporting-only: all faces are trained on; the error on the test faces is reported while it learns. Nothing may
+be chosen by it.
+"""
+
+
+def split(samples: Faces, key: Callable[[Sample], str], share: float = VALIDATION_SHARE) -> tuple[Faces, Faces]:
+    """Faces to train on and faces to choose by; those with the same key fall on the same side, everywhere and always.
+
+    The side follows from a hash of the key: a number from 0 to 1, and those below share are held back. Where that
+    leaves a side without a face, as in small sets, the key with the least number is held back, or the one with the
+    largest is trained on.
+
+    Raises DatasetError for a share that is not between 0 and 1, and for faces that all have the same key.
+    """
+    if not 0 < share < 1:
+        raise DatasetError(
+            f"data.source.validation: expected a share between 0 and 1, such as 0.07, or {NONE}, got {share:g}"
+        )
+    draws = {name: _number(name) for name in map(key, samples)}
+    if len(draws) < 2:
+        raise DatasetError(
+            f"{samples[0].picture}: expected at least 2 pictures, to hold one back for validation, found the faces of "
+            f"1; add pictures, or set data.source.validation to {NONE} or to another set"
+        )
+    least, largest = sorted(draws.values())[:: len(draws) - 1]
+    sides: tuple[Faces, Faces] = ([], [])
+    for sample in samples:
+        draw = draws[key(sample)]
+        sides[draw == least or (draw < share and draw != largest)].append(sample)
+    return sides
+
+
+def _number(key: str) -> float:
+    """From 0 to 1, the same for a text everywhere and always."""
+    digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()  # names of files may be no UTF-8
+    return int.from_bytes(digest[:8], "big") / 2**64
+
+
+class Source(ABC):
+    """A data set: its official training faces, among which no test face is, and its test faces.
+
+    bad: what becomes of bad faces. validation: where the faces come from that weights are chosen by.
+    """
+
+    bad: Bad
+    validation: Validation | Path
+
+    @abstractmethod
+    def labelled(self) -> Faces:
+        """All official training faces. Raises DatasetError for data that are not as expected."""
+
+    @abstractmethod
+    def test(self) -> Faces:
+        """To report on, and for nothing else; filed under their subsets. Raises DatasetError likewise."""
+
+    @abstractmethod
+    def key(self, sample: Sample) -> str:
+        """What a face has in common with those that must stay on its side, such as the name of their picture."""
+
+    def read_validation(self, path: Path) -> Faces:
+        """The faces of a set of one's own to validate with. Raises DatasetError where the data set takes none."""
+        raise DatasetError(f"data.source.validation: expected a share, {NONE} or {REPORT}, got {path}")
+
+    @property
+    def chooses(self) -> bool:
+        """Whether weights may be chosen by the validation error."""
+        return self.validation not in (NONE, REPORT)
+
+    def faces(self) -> tuple[Faces, Faces]:
+        """To train on, and to validate with, where there are any. Raises DatasetError as labelled."""
+        training = self.labelled()
+        if self.validation == NONE:
+            return training, []
+        if self.validation == REPORT:
+            return training, self.test()
+        if self.validation is None:  # jsonargparse takes null for any path
+            raise DatasetError(f"data.source.validation: expected a share, {NONE}, {REPORT} or another set, got null")
+        if isinstance(self.validation, (int, float)):
+            return split(training, self.key, self.validation)
+        return training, _apart(training, self.read_validation(Path(self.validation)))
+
+
+def _apart(training: Faces, others: Faces) -> Faces:
+    """The others. Raises DatasetError where a picture is among the training faces, too."""
+    pictures = {os.path.realpath(sample.picture) for sample in training}
+    for sample in others:
+        if os.path.realpath(sample.picture) in pictures:
+            raise DatasetError(f"{sample.picture}: expected other pictures to validate with than to train on")
+    return others
+
+
+@dataclass
+class W300(Source):
+    """300W: root holds afw, helen and lfpw, and ibug to test on the full set. test_split: which faces are tested."""
+
+    root: Path
+    test_split: w300.Split = "full"
+    bad: Bad = "refuse"
+    validation: Validation = VALIDATION_SHARE
+
+    def labelled(self) -> Faces:
+        return w300.read_training(self.root, self.bad)
+
+    def key(self, sample: Sample) -> str:
+        return w300.person(self.root, sample)
+
+    def test(self) -> Faces:
+        return w300.read_test(self.root, self.test_split, self.bad)
+
+
+@dataclass
+class Wflw(Source):
+    """WFLW: root holds WFLW_annotations and WFLW_images. Faces of one picture stay together."""
+
+    root: Path
+    bad: Bad = "refuse"
+    validation: Validation = VALIDATION_SHARE
+
+    def labelled(self) -> Faces:
+        return wflw.read_wflw(self.root, "train", self.bad)
+
+    def key(self, sample: Sample) -> str:
+        return sample.picture.name
+
+    def test(self) -> Faces:
+        return wflw.read_wflw(self.root, "test", self.bad)
+
+
+@dataclass
+class Cofw(Source):
+    """COFW: root holds COFW_train_color.mat and COFW_test_color.mat."""
+
+    root: Path
+    bad: Bad = "refuse"
+    validation: Validation = VALIDATION_SHARE
+
+    def labelled(self) -> Faces:
+        return cofw.read_cofw(self.root, "train", self.bad)
+
+    def key(self, sample: Sample) -> str:
+        return sample.name.rpartition("/")[2]
+
+    def test(self) -> Faces:
+        return cofw.read_cofw(self.root, "test", self.bad)
+
+
+@dataclass
+class Video300(Source):
+    """300VW: root holds the clips' folders. The frames of one clip stay together."""
+
+    root: Path
+    bad: Bad = "refuse"
+    validation: Validation = VALIDATION_SHARE
+
+    def labelled(self) -> Faces:
+        return video300.read_300vw(self.root, "train", bad=self.bad)
+
+    def key(self, sample: Sample) -> str:
+        return min(sample.subsets)
+
+    def test(self) -> Faces:
+        categories: tuple[Category, ...] = ("A", "B", "C")
+        return [f for c in categories for f in video300.read_300vw(self.root, c, self.bad)]
+
+
+@dataclass
+class Aflw19(Source):
+    """AFLW with 19 points: root holds AFLWinfo_release.mat and flickr."""
+
+    root: Path
+    bad: Bad = "refuse"
+    validation: Validation = VALIDATION_SHARE
+
+    def labelled(self) -> Faces:
+        return aflw.read_aflw19(self.root, "train", self.bad)
+
+    def key(self, sample: Sample) -> str:
+        return sample.picture.name
+
+    def test(self) -> Faces:
+        return aflw.read_aflw19(self.root, "test", self.bad)
+
+
+@dataclass
+class Own(Source):
+    """Your own: a folder of pictures with .pts files, or a .csv table (tracker.datasets.folder), of a known scheme.
+
+    test_path: another one, to test on. validation: may be another one, too.
+    """
+
+    path: Path
+    scheme: str
+    test_path: Path | None = None
+    bad: Bad = "refuse"
+    validation: Validation | Path = VALIDATION_SHARE
+
+    def labelled(self) -> Faces:
+        return folder.read_own(self.path, self.scheme, self.bad)
+
+    def key(self, sample: Sample) -> str:
+        return sample.picture.name
+
+    def read_validation(self, path: Path) -> Faces:
+        return folder.read_own(path, self.scheme, self.bad)
+
+    def test(self) -> Faces:
+        return folder.read_own(_given(self.test_path), self.scheme, self.bad)
+
+
+@dataclass
+class StarTable(Source):
+    """One of STAR's .tsv tables, the folder that its pictures are relative to, and test_path: another table.
+
+    validation: may be another table, too.
+    """
+
+    path: Path
+    pictures: Path
+    scheme: str
+    test_path: Path | None = None
+    bad: Bad = "refuse"
+    validation: Validation | Path = VALIDATION_SHARE
+
+    def labelled(self) -> Faces:
+        return star_tsv.read_star_tsv(self.path, self.pictures, self.scheme, self.bad)
+
+    def key(self, sample: Sample) -> str:
+        return sample.picture.name
+
+    def read_validation(self, path: Path) -> Faces:
+        return star_tsv.read_star_tsv(path, self.pictures, self.scheme, self.bad)
+
+    def test(self) -> Faces:
+        return star_tsv.read_star_tsv(_given(self.test_path), self.pictures, self.scheme, self.bad)
+
+
+def _given(path: Path | None) -> Path:
+    if path is None:
+        raise DatasetError("there is nothing to test on: give data.source.test_path")
+    return path

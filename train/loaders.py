@@ -1,0 +1,230 @@
+"""Batches of crops for the trainer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import lightning
+import numpy as np
+import torch
+from lightning.pytorch.utilities import rank_zero_info
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, DistributedSampler
+
+from tracker.datasets.collect import Bad
+from tracker.datasets.pictures import Pictures
+from tracker.datasets.sample import DatasetError, Sample
+from train.augmentation import Augmentation, Choices, apply
+from train.datasets import Source, split
+from train.targets.boundaries import EdgeProcedure, edge_maps
+from train.task import Batch, SetupError, check_range
+
+LOG = logging.getLogger(__name__)
+
+KEEP_GB = 4.0
+
+
+class Crops(Dataset[Batch]):
+    """The plain crops of evaluation.
+
+    edges: how edge maps are drawn (train.targets.boundaries), None for none. stride: pixels a cell of them. keep_gb: of
+    decoded pictures (tracker.datasets.pictures). bad: what becomes of bad faces. source: the set, for messages. Raises
+    DatasetError for bad faces.
+    """
+
+    def __init__(
+        self,
+        samples: list[Sample],
+        size: int,
+        edges: EdgeProcedure | None = None,
+        stride: int = 4,
+        keep_gb: float = KEEP_GB,
+        bad: Bad = "refuse",
+        source: str = "the set",
+    ) -> None:
+        self.size, self.edges, self.stride = size, edges, stride
+        self.pictures = Pictures(samples, keep_gb)
+        self.samples = self.pictures.good(samples, bad, source)
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> Batch:
+        return self.crop(index, Choices())
+
+    def together(self) -> Batch:
+        """All faces as one batch."""
+        return _joined([self[i] for i in range(len(self))], torch.stack)
+
+    def crop(self, index: int, choices: Choices) -> Batch:
+        """A face under the choices, without the axis of a batch."""
+        sample, cells = self.samples[index], self.size // self.stride
+        crop, points = apply(self.pictures.read(sample), sample.points_px, sample.scheme, choices, self.size)
+        edges = np.zeros((0, cells, cells), np.float32)
+        if self.edges is not None:
+            edges = edge_maps(points, sample.scheme, self.size, self.stride, self.edges)
+        weights = np.ones(len(points)) if sample.weights is None else sample.weights
+        if choices.flip:
+            weights = weights[sample.scheme.flip]
+        numbers = (torch.from_numpy(each.astype(np.float32)) for each in (points, edges, weights))
+        return Batch(torch.from_numpy(crop), *numbers)
+
+
+class AugmentedCrops(Dataset[Batch]):
+    """Crops under random choices, which follow from the seed, the epoch and the face, and from nothing else.
+
+    So an epoch is the same however many workers or processes load it, and when it is run again after an interruption.
+    views: crops of a face, which differ a little in shift, rotation and scale alone (Augmentation.draw_near).
+    """
+
+    def __init__(self, crops: Crops, augmentation: Augmentation, seed: int, views: int = 1) -> None:
+        self.crops, self.augmentation, self.seed, self.views = crops, augmentation, seed, views
+
+    def __len__(self) -> int:
+        return len(self.crops)
+
+    def __getitem__(self, place: tuple[int, int]) -> Batch:
+        """The views of a face, (views, ...). place: epoch and index of the face, as EpochSampler gives them."""
+        epoch, index = place
+        rng = np.random.default_rng((self.seed, epoch, index))
+        choices = self.augmentation.draw(rng)
+        others = [self.augmentation.draw_near(choices, rng) for _ in range(self.views - 1)]
+        return _joined([self.crops.crop(index, each) for each in (choices, *others)], torch.stack)
+
+
+def _joined(parts: Sequence[Batch], join: Callable[[tuple[Tensor, ...]], Tensor]) -> Batch:
+    return Batch(*(join(tensors) for tensors in zip(*parts, strict=True)))
+
+
+def one_after_the_other(faces: Sequence[Batch]) -> Batch:
+    """The views of faces, (V, ...) each, as a batch (N * V, ...) in which those of a face are neighbours."""
+    return _joined(faces, torch.cat)
+
+
+class EpochSampler(DistributedSampler[Any]):
+    """(epoch, index) in an order that follows from the seed and the epoch; each process gets its share of a batch.
+
+    Lightning tells it the epoch. Of every step's faces over all processes, those of process r are the r-th, the
+    (r + processes)-th and so on: the steps are those of one process with the whole batch.
+    """
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        return ((self.epoch, index) for index in super().__iter__())
+
+
+class LazyLoader(DataLoader[Batch]):
+    """A DataLoader whose workers start when the first batch of an epoch is asked for.
+
+    torch starts them with the iterator, which Lightning makes before it has restored the epoch of a resumed training:
+    the workers would then load another epoch's faces.
+    """
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        yield from super().__iter__()
+
+
+class FaceData(lightning.LightningDataModule):
+    """Batches to train on, and the faces to validate with.
+
+    source: the data set. size: side of the crop in pixels. batch: faces a step and process, all where there are fewer.
+    workers: processes that load; each step's faces are the same for any number of them. augmentation: what is done at
+    random. edges: how edge maps are drawn, for what learns from them; None for none. stride: pixels a cell of them.
+    seed: of the order of the faces and of their augmentation. keep_gb: of decoded pictures that are kept; the rest is
+    decoded anew each time, by the workers. views: crops of each face in a batch, neighbours in it, for what learns from
+    their likeness. Raises SetupError for numbers that cannot be.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        size: int = 128,
+        batch: int = 32,
+        workers: int = 1,
+        augmentation: Augmentation = Augmentation(),
+        edges: EdgeProcedure | None = None,
+        stride: int = 4,
+        seed: int = 1,
+        keep_gb: float = KEEP_GB,
+        views: int = 1,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        for name, value, least, most in (
+            ("size", size, 8, 1024),
+            ("batch", batch, 1, 1 << 20),
+            ("workers", workers, 0, 1024),
+            ("stride", stride, 1, size),
+            ("views", views, 1, 64),
+            ("seed", seed, 0, (1 << 32) - 1),
+            ("keep_gb", keep_gb, 0, 1 << 20),
+        ):
+            check_range(f"data.{name}", value, least, most)
+        self.source, self.size, self.batch, self.workers = source, size, batch, workers
+        self.augmentation, self.edges, self.stride, self.seed = augmentation, edges, stride, seed
+        self.keep_gb, self.views = keep_gb, views
+
+    def setup(self, stage: str) -> None:
+        if stage == "test":
+            self.testing = self._crops("test", self.source.test())
+            return
+        training, validation = self.source.faces()
+        if stage == "fit":
+            self._expect_nothing_chosen()
+            crops = self._crops("training", training, self.edges)
+            self.training = AugmentedCrops(crops, self.augmentation, self.seed, self.views)
+        elif not self.source.chooses:
+            _, validation = split(training, self.source.key)
+            LOG.warning(
+                "data.source.validation is %s: all faces were trained on, %d of them are validated with, so that "
+                "errors come out too small",
+                self.source.validation,
+                len(validation),
+            )
+        if validation:
+            self.validation = self._crops("validation", validation)
+        elif self.trainer is not None:
+            self.trainer.limit_val_batches = 0
+
+    def _expect_nothing_chosen(self) -> None:
+        """Raises SetupError for a callback that goes by the validation error where nothing may be chosen by it."""
+        if self.trainer is None or self.source.chooses:
+            return
+        for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
+            monitor = str(getattr(callback, "monitor", None))
+            if monitor.startswith("val"):
+                raise SetupError(
+                    f"data.source.validation is {self.source.validation}, so {type(callback).__name__} cannot go by "
+                    f"{monitor}: leave the callback out (the last weights are the result), or set "
+                    "data.source.validation to a share such as 0.07"
+                )
+
+    def _crops(self, use: str, faces: list[Sample], edges: EdgeProcedure | None = None) -> Crops:
+        source = f"the {use} faces of {faces[0].picture.parent}"
+        return Crops(faces, self.size, edges, self.stride, self.keep_gb, self.source.bad, source)
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        trainer = self.trainer
+        assert trainer is not None
+        faces, processes = len(self.training), trainer.world_size
+        if faces < processes:
+            raise DatasetError(f"expected a training face for each of {processes} processes, found {faces}")
+        if (batch := min(self.batch, faces // processes)) < self.batch:
+            rank_zero_info(f"data.batch is {self.batch}, there are {faces} training faces: {batch} are a batch")
+        sampler = EpochSampler(self.training, trainer.world_size, trainer.global_rank, seed=self.seed, drop_last=True)
+        return LazyLoader(
+            self.training,
+            batch,
+            sampler=sampler,
+            drop_last=True,
+            collate_fn=one_after_the_other,
+            num_workers=self.workers,
+            persistent_workers=self.workers > 0,
+        )
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        return DataLoader(self.validation, self.batch)
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        return DataLoader(self.testing, self.batch)

@@ -1,0 +1,1 @@
+"""What a loss compares a net's maps with, drawn from the labels."""
