@@ -11,7 +11,16 @@ from pathlib import Path
 import pytest
 
 from tracker.errors import TrackerError
-from tracker.system.files import Replacement, hold, is_written_through, part_of, replace, write_whole
+from tracker.system.files import (
+    Replacement,
+    expect_replaceable,
+    hold,
+    is_written_through,
+    part_of,
+    replace,
+    whole_file,
+    write_whole,
+)
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX files")
 
@@ -192,7 +201,7 @@ class TestReplacement:
         file.complete()
         assert (tmp_path / "clip.mp4").is_symlink() and (tmp_path / "other/real.mp4").read_bytes() == b"video"
         os.mkfifo(tmp_path / "pipe.mp4")
-        with pytest.raises(TrackerError, match=r"pipe\.mp4 is no plain file"):
+        with pytest.raises(TrackerError, match=r"pipe\.mp4 is a pipe, so it is not replaced"):
             Replacement(tmp_path / "pipe.mp4")
         with pytest.raises(TrackerError, match="is a folder"):
             Replacement(tmp_path)
@@ -204,6 +213,54 @@ class TestReplacement:
         with pytest.raises(OSError, match="symbolic"):
             Replacement(tmp_path / "clip.mp4")
         assert (tmp_path / "victim").read_bytes() == b"precious"
+
+
+class TestWholeFile:
+    @pytest.mark.parametrize("before", [None, b"old"])
+    def test_takes_its_place_at_the_end_of_the_block(self, tmp_path: Path, before: bytes | None) -> None:
+        path = tmp_path / "m.onnx"
+        if before is not None:
+            path.write_bytes(before)
+        with whole_file(path) as part:
+            part.write_bytes(b"new")
+            assert (path.read_bytes() if path.exists() else None) == before and part.suffix == ".onnx"
+        assert path.read_bytes() == b"new" and os.listdir(tmp_path) == ["m.onnx"]
+
+    @posix
+    @pytest.mark.parametrize("before", [None, b"old"])
+    def test_a_full_disk_leaves_nothing_half_written(self, tmp_path: Path, before: bytes | None) -> None:
+        """A limit on a file's size stands for the disk."""
+        path = tmp_path / "m.onnx"
+        if before is not None:
+            path.write_bytes(before)
+        code = (
+            "import resource, sys\nfrom tracker.system.files import whole_file\n"
+            "resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))\n"
+            "with whole_file(sys.argv[1]) as part:\n    part.write_bytes(bytes(100_000))"
+        )
+        done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True)
+        assert done.returncode == 1 and "File too large" in done.stderr.splitlines()[-1]
+        assert {each.name: each.read_bytes() for each in tmp_path.iterdir()} == ({"m.onnx": before} if before else {})
+
+    def test_an_interruption_leaves_nothing(self, tmp_path: Path) -> None:
+        def interrupted() -> None:
+            with whole_file(tmp_path / "m.onnx") as part:
+                part.write_bytes(b"half")
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            interrupted()
+        assert os.listdir(tmp_path) == []
+
+
+@posix
+def test_a_link_can_be_refused_and_a_device_always_is(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("gone")
+    expect_replaceable(tmp_path / "link")
+    with pytest.raises(TrackerError, match="link is a link, so it is not replaced; give another name"):
+        expect_replaceable(tmp_path / "link", follow_links=False)
+    with pytest.raises(TrackerError, match="/dev/null is a device, so it is not replaced"):
+        expect_replaceable("/dev/null")
 
 
 def test_replace_is_refused_while_this_run_holds_it(tmp_path: Path) -> None:
