@@ -26,9 +26,9 @@ import numpy as np
 import pytest
 
 from tracker import Frame, Tracker, TrackerError
+from tracker.datasets.pts_files import read_pts
 from tracker.detectors.base import load_detector
 from tracker.engines.spec import ModelSpec
-from tracker.face.pts import read_pts
 from tracker.run import main
 from tracker.sources import Source
 from tracker.sources.demo import DemoClip

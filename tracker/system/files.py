@@ -1,7 +1,8 @@
-"""Writes files whole or not at all, keeps two runs from writing one file, and replaces no device and no link."""
+"""Reads plain files only, writes files whole or not at all, and keeps two runs from writing one file."""
 
 from __future__ import annotations
 
+import codecs
 import errno
 import os
 import secrets
@@ -11,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from tracker.errors import TrackerError
 
@@ -23,6 +25,57 @@ STDOUT = Path("-")
 """The name that stands for standard output where a file is written."""
 _MOMENT_S = 0.2  # others look whether a file is held, or let go of it just now
 _PAST_ALL = (1 << 31) - 2  # where Windows locks a byte: nobody's reading is disturbed there
+
+
+def open_plain(path: str | Path, most_bytes: int | None = None) -> BinaryIO:
+    """Open a plain file to read, without waiting for anybody to write into a pipe.
+
+    Args:
+        path: the file.
+        most_bytes: how large it may be; None for any size.
+
+    Raises:
+        OSError: it cannot be read, is a folder, a device or a pipe, or is larger. Its strerror goes into a sentence
+            after "cannot be read: ".
+    """
+    try:
+        _expect_plain(os.stat(path), most_bytes)  # before it is opened: Windows cannot open a folder
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except ValueError:
+        raise OSError(errno.EINVAL, "its name holds a zero byte") from None
+    try:
+        _expect_plain(os.fstat(descriptor), most_bytes)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return os.fdopen(descriptor, "rb")
+
+
+def read_plain(path: str | Path, most_bytes: int | None = None) -> bytes:
+    """The content of a plain file. Raises OSError as open_plain does, also where the memory does not suffice."""
+    with open_plain(path, most_bytes) as file:
+        try:
+            return file.read()
+        except MemoryError:
+            raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)) from None
+
+
+def read_text(path: str | Path, most_bytes: int) -> str:
+    """The text of a plain file in UTF-8, its lines ended by "\\n"; bytes that are no UTF-8 are replaced.
+
+    Raises OSError as open_plain does, and for a text in UTF-16.
+    """
+    content = read_plain(path, most_bytes)
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise OSError(errno.EILSEQ, "it is in UTF-16; save it as UTF-8")
+    return content.decode("utf-8-sig", "replace").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _expect_plain(status: os.stat_result, most_bytes: int | None) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, f"it is {_kind_of(status.st_mode)}")
+    if most_bytes is not None and status.st_size > most_bytes:
+        raise OSError(errno.EFBIG, f"it has {status.st_size:,} bytes, at most {most_bytes:,} are read")
 
 
 def write_whole(path: str | Path, content: bytes, mode: int | None = None) -> None:

@@ -14,8 +14,8 @@ import pytest
 from tracker.datasets.collect import Bad, face_numbers
 from tracker.datasets.folder import read_own
 from tracker.datasets.pictures import Pictures
+from tracker.datasets.pts_files import write_pts
 from tracker.datasets.sample import DatasetError, Sample
-from tracker.face.pts import write_pts
 from tracker.face.schemes import IBUG68
 
 Array = np.ndarray[Any, np.dtype[np.float64]]

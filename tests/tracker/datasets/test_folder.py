@@ -11,8 +11,8 @@ import pytest
 from numpy.testing import assert_allclose
 
 from tracker.datasets.folder import read_own, read_pairs
+from tracker.datasets.pts_files import write_pts
 from tracker.datasets.sample import DatasetError
-from tracker.face.pts import write_pts
 from tracker.face.schemes import COFW29, IBUG68, SCHEMES
 
 Array = np.ndarray[Any, np.dtype[np.float64]]

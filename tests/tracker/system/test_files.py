@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -16,7 +17,10 @@ from tracker.system.files import (
     expect_replaceable,
     hold,
     is_written_through,
+    open_plain,
     part_of,
+    read_plain,
+    read_text,
     replace,
     whole_file,
     write_whole,
@@ -213,6 +217,55 @@ class TestReplacement:
         with pytest.raises(OSError, match="symbolic"):
             Replacement(tmp_path / "clip.mp4")
         assert (tmp_path / "victim").read_bytes() == b"precious"
+
+
+class TestReading:
+    def test_what_may_be_read(self, tmp_path: Path) -> None:
+        (tmp_path / "a").write_bytes(b"12345")
+        (tmp_path / "link").symlink_to("a")
+        assert read_plain(tmp_path / "a") == read_plain(tmp_path / "link", 5) == b"12345"
+        with open_plain(tmp_path / "a") as file:
+            assert file.read(2) == b"12"
+
+    @posix
+    def test_what_may_not(self, tmp_path: Path) -> None:
+        (tmp_path / "large").write_bytes(bytes(1235))
+        (tmp_path / "folder").mkdir()
+        os.mkfifo(tmp_path / "pipe")  # nobody writes into it: who waited for it would wait for ever
+        (tmp_path / "device").symlink_to("/dev/zero")
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(str(tmp_path / "socket"))
+            for name, reason in (
+                ("large", "it has 1,235 bytes, at most 1,234 are read"),
+                ("folder", "it is a folder"),
+                ("pipe", "it is a pipe"),
+                ("device", "it is a device"),
+                ("socket", "it is a socket"),
+                ("gone", "No such file or directory"),
+                ("large/below", "Not a directory"),
+                ("zero\0", "its name holds a zero byte"),
+                ("x" * 300, "File name too long"),
+            ):
+                with pytest.raises(OSError, match=reason):
+                    read_plain(tmp_path / name, 1234)
+
+    def test_one_that_grows_beyond_its_limit_while_it_is_opened(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "a").write_bytes(b"12345")
+        small = os.stat(tmp_path / "a")
+        (tmp_path / "a").write_bytes(b"1234567")
+        monkeypatch.setattr(os, "stat", lambda *_: small)
+        with pytest.raises(OSError, match="it has 7 bytes, at most 5 are read"):
+            read_plain(tmp_path / "a", 5)
+
+    def test_text(self, tmp_path: Path) -> None:
+        (tmp_path / "a").write_bytes(b"\xef\xbb\xbf\xc3\xbc\r\nb\rc\n\xff")
+        assert read_text(tmp_path / "a", 99) == "ü\nb\nc\n\N{REPLACEMENT CHARACTER}"
+        for encoding in ("utf-16-le", "utf-16-be"):
+            (tmp_path / "a").write_bytes("\ufeff1 2".encode(encoding))
+            with pytest.raises(OSError, match="it is in UTF-16; save it as UTF-8"):
+                read_text(tmp_path / "a", 99)
 
 
 class TestWholeFile:
