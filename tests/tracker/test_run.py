@@ -448,7 +448,7 @@ class TestBadInput:
         assert "expected HOST:PORT such as 127.0.0.1:9000, got 9000" in refused("--demo", "--osc", 9000)
         monkeypatch.setitem(sys.modules, "pythonosc.osc_bundle_builder", None)
         sentence = refused("--demo", "--osc", "127.0.0.1:9000")
-        assert sentence == "OSC needs python-osc: pip install 'landmark-tracker[osc]'"
+        assert sentence == "OSC needs python-osc, which is not installed; pip install 'landmark-tracker[osc]'"
 
     def test_an_overlay_without_a_name(self, refused: Refused) -> None:
         assert "expected the name of a video file" in refused("--demo", "--overlay", ".")
