@@ -94,7 +94,7 @@ BAD = {
     "no picture": (without_picture, "expected one picture and one .pts file of that name, got c.pts"),
     "no label": (without_label, "expected one picture and one .pts file of that name, got c.png"),
     "two pictures": (with_two_pictures, "of that name, got c.jpg, c.png, c.pts"),
-    "not a file": (is_a_folder, "directory"),
+    "not a file": (is_a_folder, "it is a folder"),
 }
 
 
