@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from tracker.cli.command import run_command
+from tracker.datasets.pts_files import read_pts
 from tracker.errors import TrackerError
 from tracker.face.geometry import Array, box_iou, extent
-from tracker.face.pts import read_pts
 from tracker.face.schemes import Scheme, scheme_named
 from tracker.system.files import write_whole
 

@@ -15,10 +15,10 @@ from tqdm import tqdm
 from benchmarks._lib.moving import MovingPicture
 from tracker import Frame, Tracker, TrackerError
 from tracker.cli.command import run_command
+from tracker.datasets.pts_files import PICTURE_SUFFIXES, read_pts
 from tracker.detectors.base import Detection, DetectorName
 from tracker.evaluation.stills import nearest
 from tracker.face.geometry import Array, extent
-from tracker.face.pts import PICTURE_SUFFIXES, read_pts
 from tracker.result import TrackedFace
 from tracker.sources import read_picture
 

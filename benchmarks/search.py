@@ -22,8 +22,8 @@ from tqdm import tqdm
 from benchmarks._lib.machine import machine
 from tracker import Frame, Tracker
 from tracker.cli.command import run_command
+from tracker.datasets.pts_files import labelled_pictures, read_pts
 from tracker.face.geometry import similarity, transform_points
-from tracker.face.pts import labelled_pictures, read_pts
 from tracker.sources import read_picture
 
 Image = NDArray[np.uint8]

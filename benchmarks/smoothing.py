@@ -22,10 +22,10 @@ from benchmarks.speed import MEDIAPIPE, REPOSITORY, mediapipe_environment
 from benchmarks.talking_face import FACEMESH, POINTS, FaceMesh
 from tracker import Frame, Tracker, TrackerError
 from tracker.cli.command import run_command
+from tracker.datasets.pts_files import PICTURE_SUFFIXES, read_pts
 from tracker.face.crop import Roi, crop, roi_of_landmarks
 from tracker.face.geometry import extent, transform_points
 from tracker.face.landmarks import Landmarks
-from tracker.face.pts import PICTURE_SUFFIXES, read_pts
 from tracker.metrics.stability import acceleration, lag_frames, offset_removed
 from tracker.sources import as_rgb, read_picture
 from tracker.tracking.smoothing import PRESETS, OneEuro, Smoother

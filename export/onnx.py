@@ -10,10 +10,11 @@ import torch
 
 from export.graph import LandmarkGraph
 from export.int8 import Quantisation, quantise
-from export.outputs import check_output, whole_file
+from export.outputs import check_output
 from export.verify import Budget, Difference, Reference
 from tracker.engines.spec import INPUT, OUTPUTS, ModelSpec
 from tracker.errors import TrackerError
+from tracker.system.files import unwritable, whole_file
 
 OPSET = 17
 
@@ -34,18 +35,26 @@ def write_onnx(
     graph = graph.eval()
     spec.check(str(output))
     check_output(output, ".onnx")
-    with whole_file(output) as partial:
-        _trace(graph, reference.crops[:2], partial)
-        if quantisation is not None:
-            quantise(partial, quantisation)
-        _embed(partial, spec)
-        try:
-            difference = reference.compare(partial, graph.precision)
-        except TrackerError as error:
-            raise TrackerError(f"{output}: not written: {str(error).removeprefix(f'{partial}: ')}") from None
-        if excess := difference.excess(budget.completed(graph.precision)):
-            worst = ", ".join(map(str, difference.worst))
-            raise TrackerError(f"{output}: not written: {excess}; the worst landmarks are {worst}")
+    try:
+        with whole_file(output) as partial:
+            _trace(graph, reference.crops[:2], partial)
+            if quantisation is not None:
+                quantise(partial, quantisation)
+            _embed(partial, spec)
+            return _compare(partial, output, graph, reference, budget)
+    except OSError as error:
+        raise unwritable(output, error) from None
+
+
+def _compare(partial: Path, output: Path, graph: LandmarkGraph, reference: Reference, budget: Budget) -> Difference:
+    """Compare the file in the making with the reference. Raises TrackerError over the budget."""
+    try:
+        difference = reference.compare(partial, graph.precision)
+    except TrackerError as error:
+        raise TrackerError(f"{output}: not written: {str(error).removeprefix(f'{partial}: ')}") from None
+    if excess := difference.excess(budget.completed(graph.precision)):
+        worst = ", ".join(map(str, difference.worst))
+        raise TrackerError(f"{output}: not written: {excess}; the worst landmarks are {worst}")
     return difference
 
 

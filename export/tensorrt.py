@@ -21,7 +21,6 @@ from typing import Any, Literal
 from train.extras import needs_extra
 
 with needs_extra(__name__, "export.tensorrt", "cpu", "cv2"):
-    from export.outputs import refuse_special
     from tracker.cli.command import run_command
     from tracker.engines.onnx_file import external_files, metadata_of, model_sha256, read_model
     from tracker.engines.spec import INPUT, ModelSpec
@@ -36,7 +35,7 @@ with needs_extra(__name__, "export.tensorrt", "cpu", "cv2"):
         write_plan,
     )
     from tracker.errors import TrackerError
-    from tracker.system.files import write_whole
+    from tracker.system.files import expect_replaceable, write_whole
 
 log = logging.getLogger(__name__)
 
@@ -128,10 +127,10 @@ def cached_engine(onnx: Path, folder: Path, key: EngineKey) -> Path:
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = folder / key.file_name()
+        expect_replaceable(path, follow_links=False)
     except OSError as error:
         raise TrackerError(f"{folder}: cannot keep engines there: {error.strerror}") from None
-    path = folder / key.file_name()
-    refuse_special(path)
     try:
         checked_plan(path, key)
     except ForeignPlan as error:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
-from tracker.face.pts import write_pts
+from tracker.datasets.pts_files import write_pts
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 ROOT = Path(__file__).resolve().parents[1]

@@ -27,6 +27,7 @@ MAY_IMPORT = {
         "tracker.metrics",
         "tracker.errors",
         "tracker.cli.config_files",
+        "tracker.cli.suggestions",
         "tracker.system.files",
         "tracker.system.process",
         "tracker.redaction",

@@ -38,7 +38,7 @@ def test_names_what_to_install(tmp_path: Path, package: str, command: str, extra
     assert done.returncode != 0
     assert "Traceback" not in done.stderr
     (line,) = done.stderr.strip().splitlines()
-    assert f"{package} is not installed; pip install 'landmark-tracker[{extra}]'" in line
+    assert f"needs {package}, which is not installed; pip install 'landmark-tracker[{extra}]'" in line
 
 
 @pytest.mark.parametrize("package", ["h5py", "scipy", "PIL"])

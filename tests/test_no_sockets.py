@@ -11,7 +11,7 @@ import cv2
 import pytest
 
 from tests.conftest import TINY_FIT
-from tracker.face.pts import write_pts
+from tracker.datasets.pts_files import write_pts
 from tracker.sources.demo import DemoClip
 from tracker.system.onnx_runtime import VARIABLE
 

@@ -18,9 +18,9 @@ import numpy as np
 from tracker.analysis.head_pose import camera_matrix, nearest_pose
 from tracker.cli.command import run_command
 from tracker.datasets.labelled import labelled_faces
+from tracker.datasets.pts_files import read_pts
 from tracker.errors import TrackerError
 from tracker.face.geometry import Array
-from tracker.face.pts import read_pts
 from tracker.face.schemes import IBUG68
 
 

@@ -6,14 +6,14 @@ for result in Tracker().run("clip.mp4"):
 faces = Tracker(max_faces=4).detect("group.jpg").faces
 """
 
+from tracker.system.extras import describe_missing
+
 try:
     import cv2  # noqa: F401
 except ModuleNotFoundError as error:
     # With this name of the package, `python -m tracker.run` says the sentence in one line, without a traceback
-    raise ImportError(
-        f"{error.name} is not installed; pip install 'landmark-tracker[cpu]', on a Jetson apt install python3-opencv",
-        name=__name__,
-    ) from None
+    sentence = f"tracker {describe_missing(str(error.name), 'cpu')}, on a Jetson apt install python3-opencv"
+    raise ImportError(sentence, name=__name__) from None
 
 from tracker.analysis.expression import Blink, Blinks, Opening, eye_opening, mouth_opening
 from tracker.analysis.head_pose import HeadPose, camera_matrix, head_pose

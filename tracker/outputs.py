@@ -20,7 +20,6 @@ from tracker.errors import TrackerError
 from tracker.face.schemes import Scheme
 from tracker.sinks import (
     LABELS,
-    STDOUT,
     Drawn,
     JsonLines,
     OpenFaceCsv,
@@ -36,7 +35,15 @@ from tracker.sinks.annotate import draw_faces
 from tracker.sinks.picture_files import drawn_files
 from tracker.sinks.video import is_video_name
 from tracker.sources import FALLBACK_FPS, Pictures, Source, Video
-from tracker.system.files import Replacement, expect_writable, is_written_through, part_of, write_whole
+from tracker.system.files import (
+    STDOUT,
+    Replacement,
+    expect_writable,
+    is_written_through,
+    part_of,
+    unwritable,
+    write_whole,
+)
 
 log = logging.getLogger(__name__)
 
@@ -183,7 +190,7 @@ def _record(path: Path | None) -> Iterator[Callable[[bytes], None] | None]:
         expect_writable(path)
         file = None if is_written_through(path) else Replacement(path)
     except OSError as error:
-        raise _unwritable(path, error) from None
+        raise unwritable(path, error) from None
 
     def write(content: bytes) -> None:
         try:
@@ -193,7 +200,7 @@ def _record(path: Path | None) -> Iterator[Callable[[bytes], None] | None]:
                 file.part.write_bytes(content)
                 file.complete()
         except OSError as error:
-            raise _unwritable(path, error) from None
+            raise unwritable(path, error) from None
 
     try:
         yield write
@@ -214,10 +221,6 @@ def _completing(sink: Sink) -> Callable[[object, BaseException | None, object], 
             log.warning("%s", second)
 
     return leave
-
-
-def _unwritable(path: Path, error: OSError) -> TrackerError:
-    return TrackerError(f"{path}: cannot write there: {error.strerror}")
 
 
 def _make_folder(folder: Path) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from tracker.errors import TrackerError
 from tracker.result import FrameResult, TrackedFace, printable_name
+from tracker.system.extras import describe_missing
 
 if TYPE_CHECKING:
     import pandas
@@ -27,8 +28,8 @@ def to_pandas(results: Iterable[FrameResult]) -> pandas.DataFrame:
     """
     try:
         import pandas
-    except ImportError:
-        raise TrackerError("a table needs pandas, which is not installed; pip install pandas") from None
+    except ImportError as error:
+        raise TrackerError(f"a table {describe_missing('pandas', error=error)}") from None
     rows = [_row(result, face) for result in results for face in result.faces]
     return pandas.DataFrame(rows, columns=None if rows else list(_OF_A_FACE))
 

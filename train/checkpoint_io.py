@@ -10,7 +10,7 @@ import torch
 from lightning.fabric.plugins.io import TorchCheckpointIO
 
 from tracker.errors import TrackerError
-from tracker.system.files import Replacement
+from tracker.system.files import whole_file
 
 
 class CheckpointWriteError(OSError):
@@ -28,21 +28,14 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """Write beside the target, flush to the disk, then rename.
 
         Raises:
-            CheckpointWriteError: the disk is full, the folder cannot be written to, or the target is no plain file or
-                is being written by another run. Nothing is left behind.
+            CheckpointWriteError: the disk is full, the folder cannot be written to, or the target is a folder, a
+                device or a pipe, or is being written by another run. Nothing is left behind.
         """
         target = Path(path)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            file = Replacement(target)
-            try:
-                with file.part.open("wb") as stream:
-                    torch.save(checkpoint, stream)
-                    stream.flush()
-                    os.fsync(stream.fileno())
-                file.complete()
-            finally:
-                file.discard()
+            with whole_file(target) as part, part.open("wb") as stream:
+                torch.save(checkpoint, stream)
         except (OSError, RuntimeError) as error:  # torch's archive writer turns a full disk into a RuntimeError
             reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error).splitlines()[0]
             kept = "; the one that is there is kept" if os.path.exists(target) else ""

@@ -11,7 +11,6 @@ import importlib
 import inspect
 import math
 import re
-import stat
 import typing
 import zipfile
 from collections import abc
@@ -24,6 +23,7 @@ import torch
 from torch import Tensor, nn
 
 from tracker.errors import TrackerError
+from tracker.system.files import open_plain
 
 TRUSTED = ("train",)
 MOST_VALUES, DEEPEST = 10_000, 30  # of a configuration; that of train.run has about 60 values, 6 deep
@@ -59,12 +59,7 @@ def read_checkpoint(path: str | Path, trust: str | Iterable[str] = (), resume: b
         CheckpointError: where it cannot be read, is damaged, or names a class of another package.
     """
     trusted = (*TRUSTED, *_packages(trust))
-    _check_file(path)
-    try:
-        with open(path, "rb") as file:
-            raw = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception:  # whatever a damaged file makes of torch's reader
-        raise _none(path) from None
+    raw = _load(path)
     _check_layout(path, raw, {**_NEEDED, **_RESUMED} if resume else _NEEDED)
     configuration = _Configuration(path, trusted)
     for key, class_path in _CLASSES.items():
@@ -148,23 +143,22 @@ def _packages(trust: str | Iterable[str]) -> list[str]:
     return [name for name in names if name]
 
 
-def _check_file(path: str | Path) -> None:
-    """Refuse what is no file on this machine, or could not be torch's: an archive whose members are not compressed."""
+def _load(path: str | Path) -> Any:
+    """What torch reads, as data, from a local file. Torch writes an archive whose members are not compressed."""
     if re.match(r"[A-Za-z][\w+.-]+:", str(path)) or "::" in str(path):
         raise CheckpointError(f"{path}: expected a checkpoint in a local file, got a URL; download it first")
     try:
-        mode = Path(path).stat().st_mode
-        if not stat.S_ISREG(mode):
-            raise CheckpointError(
-                f"{path}: expected a checkpoint, got a {'folder' if stat.S_ISDIR(mode) else 'device'}"
-            )
-        with zipfile.ZipFile(path) as archive:
-            if any(member.file_size != member.compress_size for member in archive.infolist()):
-                raise _none(path)
+        file = open_plain(path)
     except OSError as error:
-        raise CheckpointError(f"{path}: cannot read the checkpoint: {error.strerror or error}") from None
-    except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError, OverflowError):
-        raise _none(path) from None
+        raise CheckpointError(f"{path}: cannot read the checkpoint: {error.strerror}") from None
+    with file:
+        try:
+            with zipfile.ZipFile(file) as archive:
+                compressed = any(member.file_size != member.compress_size for member in archive.infolist())
+            file.seek(0)
+            return None if compressed else torch.load(file, map_location="cpu", weights_only=True)
+        except Exception:  # whatever a damaged file makes of either reader
+            raise _none(path) from None
 
 
 def _check_layout(path: str | Path, raw: object, needed: Mapping[str, type]) -> None:

@@ -1,4 +1,7 @@
-"""One sentence instead of a traceback where a command's packages are not installed."""
+"""One sentence instead of a traceback where a command's packages are not installed.
+
+It is like tracker.system.extras.describe_missing, which cannot be imported where OpenCV is missing.
+"""
 
 from __future__ import annotations
 

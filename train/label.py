@@ -22,11 +22,11 @@ with needs_extra(__name__, "train.label", "train", "cv2", "scipy", "h5py", "PIL"
     from tqdm import tqdm
 
     from tracker.cli.command import run_command
+    from tracker.datasets.pts_files import read_pts
     from tracker.datasets.sample import DatasetError, Sample
     from tracker.detectors.base import Detector, DetectorName, load_detector
     from tracker.errors import TrackerError
     from tracker.face.geometry import Array, extent
-    from tracker.face.pts import read_pts
     from tracker.face.schemes import Scheme
     from tracker.system.files import held_folder, write_whole
     from train.datasets import split

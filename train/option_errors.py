@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import re
 import sys
@@ -12,6 +11,7 @@ from typing import Any, NoReturn
 from lightning.pytorch.cli import LightningArgumentParser
 
 from tracker.cli.config_files import files_read, note_config_file
+from tracker.cli.suggestions import suggest
 from tracker.redaction import redact_arguments
 
 USER_ERROR = 2
@@ -65,8 +65,8 @@ def nearest(text: str, given: Iterable[str], names: Iterable[str]) -> str:
         if word in options or last in of_classes or _named(word) or not re.fullmatch(r"[A-Za-z_][\w.]*", word):
             continue
         known = _classes_beside(word) or options | of_classes | {above + dot + name for name in of_classes}
-        if near := difflib.get_close_matches(word, known, n=1, cutoff=0.75):
-            return f"; did you mean {near[0]}?"
+        if suggestion := suggest(word, known, cutoff=0.75):
+            return suggestion
     return ""
 
 

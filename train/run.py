@@ -12,6 +12,8 @@ from __future__ import annotations
 import sys
 import warnings
 
+from train.extras import needs_extra
+
 HARMLESS = (
     "Checkpoint directory .* exists and is not empty",  # it holds the configuration and the logs
     "Be aware that when using `ckpt_path`, callbacks",  # those of a training are not needed to judge it
@@ -19,14 +21,13 @@ HARMLESS = (
 
 
 def main() -> None:
-    """Run the command line; what a user can mend ends it with one sentence and status 1, wrong options with 2.
+    """Run the command line; what a user can mend ends it with one sentence and status 1; wrong options and
+    missing packages with 2.
 
     Ctrl-C ends it with status 130, SIGTERM with 143, SIGHUP with 129; the checkpoints of the epochs before stay.
     """
-    try:
+    with needs_extra("__main__", "train.run", "train"):
         from tracker.system.process import INTERRUPTED, READER_GONE, Ended, ending_signals, standard_streams
-    except ImportError as error:
-        sys.exit(_not_installed(error))
     ended: list[Ended] = []
     try:
         with standard_streams(), ending_signals() as ended:
@@ -44,11 +45,9 @@ def main() -> None:
 
 
 def _train() -> None:
-    try:
+    with needs_extra("__main__", "train.run", "train"):
         from tracker.errors import TrackerError
         from train.command_line import TrainingCLI, told
-    except ImportError as error:
-        sys.exit(_not_installed(error))
     with warnings.catch_warnings():
         for harmless in HARMLESS:
             warnings.filterwarnings("ignore", message=harmless)
@@ -60,12 +59,6 @@ def _train() -> None:
             if isinstance(error, BrokenPipeError) or (sentence := told(error)) is None:
                 raise
             sys.exit(f"train.run: {sentence}")
-
-
-def _not_installed(error: ImportError) -> str:
-    if isinstance(error, ModuleNotFoundError):
-        return f"train.run: {error.name} is not installed; pip install 'landmark-tracker[train]'"
-    return f"train.run: {error}"  # the tracker's own sentence
 
 
 if __name__ == "__main__":

@@ -10,8 +10,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tracker.datasets.pts_files import write_pts
 from tracker.face.geometry import Array, scale_of, similarity, transform_points
-from tracker.face.pts import write_pts
 
 Image = NDArray[np.uint8]
 GREY = (110, 110, 110)

@@ -97,7 +97,7 @@ def test_the_table_the_status_and_the_replay(tmp_path: Path, capsys: pytest.Capt
     saved = Finding("pts", Outcome("foreign", "x"), {"a.pts": b"1 2\n3"}).save(tmp_path)
     assert load_finding(saved) == ("pts", {"a.pts": b"1 2\n3"})
     assert not fuzz.read_again(saved)
-    assert "pts: refused at tracker/face/pts.py" in capsys.readouterr().out
+    assert "pts: refused at tracker/datasets/pts_files.py" in capsys.readouterr().out
 
 
 RUNS_CODE = """

@@ -215,7 +215,7 @@ def test_without_the_client(monkeypatch: pytest.MonkeyPatch, models: Path) -> No
     monkeypatch.setitem(sys.modules, "tritonclient.grpc", None)
     with pytest.raises(TrackerError) as error:
         write_repository(PACKAGED, models, "edge68")
-    assert_sentence(error.value, "not installed", "pip install 'tritonclient[grpc]'")
+    assert_sentence(error.value, "not installed", "pip install 'landmark-tracker[triton]'")
     assert not models.exists()
 
 

@@ -17,9 +17,9 @@ from export.mean_face import mean_face_px
 from export.onnx import write_onnx
 from export.run import export, load, main
 from export.verify import ANYTHING, BUDGETS, NOISE, Budget, Difference, Reference
+from tracker.datasets.pts_files import read_pts
 from tracker.engines.spec import ModelSpec
 from tracker.errors import TrackerError
-from tracker.face.pts import read_pts
 from tracker.face.schemes import IBUG68
 from train.objectives import Structured
 from train.task import LandmarkTask

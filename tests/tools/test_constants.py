@@ -17,11 +17,11 @@ from tools.pose_limit import errors_mm, limit, shuffle
 from tracker import camera_matrix, head_pose
 from tracker.analysis.head_pose import WORST_MM, mean_head_mm
 from tracker.datasets.labelled import LabelledFace, labelled_faces
+from tracker.datasets.pts_files import read_pts
 from tracker.detectors.base import DetectorName, load_detector
 from tracker.errors import TrackerError
 from tracker.face.crop import roi_of_landmarks
 from tracker.face.landmarks import Landmarks
-from tracker.face.pts import read_pts
 from tracker.face.schemes import IBUG68
 from tracker.sources import read_picture
 from tracker.tracking.roi import BOX_HABITS, roi_of_detection

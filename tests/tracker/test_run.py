@@ -26,9 +26,9 @@ import numpy as np
 import pytest
 
 from tracker import Frame, Tracker, TrackerError
+from tracker.datasets.pts_files import read_pts
 from tracker.detectors.base import load_detector
 from tracker.engines.spec import ModelSpec
-from tracker.face.pts import read_pts
 from tracker.run import main
 from tracker.sources import Source
 from tracker.sources.demo import DemoClip
@@ -448,7 +448,7 @@ class TestBadInput:
         assert "expected HOST:PORT such as 127.0.0.1:9000, got 9000" in refused("--demo", "--osc", 9000)
         monkeypatch.setitem(sys.modules, "pythonosc.osc_bundle_builder", None)
         sentence = refused("--demo", "--osc", "127.0.0.1:9000")
-        assert sentence == "OSC needs python-osc: pip install 'landmark-tracker[osc]'"
+        assert sentence == "OSC needs python-osc, which is not installed; pip install 'landmark-tracker[osc]'"
 
     def test_an_overlay_without_a_name(self, refused: Refused) -> None:
         assert "expected the name of a video file" in refused("--demo", "--overlay", ".")

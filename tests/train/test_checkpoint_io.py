@@ -100,7 +100,7 @@ def test_a_link_stays_and_nothing_is_written_through_a_planted_one(tmp_path: Pat
 def test_a_device_or_a_folder_is_not_replaced(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.ckpt")
     (tmp_path / "folder.ckpt").mkdir()
-    for name, kind in (("pipe.ckpt", "no plain file"), ("folder.ckpt", "a folder")):
+    for name, kind in (("pipe.ckpt", "a pipe"), ("folder.ckpt", "a folder")):
         with pytest.raises(CheckpointWriteError, match=f"is {kind}, so it is not replaced"):
             write(tmp_path / name, 5)
     assert (tmp_path / "pipe.ckpt").is_fifo()

@@ -169,10 +169,10 @@ class TestDamaged:
         assert "expected a checkpoint in a local file, got a URL" in refused(url)
 
     def test_what_is_no_file(self, tmp_path: Path) -> None:
-        assert "got a folder" in refused(tmp_path)
+        assert "cannot read the checkpoint: it is a folder" in refused(tmp_path)
         assert "No such file" in refused(tmp_path / "gone.ckpt")
         os.mkfifo(tmp_path / "pipe")
-        assert "got a device" in refused(tmp_path / "pipe")
+        assert "cannot read the checkpoint: it is a pipe" in refused(tmp_path / "pipe")
         refused("nul\0byte")
 
     @pytest.mark.parametrize(

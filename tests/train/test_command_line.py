@@ -145,7 +145,7 @@ class TestResuming:
         for path, reason in (
             (tmp_path / "gone.ckpt", "No such file"),
             (tmp_path / "text.ckpt", "expected a checkpoint"),
-            (tmp_path, "expected a checkpoint, got a folder"),
+            (tmp_path, "cannot read the checkpoint: it is a folder"),
         ):
             assert reason in refused(tmp_path / "r", f"--ckpt_path={path}")
 

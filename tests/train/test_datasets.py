@@ -13,8 +13,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tracker.datasets.pts_files import write_pts
 from tracker.datasets.sample import DatasetError, Sample
-from tracker.face.pts import write_pts
 from tracker.face.schemes import IBUG68
 from train import datasets
 from train.datasets import VALIDATION_SHARE, W300, Own, Source, _number, split

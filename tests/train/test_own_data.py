@@ -15,8 +15,9 @@ import pytest
 
 from export.run import load
 from tracker.datasets.collect import LEAST_FACE_PX
+from tracker.datasets.pts_files import write_pts
 from tracker.datasets.sample import MOST_PIXELS
-from tracker.face.pts import FURTHEST_OUTSIDE, write_pts
+from tracker.face.pts import FURTHEST_OUTSIDE
 from tracker.face.schemes import SCHEMES
 from tracker.sources.demo import DemoClip
 from train.datasets import VALIDATION_SHARE

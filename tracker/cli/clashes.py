@@ -13,8 +13,7 @@ from urllib.parse import unquote
 
 from tracker.engines.onnx_file import external_files, read_model
 from tracker.errors import TrackerError
-
-STDOUT = Path("-")
+from tracker.system.files import STDOUT
 
 Named = tuple[str, Path]
 """An option, and a file that it names or leads to."""

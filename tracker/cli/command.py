@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 import logging
 import os
@@ -15,6 +14,7 @@ from typing import Any, NoReturn, get_args
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, auto_cli
 
 from tracker.cli.config_files import files_read, forget_files, guard_loader, note_config_file
+from tracker.cli.suggestions import suggest
 from tracker.errors import TrackerError, one_line
 from tracker.redaction import redact, redact_arguments
 from tracker.system.process import INTERRUPTED, READER_GONE, UNWRITTEN, Ended, ending_signals, standard_streams
@@ -105,8 +105,7 @@ class _Parser(ArgumentParser):
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         known = [name[2:] for action in self._actions for name in action.option_strings]
         for dashes, name in _unknown(message):
-            if near := difflib.get_close_matches(name.replace("-", "_"), known, n=1):
-                message += f"; did you mean {dashes}{near[0]}?"
+            message += suggest(name.replace("-", "_"), known, prefix=dashes)
         if "Problems parsing config" in message and files_read():
             message = message.replace("parsing config", f"parsing --config {files_read()[-1]}", 1)
         if (none := re.search(r'key "(\w+)"', message)) and "value: None" in message:

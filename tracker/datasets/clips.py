@@ -11,10 +11,10 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
+from tracker.datasets.pts_files import PICTURE_SUFFIXES, read_pts
 from tracker.datasets.video300_protocol import CLIPS, POINTS, Category, excluded_frames
 from tracker.errors import TrackerError
 from tracker.face.geometry import Array
-from tracker.face.pts import PICTURE_SUFFIXES, read_pts
 from tracker.face.schemes import IBUG68
 from tracker.metrics.nme import normaliser
 from tracker.sources import Frame, open_source, read_picture

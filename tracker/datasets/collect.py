@@ -14,9 +14,9 @@ import numpy as np
 
 from tracker.datasets.sample import DatasetError, Sample
 from tracker.face.geometry import Array, extent
-from tracker.face.pts import read_text
 from tracker.face.schemes import Scheme, scheme_named
 from tracker.metrics.nme import normaliser
+from tracker.system.files import read_text
 
 LOG = logging.getLogger(__name__)
 Bad = Literal["refuse", "skip"]
@@ -158,9 +158,9 @@ def face_numbers(pictures: Iterable[str]) -> Iterator[int]:
 def read_lines(path: Path, what: str) -> list[str]:
     """The lines of a table in UTF-8, whatever ends them. Raises DatasetError for what cannot be read as text."""
     try:
-        return read_text(path, what, MOST_TABLE_BYTES).split("\n")
-    except ValueError as error:
-        raise DatasetError(str(error)) from None
+        return read_text(path, MOST_TABLE_BYTES).split("\n")
+    except OSError as error:
+        raise DatasetError(f"{path}: expected {what}, it cannot be read: {error.strerror}") from None
 
 
 def expect_file(path: Path, what: str) -> Path:

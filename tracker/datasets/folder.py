@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from tracker.datasets.collect import Bad, Row, collect, expect_scheme, labelled_rows, list_folder, numbers, read_lines
+from tracker.datasets.pts_files import as_pair, group_by_name, read_pts
 from tracker.datasets.sample import DatasetError, Sample
 from tracker.face.geometry import Array, extent
-from tracker.face.pts import as_pair, group_by_name, read_pts
 from tracker.face.schemes import Scheme
 
 HALF_SPREAD = 0.01

@@ -10,10 +10,11 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from tracker.datasets.pts_files import labelled_pictures, read_pts
 from tracker.datasets.w300_folders import CHALLENGING, COMMON, TRAINING
 from tracker.errors import TrackerError
 from tracker.face.geometry import Array
-from tracker.face.pts import expect_near, labelled_pictures, read_pts
+from tracker.face.pts import expect_near
 from tracker.face.schemes import IBUG68
 from tracker.metrics.nme import normaliser
 from tracker.sources import read_picture

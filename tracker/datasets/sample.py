@@ -14,7 +14,9 @@ from PIL import Image
 from tracker.errors import one_line
 from tracker.face.geometry import Array
 from tracker.face.schemes import Scheme
+from tracker.sources.pictures import MOST_BYTES
 from tracker.sources.png import is_overstated
+from tracker.system.files import read_plain
 
 MOST_PIXELS = 89_000_000
 """Larger pictures are refused before they are decoded: a file of a few kB can be unpacked to gigabytes. Pillow warns of
@@ -67,10 +69,9 @@ class Sample:
         MOST_PIXELS.
         """
         try:
-            data = self.picture.read_bytes()
-        except (OSError, ValueError, MemoryError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise DatasetError(f"{self.name}: expected a picture, it cannot be read: {reason}") from None
+            data = read_plain(self.picture, MOST_BYTES)
+        except OSError as error:
+            raise DatasetError(f"{self.name}: expected a picture, it cannot be read: {error.strerror}") from None
         try:
             with Image.open(io.BytesIO(data)) as header:  # OpenCV has no way to read the size alone
                 size = header.size

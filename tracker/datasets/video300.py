@@ -18,9 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker.datasets.collect import Bad, collect, expect_file, expect_folders, list_folder
+from tracker.datasets.pts_files import PICTURE_SUFFIXES, read_pts
 from tracker.datasets.sample import DatasetError, Sample, expect_size
 from tracker.datasets.video300_protocol import CLIPS, Category, excluded_frames
-from tracker.face.pts import PICTURE_SUFFIXES, read_pts
 from tracker.face.schemes import IBUG68
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from tracker.detectors.base import Array, Detection, Image
 from tracker.detectors.blazeface import blazeface_content
 from tracker.errors import TrackerError
+from tracker.system.extras import describe_missing
 
 
 class MediaPipe:
@@ -27,9 +28,7 @@ class MediaPipe:
                 vision,
             )
         except ImportError as error:
-            raise TrackerError(
-                f"the mediapipe detector needs MediaPipe ({error}); pip install 'landmark-tracker[mediapipe]'"
-            ) from None
+            raise TrackerError(f"the mediapipe detector {describe_missing('MediaPipe', 'mediapipe', error)}") from None
         options = vision.FaceDetectorOptions(BaseOptions(model_asset_buffer=blazeface_content(model_path)))
         self._net = vision.FaceDetector.create_from_options(options)
         weakref.finalize(self, self._net.close)  # MediaPipe prints a traceback when Python ends before it

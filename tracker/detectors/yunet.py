@@ -10,6 +10,7 @@ import numpy as np
 
 from tracker.detectors.base import Detection, Image, detection, private_file, resize
 from tracker.errors import TrackerError
+from tracker.system.extras import describe_missing
 from tracker.system.onnx_runtime import import_onnxruntime
 from tracker.system.opencv_log import quiet
 from tracker.weights.packaged import YUNET, own_detector, packaged_detector
@@ -85,10 +86,10 @@ def own_yunet(path: Path) -> bytes:
         return content
     try:
         onnxruntime = import_onnxruntime()
-    except ImportError:
+    except ImportError as error:
+        needs = describe_missing("ONNX Runtime", "cpu", error)
         raise TrackerError(
-            f"{path} is not the packaged YuNet, and checking another needs ONNX Runtime, which is not installed; "
-            "pip install 'landmark-tracker[cpu]', or leave --detector-model out"
+            f"{path} is not the packaged YuNet, and checking another {needs}, or leave --detector-model out"
         ) from None
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4

@@ -15,6 +15,7 @@ from tracker.engines.base import EngineOutput
 from tracker.engines.onnx_file import external_files, read_model
 from tracker.engines.spec import INPUT, OUTPUTS, ModelSpec
 from tracker.errors import TrackerError, expect_choice
+from tracker.system.extras import describe_missing
 from tracker.system.onnx_runtime import import_onnxruntime
 
 if TYPE_CHECKING:
@@ -93,10 +94,8 @@ def _open(path: Path, threads: int, provider: Provider) -> onnxruntime.Inference
     """On the provider, or on the CPU where that cannot be had."""
     try:
         onnxruntime = import_onnxruntime()
-    except ImportError:
-        raise TrackerError(
-            "running a model needs ONNX Runtime, which is not installed; pip install 'landmark-tracker[cpu]'"
-        ) from None
+    except ImportError as error:
+        raise TrackerError(f"running a model {describe_missing('ONNX Runtime', 'cpu', error)}") from None
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.add_session_config_entry("session.force_spinning_stop", "1")  # between calls cores belong to others

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 
 from tracker.errors import TrackerError
+from tracker.system.files import read_plain
 
 LARGEST = 2**31 - 1  # bytes; Protocol Buffers has no larger messages
 
@@ -31,16 +31,9 @@ _PARTS = {  # the fields that lead to a model's tensors and from there to the en
 def read_model(path: Path) -> bytes:
     """The file's bytes. Raises TrackerError for what cannot be read, is no regular file or too large."""
     try:
-        found = path.stat()
-        if not (stat.S_ISREG(found.st_mode) or stat.S_ISDIR(found.st_mode)):
-            raise TrackerError(f"{path}: cannot read the model: expected a file, got a device or a pipe")
-        if found.st_size > LARGEST:
-            raise TrackerError(f"{path}: expected an ONNX model of 2 GB at most, got {found.st_size / 1e9:.1f} GB")
-        return path.read_bytes()
+        return read_plain(path, LARGEST)
     except OSError as error:
         raise TrackerError(f"{path}: cannot read the model: {error.strerror}") from None
-    except ValueError as error:  # a zero byte in the name
-        raise TrackerError(f"{str(path)!r}: cannot read the model: {error}") from None
 
 
 def model_sha256(path: Path) -> str:

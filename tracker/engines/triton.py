@@ -16,6 +16,7 @@ from tracker.engines.base import EngineOutput
 from tracker.engines.spec import INPUT, KEY, OUTPUTS, ModelSpec
 from tracker.errors import TrackerError
 from tracker.redaction import redact_source
+from tracker.system.extras import describe_missing
 
 Tensors = dict[str, tuple[str, tuple[int, ...]]]
 _LONGEST_REASON = 300
@@ -136,9 +137,7 @@ def import_client() -> Any:
     try:
         import tritonclient.grpc
     except (ImportError, RuntimeError):  # the latter when it was installed without its gRPC part
-        raise TrackerError(
-            "Triton Inference Server needs its gRPC client, which is not installed; pip install 'tritonclient[grpc]'"
-        ) from None
+        raise TrackerError(f"Triton Inference Server {describe_missing('tritonclient[grpc]', 'triton')}") from None
     return tritonclient.grpc
 
 

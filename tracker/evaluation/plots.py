@@ -13,6 +13,7 @@ from tracker.evaluation.groups import THRESHOLD
 from tracker.evaluation.video import RAW, SMOOTH, TRUE_BOXES
 from tracker.face.geometry import Array
 from tracker.metrics.nme import auc, ced
+from tracker.system.extras import describe_missing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -80,8 +81,8 @@ def _top(clip: ClipFigures) -> float:
 def _figure(width: float, height: float) -> Figure:
     try:
         from matplotlib.figure import Figure
-    except ImportError:
-        raise ImportError("the plots need matplotlib: pip install 'landmark-tracker[report]'") from None
+    except ImportError as error:
+        raise ImportError(f"drawing it {describe_missing('matplotlib', 'report', error)}") from None
     return Figure(figsize=(width, height), dpi=130, layout="constrained")
 
 

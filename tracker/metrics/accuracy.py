@@ -12,6 +12,7 @@ import numpy as np
 from tracker.face.geometry import Array
 from tracker.face.landmarks import Landmarks
 from tracker.metrics.nme import Normaliser, auc, ced, failure_rate, nme, normaliser
+from tracker.system.extras import describe_missing
 
 NORMALISERS: tuple[Normaliser, ...] = ("ocular", "pupil", "box", "diagonal")
 THRESHOLDS = (0.05, 0.08, 0.10)  # of the ocular NME: papers on 300W use the first, on WFLW and COFW the last
@@ -73,8 +74,8 @@ def plot_ced(curves: Mapping[str, Errors], title: str) -> bytes:
     """The cumulative error distributions by ocular NME, as a PNG. Raises ImportError without matplotlib."""
     try:
         from matplotlib.figure import Figure
-    except ImportError:
-        raise ImportError("the CED plot needs matplotlib: pip install 'landmark-tracker[report]'") from None
+    except ImportError as error:
+        raise ImportError(f"drawing it {describe_missing('matplotlib', 'report', error)}") from None
     axes = (figure := Figure(figsize=(6, 4), dpi=150, layout="constrained")).subplots()
     for name, errors in curves.items():
         thresholds, shares = ced(_ocular(errors), THRESHOLDS[-1])

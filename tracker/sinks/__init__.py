@@ -6,7 +6,6 @@ PictureSink it holds. All are context managers; leaving one, or close(), complet
 than the last frame in memory. What cannot be written raises TrackerError; what was complete before it stays.
 """
 
-from tracker.cli.clashes import STDOUT
 from tracker.sinks.base import PictureSink, Sink
 from tracker.sinks.drawn import Drawn
 from tracker.sinks.json_lines import JsonLines
@@ -19,7 +18,6 @@ from tracker.sinks.window import Window, has_display
 
 __all__ = [
     "LABELS",
-    "STDOUT",
     "Drawn",
     "JsonLines",
     "OpenFaceCsv",

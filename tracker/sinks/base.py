@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.cli.clashes import STDOUT
 from tracker.errors import TrackerError
 from tracker.result import FrameResult
 from tracker.sources import Frame
-from tracker.system.files import hold, write_whole
+from tracker.system.files import hold, unwritable, write_whole
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -96,12 +95,6 @@ class Folder(Closing):
         if self._descriptor >= 0:
             os.close(self._descriptor)
         self._descriptor = -1
-
-
-def unwritable(path: str | Path, error: OSError) -> TrackerError:
-    """The sentence for a file or folder that cannot be written."""
-    name = "standard output" if path == STDOUT else path
-    return TrackerError(f"{name} cannot be written ({error.strerror}): choose a writable folder with free space")
 
 
 def already_there(path: str | Path) -> TrackerError:

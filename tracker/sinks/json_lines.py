@@ -10,11 +10,10 @@ import os
 import stat
 from pathlib import Path
 
-from tracker.cli.clashes import STDOUT
 from tracker.result import FrameResult
-from tracker.sinks.base import Closing, unwritable
+from tracker.sinks.base import Closing
 from tracker.sources import Frame
-from tracker.system.files import hold
+from tracker.system.files import STDOUT, hold, unwritable
 from tracker.system.process import has_standard_output
 
 _STDOUT_NUMBER = 1  # sys.stdout may have been put aside for what people read

@@ -13,6 +13,7 @@ from tracker.redaction import redact_source
 from tracker.result import FrameResult, TrackedFace
 from tracker.sinks.base import Closing
 from tracker.sources import Frame
+from tracker.system.extras import describe_missing
 
 log = logging.getLogger(__name__)
 
@@ -133,4 +134,4 @@ def _import_builders() -> tuple[Any, Any]:
     try:
         return import_module("pythonosc.osc_bundle_builder"), import_module("pythonosc.osc_message_builder")
     except ImportError as error:
-        raise TrackerError("OSC needs python-osc: pip install 'landmark-tracker[osc]'") from error
+        raise TrackerError(f"OSC {describe_missing('python-osc', 'osc', error)}") from error

@@ -10,10 +10,10 @@ import cv2
 
 from tracker.errors import TrackerError
 from tracker.result import FrameResult
-from tracker.sinks.base import Closing, Folder, Image, already_there, unwritable
+from tracker.sinks.base import Closing, Folder, Image, already_there
 from tracker.sources import Frame
 from tracker.sources.picture_files import SUFFIXES, output_names
-from tracker.system.files import write_whole
+from tracker.system.files import unwritable, write_whole
 from tracker.system.opencv_log import quiet
 
 _JPEG = (".jfif", ".jpe", ".jpeg", ".jpg")

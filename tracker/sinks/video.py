@@ -15,13 +15,13 @@ import cv2
 import numpy as np
 
 from tracker.errors import TrackerError
-from tracker.sinks.base import Closing, Image, unwritable
+from tracker.sinks.base import Closing, Image
 from tracker.sinks.h264 import H264Pipe, h264_options
 from tracker.sinks.sound import add_sound
 from tracker.sources.base import Timeline
 from tracker.sources.file_names import openable
 from tracker.system.ffmpeg import find_ffmpeg
-from tracker.system.files import Replacement, replace
+from tracker.system.files import Replacement, replace, unwritable
 from tracker.system.opencv_log import quiet
 
 log = logging.getLogger(__name__)

@@ -21,6 +21,7 @@ from tracker.face.geometry import Array, scale_of, similarity, transform_points
 from tracker.face.schemes import IBUG68
 from tracker.metrics.nme import nme, normaliser
 from tracker.sources import Frame, Source
+from tracker.system.extras import describe_missing
 
 Image = NDArray[np.uint8]
 
@@ -172,9 +173,7 @@ def _astronaut() -> Image:
     try:
         data = import_module("skimage.data")
     except ImportError as error:
-        raise TrackerError(
-            "the demo clip needs scikit-image's astronaut picture: pip install 'landmark-tracker[demo]'"
-        ) from error
+        raise TrackerError(f"the demo clip {describe_missing('scikit-image', 'demo', error)}") from error
     return np.asarray(data.astronaut(), dtype=np.uint8)
 
 

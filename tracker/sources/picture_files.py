@@ -12,6 +12,7 @@ from pathlib import Path
 
 from tracker.errors import TrackerError
 from tracker.sources.picture_size import has_picture_signature
+from tracker.system.files import open_plain
 
 SUFFIXES = (
     *(".apng", ".avif", ".bmp", ".dib", ".gif", ".heic", ".heif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"),
@@ -175,11 +176,9 @@ def _nothing(tops: Sequence[_Top], recursive: bool, found: FoundPictures) -> str
 
 def _begins_as_a_picture(path: str | Path) -> bool:
     try:
-        if not stat.S_ISREG(os.stat(path).st_mode):
-            return False
-        with open(path, "rb") as file:
+        with open_plain(path) as file:
             return has_picture_signature(file.read(_HEAD_BYTES))
-    except (OSError, ValueError):
+    except OSError:
         return False
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import stat
 from collections.abc import Generator, Sequence
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from tracker.sources.frame import Frame, as_rgb
 from tracker.sources.picture_files import find_pictures
 from tracker.sources.picture_size import MOST_PIXELS, stated_size, turns_of_heif
 from tracker.sources.png import is_overstated
+from tracker.system.files import read_plain
 from tracker.system.opencv_log import quiet
 
 log = logging.getLogger(__name__)
@@ -81,12 +81,7 @@ def decode_picture(path: Path) -> NDArray[np.uint8]:
     """
     cannot = f"{path} cannot be decoded as a picture"
     try:
-        status = path.stat()
-        if not stat.S_ISREG(status.st_mode):
-            raise TrackerError(f"{cannot}: it is no plain file")
-        if status.st_size > MOST_BYTES:
-            raise TrackerError(f"{cannot}: it has {status.st_size:,} bytes, at most {MOST_BYTES:,} are read")
-        content = path.read_bytes()
+        content = read_plain(path, MOST_BYTES)
         expect_size(stated_size(content), path)
         if is_overstated(content):
             raise TrackerError(f"{cannot}: it states more bytes than it has")

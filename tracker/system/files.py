@@ -1,7 +1,8 @@
-"""Files that are whole or not there, that no two runs write at once, and that replace no device and no link."""
+"""Reads plain files only, writes files whole or not at all, and keeps two runs from writing one file."""
 
 from __future__ import annotations
 
+import codecs
 import errno
 import os
 import secrets
@@ -11,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from tracker.errors import TrackerError
 
@@ -19,8 +21,61 @@ if sys.platform == "win32":
 else:
     import fcntl
 
+STDOUT = Path("-")
+"""The name that stands for standard output where a file is written."""
 _MOMENT_S = 0.2  # others look whether a file is held, or let go of it just now
 _PAST_ALL = (1 << 31) - 2  # where Windows locks a byte: nobody's reading is disturbed there
+
+
+def open_plain(path: str | Path, most_bytes: int | None = None) -> BinaryIO:
+    """Open a plain file to read, without waiting for anybody to write into a pipe.
+
+    Args:
+        path: the file.
+        most_bytes: how large it may be; None for any size.
+
+    Raises:
+        OSError: it cannot be read, is a folder, a device or a pipe, or is larger. Its strerror goes into a sentence
+            after "cannot be read: ".
+    """
+    try:
+        _expect_plain(os.stat(path), most_bytes)  # before it is opened: Windows cannot open a folder
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    except ValueError:
+        raise OSError(errno.EINVAL, "its name holds a zero byte") from None
+    try:
+        _expect_plain(os.fstat(descriptor), most_bytes)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return os.fdopen(descriptor, "rb")
+
+
+def read_plain(path: str | Path, most_bytes: int | None = None) -> bytes:
+    """The content of a plain file. Raises OSError as open_plain does, also where the memory does not suffice."""
+    with open_plain(path, most_bytes) as file:
+        try:
+            return file.read()
+        except MemoryError:
+            raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM)) from None
+
+
+def read_text(path: str | Path, most_bytes: int) -> str:
+    """The text of a plain file in UTF-8, its lines ended by "\\n"; bytes that are no UTF-8 are replaced.
+
+    Raises OSError as open_plain does, and for a text in UTF-16.
+    """
+    content = read_plain(path, most_bytes)
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise OSError(errno.EILSEQ, "it is in UTF-16; save it as UTF-8")
+    return content.decode("utf-8-sig", "replace").replace("\r\n", "\n").replace("\r", "\n")
+
+
+def _expect_plain(status: os.stat_result, most_bytes: int | None) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, f"it is {_kind_of(status.st_mode)}")
+    if most_bytes is not None and status.st_size > most_bytes:
+        raise OSError(errno.EFBIG, f"it has {status.st_size:,} bytes, at most {most_bytes:,} are read")
 
 
 def write_whole(path: str | Path, content: bytes, mode: int | None = None) -> None:
@@ -46,6 +101,25 @@ def write_whole(path: str | Path, content: bytes, mode: int | None = None) -> No
             os.unlink(part)
 
 
+@contextmanager
+def whole_file(path: str | Path) -> Iterator[Path]:
+    """An empty file to write, which is flushed to the disk and takes the place of path at the end of a with block.
+
+    After an error in the block nothing has changed. What may be replaced, and what is raised, is as for Replacement.
+
+    Yields:
+        The path of the new file, beside that of the old one and with the same suffix.
+    """
+    file = Replacement(path)
+    try:
+        yield file.part
+        with file.part.open("rb+") as part:
+            os.fsync(part.fileno())
+        file.complete()
+    finally:
+        file.discard()
+
+
 def replace(part: str | Path, target: str | Path, keep_mode: bool = True) -> None:
     """Put a complete file in the place of target; keep_mode: with the permissions of the one that is there.
 
@@ -67,6 +141,38 @@ def expect_free(path: str | Path) -> None:
             hold(descriptor, path, together=True)
         finally:
             os.close(descriptor)
+
+
+def expect_replaceable(path: str | Path, follow_links: bool = True) -> None:
+    """Raise TrackerError unless there is nothing at path, or a plain file.
+
+    Args:
+        path: what is to be written.
+        follow_links: whether a link stands for the file that it leads to; if not, a link is refused.
+
+    Raises:
+        OSError: the folder cannot be searched, or the name is too long.
+        TrackerError: there is a folder, a device or a pipe, or a link that is not followed.
+    """
+    try:
+        mode = os.stat(path, follow_symlinks=follow_links).st_mode
+    except FileNotFoundError:
+        return
+    if not stat.S_ISREG(mode):
+        raise TrackerError(f"{path} is {_kind_of(mode)}, so it is not replaced; give another name")
+
+
+def _kind_of(mode: int) -> str:
+    """What is there that is no plain file, by its st_mode."""
+    kinds = {stat.S_IFLNK: "a link", stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
+    return kinds.get(stat.S_IFMT(mode), "a device")
+
+
+def unwritable(path: str | Path, error: OSError | ValueError) -> TrackerError:
+    """The sentence for a file or folder that cannot be written."""
+    name = "standard output" if path == STDOUT else path
+    reason = getattr(error, "strerror", None) or error
+    return TrackerError(f"{name} cannot be written ({reason}): choose a writable folder with free space")
 
 
 def expect_writable(path: str | Path) -> None:
@@ -137,13 +243,10 @@ class Replacement:
     """
 
     def __init__(self, path: str | Path) -> None:
-        before = _status(path)
-        if before is not None and not stat.S_ISREG(before.st_mode):
-            kind = "a folder" if stat.S_ISDIR(before.st_mode) else "no plain file"
-            raise TrackerError(f"{path} is {kind}, so it is not replaced; give another name")
+        expect_replaceable(path)
         self.target = Path(os.path.realpath(path))
         self.part = part_of(self.target)
-        if before is not None:
+        if self.target.exists():
             expect_free(self.target)
         self._descriptor: int | None = _held(self.part, path)
         self._completed = False

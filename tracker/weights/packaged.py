@@ -9,6 +9,7 @@ from importlib import resources
 from pathlib import Path
 
 from tracker.errors import TrackerError
+from tracker.system.files import read_plain
 
 PACKAGED = ("edge68", "edge68_fast")
 """The packaged landmark models' names: the default, and a smaller one for six tenths of its time."""
@@ -68,12 +69,7 @@ def own_detector(path: Path) -> bytes:
 
     Raises TrackerError for one that cannot be read, or is larger.
     """
-    if os.path.exists(path) and not os.path.isfile(path):
-        raise TrackerError(f"cannot read the model file {path}: it is not a plain file; check the path")
-    content = _read(path, LARGEST_DETECTOR + 1)
-    if len(content) > LARGEST_DETECTOR:
-        raise TrackerError(f"{path} is larger than {LARGEST_DETECTOR >> 20} MB, so it is no face detector's file")
-    return content
+    return _read(path, LARGEST_DETECTOR)
 
 
 def landmark_model(path: Path | None = None) -> Path:
@@ -140,9 +136,8 @@ def sha256_of(path: Path) -> str:
     return hashlib.sha256(_read(path)).hexdigest()
 
 
-def _read(path: Path, most_bytes: int = -1) -> bytes:
+def _read(path: Path, most_bytes: int | None = None) -> bytes:
     try:
-        with path.open("rb") as file:
-            return file.read(most_bytes)
+        return read_plain(path, most_bytes)
     except OSError as error:
-        raise TrackerError(f"cannot read the model file {path}: {error.strerror}; check the path") from None
+        raise TrackerError(f"{path}: cannot read the model: {error.strerror}") from None

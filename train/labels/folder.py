@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
+from tracker.datasets.pts_files import PICTURE_SUFFIXES
 from tracker.engines.spec import parse_json
 from tracker.errors import TrackerError
 from tracker.face.geometry import Array
-from tracker.face.pts import PICTURE_SUFFIXES, as_pts, read_text
-from tracker.system.files import write_whole
+from tracker.face.pts import as_pts
+from tracker.system.files import read_text, write_whole
 
 SETTINGS, LEFT_OUT, SUMMARY, SPREAD = "settings.json", "left_out.csv", "summary.json", ".spread.csv"
 LARGEST_BYTES = 1 << 20  # of settings
@@ -53,10 +54,11 @@ def hold_to(folder: Path, settings: Mapping[str, Any]) -> None:
         if not noted_in.exists():
             _expect_no_labels(folder)
             write_whole(noted_in, json.dumps(settings, indent=1).encode())
-        noted = parse_json(read_text(noted_in, "settings", LARGEST_BYTES))
     except OSError as error:
         raise TrackerError(f"{folder}: cannot be written: {error.strerror}; give another folder") from None
-    except ValueError:
+    try:
+        noted = parse_json(read_text(noted_in, LARGEST_BYTES))
+    except (OSError, ValueError):
         noted = None
     if not isinstance(noted, dict):
         raise TrackerError(f"{noted_in}: expected JSON; give another folder, or delete this one")

@@ -26,12 +26,13 @@ from tracker.datasets.folder import read_own
 from tracker.datasets.labelled import labelled_faces
 from tracker.datasets.matlab import read_files
 from tracker.datasets.pictures import Pictures
+from tracker.datasets.pts_files import read_pts
 from tracker.datasets.sample import DatasetError, Sample
 from tracker.datasets.star_tsv import read_star_tsv
 from tracker.datasets.video300 import read_clip
 from tracker.datasets.wflw import LIST, read_wflw
 from tracker.errors import TrackerError
-from tracker.face.pts import as_pts, read_pts
+from tracker.face.pts import as_pts
 from tracker.face.schemes import COFW29, IBUG68
 from train.datasets import split
 
@@ -212,7 +213,9 @@ def _read_labelled(folder: Path) -> None:
 
 
 READERS = {
-    "pts": Reader(_pts, _read_pts, (ValueError,), ("tracker.face.pts:read_text read_pts",)),
+    "pts": Reader(
+        _pts, _read_pts, (ValueError,), ("tracker.face.pts:parse_pts", "tracker.datasets.pts_files:read_pts")
+    ),
     "tables": Reader(
         _tables,
         _read_tables,

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from tracker import TrackerError
 from tracker.analysis.head_pose import HeadPose, camera_matrix, head_pose, mean_head_mm
+from tracker.datasets.pts_files import read_pts
 from tracker.face.geometry import Array, flip_points, similarity, transform_points
 from tracker.face.landmarks import Landmarks
-from tracker.face.pts import read_pts
 from tracker.face.schemes import COFW29, IBUG68
 
 SIZE = (640, 480)

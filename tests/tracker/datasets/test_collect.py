@@ -14,8 +14,8 @@ import pytest
 from tracker.datasets.collect import Bad, face_numbers
 from tracker.datasets.folder import read_own
 from tracker.datasets.pictures import Pictures
+from tracker.datasets.pts_files import write_pts
 from tracker.datasets.sample import DatasetError, Sample
-from tracker.face.pts import write_pts
 from tracker.face.schemes import IBUG68
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -94,7 +94,7 @@ BAD = {
     "no picture": (without_picture, "expected one picture and one .pts file of that name, got c.pts"),
     "no label": (without_label, "expected one picture and one .pts file of that name, got c.png"),
     "two pictures": (with_two_pictures, "of that name, got c.jpg, c.png, c.pts"),
-    "not a file": (is_a_folder, "directory"),
+    "not a file": (is_a_folder, "it is a folder"),
 }
 
 

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 
 from tracker.datasets.collect import Bad
 from tracker.datasets.folder import read_own
+from tracker.datasets.pts_files import write_pts
 from tracker.datasets.sample import MOST_PIXELS, DatasetError, Sample
 from tracker.datasets.star_tsv import read_star_tsv
 from tracker.datasets.wflw import LIST, read_wflw
-from tracker.face.pts import write_pts
 from train.loaders import Crops
 
 Array = np.ndarray[Any, np.dtype[np.float64]]

@@ -11,8 +11,8 @@ import pytest
 from numpy.testing import assert_allclose
 
 from tracker.datasets.folder import read_own, read_pairs
+from tracker.datasets.pts_files import write_pts
 from tracker.datasets.sample import DatasetError
-from tracker.face.pts import write_pts
 from tracker.face.schemes import COFW29, IBUG68, SCHEMES
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -117,7 +117,7 @@ class TestTable:
             (b"\xfe\x00\x01\x80\n", "expected the header"),
             (b'"', "expected the header"),
             (b"picture;x0;y0\r\n", "got 1 columns, 'picture;x0;y0'"),
-            ("picture,x0,y0".encode("utf-16"), "expected a table of landmarks in UTF-8, it is in UTF-16"),
+            ("picture,x0,y0".encode("utf-16"), "it is in UTF-16; save it as UTF-8"),
         ],
     )
     def test_what_is_no_table_is_refused(self, tmp_path: Path, content: bytes, reason: str) -> None:
@@ -126,7 +126,9 @@ class TestTable:
             read_own(tmp_path / "a.csv", "ibug68")
 
     def test_a_missing_one_is_named(self, tmp_path: Path) -> None:
-        with pytest.raises(DatasetError, match=r"b\.csv: expected a table of landmarks, there is no such file"):
+        with pytest.raises(
+            DatasetError, match=r"b\.csv: expected a table of landmarks, it cannot be read: No such file"
+        ):
             read_own(tmp_path / "b.csv", "ibug68")
 
 

@@ -13,10 +13,10 @@ import pytest
 from numpy.testing import assert_allclose
 
 from tracker.datasets.pictures import Pictures
+from tracker.datasets.pts_files import read_pts, write_pts
 from tracker.datasets.sample import DatasetError
 from tracker.datasets.video300 import FrameSample, read_300vw, read_clip
 from tracker.datasets.video300_protocol import CLIPS, excluded_frames
-from tracker.face.pts import read_pts, write_pts
 from tracker.face.schemes import IBUG68
 
 FRAMES, WIDTH, HEIGHT = 15, 64, 48

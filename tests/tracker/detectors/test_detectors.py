@@ -270,11 +270,11 @@ print(refused)
 
     def test_what_is_no_plain_file_or_too_large(self, tmp_path: Path) -> None:
         os.mkfifo(tmp_path / "pipe.onnx")
-        with pytest.raises(TrackerError, match=r"pipe\.onnx: it is not a plain file"):
+        with pytest.raises(TrackerError, match=r"pipe\.onnx: cannot read the model: it is a pipe"):
             load_detector("yunet", tmp_path / "pipe.onnx")
         with (tmp_path / "large.onnx").open("wb") as file:
             file.truncate(packaged.LARGEST_DETECTOR + 1)
-        with pytest.raises(TrackerError, match=r"large\.onnx is larger than 64 MB"):
+        with pytest.raises(TrackerError, match=r"large\.onnx: .* it has 67,108,865 bytes, at most 67,108,864 are"):
             load_detector("yunet", tmp_path / "large.onnx")
 
     def test_own_file_without_onnxruntime(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

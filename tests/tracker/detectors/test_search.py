@@ -14,10 +14,10 @@ from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 
 from tracker import Frame, Tracker, TrackerError
+from tracker.datasets.pts_files import labelled_pictures, read_pts
 from tracker.detectors.base import Detection, load_detector
 from tracker.detectors.search import TURNS, Search, Turn, small_from_turned
 from tracker.face.geometry import similarity, transform_points
-from tracker.face.pts import labelled_pictures, read_pts
 from tracker.sources import read_picture
 from tracker.sources.demo import DemoClip
 from tracker.sources.turned import turned

@@ -272,7 +272,7 @@ class TestConnecting:
         monkeypatch.setitem(sys.modules, "tritonclient.grpc", None)
         with pytest.raises(TrackerError) as error:
             TritonEngine("127.0.0.1:1", "edge68")
-        assert_sentence(error.value, "not installed", "pip install 'tritonclient[grpc]'")
+        assert_sentence(error.value, "not installed", "pip install 'landmark-tracker[triton]'")
 
 
 def set_spec(config: Any, **changes: Any) -> None:

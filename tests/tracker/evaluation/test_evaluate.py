@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from tracker import Frame, Tracker
 from tracker.datasets.labelled import SPLITS, LabelledFace, labelled_faces
+from tracker.datasets.pts_files import write_pts
 from tracker.detectors.base import Detection, Image, load_detector
 from tracker.engines.base import EngineOutput
 from tracker.engines.onnx import OnnxEngine
@@ -27,7 +28,6 @@ from tracker.evaluation.stills import Evaluation, nearest
 from tracker.face.crop import roi_of_landmarks
 from tracker.face.geometry import extent, transform_points
 from tracker.face.landmarks import Landmarks
-from tracker.face.pts import write_pts
 from tracker.face.schemes import IBUG68
 from tracker.metrics.accuracy import Errors, FaceError, face_error, plot_ced, summary, table
 from tracker.sources.demo import DemoClip

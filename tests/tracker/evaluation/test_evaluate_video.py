@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from benchmarks._lib.moving import MovingPicture
 from tracker.datasets.clips import LABELLINGS, LabelledClip, labelled_clips
+from tracker.datasets.pts_files import read_pts, write_pts
 from tracker.datasets.video300_protocol import POINTS
 from tracker.engines.base import EngineOutput
 from tracker.engines.spec import ModelSpec
@@ -32,7 +33,6 @@ from tracker.evaluation.page import number, page, table
 from tracker.evaluation.video import RAW, SMOOTH, TRUE_BOXES, ClipRun, VideoEvaluation, nearest_face
 from tracker.face.geometry import extent, invert
 from tracker.face.landmarks import Landmarks
-from tracker.face.pts import read_pts, write_pts
 from tracker.face.schemes import IBUG68
 from tracker.metrics.nme import nme
 from tracker.result import FrameResult, TrackedFace

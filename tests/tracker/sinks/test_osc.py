@@ -200,5 +200,7 @@ def test_without_python_osc(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(sys.modules):
         if name.split(".")[0] == "pythonosc":
             monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(TrackerError, match=r"OSC needs python-osc: pip install 'landmark-tracker\[osc\]'"):
+    with pytest.raises(
+        TrackerError, match=r"OSC needs python-osc, which is not installed; pip install 'landmark-tracker\[osc\]'"
+    ):
         OscMessages("127.0.0.1:9000")

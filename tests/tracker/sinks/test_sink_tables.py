@@ -18,10 +18,10 @@ from numpy.testing import assert_allclose
 
 from tests.tracker.sinks.sinks_shared import frame, result, run_on_full_disk
 from tracker.analysis.head_pose import mean_head_mm
+from tracker.datasets.pts_files import read_pts
 from tracker.errors import TrackerError
 from tracker.face.geometry import Array
 from tracker.face.landmarks import Landmarks
-from tracker.face.pts import read_pts
 from tracker.face.schemes import IBUG68, WFLW98, Scheme
 from tracker.result import FrameResult, State, TrackedFace
 from tracker.sinks import OpenFaceCsv, PtsFiles

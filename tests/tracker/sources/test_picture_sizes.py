@@ -153,7 +153,7 @@ def test_what_is_no_plain_file_or_too_long(tmp_path: Path) -> None:
     (tmp_path / "zero.png").symlink_to("/dev/zero")
     with (tmp_path / "long.png").open("wb") as file:
         file.truncate(MOST_BYTES + 1)
-    for name, why in (("pipe", "no plain file"), ("zero", "no plain file"), ("long", "bytes, at most")):
+    for name, why in (("pipe", "it is a pipe"), ("zero", "it is a device"), ("long", "bytes, at most")):
         with pytest.raises(TrackerError, match=why):
             decode_picture(tmp_path / f"{name}.png")
     with pytest.raises(TrackerError, match="none of the 3 pictures"):

@@ -16,7 +16,7 @@ import pytest
 from numpy.typing import NDArray
 
 from tracker import Frame, Tracker, TrackerError
-from tracker.face.pts import read_pts
+from tracker.datasets.pts_files import read_pts
 from tracker.run import main
 from tracker.sources import Pictures, read_picture
 from tracker.sources.pictures import decode_picture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -11,7 +12,19 @@ from pathlib import Path
 import pytest
 
 from tracker.errors import TrackerError
-from tracker.system.files import Replacement, hold, is_written_through, part_of, replace, write_whole
+from tracker.system.files import (
+    Replacement,
+    expect_replaceable,
+    hold,
+    is_written_through,
+    open_plain,
+    part_of,
+    read_plain,
+    read_text,
+    replace,
+    whole_file,
+    write_whole,
+)
 
 posix = pytest.mark.skipif(os.name != "posix", reason="needs POSIX files")
 
@@ -192,7 +205,7 @@ class TestReplacement:
         file.complete()
         assert (tmp_path / "clip.mp4").is_symlink() and (tmp_path / "other/real.mp4").read_bytes() == b"video"
         os.mkfifo(tmp_path / "pipe.mp4")
-        with pytest.raises(TrackerError, match=r"pipe\.mp4 is no plain file"):
+        with pytest.raises(TrackerError, match=r"pipe\.mp4 is a pipe, so it is not replaced"):
             Replacement(tmp_path / "pipe.mp4")
         with pytest.raises(TrackerError, match="is a folder"):
             Replacement(tmp_path)
@@ -204,6 +217,103 @@ class TestReplacement:
         with pytest.raises(OSError, match="symbolic"):
             Replacement(tmp_path / "clip.mp4")
         assert (tmp_path / "victim").read_bytes() == b"precious"
+
+
+class TestReading:
+    def test_what_may_be_read(self, tmp_path: Path) -> None:
+        (tmp_path / "a").write_bytes(b"12345")
+        (tmp_path / "link").symlink_to("a")
+        assert read_plain(tmp_path / "a") == read_plain(tmp_path / "link", 5) == b"12345"
+        with open_plain(tmp_path / "a") as file:
+            assert file.read(2) == b"12"
+
+    @posix
+    def test_what_may_not(self, tmp_path: Path) -> None:
+        (tmp_path / "large").write_bytes(bytes(1235))
+        (tmp_path / "folder").mkdir()
+        os.mkfifo(tmp_path / "pipe")  # nobody writes into it: who waited for it would wait for ever
+        (tmp_path / "device").symlink_to("/dev/zero")
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(str(tmp_path / "socket"))
+            for name, reason in (
+                ("large", "it has 1,235 bytes, at most 1,234 are read"),
+                ("folder", "it is a folder"),
+                ("pipe", "it is a pipe"),
+                ("device", "it is a device"),
+                ("socket", "it is a socket"),
+                ("gone", "No such file or directory"),
+                ("large/below", "Not a directory"),
+                ("zero\0", "its name holds a zero byte"),
+                ("x" * 300, "File name too long"),
+            ):
+                with pytest.raises(OSError, match=reason):
+                    read_plain(tmp_path / name, 1234)
+
+    def test_one_that_grows_beyond_its_limit_while_it_is_opened(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        (tmp_path / "a").write_bytes(b"12345")
+        small = os.stat(tmp_path / "a")
+        (tmp_path / "a").write_bytes(b"1234567")
+        monkeypatch.setattr(os, "stat", lambda *_: small)
+        with pytest.raises(OSError, match="it has 7 bytes, at most 5 are read"):
+            read_plain(tmp_path / "a", 5)
+
+    def test_text(self, tmp_path: Path) -> None:
+        (tmp_path / "a").write_bytes(b"\xef\xbb\xbf\xc3\xbc\r\nb\rc\n\xff")
+        assert read_text(tmp_path / "a", 99) == "ü\nb\nc\n\N{REPLACEMENT CHARACTER}"
+        for encoding in ("utf-16-le", "utf-16-be"):
+            (tmp_path / "a").write_bytes("\ufeff1 2".encode(encoding))
+            with pytest.raises(OSError, match="it is in UTF-16; save it as UTF-8"):
+                read_text(tmp_path / "a", 99)
+
+
+class TestWholeFile:
+    @pytest.mark.parametrize("before", [None, b"old"])
+    def test_takes_its_place_at_the_end_of_the_block(self, tmp_path: Path, before: bytes | None) -> None:
+        path = tmp_path / "m.onnx"
+        if before is not None:
+            path.write_bytes(before)
+        with whole_file(path) as part:
+            part.write_bytes(b"new")
+            assert (path.read_bytes() if path.exists() else None) == before and part.suffix == ".onnx"
+        assert path.read_bytes() == b"new" and os.listdir(tmp_path) == ["m.onnx"]
+
+    @posix
+    @pytest.mark.parametrize("before", [None, b"old"])
+    def test_a_full_disk_leaves_nothing_half_written(self, tmp_path: Path, before: bytes | None) -> None:
+        """A limit on a file's size stands for the disk."""
+        path = tmp_path / "m.onnx"
+        if before is not None:
+            path.write_bytes(before)
+        code = (
+            "import resource, sys\nfrom tracker.system.files import whole_file\n"
+            "resource.setrlimit(resource.RLIMIT_FSIZE, (5000, 5000))\n"
+            "with whole_file(sys.argv[1]) as part:\n    part.write_bytes(bytes(100_000))"
+        )
+        done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True)
+        assert done.returncode == 1 and "File too large" in done.stderr.splitlines()[-1]
+        assert {each.name: each.read_bytes() for each in tmp_path.iterdir()} == ({"m.onnx": before} if before else {})
+
+    def test_an_interruption_leaves_nothing(self, tmp_path: Path) -> None:
+        def interrupted() -> None:
+            with whole_file(tmp_path / "m.onnx") as part:
+                part.write_bytes(b"half")
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            interrupted()
+        assert os.listdir(tmp_path) == []
+
+
+@posix
+def test_a_link_can_be_refused_and_a_device_always_is(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to("gone")
+    expect_replaceable(tmp_path / "link")
+    with pytest.raises(TrackerError, match="link is a link, so it is not replaced; give another name"):
+        expect_replaceable(tmp_path / "link", follow_links=False)
+    with pytest.raises(TrackerError, match="/dev/null is a device, so it is not replaced"):
+        expect_replaceable("/dev/null")
 
 
 def test_replace_is_refused_while_this_run_holds_it(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from tests.tracker.conftest import FakeDetector
 from tracker import Frame, FrameResult, Tracker, TrackerError, as_rgb, draw_faces, draw_landmarks, to_pandas
-from tracker.face.pts import read_pts
+from tracker.datasets.pts_files import read_pts
 from tracker.sources import Arrays, as_picture, read_picture
 from tracker.tracking.estimator import Measurer
 from tracker.tracking.roi import BOX_HABITS, roi_of_detection
@@ -164,7 +164,7 @@ class TestWhatIsAPicture:
         ("name", "said"),
         [
             ("missing.png", "missing.png cannot be decoded as a picture: No such file"),
-            ("", "cannot be decoded as a picture: it is no plain file"),
+            ("", "cannot be decoded as a picture: it is a folder"),
             ("notes.txt", "notes.txt cannot be decoded as a picture"),
         ],
     )

@@ -16,10 +16,10 @@ import pytest
 from numpy.typing import NDArray
 
 from tracker import Frame, FrameResult, Tracker, TrackerError
+from tracker.datasets.pts_files import read_pts
 from tracker.detectors.base import Detection
 from tracker.engines.base import EngineOutput
 from tracker.face.crop import Roi, crop, roi_of_landmarks, warp
-from tracker.face.pts import read_pts
 from tracker.gpu_frame import GpuFrame
 from tracker.sources import read_picture
 from tracker.sources.demo import DemoClip, DemoReport

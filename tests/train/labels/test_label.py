@@ -17,8 +17,8 @@ import train.label
 from tools.london import ibug68, read_template
 from tracker.cli.command import run_command
 from tracker.datasets.folder import read_own
+from tracker.datasets.pts_files import read_pts
 from tracker.detectors.base import Detection
-from tracker.face.pts import read_pts
 from tracker.system.files import held_folder
 from train.label import label
 from train.labels import teachers

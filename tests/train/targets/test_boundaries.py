@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from scipy.interpolate import CubicSpline
 
+from tracker.datasets.pts_files import read_pts
 from tracker.face.crop import roi_of_landmarks
 from tracker.face.geometry import similarity, transform_points
-from tracker.face.pts import read_pts
 from tracker.face.schemes import COFW29, IBUG68, WFLW98, Curve, Scheme
 from train.targets.boundaries import SAMPLES, EdgeProcedure, boundary_curves, curve_through, edge_maps
 

@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from torch import Tensor
 
+from tracker.datasets.pts_files import read_pts
 from tracker.face.crop import roi_of_landmarks
 from tracker.face.geometry import transform_points
-from tracker.face.pts import read_pts
 from tracker.face.schemes import IBUG68
 from train.codecs import gaussian
 from train.targets.boundaries import edge_maps

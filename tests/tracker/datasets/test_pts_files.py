@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.testing import assert_allclose
 
-from tracker.face.pts import labelled_pictures, read_pts, write_pts
+from tracker.datasets.pts_files import labelled_pictures, read_pts, write_pts
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 HEADED = "version: 1\nn_points:  3\n{\n1 1\n30.5 40.25\n-2 1e2\n}\n"
