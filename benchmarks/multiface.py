@@ -15,7 +15,8 @@ from tqdm import tqdm
 from benchmarks._lib.moving import MovingPicture
 from tracker import Frame, Tracker, TrackerError
 from tracker.cli.command import run_command
-from tracker.detectors.base import Detection, DetectorName
+from tracker.detectors.base import Detection
+from tracker.detectors.loading import DetectorName
 from tracker.evaluation.stills import nearest
 from tracker.face.geometry import Array, extent
 from tracker.face.pts import PICTURE_SUFFIXES, read_pts

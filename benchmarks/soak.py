@@ -19,7 +19,7 @@ from tqdm import tqdm
 from benchmarks._lib.machine import machine, versions
 from tracker import Frame, Tracker, TrackerError
 from tracker.cli.command import run_command
-from tracker.detectors.base import DetectorName
+from tracker.detectors.loading import DetectorName
 from tracker.face.crop import Roi, crop, roi_of_landmarks
 from tracker.face.pts import PICTURE_SUFFIXES, read_pts
 from tracker.sinks import JsonLines, OpenFaceCsv

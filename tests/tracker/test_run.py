@@ -26,7 +26,7 @@ import numpy as np
 import pytest
 
 from tracker import Frame, Tracker, TrackerError
-from tracker.detectors.base import load_detector
+from tracker.detectors.loading import load_detector
 from tracker.engines.spec import ModelSpec
 from tracker.face.pts import read_pts
 from tracker.run import main

@@ -14,8 +14,10 @@ from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 
 from tracker import Frame, Tracker, TrackerError
-from tracker.detectors.base import Detection, load_detector
+from tracker.detectors.base import Detection
+from tracker.detectors.loading import load_detector
 from tracker.detectors.search import TURNS, Search, Turn, small_from_turned
+from tracker.detectors.yunet import CALIBRATION
 from tracker.face.geometry import similarity, transform_points
 from tracker.face.pts import labelled_pictures, read_pts
 from tracker.sources import read_picture
@@ -31,6 +33,7 @@ class Nothing:
     """A detector that finds nothing, and counts."""
 
     name = "yunet"
+    calibration = CALIBRATION
 
     def __init__(self) -> None:
         self.shapes: list[tuple[int, ...]] = []

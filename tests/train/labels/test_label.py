@@ -18,6 +18,7 @@ from tools.london import ibug68, read_template
 from tracker.cli.command import run_command
 from tracker.datasets.folder import read_own
 from tracker.detectors.base import Detection
+from tracker.detectors.yunet import CALIBRATION
 from tracker.face.pts import read_pts
 from tracker.system.files import held_folder
 from train.label import label
@@ -33,6 +34,7 @@ class FakeDetector:
     """Finds the one drawn face, where there is one."""
 
     name = "yunet"
+    calibration = CALIBRATION
 
     def detect(self, image_rgb: np.ndarray) -> list[Detection]:
         if not (image_rgb[..., 1] > 180).any():
