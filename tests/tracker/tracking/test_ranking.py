@@ -150,7 +150,7 @@ def test_worth() -> None:
         ({"follow": "biggest"}, "unknown value 'biggest' of follow; choose largest, central, confident"),
         ({"hold_s": -1.0}, "hold_s must be a number of seconds from 0 on, got -1.0"),
         ({"hold_s": float("nan")}, "hold_s must be a number of seconds from 0 on, got nan"),
-        ({"coast_frames": -1}, "coast_frames must be at least 0, got -1"),
+        ({"coast_frames": -1}, r"coast_frames must be a whole number in 0\.\.1000000, got -1"),
     ],
 )
 def test_wrong_options(options: dict[str, Any], message: str) -> None:
