@@ -89,7 +89,7 @@ WHEN_USED = {
     "pandas": ("tracker.table", "tracker.result"),
 }
 NEVER_IN_TRACKER = {"torch", "lightning", "train", "export"}
-STAGES = ("sources", "detectors", "engines", "tracking.roi", "tracking.association", "tracking.smoothing", "sinks")
+STAGES = ("sources", "detectors", "engines", "tracking.schedule", "tracking.association", "tracking.smoothing", "sinks")
 RECORDS = {("sinks", "sources")}  # a sink is given the Frame
 
 

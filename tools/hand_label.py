@@ -21,7 +21,7 @@ from tools.enlarged import enlarge
 from tools.point_table import read_points
 from tracker.cli.command import run_command
 from tracker.datasets.sample import DatasetError
-from tracker.detectors.base import load_detector
+from tracker.detectors.loading import load_detector
 from tracker.errors import TrackerError
 from tracker.face.geometry import Array
 from tracker.face.pts import as_pts, expect_near

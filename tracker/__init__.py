@@ -17,6 +17,7 @@ except ModuleNotFoundError as error:
 
 from tracker.analysis.expression import Blink, Blinks, Opening, eye_opening, mouth_opening
 from tracker.analysis.head_pose import HeadPose, camera_matrix, head_pose
+from tracker.detectors.base import BoxCalibration, Detection, Detector
 from tracker.errors import TrackerError
 from tracker.face.convert import convert
 from tracker.face.crop import Roi
@@ -31,6 +32,9 @@ from tracker.tracking.tracker import Tracker, step_together
 __all__ = [
     "Blink",
     "Blinks",
+    "BoxCalibration",
+    "Detection",
+    "Detector",
     "Frame",
     "FrameResult",
     "GpuFrame",

@@ -32,7 +32,7 @@ from tracker.face.schemes import IBUG68
 from tracker.sources import camera_lines
 from tracker.sources.demo import DemoClip
 from tracker.system.onnx_runtime import import_onnxruntime
-from tracker.tracking.roi import next_roi
+from tracker.tracking.estimator import next_roi
 from tracker.weights.packaged import BLAZEFACE, YUNET, DetectorFile, landmark_model, packaged_detector
 
 BUDGET_PX = 0.1

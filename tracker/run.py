@@ -20,7 +20,7 @@ from tracker.cli.clashes import Named, files_of_model, files_of_pipeline, files_
 from tracker.cli.command import run_command
 from tracker.cli.config_files import files_read
 from tracker.cli.summary import Summary
-from tracker.detectors.base import DetectorName
+from tracker.detectors.loading import DetectorName
 from tracker.engines.onnx import Provider
 from tracker.errors import TrackerError
 from tracker.face.schemes import IBUG68

@@ -27,7 +27,7 @@ import pytest
 
 from tracker import Frame, Tracker, TrackerError
 from tracker.datasets.pts_files import read_pts
-from tracker.detectors.base import load_detector
+from tracker.detectors.loading import load_detector
 from tracker.engines.spec import ModelSpec
 from tracker.run import main
 from tracker.sources import Source

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from tracker.detectors.base import Array, Detection, Detector, Image, resize
+from tracker.detectors.base import Array, CalibratedDetector, Detection, Image, resize
 from tracker.face.geometry import compose, transform_points
 
 LONGEST_PX = 640  # a picture that is turned is shrunk to this longer side before; detectors shrink it further
@@ -33,7 +33,7 @@ degrees surely, many that are rolled farther, and some of those that the other o
 class Search:
     """Takes one turn at each call of next_turn, from the first one on after begin."""
 
-    def __init__(self, detectors: Sequence[Detector]) -> None:
+    def __init__(self, detectors: Sequence[CalibratedDetector]) -> None:
         self.detectors = detectors
         self.turns = TURNS[len(detectors)]
         self._next = 0

@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from tracker import Frame, Tracker, TrackerError
 from tracker.datasets.pts_files import labelled_pictures, read_pts
-from tracker.detectors.base import Detection, load_detector
+from tracker.detectors.base import Detection
+from tracker.detectors.loading import load_detector
 from tracker.detectors.search import TURNS, Search, Turn, small_from_turned
+from tracker.detectors.yunet import CALIBRATION
 from tracker.face.geometry import similarity, transform_points
 from tracker.sources import read_picture
 from tracker.sources.demo import DemoClip
@@ -31,6 +33,7 @@ class Nothing:
     """A detector that finds nothing, and counts."""
 
     name = "yunet"
+    calibration = CALIBRATION
 
     def __init__(self) -> None:
         self.shapes: list[tuple[int, ...]] = []
