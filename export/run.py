@@ -8,7 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from train.extras import needs_extra
+from landmark_tracker import refuse_shadowed
+
+refuse_shadowed(__name__, "export.run")
+
+from train.extras import needs_extra  # noqa: E402
 
 with needs_extra(__name__, "export.run", "export", "cv2", "torch", "lightning", "onnx", "onnxruntime"):
     import torch

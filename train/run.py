@@ -12,6 +12,9 @@ from __future__ import annotations
 import sys
 import warnings
 
+from landmark_tracker import refuse_shadowed
+
+NAME = "train.run"
 HARMLESS = (
     "Checkpoint directory .* exists and is not empty",  # it holds the configuration and the logs
     "Be aware that when using `ckpt_path`, callbacks",  # those of a training are not needed to judge it
@@ -23,9 +26,12 @@ def main() -> None:
 
     Ctrl-C ends it with status 130, SIGTERM with 143, SIGHUP with 129; the checkpoints of the epochs before stay.
     """
+    refuse_shadowed(__name__, NAME)
     try:
         from tracker.system.process import INTERRUPTED, READER_GONE, Ended, ending_signals, standard_streams
     except ImportError as error:
+        if __name__ != "__main__":
+            raise  # the command `landmarks` says it
         sys.exit(_not_installed(error))
     ended: list[Ended] = []
     try:
@@ -46,8 +52,11 @@ def main() -> None:
 def _train() -> None:
     try:
         from tracker.errors import TrackerError
+        from tracker.system.process import command_name
         from train.command_line import TrainingCLI, told
     except ImportError as error:
+        if __name__ != "__main__":
+            raise  # the command `landmarks` says it
         sys.exit(_not_installed(error))
     with warnings.catch_warnings():
         for harmless in HARMLESS:
@@ -55,17 +64,17 @@ def _train() -> None:
         try:
             TrainingCLI.run()
         except TrackerError as error:
-            sys.exit(f"train.run: {error}")
+            sys.exit(f"{command_name(NAME)}: {error}")
         except Exception as error:
             if isinstance(error, BrokenPipeError) or (sentence := told(error)) is None:
                 raise
-            sys.exit(f"train.run: {sentence}")
+            sys.exit(f"{command_name(NAME)}: {sentence}")
 
 
 def _not_installed(error: ImportError) -> str:
     if isinstance(error, ModuleNotFoundError):
-        return f"train.run: {error.name} is not installed; pip install 'landmark-tracker[train]'"
-    return f"train.run: {error}"  # the tracker's own sentence
+        return f"{NAME}: {error.name} is not installed; pip install 'landmark-tracker[train]'"
+    return f"{NAME}: {error}"  # the tracker's own sentence
 
 
 if __name__ == "__main__":
