@@ -59,6 +59,7 @@ MAY_IMPORT = {
         ),
         "train.checkpoints",
         "train.extras",
+        "train.packaged_configs",
         "landmark_tracker",
         *(
             "tracker.face",
