@@ -31,11 +31,11 @@ COMMANDS = {
     "track": Command("tracker.run", "cpu", "track faces in a video, a camera, a stream or pictures"),
     "evaluate": Command("tracker.evaluate", "cpu", "measure a model on labelled pictures or videos"),
     "doctor": Command("tracker.doctor", "cpu", "say what is installed and found on this machine"),
-    "train": Command("train.run", "train", "train a model; the words fit, validate and test choose, fit if none"),
+    "train": Command("train.run", "train", "train a model; with test or validate as first word, measure one"),
     "label": Command("train.label", "train", "label pictures of faces by a teacher"),
     "export": Command("export.run", "export", "write a trained model as an ONNX file or a TensorRT engine"),
 }
-TRAINING = ("fit", "validate", "test")
+SUBCOMMANDS = ("fit", "validate", "test")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command = COMMANDS[name]
     if (in_the_way := shadowed(command.module)) is not None:
         return _end(f"landmarks {name}", in_the_way)
-    if name == "train" and rest[:1] != ["--help"] and not {*rest[:1]} & {*TRAINING}:
+    if name == "train" and not {*rest[:1]} & {*SUBCOMMANDS}:
         rest = ["fit", *rest]
     sys.argv = [f"landmarks {name}", *rest]  # the command line's own name in its messages
     try:

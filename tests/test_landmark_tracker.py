@@ -155,7 +155,7 @@ def test_fit_is_the_first_word_of_a_training(monkeypatch: pytest.MonkeyPatch) ->
     for words in ([], ["--config", "a.yaml"], ["fit", "--x", "1"], ["test"], ["validate"], ["--help"]):
         assert main(["train", *words]) == 0
     assert [argv[1:] for argv in started] == [
-        ["fit"], ["fit", "--config", "a.yaml"], ["fit", "--x", "1"], ["test"], ["validate"], ["--help"],
+        ["fit"], ["fit", "--config", "a.yaml"], ["fit", "--x", "1"], ["test"], ["validate"], ["fit", "--help"],
     ]  # fmt: skip
     assert {argv[0] for argv in started} == {"landmarks train"}
 
