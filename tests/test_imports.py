@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "tracker": ("tracker", "numpy", "cv2", "jsonargparse", "yaml", "tqdm"),
     "train": (
         "train",
+        "landmark_tracker",
         "tracker.face",
         "tracker.datasets",
         "tracker.metrics",
@@ -38,7 +39,14 @@ MAY_IMPORT = {
         "scipy",
         "yaml",
     ),
-    "train.label": ("train", "tracker", "cv2", "numpy", "tqdm"),  # runs detectors and models on pictures
+    "train.label": (
+        "train",
+        "tracker",
+        "landmark_tracker",
+        "cv2",
+        "numpy",
+        "tqdm",
+    ),  # runs detectors and models on pictures
     "train.labels": ("train.labels", "train.label", "tracker.datasets", "tracker", "cv2", "numpy", "tqdm"),
     "export": (
         *(
@@ -52,6 +60,8 @@ MAY_IMPORT = {
         ),
         "train.checkpoints",
         "train.extras",
+        "train.packaged_configs",
+        "landmark_tracker",
         *(
             "tracker.face",
             "tracker.metrics",

@@ -28,6 +28,9 @@ from tracker.sinks.annotate import draw_faces, draw_landmarks
 from tracker.sources import Frame, as_rgb
 from tracker.table import to_pandas
 from tracker.tracking.tracker import Tracker, step_together
+from tracker.version import read_version
+
+__version__ = read_version()
 
 __all__ = [
     "Blink",
@@ -46,6 +49,7 @@ __all__ = [
     "TrackedFace",
     "Tracker",
     "TrackerError",
+    "__version__",
     "as_rgb",
     "camera_matrix",
     "convert",

@@ -15,7 +15,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from landmark_tracker import refuse_shadowed
 from train.extras import needs_extra
+
+refuse_shadowed(__name__, "train.label")
 
 with needs_extra(__name__, "train.label", "train", "cv2", "scipy", "h5py", "PIL", "tqdm"):
     import numpy as np

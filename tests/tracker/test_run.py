@@ -370,9 +370,14 @@ class TestBadInput:
         assert sentence == f"none of the 1 pictures in {tmp_path} could be decoded"
 
     def test_more_than_one_source(self, refused: Refused, video: Path) -> None:
-        expected = "expected one source, got several; give one of --camera, --video, --images, --demo"
+        expected = (
+            "expected one source, got several; give one word such as clip.mp4, or one of --camera, --video, --images, "
+            "--demo"
+        )
         assert refused("--demo", "--video", video) == expected
         assert refused("--camera", 0, "--images", "folder") == expected
+        assert refused(video, "--demo") == expected
+        assert refused("", "--demo") == "expected a source such as clip.mp4, got an empty word"
 
     def test_options(self, refused: Refused) -> None:
         assert refused("--demo", "--max-faces", 0) == "max_faces must be a whole number in 1..1000, got 0"
@@ -381,7 +386,7 @@ class TestBadInput:
         assert refused("--detector", "yolo").startswith(
             "--detector: expected one of auto, yunet, blazeface, mediapipe, got yolo"
         )
-        assert "unrecognized arguments: clip.mp4" in refused("clip.mp4")
+        assert refused("clip.mp4") == "expected a video file, but clip.mp4 does not exist"
 
     def test_model(self, refused: Refused, tmp_path: Path) -> None:
         content = WEIGHTS.read_bytes()
