@@ -42,9 +42,13 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 MOST_FACES, MOST_COAST_FRAMES = 1000, 1_000_000
+WAIT_S = 0.05
+"""Between frames that are no farther apart, a face that the first turn of the search misses may be measured later."""
 
 Steps = Generator[Sequence[Roi], list[Measured], FrameResult]
 """One frame's work: gives views to measure in it, is sent what was measured there, returns the result."""
+Taking = Generator[Sequence[Roi], list[Measured], list[Measured]]
+"""Measuring what was detected: gives views, is sent what was measured there, returns likely faces that are not sure."""
 
 
 class Tracker:
@@ -150,6 +154,7 @@ class Tracker:
             self._cut = SceneCut()
             self._shape: tuple[int, ...] = ()
             self._refused = 0
+            self._later: tuple[Taking, Sequence[Roi]] | None = None
             if self._models is not None:
                 self._models[1].begin()
             self._smoothers: dict[int, Smoother] = {}
@@ -273,27 +278,52 @@ class Tracker:
         search, faces = self._open_models()[1], self._identities
         if not faces.room() or faces.lost or any(not face.measured for face in faces.faces):
             search.begin()  # to confirm those that are known, or to find them again
-        doubtful: list[Measured] = []
-        for _ in search.turns if all_turns else search.turns[:1]:
-            doubtful += yield from self._detect(frame, search.next_turn(), stages)
-            if any(face.measured for face in faces.faces):
-                break
+        later, self._later = self._later, None
+        if later and not (faces.faces or all_turns):
+            doubtful = yield from self._measure_later(*later)
+        else:
+            doubtful = []
+            for _ in search.turns if all_turns else search.turns[:1]:
+                turn = search.next_turn()
+                with stages("detect"):
+                    detections = rated(self._detections(frame, turn), self._worth, frame.image_rgb.shape)
+                work = self._take(detections, search.detectors[turn.detector].calibration)
+                if self._may_wait(turn, all_turns):
+                    rois = next(work, None)
+                    self._later = (work, rois) if rois else None
+                    break
+                doubtful += yield from work
+                if any(face.measured for face in faces.faces):
+                    break
         self._found(sorted(doubtful, key=lambda seen: -seen.score), sure=False)
 
-    def _detect(
-        self, frame: Frame, turn: Turn, stages: Stages
-    ) -> Generator[Sequence[Roi], list[Measured], list[Measured]]:
-        """Find faces that are not followed: those that may be a coasting one again, then others while there is room.
+    def _may_wait(self, turn: Turn, all_turns: bool) -> bool:
+        """Whether what this turn detects is measured in the next frames, so that no frame without a face takes long.
+
+        Not so where faces are known, whom it may show, in the first turn, which shows most faces, and where the next
+        frame is far.
+        """
+        first = self._open_models()[1].turns[0]
+        return not (all_turns or self._identities.faces or turn == first) and self._clock.interval_s <= WAIT_S
+
+    def _measure_later(self, work: Taking, rois: Sequence[Roi]) -> Taking:
+        """Take what was detected before one measurement further. Returns likely faces once it is done, as _take."""
+        try:
+            self._later = work, work.send((yield rois))
+        except StopIteration as done:
+            likely: list[Measured] = done.value
+            return likely
+        return []
+
+    def _take(self, detections: Sequence[tuple[float, Detection]], calibration: BoxCalibration) -> Taking:
+        """Measure detections that are not followed: those that may be a coasting face, then others while there is room.
 
         Returns those that are likely faces, but not sure ones.
         """
-        with stages("detect"):
-            detections = rated(self._detections(frame, turn), self._worth, frame.image_rgb.shape)
         self._identities.confirm([face.box_px for _, face in detections])
         new = [(worth, face) for worth, face in detections if not self._identities.known(face.box_px)]
         back = [face for _, face in new if self._identities.awaited(face.box_px)]
         others = [(worth, face) for worth, face in new if not self._identities.awaited(face.box_px)]
-        calibration = self._open_models()[1].detectors[turn.detector].calibration
         doubtful: list[Measured] = []
         while True:
             room = self._identities.room()

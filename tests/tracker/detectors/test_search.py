@@ -89,6 +89,31 @@ def test_one_search_a_frame_but_all_in_the_first_and_in_stills(make_tracker: Cal
     assert set(nothing.shapes) == {(900, 1200), (480, 640), (640, 480)}
 
 
+class Wall(Nothing):
+    """A detector that takes the same piece of the background for a face in each picture."""
+
+    def detect(self, image_rgb: Image) -> list[Detection]:
+        super().detect(image_rgb)
+        return [Detection(np.array([30.0, 30, 60, 60]), 0.75, np.array([[45.0, 50], [75, 50]]))]
+
+
+@pytest.mark.parametrize(("interval_s", "both"), [(1 / 30, 1), (1 / 10, 8)])
+def test_what_a_turn_finds_is_measured_in_the_next_frames(
+    make_tracker: Callable[..., Tracker], interval_s: float, both: int
+) -> None:
+    """No frame without a face both detects and measures, but for the first turn's and those of a slow source."""
+    wall, noise = Wall(), np.random.default_rng(1).integers(0, 255, (480, 640, 3)).astype(np.uint8)
+    tracker, runs, twice = make_tracker(wall), [], 0
+    for index in range(1 + 8 + (14 if both == 1 else 0)):
+        result = tracker.step(Frame(noise, index * interval_s, index))
+        assert not result.faces
+        runs.append(len(wall.shapes))
+        twice += index > 0 and {"detect", "engine"} <= set(result.stage_s)
+    assert twice == both
+    assert runs[-1] == 16  # each turn has been taken twice
+    assert max(np.diff(runs)) == 1
+
+
 def rolled(picture: Image, points: Array, degrees: float, side: int = 480) -> tuple[Image, Array]:
     """The face of a picture turned about its middle, a little less than half of a square picture."""
     low, high = points.min(0), points.max(0)
