@@ -16,7 +16,7 @@ from tracker.engines.onnx import OnnxEngine
 from tracker.face.crop import Roi, roi_of_landmarks
 from tracker.face.geometry import Array
 from tracker.metrics.nme import nme, normaliser
-from tracker.tracking.estimator import Measurer
+from tracker.tracking.estimator import LandmarkEstimator
 from tracker.weights.packaged import landmark_model
 from train.datasets import W300
 
@@ -74,28 +74,28 @@ def equivariance(
     """
     _, faces = W300(root).faces()
     paths = [landmark_model(model) for model in models]
-    rows = {str(path): measured(Measurer(OnnxEngine(path)), faces) for path in paths}
+    rows = {str(path): measured(LandmarkEstimator(OnnxEngine(path)), faces) for path in paths}
     report.parent.mkdir(parents=True, exist_ok=True)
     report.write_text(json.dumps({name: asdict(row) for name, row in rows.items()}, indent=1))
     print(table(rows))
 
 
-def measured(measurer: Measurer, faces: Sequence[Sample]) -> Row:
+def measured(estimator: LandmarkEstimator, faces: Sequence[Sample]) -> Row:
     """What a model answers to the faces, whose views are the same for every model."""
     rng = np.random.default_rng(0)
     plain, of_mean, squares = [], [], {name: [] for name in JITTERS}  # type: ignore[var-annotated]
     for face in faces:
         image, roi = face.read_image(), roi_of_landmarks(face.points_px)
-        (answer,) = measurer.measure(image, [roi])
+        (answer,) = estimator.estimate(image, [roi])
         plain.append(nme(answer.landmarks.points_px, face.points_px, face.scheme))
         for name, jitter in JITTERS.items():
-            points = np.stack([m.landmarks.points_px for m in measurer.measure(image, jitter.views(roi, rng))])
-            px, ocular = measurer.engine.spec.size / roi.side_px, normaliser(face.points_px, face.scheme)
+            points = np.stack([m.landmarks.points_px for m in estimator.estimate(image, jitter.views(roi, rng))])
+            px, ocular = estimator.engine.spec.size / roi.side_px, normaliser(face.points_px, face.scheme)
             squares[name].append(np.array([px, 100 / ocular]) ** 2 * variance(points))
         of_mean.append(nme(points.mean(0), face.points_px, face.scheme))
     spread = {name: np.sqrt(np.mean(values, 0)).tolist() for name, values in squares.items()}
     return Row(
-        measurer.engine.spec.size,
+        estimator.engine.spec.size,
         100 * float(np.mean(plain)),
         100 * float(np.mean(of_mean)),
         {name: px for name, (px, _) in spread.items()},

@@ -23,7 +23,7 @@ from tracker.face.crop import eye_rotation_rad, roi_of_landmarks
 from tracker.face.geometry import Array
 from tracker.face.schemes import IBUG68
 from tracker.system.files import write_whole
-from tracker.tracking.estimator import Measurer
+from tracker.tracking.estimator import LandmarkEstimator
 from tracker.weights.packaged import identify_model, landmark_model
 from train.datasets import Own, split
 
@@ -63,7 +63,7 @@ def model_errors(
     for name in models:
         path = landmark_model(Path(name))
         engine = load_engine(path)
-        errors = measure(Measurer(engine), chosen, rolled)
+        errors = measure(LandmarkEstimator(engine), chosen, rolled)
         figures["models"][name] = {
             "model": str(identify_model(path, engine.spec.licence)),
             **raw_and_removed(errors, IBUG68),
@@ -74,13 +74,13 @@ def model_errors(
     print(json.dumps(figures, indent=1))
 
 
-def measure(measurer: Measurer, faces: Sequence[LabelledFace], rolled: bool) -> Array:
+def measure(estimator: LandmarkEstimator, faces: Sequence[LabelledFace], rolled: bool) -> Array:
     """(N, 68, 2) the errors along and across the line of the eyes, over the outer eye corners' distance."""
     errors = []
     for face in faces:
         image_rgb, truth = face.read()
         roi = roi_of_landmarks(truth, eye_rotation_rad(truth, IBUG68) if rolled else 0.0)
-        landmarks, _ = measurer.measure(image_rgb, [roi])[0]
+        landmarks, _ = estimator.estimate(image_rgb, [roi])[0]
         errors.append(in_eyes_frame(landmarks.points_px - truth, truth, IBUG68))
     return np.stack(errors)
 

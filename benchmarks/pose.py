@@ -21,7 +21,7 @@ from tracker.engines.loading import load_engine
 from tracker.face.geometry import similarity, transform_points
 from tracker.face.schemes import IBUG68
 from tracker.sources import open_source
-from tracker.tracking.estimator import Measurer, next_roi
+from tracker.tracking.estimator import LandmarkEstimator, next_roi
 from tracker.weights.packaged import landmark_model
 
 Array = NDArray[np.float64]
@@ -43,9 +43,11 @@ def pose(root: Path, videos: list[Path], threads: int = 1) -> None:
         threads: of OpenCV.
     """
     cv2.setNumThreads(threads)
-    measurer = Measurer(load_engine(landmark_model()))
+    estimator = LandmarkEstimator(load_engine(landmark_model()))
     print(f"the mean head with {NOISE:.0%} of noise, +-34 degrees about each axis: {degrees(synthetic(500))}")
-    mirrored, turned = zip(*(consistency(measurer, *face.read()) for face in labelled_faces("300w", root, "lfpw-test")))
+    mirrored, turned = zip(
+        *(consistency(estimator, *face.read()) for face in labelled_faces("300w", root, "lfpw-test"))
+    )
     print(f"mirrored pictures against their originals: {degrees(np.stack(mirrored))}")
     print(f"pictures turned by {np.degrees(TURN_RAD):.0f} degrees, less the turn: {degrees(np.stack(turned))}")
     for video in videos:
@@ -74,23 +76,23 @@ def synthetic(count: int) -> Array:
     return np.stack(errors)
 
 
-def consistency(measurer: Measurer, image_rgb: NDArray[np.uint8], labels_px: Array) -> tuple[Array, Array]:
+def consistency(estimator: LandmarkEstimator, image_rgb: NDArray[np.uint8], labels_px: Array) -> tuple[Array, Array]:
     """(3,) each: what the mirror and the turn change besides what they must."""
     height, width = image_rgb.shape[:2]
     middle = ((width - 1) / 2, (height - 1) / 2)
     turn = similarity(1, TURN_RAD, middle, middle)
     flipped = labels_px[IBUG68.flip] * (-1, 1) + (width - 1, 0)
     turned_rgb = cv2.warpAffine(image_rgb, turn, (width, height), borderMode=cv2.BORDER_REPLICATE)
-    plain = measured(measurer, image_rgb, labels_px)
-    mirrored = measured(measurer, np.ascontiguousarray(image_rgb[:, ::-1]), flipped)
-    turned = measured(measurer, turned_rgb.astype(np.uint8), transform_points(turn, labels_px))
+    plain = measured(estimator, image_rgb, labels_px)
+    mirrored = measured(estimator, np.ascontiguousarray(image_rgb[:, ::-1]), flipped)
+    turned = measured(estimator, turned_rgb.astype(np.uint8), transform_points(turn, labels_px))
     return mirrored - plain * (1, -1, -1), turned - plain - (0, 0, TURN_RAD)
 
 
-def measured(measurer: Measurer, image_rgb: NDArray[np.uint8], labels_px: Array) -> Array:
+def measured(estimator: LandmarkEstimator, image_rgb: NDArray[np.uint8], labels_px: Array) -> Array:
     """The angles through the packaged model, in the view of the labels."""
     height, width = image_rgb.shape[:2]
-    face = measurer.measure(image_rgb, [next_roi(Landmarks.from_points(labels_px, IBUG68))])[0]
+    face = estimator.estimate(image_rgb, [next_roi(Landmarks.from_points(labels_px, IBUG68))])[0]
     return angles(head_pose(face.landmarks, camera_matrix(width, height)))
 
 

@@ -23,7 +23,7 @@ from tracker.analysis.head_pose import RIGID, mean_head_mm, nearest_pose
 from tracker.cli.command import run_command
 from tracker.engines.loading import load_engine
 from tracker.face.schemes import IBUG68
-from tracker.tracking.estimator import Measurer, next_roi
+from tracker.tracking.estimator import LandmarkEstimator, next_roi
 from tracker.weights.packaged import landmark_model
 
 Array = NDArray[np.float64]
@@ -77,7 +77,7 @@ def rendered_heads(ict: Path, model: Path | None = None, pictures: Path | None =
                 errors(exact, poses, wrong),
             )
         )
-    measurer, drawn = Measurer(load_engine(landmark_model(model))), DrawnHead(head)
+    estimator, drawn = LandmarkEstimator(load_engine(landmark_model(model))), DrawnHead(head)
     seen = []
     for number, (rotation, points_px) in enumerate(zip(poses, exact)):
         picture = drawn.picture(rotation)
@@ -85,7 +85,7 @@ def rendered_heads(ict: Path, model: Path | None = None, pictures: Path | None =
             pictures.mkdir(parents=True, exist_ok=True)
             cv2.imwrite(str(pictures / f"{number:03}.png"), picture[..., ::-1])
         view = next_roi(Landmarks.from_points(points_px, IBUG68))
-        seen.append(measurer.measure_twice(picture, [view])[0].landmarks.points_px)  # as Tracker does
+        seen.append(estimator.estimate_twice(picture, [view])[0].landmarks.points_px)  # as Tracker does
     found = errors(np.stack(seen), poses, camera)
     print(row("drawn, found by the model", found))
     print("\n| drawn, found by the model: yaw | mean error, pitch, yaw, roll | root mean square |\n| --- | --- | --- |")

@@ -35,7 +35,7 @@ from tracker.cli.command import run_command
 from tracker.engines.onnx import OnnxEngine
 from tracker.engines.spec import ModelSpec
 from tracker.metrics.nme import nme
-from tracker.tracking.estimator import Measurer
+from tracker.tracking.estimator import LandmarkEstimator
 from train.codecs.reading import ReadingName
 from train.loaders import FaceData
 from train.models.heads import DecimalHead, OffsetMapHead, OffsetVectorHead
@@ -175,7 +175,7 @@ def exported(task: LandmarkTask, data: FaceData, decoder: ReadingName, path: Pat
 
 def spread(engine: Path, data: FaceData) -> dict[str, float]:
     """Of the points of the validation faces, in percent, by how much the view moves: benchmarks.equivariance."""
-    return measured(Measurer(OnnxEngine(engine)), data.validation.samples).spread_percent
+    return measured(LandmarkEstimator(OnnxEngine(engine)), data.validation.samples).spread_percent
 
 
 def _file(path: Path, precision: str) -> Path:

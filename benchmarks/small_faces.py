@@ -17,7 +17,7 @@ from tracker.engines.onnx import OnnxEngine
 from tracker.face.crop import roi_of_landmarks
 from tracker.face.geometry import Array, invert, transform_points
 from tracker.metrics.nme import nme
-from tracker.tracking.estimator import Measurer
+from tracker.tracking.estimator import LandmarkEstimator
 from tracker.weights.packaged import PACKAGED, landmark_model
 
 SIDES_PX = (32, 40, 56, 72, 88, 104, 128, 160)
@@ -38,21 +38,23 @@ def small_faces(root: Path, models: Sequence[str] = PACKAGED, report: Path = Pat
         report: the .json file to write.
     """
     faces = [face.read() for face in labelled_faces("folder", root)]
-    measurers = {model: Measurer(OnnxEngine(landmark_model(Path(model)))) for model in models}
-    rows = {name: {side: error_percent(each, faces, side) for side in SIDES_PX} for name, each in measurers.items()}
+    estimators = {model: LandmarkEstimator(OnnxEngine(landmark_model(Path(model)))) for model in models}
+    rows = {name: {side: error_percent(each, faces, side) for side in SIDES_PX} for name, each in estimators.items()}
     report.parent.mkdir(parents=True, exist_ok=True)
     report.write_text(json.dumps(rows, indent=1))
     print(table(rows))
 
 
-def error_percent(measurer: Measurer, faces: Sequence[tuple[NDArray[np.uint8], Array]], side_px: int) -> float:
+def error_percent(
+    estimator: LandmarkEstimator, faces: Sequence[tuple[NDArray[np.uint8], Array]], side_px: int
+) -> float:
     """The mean NME, in percent of the ocular length, over faces that are at most so large."""
     errors = []
     for image_rgb, points_px in faces:
         small_rgb, image_from_small = resize(image_rgb, min(1.0, side_px / roi_of_landmarks(points_px).side_px))
         truth_px = transform_points(invert(image_from_small), points_px)
-        (found,) = measurer.measure(small_rgb, [roi_of_landmarks(truth_px)])
-        errors.append(nme(found.landmarks.points_px, truth_px, measurer.scheme))
+        (found,) = estimator.estimate(small_rgb, [roi_of_landmarks(truth_px)])
+        errors.append(nme(found.landmarks.points_px, truth_px, estimator.scheme))
     return 100 * float(np.mean(errors))
 
 

@@ -27,12 +27,15 @@ from tracker.result import FrameResult, LostFace, TrackedFace
 from tracker.sinks.annotate import draw_faces, draw_landmarks
 from tracker.sources import Frame, as_rgb
 from tracker.table import to_pandas
-from tracker.tracking.tracker import Tracker, step_together
+from tracker.tracking.batch import BatchTracker
+from tracker.tracking.config import TrackerConfig
+from tracker.tracking.tracker import Tracker
 from tracker.version import read_version
 
 __version__ = read_version()
 
 __all__ = [
+    "BatchTracker",
     "Blink",
     "Blinks",
     "BoxCalibration",
@@ -48,6 +51,7 @@ __all__ = [
     "Roi",
     "TrackedFace",
     "Tracker",
+    "TrackerConfig",
     "TrackerError",
     "__version__",
     "as_rgb",
@@ -58,6 +62,5 @@ __all__ = [
     "eye_opening",
     "head_pose",
     "mouth_opening",
-    "step_together",
     "to_pandas",
 ]

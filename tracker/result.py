@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +17,6 @@ if TYPE_CHECKING:
     import pandas
 
 State = Literal["tracking", "coasting"]
-
-
-class Measured(NamedTuple):
-    """Landmarks in pixels of the picture, and how sure the engine is, 0..1, that the view shows a face."""
-
-    landmarks: Landmarks
-    score: float
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import pytest
 from benchmarks.smoothing import MOST_LAG, SETTLED, Track, better
 from benchmarks.soak import FACE_PX, FPS, GREY, PEOPLE, Look, cycle, look, scene, verdict
 from tracker.errors import TrackerError
-from tracker.tracking.smoothing import OneEuro, smoother
+from tracker.tracking.smoothing import OneEuro, make_smoother
 
 LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks at /proc")
 
@@ -76,7 +76,7 @@ class TestSmoothing:
         return Track(truth, np.ones((len(truth), 18, 3)), np.full(len(truth), 100.0), truth, {})
 
     def test_nothing_moves_nothing_is_lost(self, still: Track) -> None:
-        jitter, wander, lag = still.figures(still.smoothed(lambda: smoother("steady")))
+        jitter, wander, lag = still.figures(still.smoothed(lambda: make_smoother("steady")))
         assert (jitter, wander) == pytest.approx((0, 0), abs=1e-9)
         assert np.isnan(lag)  # nothing moves
 
@@ -87,7 +87,7 @@ class TestSmoothing:
         assert SETTLED > MOST_LAG
 
     def test_a_blink_passes_unfiltered_and_shrinks_filtered(self, still: Track) -> None:
-        assert still.blink_kept(lambda: smoother("none")) == pytest.approx(1, abs=1e-9)
+        assert still.blink_kept(lambda: make_smoother("none")) == pytest.approx(1, abs=1e-9)
         assert 0.1 < still.blink_kept(lambda: OneEuro(0.3, 0.0)) < 0.4
 
     def test_better_means_worse_in_nothing(self) -> None:

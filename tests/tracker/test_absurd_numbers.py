@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from tracker import (
+    BatchTracker,
     Blinks,
     Frame,
     GpuFrame,
@@ -22,7 +23,6 @@ from tracker import (
     eye_opening,
     head_pose,
     mouth_opening,
-    step_together,
 )
 from tracker.analysis.head_pose import mean_head_mm
 from tracker.engines.onnx import OnnxEngine
@@ -30,7 +30,7 @@ from tracker.face.crop import SIDES_PX, crop, roi_of_landmarks
 from tracker.face.schemes import IBUG68
 from tracker.sources import Patience
 from tracker.sources.demo import DemoClip
-from tracker.tracking.smoothing import PRESETS, Smoothing, smoother
+from tracker.tracking.smoothing import PRESETS, Smoothing, make_smoother
 from tracker.weights.packaged import landmark_model
 
 ODD = (0.0, -1.0, 1e-300, 1e-12, 1e-5, 1e3, 1e9, 1.01e9, 1e13, 1e18, 1e154, 1.7e308, -1e300, math.nan, math.inf)
@@ -79,7 +79,7 @@ def test_times_and_sizes_given_to_a_smoother(smoothing: Smoothing) -> None:
     for start_s, next_s, size in product(ODD, ODD, (1e-3, 100.0, *ODD)):
         if not math.isfinite(start_s) or not math.isfinite(next_s):
             continue
-        step = smoother(smoothing)
+        step = make_smoother(smoothing)
         for time_s in (start_s, next_s, next_s + 1 / 30, 0.0):
             found = refused_or(step, HEAD, time_s, size, covariances)
             assert found is None or np.allclose(found, HEAD)
@@ -87,7 +87,7 @@ def test_times_and_sizes_given_to_a_smoother(smoothing: Smoothing) -> None:
 
 def test_a_pause_longer_than_any_video_starts_a_smoother_anew() -> None:
     for smoothing in PRESETS:
-        step = smoother(smoothing)
+        step = make_smoother(smoothing)
         for time_s in (0.0, 0.03, 1e6):
             found = step(HEAD + time_s, time_s, 100.0, np.ones((68, 3)))
         assert np.array_equal(found, HEAD + 1e6)
@@ -162,7 +162,7 @@ def test_options_of_the_tracker(engine: OnnxEngine, options: dict[str, float]) -
 
 def test_no_trackers_at_all() -> None:
     with pytest.raises(ValueError, match="at least one tracker"):
-        step_together([], [])
+        BatchTracker([])
 
 
 def test_times_of_frames(engine: OnnxEngine) -> None:

@@ -22,7 +22,7 @@ from tracker import Frame, Tracker, TrackerError
 from tracker.detectors.loading import load_detector
 from tracker.detectors.yunet import CALIBRATION
 from tracker.engines.base import EngineOutput
-from tracker.tracking.tracker import step_together
+from tracker.tracking.batch import BatchTracker
 
 ROOT = Path(__file__).parents[2]
 Make = Callable[..., Tracker]
@@ -79,7 +79,7 @@ class TestClose:
         with pytest.raises(TrackerError, match=CLOSED):
             next(tracker.run(video))
         with pytest.raises(TrackerError, match=CLOSED):
-            step_together([make_tracker(), tracker], frames[:2])
+            BatchTracker([make_tracker(), tracker])
 
     def test_leaves_others_of_the_same_engine_alone(self, make_tracker: Make, frames: list[Frame]) -> None:
         first = make_tracker()

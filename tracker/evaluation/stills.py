@@ -23,7 +23,7 @@ from tracker.evaluation.report import expect_ibug68, model_record, write_report
 from tracker.face.crop import roi_of_landmarks
 from tracker.face.geometry import Array, box_iou, extent
 from tracker.metrics.accuracy import Errors, FaceError, face_error, plot_ced, summary, table
-from tracker.tracking.estimator import Measurer
+from tracker.tracking.estimator import LandmarkEstimator
 from tracker.weights.packaged import landmark_model
 
 log = logging.getLogger(__name__)
@@ -51,19 +51,19 @@ class Evaluation:
     def __init__(self, engine: Engine, detector: CalibratedDetector) -> None:
         """Raises TrackerError for a model of another scheme than the labels'."""
         expect_ibug68(engine)
-        self.measurer = Measurer(engine)
+        self.estimator = LandmarkEstimator(engine)
         self.detector = detector
 
     def face(self, image_rgb: NDArray[np.uint8], truth_px: Array) -> FaceResult:
         """One face of an RGB picture (H, W, 3), its labels (68, 2) in the picture's pixels."""
-        landmarks, score = self.measurer.measure(image_rgb, [roi_of_landmarks(truth_px)])[0]
+        landmarks, score = self.estimator.estimate(image_rgb, [roi_of_landmarks(truth_px)])[0]
         true_box = face_error(landmarks, truth_px, score)
         detection = nearest(self.detector.detect(image_rgb), extent(truth_px))
         if detection is None:
             return FaceResult(true_box, None, "not detected")
         roi = roi_of_detection(detection, self.detector.calibration)
-        landmarks, score = self.measurer.measure_twice(image_rgb, [roi])[0]
-        if score < self.measurer.engine.spec.presence:
+        landmarks, score = self.estimator.estimate_twice(image_rgb, [roi])[0]
+        if score < self.estimator.engine.spec.presence:
             return FaceResult(true_box, None, f"detected, but its score {score:.3f} is too low for a face")
         return FaceResult(true_box, face_error(landmarks, truth_px, score))
 

@@ -18,7 +18,7 @@ from tracker.face.geometry import Array
 from tracker.face.schemes import IBUG68
 from tracker.result import TrackedFace
 from tracker.sources import Frame
-from tracker.tracking.estimator import Measurer
+from tracker.tracking.estimator import LandmarkEstimator
 from tracker.tracking.tracker import Tracker
 
 TRUE_BOXES, RAW, SMOOTH = "true boxes", "tracker, raw", "tracker, smooth"
@@ -71,7 +71,7 @@ class VideoEvaluation:
         """Raises TrackerError for a model of another scheme than the labels'."""
         expect_ibug68(tracker.engine)
         self.tracker = tracker
-        self.measurer = Measurer(tracker.engine)
+        self.estimator = LandmarkEstimator(tracker.engine)
 
     def run(self, clip: LabelledClip) -> ClipRun:
         """One clip from a fresh start; its pictures are read once, and none is kept. The tracker sees every frame."""
@@ -84,7 +84,7 @@ class VideoEvaluation:
         return _run(clip, rows)
 
     def _compare(self, frame: Frame, truth: Truth, faces: Sequence[TrackedFace]) -> _Compared:
-        landmarks, _ = self.measurer.measure(frame.image_rgb, [roi_of_landmarks(truth.labels_px)])[0]
+        landmarks, _ = self.estimator.estimate(frame.image_rgb, [roi_of_landmarks(truth.labels_px)])[0]
         return _Compared(frame.index, truth.points_px, landmarks.points_px, nearest_face(faces, truth.points_px))
 
 

@@ -1,12 +1,10 @@
-"""Landmarks of the faces in one picture, given where to look: crop, engine, back into the picture."""
+"""Landmarks of the faces in one picture, given their ROIs: crop, engine, back into the picture."""
 
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,102 +15,99 @@ from tracker.face.crop import Roi, eye_rotation_rad, roi_of_landmarks, warp
 from tracker.face.geometry import Array, invert, transform_covariances, transform_points
 from tracker.face.landmarks import Landmarks
 from tracker.gpu_frame import GpuFrame
-from tracker.result import Measured
+from tracker.tracking.stage_timer import StageTimer
 
 log = logging.getLogger(__name__)
 
 Picture = NDArray[np.uint8] | GpuFrame
 
-FAR = 10  # times the crop's side: no landmark of a face in it is farther away
+MAX_CROP_SIDES = 10  # no landmark of a face in the crop is farther away
 
 
-class Stages:
-    """Seconds spent in each stage of one step: `with stages("crop"):` adds to stages.seconds["crop"]."""
+class Estimate(NamedTuple):
+    """Landmarks in pixels of the picture, and how sure the model is, 0..1, that the ROI shows a face."""
 
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def __call__(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
-        try:
-            yield
-        finally:
-            self._count(name, time.perf_counter() - start)
-
-    def add(self, other: Stages) -> None:
-        """Count in what another has counted."""
-        for name, seconds in other.seconds.items():
-            self._count(name, seconds)
-
-    def _count(self, name: str, seconds: float) -> None:
-        self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+    landmarks: Landmarks
+    score: float
 
 
 def next_roi(landmarks: Landmarks) -> Roi:
-    """The view for the next frame: the landmarks' extent, upright along their outer eye corners."""
+    """Return the ROI for the next frame: the landmarks' extent, upright along their outer eye corners."""
     return roi_of_landmarks(landmarks.points_px, eye_rotation_rad(landmarks.points_px, landmarks.scheme))
 
 
-class Measurer:
-    """Measures faces with an engine. Keeps no memory: the result depends on the picture and views only."""
+class LandmarkEstimator:
+    """Estimates landmarks with an engine: crop, engine, back into the picture.
+
+    It keeps no state: the result depends on the picture and the ROIs only.
+    """
 
     def __init__(self, engine: Engine) -> None:
+        """Use that engine."""
         self.engine = engine
         self.scheme = engine.spec.landmark_scheme()
 
-    def measure(self, image_rgb: Picture, rois: Sequence[Roi], stages: Stages | None = None) -> list[Measured]:
-        """The landmarks in each view of an RGB picture (H, W, 3), all views in one call of the engine.
+    def estimate(self, image_rgb: Picture, rois: Sequence[Roi], timer: StageTimer | None = None) -> list[Estimate]:
+        """Return the landmarks in each ROI of a picture; all ROIs are one call of the engine.
 
-        image_rgb: on the host, or a GpuFrame, which is cropped where it lies; then the engine must be a TensorRT one.
-        A detector needs a picture on the host, but a small copy of the frame does (YuNet shrinks to 320 px anyway):
-        what it finds is scaled to the GpuFrame by (p + .5) * s - .5. stages: takes the time of "crop" and "engine",
-        and of both as "engine" on a GPU. Raises TrackerError for a GpuFrame that the engine does not take.
+        Args:
+            image_rgb: (H, W, 3) uint8 RGB, or a GpuFrame, which is cropped where it lies and needs a TensorRT engine.
+                A detector needs a picture on the host, but a small copy of the frame will do (YuNet shrinks it to
+                320 px anyway): what it finds is scaled to the GpuFrame by (p + 0.5) * s - 0.5.
+            rois: where to look.
+            timer: takes the time of "crop" and "engine", on a GPU of both as "engine".
+
+        Raises:
+            TrackerError: for a GpuFrame that the engine does not take.
         """
         if isinstance(image_rgb, GpuFrame):
-            views = self._views(rois)
-            return self._measured(views, self._run_on(image_rgb, views, stages or Stages())) if rois else []
-        return self.measure_in([image_rgb] * len(rois), rois, stages)
+            crops_from_image = self._transforms(rois)
+            if not rois:
+                return []
+            return self._in_pixels(crops_from_image, self._run_on(image_rgb, crops_from_image, timer or StageTimer()))
+        return self.estimate_each([image_rgb] * len(rois), rois, timer)
 
-    def measure_in(
-        self, images_rgb: Sequence[NDArray[np.uint8]], rois: Sequence[Roi], stages: Stages | None = None
-    ) -> list[Measured]:
-        """As measure, each view in a picture of its own, still in one call of the engine."""
+    def estimate_each(
+        self, images_rgb: Sequence[NDArray[np.uint8]], rois: Sequence[Roi], timer: StageTimer | None = None
+    ) -> list[Estimate]:
+        """Return the same as estimate, each ROI in a picture of its own; still one call of the engine."""
         if not rois:
             return []
-        views, stages = self._views(rois), stages or Stages()
-        with stages("crop"):
+        crops_from_image, timer = self._transforms(rois), timer or StageTimer()
+        with timer("crop"):
             size = self.engine.spec.size
-            crops = np.empty((len(views), size, size, 3), np.uint8)
-            for crop, image, view in zip(crops, images_rgb, views):
-                crop[:] = warp(image, view, size)
-        with stages("engine"):
+            crops = np.empty((len(rois), size, size, 3), np.uint8)
+            for crop, image, crop_from_image in zip(crops, images_rgb, crops_from_image):
+                crop[:] = warp(image, crop_from_image, size)
+        with timer("engine"):
             output = self.engine.run(crops)
-        return self._measured(views, output)
+        return self._in_pixels(crops_from_image, output)
 
-    def measure_twice(self, image_rgb: Picture, rois: Sequence[Roi], stages: Stages | None = None) -> list[Measured]:
-        """As measure, then again in the views of what was found: for rough views, as a detection's are."""
-        first = self.measure(image_rgb, rois, stages)
-        return self.measure(image_rgb, [next_roi(face.landmarks) for face in first], stages)
+    def estimate_twice(
+        self, image_rgb: Picture, rois: Sequence[Roi], timer: StageTimer | None = None
+    ) -> list[Estimate]:
+        """Return the landmarks in rough ROIs, as a detection's are, then again in the ROIs of these landmarks."""
+        first = self.estimate(image_rgb, rois, timer)
+        return self.estimate(image_rgb, [next_roi(face.landmarks) for face in first], timer)
 
-    def _views(self, rois: Sequence[Roi]) -> list[Array]:
+    def _transforms(self, rois: Sequence[Roi]) -> list[Array]:
         return [roi.crop_from_image(self.engine.spec.size) for roi in rois]
 
-    def _run_on(self, frame: GpuFrame, views: Sequence[Array], stages: Stages) -> EngineOutput:
+    def _run_on(self, frame: GpuFrame, crops_from_image: Sequence[Array], timer: StageTimer) -> EngineOutput:
         if not isinstance(self.engine, GpuEngine):
             raise TrackerError(
                 "this engine takes pictures of the host only; frames on the GPU need a TensorRT engine: give its "
                 ".plan as the model, or copy the frame to the host"
             )
-        with stages("engine"):
-            return self.engine.run_on(frame, views)
+        with timer("engine"):
+            return self.engine.run_on(frame, crops_from_image)
 
-    def _measured(self, views: Sequence[Array], output: EngineOutput) -> list[Measured]:
-        """The engine's answers, in pixels of the picture."""
-        rows = zip(views, *_credible(output, self.engine.spec.size))
-        return [self._in_picture(invert(view), *row) for view, *row in rows]
+    def _in_pixels(self, crops_from_image: Sequence[Array], output: EngineOutput) -> list[Estimate]:
+        """Return the output of the engine in pixels of the picture."""
+        rows = zip(crops_from_image, *_replace_invalid(output, self.engine.spec.size))
+        return [self._in_picture(invert(crop_from_image), *row) for crop_from_image, *row in rows]
 
-    def _in_picture(self, image_from_crop: Array, points: Array, scores: Array, covariances: Array) -> Measured:
+    def _in_picture(self, image_from_crop: Array, points: Array, scores: Array, covariances: Array) -> Estimate:
         scores = scores.astype(np.float64).clip(0, 1)
         landmarks = Landmarks.unchecked(
             transform_points(image_from_crop, points),
@@ -120,31 +115,35 @@ class Measurer:
             transform_covariances(image_from_crop, covariances),
             self.scheme,
         )
-        return Measured(landmarks, float(scores.sum()) / len(scores))
+        return Estimate(landmarks, float(scores.sum()) / len(scores))
 
 
-def _credible(output: EngineOutput, size: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
-    """Points, scores and covariances; a face whose numbers cannot be gets a score of 0, its points the crop's corners:
-    to every stage after it is a view without a face."""
+def _replace_invalid(output: EngineOutput, size: int) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Return points, scores and covariances; a face with invalid values gets a score of 0 and the crop's corners.
+
+    So every later stage sees it as a ROI without a face.
+    """
     parts = points, scores, covariances = output.points_px, output.scores, output.covariances_px2
-    if _can_be(FAR * size, *parts):
+    if _is_valid(MAX_CROP_SIDES * size, *parts):
         return parts
     each_alone = ([part[n : n + 1] for part in parts] for n in range(len(points)))
-    sound = np.array([_can_be(FAR * size, *face) for face in each_alone])
-    log.warning("the engine answered %d of %d views with numbers that cannot be", (~sound).sum(), len(sound))
+    valid = np.array([_is_valid(MAX_CROP_SIDES * size, *face) for face in each_alone])
+    log.warning("the engine returned invalid values for %d of %d faces", (~valid).sum(), len(valid))
     corners = np.resize([[0, 0], [size, 0], [size, size], [0, size]], points.shape[1:])
-    each = sound[:, None, None]
-    return np.where(each, points, corners), np.where(sound[:, None], scores, 0), np.where(each, covariances, 0)
+    each = valid[:, None, None]
+    return np.where(each, points, corners), np.where(valid[:, None], scores, 0), np.where(each, covariances, 0)
 
 
-def _can_be(far_px: float, points: NDArray[Any], scores: NDArray[Any], covariances: NDArray[Any]) -> bool:
-    """Whether the numbers of all faces are finite, and no face's points all in one place or far beyond the crop, which
-    would leave no view to go on with."""
+def _is_valid(furthest_px: float, points: NDArray[Any], scores: NDArray[Any], covariances: NDArray[Any]) -> bool:
+    """Whether all values are finite, and no face's points all in one place or far beyond the crop.
+
+    Such points would leave no ROI to go on with.
+    """
     if not (np.isfinite(scores).all() and np.isfinite(covariances).all()):
         return False
     for (left, top), (right, bottom) in zip(points.min(1).tolist(), points.max(1).tolist()):
         # Each by itself: a comparison with nan is false, but min and max skip one that is not their first argument.
-        near = -far_px < left and -far_px < top and right < far_px and bottom < far_px
+        near = -furthest_px < left and -furthest_px < top and right < furthest_px and bottom < furthest_px
         if not (near and max(right - left, bottom - top) >= 1):
             return False
     return True

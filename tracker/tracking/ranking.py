@@ -1,9 +1,9 @@
-"""Which faces are taken first, where there are more of them than are followed."""
+"""Which faces are tracked first if there are more of them than max_faces."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -12,11 +12,17 @@ from tracker.errors import TrackerError
 from tracker.face.geometry import Array
 
 Follow = Literal["largest", "central", "confident"]
-Worth = Callable[[Detection, Array], float]
-"""Of a detection in a picture of that size (2,) width, height: the larger, the earlier the face is taken."""
+Ranking = Callable[[Detection, Array], float]
+"""The rank of a detection in a picture of that size (2,) width, height: the higher, the earlier the face is tracked."""
 
-FAR_MORE = 4.0  # times the worth of a face that is followed, with which another one takes its place
 NEAR = 0.1  # distances from the middle below this part of the picture's longer side hardly differ
+
+
+class Ranked(NamedTuple):
+    """A detection and its rank, above 0."""
+
+    rank: float
+    detection: Detection
 
 
 def _area(face: Detection, size_px: Array) -> float:
@@ -33,17 +39,21 @@ def _score(face: Detection, size_px: Array) -> float:
     return face.score
 
 
-WORTH: Mapping[Follow, Worth] = {"largest": _area, "central": _nearness, "confident": _score}
+RANKINGS: Mapping[Follow, Ranking] = {"largest": _area, "central": _nearness, "confident": _score}
 
 
-def worth_of(follow: Follow) -> Worth:
-    """How detections are rated by that option. Raises TrackerError for an unknown one."""
-    if follow not in WORTH:
-        raise TrackerError(f"unknown value {follow!r} of follow; choose {', '.join(WORTH)}")
-    return WORTH[follow]
+def ranking_of(follow: Follow) -> Ranking:
+    """Return the ranking of that name.
+
+    Raises:
+        TrackerError: for an unknown name.
+    """
+    if follow not in RANKINGS:
+        raise TrackerError(f"unknown value {follow!r} of follow; choose {', '.join(RANKINGS)}")
+    return RANKINGS[follow]
 
 
-def rated(detections: list[Detection], worth: Worth, shape: tuple[int, ...]) -> list[tuple[float, Detection]]:
-    """The detections in a picture of that shape (H, W, ...) and their worth, the first to take first."""
+def rank_detections(detections: Sequence[Detection], ranking: Ranking, shape: tuple[int, ...]) -> list[Ranked]:
+    """Return the detections in a picture of that shape (H, W, ...), the one to track first at the front."""
     size_px = np.array([shape[1], shape[0]], np.float64)
-    return sorted(((worth(face, size_px), face) for face in detections), key=lambda pair: -pair[0])
+    return sorted((Ranked(ranking(each, size_px), each) for each in detections), key=lambda each: -each.rank)

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import math
 
+from tracker.tracking.config import TrackerConfig
+
 
 class DetectionSchedule:
-    """When to run the detector: in every frame without a face; every hurry_s while one coasts, which it may find
-    elsewhere; else every interval_s, for newcomers and for what is no face any more."""
+    """Decides when the detector is due: in each frame without a face, and at intervals otherwise."""
 
-    def __init__(self, interval_s: float = 1.0, hurry_s: float = 0.1) -> None:
-        self.interval_s = interval_s
-        self.hurry_s = hurry_s
+    def __init__(self, config: TrackerConfig | None = None) -> None:
+        """Start with a detector that has not run yet."""
+        self.config = config or TrackerConfig()
         self._last_s = -math.inf
 
-    def due(self, measured: int, coasting: int, timestamp_s: float) -> bool:
-        """Whether to detect at this time, given how many faces have just been measured, and how many could not be."""
-        wait_s = self.hurry_s if coasting else self.interval_s
-        return measured == 0 or not 0 <= timestamp_s - self._last_s < wait_s
+    def is_due(self, measured: int, coasting: int, now_s: float) -> bool:
+        """Whether to detect at this time.
 
-    def detected(self, timestamp_s: float) -> None:
-        """Note that the detector has run."""
-        self._last_s = timestamp_s
+        Args:
+            measured: how many faces were measured in this frame.
+            coasting: how many were not.
+            now_s: the time of the frame, in seconds.
+        """
+        interval_s = self.config.detect_interval_coasting_s if coasting else self.config.detect_interval_s
+        return measured == 0 or not 0 <= now_s - self._last_s < interval_s
+
+    def note_detection(self, now_s: float) -> None:
+        """Note that the detector runs."""
+        self._last_s = now_s

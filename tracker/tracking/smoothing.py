@@ -170,7 +170,11 @@ PRESETS: Mapping[Smoothing, Callable[[], Smoother]] = {
 benchmarks/smoothing.md has the jitter and the lag of each."""
 
 
-def smoother(smoothing: Smoothing) -> Smoother:
-    """A new one for one face. Raises TrackerError for a name that is none of PRESETS."""
+def make_smoother(smoothing: Smoothing) -> Smoother:
+    """Return a new filter for one face.
+
+    Raises:
+        TrackerError: for a name that is none of PRESETS.
+    """
     expect_choice("smoothing", smoothing, PRESETS)
     return PRESETS[smoothing]()

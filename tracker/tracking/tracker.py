@@ -6,9 +6,9 @@ import copy
 import math
 import threading
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
@@ -24,54 +24,37 @@ from tracker.engines.loading import load_engine
 from tracker.engines.onnx import Provider
 from tracker.errors import TrackerError, expect_choice
 from tracker.face.crop import Roi, eye_rotation_rad, roi_of_landmarks
-from tracker.face.landmarks import Landmarks
 from tracker.gpu_frame import GpuFrame
-from tracker.result import FrameResult, Measured, TrackedFace
+from tracker.result import FrameResult
 from tracker.sources import Frame, Source, open_source, still_of
-from tracker.tracking.association import Identities, Identity
+from tracker.tracking.association import TrackManager
 from tracker.tracking.clock import Clock
-from tracker.tracking.estimator import Measurer, Stages, next_roi
-from tracker.tracking.presence import Presence
-from tracker.tracking.ranking import FAR_MORE, Follow, rated, worth_of
-from tracker.tracking.scene_cut import SceneCut
+from tracker.tracking.config import TrackerConfig
+from tracker.tracking.estimator import Estimate, LandmarkEstimator, next_roi
+from tracker.tracking.ranking import Follow, Ranked, rank_detections, ranking_of
+from tracker.tracking.scene_cut import SceneCutDetector
 from tracker.tracking.schedule import DetectionSchedule
-from tracker.tracking.smoothing import Smoother, Smoothing, smoother
+from tracker.tracking.score_thresholds import ScoreThresholds
+from tracker.tracking.smoothing import Smoothing
+from tracker.tracking.stage_timer import StageTimer
+from tracker.tracking.track import Track
 from tracker.weights.packaged import landmark_model
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-MOST_FACES, MOST_COAST_FRAMES = 1000, 1_000_000
-WAIT_S = 0.05
-"""Between frames that are no farther apart, a face that the first turn of the search misses may be measured later."""
-
-Steps = Generator[Sequence[Roi], list[Measured], FrameResult]
-"""One frame's work: gives views to measure in it, is sent what was measured there, returns the result."""
-Taking = Generator[Sequence[Roi], list[Measured], list[Measured]]
-"""Measuring what was detected: gives views, is sent what was measured there, returns likely faces that are not sure."""
+MAX_FACES, MAX_COAST_FRAMES = 1000, 1_000_000
 
 
 class Tracker:
-    """Follows faces through frames.
+    """Tracks faces through frames.
 
-    model: a landmark model, .onnx or a TensorRT .plan, or the name of a packaged one
-    (tracker.weights.packaged.PACKAGED), whose first is taken if None; or an engine that is there already, as another
-    tracker's. detector: finds faces; auto lets YuNet and BlazeFace take turns; or a detector of your own, an object
-    with detect(image_rgb), see tracker.detectors.base.Detector. detector_model: the file of a detector given by its
-    name. max_faces: how many to follow at most; so many threads share the work where there are as many cores.
-    smoothing: how each face is steadied, see tracker.tracking.smoothing.PRESETS; "none" leaves it raw. provider,
-    allow_cpu: what ONNX Runtime runs an .onnx model on, and whether the CPU will do instead.
-    follow: which faces are taken first: the largest, the most central, or those of which the detector is surest. A face
-    that is followed keeps its place, also while it coasts, but for one with four times the area or at most half the
-    distance from the middle. hold_s, coast_frames: a face that is not seen is held for so many seconds, or for so many
-    frames of a slow source, whichever is longer. min_score: what the model must score a view at least, 0..1, for a face
-    to be followed on. A new one of which the detector is sure needs less (0.862 where min_score is 0.894), one of which
-    it is not needs more (tracker.tracking.presence). None for the model's own threshold, which was fitted on validation
-    data (0.894 for edge68). With a lower one more turned and covered faces are found, and more that are none.
+    A context manager: leaving it, or close(), releases the models. Not shared between threads: make one for each.
+    Several sources with one engine: BatchTracker.
 
-    A context manager; leaving it, or close(), lets go of the models. Not shared between threads: make one for each.
-    Raises TrackerError for models that cannot be had or read, for a max_faces that is not in 1..MOST_FACES, for a
-    hold_s that is no time, a min_score that is no score, and for a name that is none of the choices.
+    Attributes:
+        scheme: of the landmarks.
+        max_faces, smoothing, hold_s, coast_frames, config: as given.
     """
 
     def __init__(
@@ -87,25 +70,52 @@ class Tracker:
         hold_s: float = 0.5,
         coast_frames: int = 2,
         min_score: float | None = None,
+        config: TrackerConfig | None = None,
     ) -> None:
-        _expect_whole("max_faces", max_faces, 1, MOST_FACES)
-        _expect_whole("coast_frames", coast_frames, 0, MOST_COAST_FRAMES)
-        for what, value, choices in (
-            ("smoothing", smoothing, get_args(Smoothing)),
-            ("provider", provider, get_args(Provider)),
-        ):
-            expect_choice(what, value, choices)
+        """Load the models.
+
+        Args:
+            model: a landmark model, .onnx or a TensorRT .plan, or the name of a packaged one
+                (tracker.weights.packaged.PACKAGED), the first of them if None; or an engine that is loaded already,
+                such as another tracker's.
+            detector: finds faces. "auto" lets YuNet and BlazeFace take turns. Or a detector of your own: an object
+                with detect(image_rgb), see tracker.detectors.base.Detector.
+            detector_model: the file of a detector given by its name.
+            max_faces: how many faces to track at most. Where there are as many cores, that many threads share the work.
+            smoothing: the filter of the landmarks, see tracker.tracking.smoothing.PRESETS; "none" for no filter.
+            provider: what ONNX Runtime runs an .onnx model on.
+            allow_cpu: whether the CPU will do instead.
+            follow: which faces to track first: the largest, the most central, or those with the highest score of the
+                detector. A tracked face keeps its place, also while it coasts, unless another one ranks
+                TrackerConfig.replace_ratio times higher: four times the area, or at most half the distance from the
+                middle.
+            hold_s: seconds for which a face is kept that is not seen.
+            coast_frames: the same in frames of a slow source; the longer of both counts.
+            min_score: the score of the landmark model, 0..1, that a tracked face needs. A new one that the detector
+                is sure of needs less (0.862 if min_score is 0.894), one that it is not sure of needs more. None for
+                the model's own threshold, which was fitted on validation data. A lower one finds more turned and
+                covered faces, and more that are none.
+            config: the thresholds of tracking.
+
+        Raises:
+            TrackerError: for models that are not available or cannot be read, and for invalid options.
+        """
+        _expect_whole("max_faces", max_faces, 1, MAX_FACES)
+        _expect_whole("coast_frames", coast_frames, 0, MAX_COAST_FRAMES)
+        expect_choice("smoothing", smoothing, get_args(Smoothing))
+        expect_choice("provider", provider, get_args(Provider))
         if not 0 <= hold_s < math.inf:
             raise TrackerError(f"hold_s must be a number of seconds from 0 on, got {hold_s}")
         if min_score is not None and not 0 <= min_score <= 1:
             raise TrackerError(f"min_score must be in 0..1, got {min_score}")
-        self._worth = worth_of(follow)
+        self._ranking = ranking_of(follow)
         if model is None or isinstance(model, (Path, str)):
             model = load_engine(landmark_model(Path(model) if model else None), provider, allow_cpu, max_faces)
         self.scheme = model.spec.landmark_scheme()
-        found = _open_detectors(detector, Path(detector_model) if detector_model else None)
-        self._models: tuple[Engine, Search] | None = model, Search(found)
-        self._presence = Presence(model.spec.presence if min_score is None else min_score)
+        detectors = _open_detectors(detector, Path(detector_model) if detector_model else None)
+        self._models: tuple[LandmarkEstimator, Search] | None = LandmarkEstimator(model), Search(detectors)
+        self.config = config or TrackerConfig()
+        self._thresholds = ScoreThresholds(model.spec.presence if min_score is None else min_score, self.config)
         self.max_faces = max_faces
         self.hold_s, self.coast_frames = hold_s, coast_frames
         self.smoothing: Smoothing = smoothing
@@ -114,55 +124,62 @@ class Tracker:
 
     @property
     def engine(self) -> Engine:
-        """What measures landmarks. Raises TrackerError after close."""
+        """The engine of the landmark model. Raises TrackerError after close."""
+        return self.estimator.engine
+
+    @property
+    def estimator(self) -> LandmarkEstimator:
+        """Estimates the landmarks. Raises TrackerError after close."""
         return self._open_models()[0]
 
     @property
     def detector(self) -> CalibratedDetector:
-        """What finds faces, of several the first; one of your own with the name and the calibration that it is used
-        with. Raises TrackerError after close."""
+        """The detector, the first of several; your own with the name and the calibration that it is used with.
+
+        Raises TrackerError after close.
+        """
         return self._open_models()[1].detectors[0]
 
     @property
     def min_score(self) -> float:
-        """What the model must score a view at least for a face to be followed on."""
-        return self._presence.min_score
-
-    def _open_models(self) -> tuple[Engine, Search]:
-        if self._models is None:
-            raise TrackerError("this tracker was closed; make another one")
-        return self._models
+        """The score of the landmark model that a tracked face needs."""
+        return self._thresholds.min_score
 
     def close(self) -> None:
-        """Let go of the faces, the engine and the detector, whose memory, a GPU's too, is free once nobody else has
-        them: an engine that other trackers share goes on."""
+        """Release the engine and the detectors, with their memory, unless another tracker shares them."""
         self.reset()
         self._models = None
 
     def __enter__(self) -> Self:
+        """Return the tracker."""
         return self
 
     def __exit__(self, *exception: object) -> None:
+        """Close the tracker."""
         self.close()
 
     def reset(self) -> None:
-        """Forget every face, as before a new video. Identities start again at 1."""
-        with self.working():
+        """Forget all faces, as before a new video. Ids start again at 1."""
+        with self.exclusive():
             self._clock = Clock(self.hold_s)
-            self._identities = Identities(self.max_faces, self.hold_s, self.coast_frames)
-            self._schedule = DetectionSchedule()
-            self._cut = SceneCut()
+            self._faces = TrackManager(self.max_faces, self.hold_s, self.coast_frames, self.config)
+            self._schedule = DetectionSchedule(self.config)
+            self._scene = SceneCutDetector(self.config)
+            self._now_s = 0.0
             self._shape: tuple[int, ...] = ()
+            self._first = True
             self._refused = 0
-            self._later: tuple[Taking, Sequence[Roi]] | None = None
+            self._deferred: _Deferred | None = None
             if self._models is not None:
                 self._models[1].begin()
-            self._smoothers: dict[int, Smoother] = {}
-            self._steady: dict[int, Landmarks] = {}
 
     @contextmanager
-    def working(self) -> Iterator[None]:
-        """Around all that changes the tracker. Raises TrackerError while it is at work already, in another thread."""
+    def exclusive(self) -> Iterator[None]:
+        """Around everything that changes the tracker.
+
+        Raises:
+            TrackerError: while it is used in another thread.
+        """
         if not self._busy.acquire(blocking=False):
             raise TrackerError("this tracker is at work in another thread; make one tracker for each thread")
         try:
@@ -171,41 +188,31 @@ class Tracker:
             self._busy.release()
 
     def run(self, source: Source | object) -> Iterator[FrameResult]:
-        """The result of every frame of a source, or of every picture.
-
-        Starts with reset: faces and identities of an earlier run are forgotten.
+        """Yield the result of each frame of a source, or of each picture, after a reset.
 
         Args:
             source: a video's file, a stream's URL, a camera's number; the name of a picture or of a folder of pictures,
-                or a list of such names; a picture as of detect; or several pictures in a list, an array (N, H, W, 3) or
-                a generator, which are followed as the frames of a video at 30 frames a second. Sources of
-                tracker.sources say more exactly what is meant.
+                or a list of such names; a picture as for detect; or several pictures in a list, an array (N, H, W, 3)
+                or a generator, which are tracked as the frames of a video at 30 frames a second. The sources of
+                tracker.sources have more options.
 
         Raises:
-            TrackerError: for a source that cannot be opened, and for what is none.
+            TrackerError: for a source that cannot be opened, and for anything else.
         """
         self.reset()
         with source if isinstance(source, Source) else open_source(source) as frames:
             for frame in frames:
                 yield self.step(frame)
 
-    def step(self, frame: Frame) -> FrameResult:
-        """The faces of the next frame. A frame that comes long after the last one is searched afresh.
-
-        A still picture (Frame.still) is looked at for itself, as by detect. Raises TrackerError for what is no Frame.
-        """
-        return step_together([self], [frame])[0]
-
     def detect(self, image_rgb: object) -> FrameResult:
-        """The faces of one picture, up to max_faces of them, first those that `follow` says, with ids from 1 on.
+        """Return the faces of one picture, at most max_faces, in the order of `follow`, with ids from 1 on.
 
-        Each face is measured a second time in the view of its first landmarks, as tracker.evaluate does with labelled
-        pictures. What the tracker follows is neither looked at nor changed: pictures may come between the frames of a
-        video.
+        Each face is measured a second time in the ROI of its first landmarks, as tracker.evaluate does. The tracked
+        faces are neither used nor changed: pictures may come between the frames of a video.
 
         Args:
             image_rgb: (H, W, 3) RGB, grey or RGBA of uint8, or a PIL image, see tracker.sources.as_picture; or the name
-                of a picture's file, which is turned by its EXIF data.
+                of a picture's file, which is rotated by its EXIF data.
 
         Returns:
             The result, in pixels of the picture; its plot() draws the faces.
@@ -217,161 +224,115 @@ class Tracker:
         result = self.step(frame)
         return result if frame.path is not None else replace(result, image_rgb=frame.image_rgb)
 
-    def steps(self, frame: Frame, stages: Stages) -> Steps:
-        """The work on the next frame without the measuring, which step_together does for several at once."""
-        if frame.still:
-            return (yield from self._as_new()._next(frame, stages))
-        return (yield from self._next(frame, stages))
+    def step(self, frame: Frame) -> FrameResult:
+        """Return the faces of the next frame.
 
-    def _as_new(self) -> Tracker:
-        """A tracker with the same options and models that has seen nothing yet."""
+        A frame that comes long after the last one is searched afresh. A still picture (Frame.still) is treated as by
+        detect.
+
+        Raises:
+            TrackerError: for what is no Frame, for a timestamp that is not a finite number, and when the detector or
+                the engine fails.
+        """
+        started_s, timer = time.perf_counter(), StageTimer()
+        with self.exclusive():
+            squared = square_pixels(frame)
+            tracker = self.for_frame(squared)
+            estimates = tracker.estimator.estimate(picture_of(squared), tracker.begin_step(squared), timer)
+            result = tracker.finish_step(squared, estimates, timer)
+        timer.seconds["step"] = time.perf_counter() - started_s
+        return in_pixels_of(frame, result)
+
+    def for_frame(self, frame: Frame) -> Tracker:
+        """Return this tracker, for a still picture a new one with the same options and models."""
+        if not frame.still:
+            return self
         new = copy.copy(self)
-        engine, search = self._open_models()
-        new._models, new._busy = (engine, Search(search.detectors)), threading.Lock()
+        estimator, search = self._open_models()
+        new._models, new._busy = (estimator, Search(search.detectors)), threading.Lock()
         new.reset()
         return new
 
-    def _next(self, frame: Frame, stages: Stages) -> Steps:
-        now_s = self._clock(frame)
-        self._identities.next_frame(now_s, self._clock.interval_s)
-        first, self._refused = frame.image_rgb.shape != self._shape, 0
-        if first:
-            self._identities.forget("the picture's size changed")
+    def begin_step(self, frame: Frame) -> list[Roi]:
+        """Go on to a frame, and return the ROIs of the tracked faces, where they are predicted.
+
+        The first half of step; finish_step takes what was estimated there. BatchTracker estimates for several
+        trackers in between.
+        """
+        self._now_s = self._clock(frame)
+        self._faces.begin_frame(self._now_s, self._clock.interval_s)
+        self._first, self._refused = frame.image_rgb.shape != self._shape, 0
+        if self._first:
+            self._faces.end_all("the picture's size changed")
         self._shape = frame.image_rgb.shape
-        yield from self._follow(frame, now_s)
-        faces = self._identities.faces
-        measured = sum(face.measured for face in faces)
-        if self._schedule.due(measured, len(faces) - measured, now_s):
-            self._schedule.detected(now_s)
-            yield from self._search(frame, stages, first)
-        with stages("smooth"):
-            results = self._results()
-        lost = tuple(self._identities.lost)
+        if self._scene.is_cut(frame.image_rgb):
+            self._faces.mark_cut()
+        return [self._predict_roi(track) for track in self._faces.tracks]
+
+    def finish_step(self, frame: Frame, estimates: Sequence[Estimate], timer: StageTimer) -> FrameResult:
+        """Update the tracked faces with the estimates in their ROIs, detect others if it is time, and return all."""
+        pairs = zip(self._faces.tracks, estimates, strict=True)
+        seen = [(track, each) for track, each in pairs if each.score >= self._thresholds.of_tracked(track.confident)]
+        self._faces.update(seen, self._thresholds.confident)
+        measured = sum(track.measured for track in self._faces.tracks)
+        if self._schedule.is_due(measured, len(self._faces.tracks) - measured, self._now_s):
+            self._schedule.note_detection(self._now_s)
+            self._search(frame, timer)
+        with timer("smooth"):
+            for track in self._faces.tracks:
+                track.smooth(self.smoothing)
+        faces = tuple(track.to_face() for track in self._faces.tracks)
+        lost = tuple(self._faces.lost)
         return FrameResult(
-            frame.index, frame.timestamp_s, results, stages.seconds, lost, self._refused, frame.name, frame.path
+            frame.index, frame.timestamp_s, faces, timer.seconds, lost, self._refused, frame.name, frame.path
         )
 
-    def _follow(self, frame: Frame, now_s: float) -> Generator[Sequence[Roi], list[Measured], None]:
-        """Measure the known faces where they are expected."""
-        if self._cut(frame.image_rgb):
-            self._identities.doubt()
-        faces = self._identities.faces
-        if not faces:
-            return
-        measured = yield [self._view(face, now_s) for face in faces]
-        seen = [(f, m) for f, m in zip(faces, measured) if m.score >= self._presence.of_followed(f.sure)]
-        self._identities.followed([(f if f.sure else self._surer(f, m), m) for f, m in seen])
+    def _open_models(self) -> tuple[LandmarkEstimator, Search]:
+        if self._models is None:
+            raise TrackerError("this tracker was closed; make another one")
+        return self._models
 
-    def _surer(self, face: Identity, seen: Measured) -> Identity:
-        return replace(face, sure=seen.score >= self._presence.sure)
-
-    def _view(self, face: Identity, timestamp_s: float) -> Roi:
-        """Where a face should be by now. Of its steadied landmarks: a view that shakes makes the next ones shake."""
-        points_px = self._steady[face.id].points_px + face.ahead_px(timestamp_s)
+    def _predict_roi(self, track: Track) -> Roi:
+        """Return where a face should be, by its smoothed landmarks: jitter in the ROI feeds back into later frames."""
+        points_px = track.smoothed.points_px + track.predict_shift_px(self._now_s)
         return roi_of_landmarks(points_px, eye_rotation_rad(points_px, self.scheme))
 
-    def _search(self, frame: Frame, stages: Stages, all_turns: bool) -> Generator[Sequence[Roi], list[Measured], None]:
-        """Take the turn that is due of the search; all_turns: go on until there is a sure face, as in a first frame.
+    def _search(self, frame: Frame, timer: StageTimer) -> None:
+        """Look for faces: one turn of the search, or as many as it takes in a first frame.
 
-        Faces that are not sure are taken last, those with the best scores first: another turn may show them better.
+        Faces that are not clearly visible are added last, those with the highest scores first: another turn may show
+        them better.
         """
-        search, faces = self._open_models()[1], self._identities
-        if not faces.room() or faces.lost or any(not face.measured for face in faces.faces):
-            search.begin()  # to confirm those that are known, or to find them again
-        later, self._later = self._later, None
-        if later and not (faces.faces or all_turns):
-            doubtful = yield from self._measure_later(*later)
+        search, faces = self._open_models()[1], self._faces
+        if not faces.free_places() or faces.lost or any(not track.measured for track in faces.tracks):
+            search.begin()  # with the upright picture, to confirm the known faces or to find them again
+        deferred, self._deferred = self._deferred, None
+        if deferred and not (faces.tracks or self._first):
+            doubtful = self._go_on_with(deferred, frame, timer)
         else:
-            doubtful = []
-            for _ in search.turns if all_turns else search.turns[:1]:
-                turn = search.next_turn()
-                with stages("detect"):
-                    detections = rated(self._detections(frame, turn), self._worth, frame.image_rgb.shape)
-                work = self._take(detections, search.detectors[turn.detector].calibration)
-                if self._may_wait(turn, all_turns):
-                    rois = next(work, None)
-                    self._later = (work, rois) if rois else None
-                    break
-                doubtful += yield from work
-                if any(face.measured for face in faces.faces):
-                    break
-        self._found(sorted(doubtful, key=lambda seen: -seen.score), sure=False)
+            doubtful = self._take_turns(frame, timer)
+        faces.add(sorted(doubtful, key=lambda each: -each.score), confident=False)
 
-    def _may_wait(self, turn: Turn, all_turns: bool) -> bool:
-        """Whether what this turn detects is measured in the next frames, so that no frame without a face takes long.
-
-        Not so where faces are known, whom it may show, in the first turn, which shows most faces, and where the next
-        frame is far.
-        """
-        first = self._open_models()[1].turns[0]
-        return not (all_turns or self._identities.faces or turn == first) and self._clock.interval_s <= WAIT_S
-
-    def _measure_later(self, work: Taking, rois: Sequence[Roi]) -> Taking:
-        """Take what was detected before one measurement further. Returns likely faces once it is done, as _take."""
-        try:
-            self._later = work, work.send((yield rois))
-        except StopIteration as done:
-            likely: list[Measured] = done.value
-            return likely
-        return []
-
-    def _take(self, detections: Sequence[tuple[float, Detection]], calibration: BoxCalibration) -> Taking:
-        """Measure detections that are not followed: those that may be a coasting face, then others while there is room.
-
-        Returns those that are likely faces, but not sure ones.
-        """
-        self._identities.confirm([face.box_px for _, face in detections])
-        new = [(worth, face) for worth, face in detections if not self._identities.known(face.box_px)]
-        back = [face for _, face in new if self._identities.awaited(face.box_px)]
-        others = [(worth, face) for worth, face in new if not self._identities.awaited(face.box_px)]
-        doubtful: list[Measured] = []
-        while True:
-            room = self._identities.room()
-            tried, back, others = [*back, *(face for _, face in others[:room])], [], others[room:]
-            if not tried:
+    def _take_turns(self, frame: Frame, timer: StageTimer) -> list[Estimate]:
+        """Take the turn that is due, in a first frame one after another until a face is clearly visible."""
+        search, doubtful = self._open_models()[1], list[Estimate]()
+        for _ in search.turns if self._first else search.turns[:1]:
+            turn = search.next_turn()
+            with timer("detect"):
+                ranked = rank_detections(self._detect(frame, turn), self._ranking, frame.image_rgb.shape)
+            calibration = search.detectors[turn.detector].calibration
+            if ranked and self._may_defer(turn):
+                room, found = self._faces.free_places(), [each.detection for each in ranked]
+                rounds = [found[i : i + room] for i in range(0, len(found), room)]
+                self._deferred = _Deferred(rounds, calibration)
                 break
-            seen, doubted = yield from self._measure_new(tried, calibration)
-            self._found(seen)
-            doubtful += doubted
-        better = self._better(others, detections)
-        if better and (seen := (yield from self._measure_new(better[1], calibration))[0]):
-            self._identities.give_way(better[0])
-            self._found(seen)
+            doubtful += self._measure_new(frame, ranked, calibration, timer)
+            if any(track.measured for track in self._faces.tracks):
+                break
         return doubtful
 
-    def _better(
-        self, others: Sequence[tuple[float, Detection]], detections: Sequence[tuple[float, Detection]]
-    ) -> tuple[Identity, list[Detection]] | None:
-        """The face that is worth least of those followed, and those others that are worth far more; None for none."""
-        followed = [(worth, face) for worth, box in detections if (face := self._identities.shown_by(box.box_px))]
-        least, face = min(followed, key=lambda pair: pair[0], default=(math.inf, None))
-        better = [other for worth, other in others if worth >= FAR_MORE * least]
-        return (face, better) if face and better else None
-
-    def _measure_new(
-        self, detections: Sequence[Detection], calibration: BoxCalibration
-    ) -> Generator[Sequence[Roi], list[Measured], tuple[list[Measured], list[Measured]]]:
-        """Those of the detections that are faces: the sure ones, and the others.
-
-        They are measured twice, the second time in the view of the first.
-
-        A detector often takes the mouth of an upside-down face for its eyes, so each is measured both ways up at first.
-        """
-        upright = [roi_of_detection(found, calibration) for found in detections]
-        ways = yield [*upright, *(replace(roi, rotation_rad=roi.rotation_rad + math.pi) for roi in upright)]
-        rough = [max(pair, key=lambda face: face.score) for pair in zip(ways, ways[len(upright) :])]
-        measured = yield [next_roi(face.landmarks) for face in rough]
-        seen = [m for m, found in zip(measured, detections) if m.score >= self._presence.of_new(found.score)]
-        self._refused += len(measured) - len(seen)
-        sure = [m for m in seen if m.score >= self._presence.sure]
-        return sure, [m for m in seen if m.score < self._presence.sure]
-
-    def _found(self, seen: Sequence[Measured], sure: bool = True) -> None:
-        for number in self._identities.found(seen, sure):
-            self._smoothers.pop(number, None)  # where it was seen last says nothing of where it is
-
-    def _detections(self, frame: Frame, turn: Turn) -> list[Detection]:
-        """What the detector finds; a box that holds nothing, or is none, is left out."""
+    def _detect(self, frame: Frame, turn: Turn) -> list[Detection]:
+        """Return what the detector finds in pixels of the frame; boxes that can be no face are left out."""
         search = self._open_models()[1]
         name = search.detectors[turn.detector].name
         try:
@@ -386,20 +347,139 @@ class Tracker:
         found = [each for each in found if is_box(each.box_px)]
         return found if frame.gpu is None else [_on_gpu(frame.gpu, frame.image_rgb, each) for each in found]
 
-    def _results(self) -> tuple[TrackedFace, ...]:
-        """Every face that is followed, steadied; one that was not measured now is held where it was."""
-        faces = self._identities.faces
-        self._smoothers = {face.id: self._smoothers.get(face.id) or smoother(self.smoothing) for face in faces}
-        self._steady = {face.id: self._steadied(face) if face.measured else self._steady[face.id] for face in faces}
-        return tuple(
-            TrackedFace(f.id, "tracking" if f.measured else "coasting", f.score, self._steady[f.id], f.landmarks)
-            for f in faces
-        )
+    def _measure_new(
+        self, frame: Frame, ranked: Sequence[Ranked], calibration: BoxCalibration, timer: StageTimer
+    ) -> list[Estimate]:
+        """Measure detected faces that are not tracked: those that may be coasting, then others while there is room.
 
-    def _steadied(self, face: Identity) -> Landmarks:
-        raw = face.landmarks
-        points_px = self._smoothers[face.id](raw.points_px, face.seen_s, face.size_px, raw.covariances_px2)
-        return raw if points_px is raw.points_px else raw.at(points_px)
+        Those that are clearly visible are added.
+
+        Returns:
+            The others that may be faces.
+        """
+        faces = self._faces
+        faces.confirm([each.detection.box_px for each in ranked])
+        new = [each for each in ranked if not faces.is_measured(each.detection.box_px)]
+        coasting = [each.detection for each in new if faces.may_be_coasting(each.detection.box_px)]
+        others = [each for each in new if not faces.may_be_coasting(each.detection.box_px)]
+        doubtful: list[Estimate] = []
+        while True:
+            room = faces.free_places()
+            tried, coasting, others = [*coasting, *(each.detection for each in others[:room])], [], others[room:]
+            if not tried:
+                break
+            clear, unclear = self._look_twice(frame, tried, calibration, timer)
+            faces.add(clear)
+            doubtful += unclear
+        if surpassed := self._find_surpassed(others, ranked):
+            track, better = surpassed
+            clear, _ = self._look_twice(frame, better, calibration, timer)
+            if clear:
+                faces.replace(track)
+                faces.add(clear)
+        return doubtful
+
+    def _find_surpassed(
+        self, others: Sequence[Ranked], ranked: Sequence[Ranked]
+    ) -> tuple[Track, list[Detection]] | None:
+        """Return the tracked face that ranks lowest, and the new ones that rank so much higher as to replace it."""
+        tracked = [(each.rank, track) for each in ranked if (track := self._faces.find_measured(each.detection.box_px))]
+        least, track = min(tracked, key=lambda pair: pair[0], default=(math.inf, None))
+        better = [each.detection for each in others if each.rank >= self.config.replace_ratio * least]
+        return (track, better) if track and better else None
+
+    def _look_twice(
+        self, frame: Frame, detections: Sequence[Detection], calibration: BoxCalibration, timer: StageTimer
+    ) -> tuple[list[Estimate], list[Estimate]]:
+        """Return the detected faces that are clearly visible, and the others that may be faces."""
+        return self._look_again(frame, detections, self._look_first(frame, detections, calibration, timer), timer)
+
+    def _look_first(
+        self, frame: Frame, detections: Sequence[Detection], calibration: BoxCalibration, timer: StageTimer
+    ) -> list[Roi]:
+        """Measure detections roughly, and return the ROIs in which to measure them again.
+
+        A detector often takes the mouth of an upside-down face for its eyes, so each is measured both ways up.
+        """
+        upright = [roi_of_detection(found, calibration) for found in detections]
+        rois = [*upright, *(replace(roi, rotation_rad=roi.rotation_rad + math.pi) for roi in upright)]
+        both = self.estimator.estimate(picture_of(frame), rois, timer)
+        best = [max(pair, key=lambda each: each.score) for pair in zip(both, both[len(upright) :])]
+        return [next_roi(each.landmarks) for each in best]
+
+    def _look_again(
+        self, frame: Frame, detections: Sequence[Detection], rois: Sequence[Roi], timer: StageTimer
+    ) -> tuple[list[Estimate], list[Estimate]]:
+        """Return the faces in the ROIs of detections that are clearly visible, and the others that may be faces."""
+        estimates = self.estimator.estimate(picture_of(frame), rois, timer)
+        pairs = zip(estimates, detections, strict=True)
+        faces = [each for each, found in pairs if each.score >= self._thresholds.of_new(found.score)]
+        self._refused += len(estimates) - len(faces)
+        clear = [each for each in faces if each.score >= self._thresholds.confident]
+        return clear, [each for each in faces if each.score < self._thresholds.confident]
+
+    def _may_defer(self, turn: Turn) -> bool:
+        """Whether the detections of a turn are measured in the next frames, so that no frame without a face takes long.
+
+        Not while there are faces, in the first turn, which finds most faces, and where the next frame is far.
+        """
+        first = self._open_models()[1].turns[0]
+        near = self._clock.interval_s <= self.config.defer_interval_s
+        return near and not (self._first or self._faces.tracks or turn == first)
+
+    def _go_on_with(self, deferred: _Deferred, frame: Frame, timer: StageTimer) -> list[Estimate]:
+        """Measure deferred detections once. Return the possible faces, of all rounds at the end of the last one."""
+        if deferred.rois is None:
+            deferred.rois = self._look_first(frame, deferred.rounds[0], deferred.calibration, timer)
+            self._deferred = deferred
+            return []
+        clear, unclear = self._look_again(frame, deferred.rounds.pop(0), deferred.rois, timer)
+        self._faces.add(clear)
+        deferred.doubtful += unclear
+        deferred.rois = None
+        if deferred.rounds and self._faces.free_places():
+            self._deferred = deferred
+            return []
+        return deferred.doubtful
+
+
+@dataclass
+class _Deferred:
+    """Detections of an earlier frame, to be measured in the next ones.
+
+    rounds: as many detections as there were free places, those that rank highest first. rois: where those of the first
+    round are to be measured again, None before they were measured once. doubtful: possible faces of earlier rounds.
+    """
+
+    rounds: list[list[Detection]]
+    calibration: BoxCalibration
+    rois: list[Roi] | None = None
+    doubtful: list[Estimate] = field(default_factory=list)
+
+
+def square_pixels(frame: object) -> Frame:
+    """Return the frame with square pixels.
+
+    Raises:
+        TrackerError: for what is no Frame.
+    """
+    if not isinstance(frame, Frame):
+        raise TrackerError(
+            f"step expected a Frame(image_rgb, timestamp_s, index), got {type(frame).__name__}; "
+            "detect takes a picture, run takes several"
+        )
+    return frame.squared()
+
+
+def picture_of(frame: Frame) -> NDArray[np.uint8] | GpuFrame:
+    """Return what landmarks are measured in: the picture on the GPU if there is one."""
+    return frame.image_rgb if frame.gpu is None else frame.gpu
+
+
+def in_pixels_of(frame: Frame, result: FrameResult) -> FrameResult:
+    """Return the result of the frame with square pixels in pixels of the frame as it was given."""
+    x, y = frame.square_scale
+    return result if frame.pixel_aspect == 1 else result.scaled(1 / x, 1 / y)
 
 
 def _open_detectors(detector: DetectorName | Detector, model_path: Path | None) -> list[CalibratedDetector]:
@@ -419,79 +499,8 @@ def _expect_whole(what: str, value: object, least: int, most: int) -> None:
         raise TrackerError(f"{what} must be a whole number in {least}..{most}, got {value}")
 
 
-def step_together(trackers: Sequence[Tracker], frames: Sequence[Frame]) -> list[FrameResult]:
-    """A step of several trackers that share one engine, each with its own next frame; their crops are one batch.
-
-    trackers: made with the engine of the first: Tracker(first.engine). A tracker's result is what its step alone would
-    have given; stage_s counts what was done together for every one of them. Raises ValueError for trackers of
-    different engines, and as many frames as trackers are needed, and TrackerError for one that is used in another
-    thread at the same time.
-    """
-    if not trackers:
-        raise ValueError("expected at least one tracker, got none")
-    if len({id(each) for each in trackers}) < len(trackers):
-        raise ValueError("trackers that step together must be different ones, each with its own frame")
-    with ExitStack() as stack:
-        for each in trackers:
-            stack.enter_context(each.working())
-        return _step_together(trackers, frames)
-
-
-def _step_together(trackers: Sequence[Tracker], frames: Sequence[Frame]) -> list[FrameResult]:
-    for frame in frames:
-        if not isinstance(frame, Frame):
-            raise TrackerError(
-                f"step expected a Frame(image_rgb, timestamp_s, index), got {type(frame).__name__}; "
-                "detect takes a picture, run takes several"
-            )
-    given, frames = frames, [frame.squared() for frame in frames]
-    measurer = Measurer(trackers[0].engine)
-    if any(each.engine is not measurer.engine for each in trackers):
-        raise ValueError("trackers that step together need one engine: Tracker(first.engine)")
-    stages = [Stages() for _ in frames]
-    works = {i: each.steps(frame, stages[i]) for i, (each, frame) in enumerate(zip(trackers, frames, strict=True))}
-    results: dict[int, FrameResult] = {}
-    started_s = time.perf_counter()
-    answers: dict[int, list[Measured] | None] = dict.fromkeys(works)
-    while answers:
-        asked: dict[int, Sequence[Roi]] = {}
-        for i, answer in answers.items():
-            try:
-                asked[i] = works[i].send(answer)  # type: ignore[arg-type]  # the first time None
-            except StopIteration as done:
-                results[i] = done.value
-        answers = _measured(measurer, frames, asked, stages)
-    for each in stages:
-        each.seconds["step"] = time.perf_counter() - started_s
-    return [_in_pixels_of(frame, results[i]) for i, frame in enumerate(given)]
-
-
-def _in_pixels_of(frame: Frame, result: FrameResult) -> FrameResult:
-    """The result of the frame with square pixels, in its own."""
-    x, y = frame.square_scale
-    return result if frame.pixel_aspect == 1 else result.scaled(1 / x, 1 / y)
-
-
-def _measured(
-    measurer: Measurer, frames: Sequence[Frame], asked: Mapping[int, Sequence[Roi]], stages: Sequence[Stages]
-) -> dict[int, list[Measured] | None]:
-    """What was measured in the views asked for, by frame: those on the host together, each on the GPU by itself."""
-    answers: dict[int, list[Measured] | None] = {}
-    for i, rois in asked.items():
-        if (gpu := frames[i].gpu) is not None:
-            answers[i] = measurer.measure(gpu, rois, stages[i])
-    together = {i: rois for i, rois in asked.items() if i not in answers}
-    images = [frames[i].image_rgb for i, rois in together.items() for _ in rois]
-    shared = Stages()
-    measured = iter(measurer.measure_in(images, [roi for rois in together.values() for roi in rois], shared))
-    for i, rois in together.items():
-        stages[i].add(shared)
-        answers[i] = [next(measured) for _ in rois]
-    return answers
-
-
 def _on_gpu(gpu: GpuFrame, image_rgb: NDArray[np.uint8], detection: Detection) -> Detection:
-    """A detection in the copy on the host, in pixels of the frame on the GPU."""
+    """Return a detection in the copy on the host in pixels of the frame on the GPU."""
     scale = np.array([gpu.width / image_rgb.shape[1], gpu.height / image_rgb.shape[0]])
     corner = (detection.box_px[:2] + 0.5) * scale - 0.5
     eyes = (detection.eyes_px + 0.5) * scale - 0.5

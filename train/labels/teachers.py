@@ -21,7 +21,7 @@ from tracker.errors import TrackerError
 from tracker.face.crop import Roi
 from tracker.face.geometry import Array
 from tracker.face.schemes import IBUG68, Scheme
-from tracker.tracking.estimator import Measurer, next_roi
+from tracker.tracking.estimator import LandmarkEstimator, next_roi
 from tracker.weights.packaged import landmark_model, sha256_of
 from train.labels.mesh68 import TABLE, VERTICES, load_mesh68
 
@@ -143,20 +143,20 @@ class Model:
 
     def __init__(self, path: Path, detector: CalibratedDetector) -> None:
         file = landmark_model(path)
-        self._measurer = Measurer(load_engine(file))
+        self._estimator = LandmarkEstimator(load_engine(file))
         self._calibration = detector.calibration
         self.about: dict[str, Any] = {"name": path.name, "sha256": sha256_of(file)}
         self.rules: dict[str, str] | None = None
-        self.scheme = self._measurer.scheme
+        self.scheme = self._estimator.scheme
         self.flip = self.scheme.flip
-        self.view_px = self._measurer.engine.spec.size
+        self.view_px = self._estimator.engine.spec.size
 
     def roi(self, image_rgb: Image, found: Detection) -> Roi:
         rough = roi_of_detection(found, self._calibration)
-        return next_roi(self._measurer.measure(image_rgb, [rough])[0].landmarks)
+        return next_roi(self._estimator.estimate(image_rgb, [rough])[0].landmarks)
 
     def look(self, views: Image) -> Array:
-        return np.stack([self._measurer.engine.run(view[None]).points_px[0] for view in views]).astype(np.float64)
+        return np.stack([self._estimator.engine.run(view[None]).points_px[0] for view in views]).astype(np.float64)
 
     def labels(self, points: Array) -> Array:
         return points

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from benchmarks._lib.fuzzing.read_models import SPEC, tiny_model
 from benchmarks._lib.fuzzing.reader import Empty, Files, Reader, expect
 from tracker import (
+    BatchTracker,
     Blinks,
     Frame,
     GpuFrame,
@@ -33,14 +34,13 @@ from tracker import (
     eye_opening,
     head_pose,
     mouth_opening,
-    step_together,
 )
 from tracker.engines.onnx import OnnxEngine
 from tracker.face.crop import crop
 from tracker.face.schemes import SCHEMES
 from tracker.sources import Arrays, as_rgb
 from tracker.sources.demo import DemoClip
-from tracker.tracking.smoothing import PRESETS, smoother
+from tracker.tracking.smoothing import PRESETS, make_smoother
 
 _KINDS = ("u1", "u2", "i1", "i8", "f4", "f8", "?", "c8")
 _numbers = st.floats() | st.floats(-500, 500) | st.sampled_from([0.0, -1.0, 1e-12, 1e300, math.nan, math.inf])
@@ -128,7 +128,7 @@ def _landmarks(data: st.DataObject) -> None:
         for _ in range(4):
             blinks.step(face, data.draw(_numbers))
     elif what == 4:
-        step = smoother(data.draw(st.sampled_from(list(PRESETS))))
+        step = make_smoother(data.draw(st.sampled_from(list(PRESETS))))
         for _ in range(3):
             time_s, size = data.draw(_numbers), data.draw(st.floats(1e-3, 1e6) | _numbers)
             found = step(face.points_px, time_s, size, np.abs(face.covariances_px2))
@@ -169,7 +169,8 @@ def _track(data: st.DataObject) -> None:
                 data.draw(st.sampled_from([side, side, side // 2, 1, 2, 33])) for side in picture.shape[:2]
             )
             frames.append(Frame(picture[:height, :width], data.draw(_numbers | st.just(index / 30)), index))
-        for result in step_together(trackers, frames):
+        for result in BatchTracker(trackers).step(frames):
+            assert result is not None
             for face in result.faces:
                 expect(np.isfinite(face.landmarks.points_px).all(), "landmarks are not finite")
                 expect(0 <= face.score <= 1, f"a score is {face.score}")

@@ -24,7 +24,7 @@ from tracker.engines.tensorrt.plan import EngineKey, checked_plan, described_pla
 from tracker.errors import TrackerError
 from tracker.face.crop import Roi
 from tracker.face.schemes import SCHEMES
-from tracker.tracking.estimator import Measurer
+from tracker.tracking.estimator import LandmarkEstimator
 from tracker.weights.packaged import BLAZEFACE, YUNET
 
 SIZE = 8
@@ -105,7 +105,7 @@ def _read_model(folder: Path) -> None:
     engine = OnnxEngine(path)
     _expect_spec(engine.spec)
     picture = np.random.default_rng(0).integers(0, 256, (40, 40, 3), dtype=np.uint8)
-    for measured in Measurer(engine).measure(picture, [Roi((20.0, 20.0), 30.0), Roi((5.0, 5.0), 90.0, 1.0)]):
+    for measured in LandmarkEstimator(engine).estimate(picture, [Roi((20.0, 20.0), 30.0), Roi((5.0, 5.0), 90.0, 1.0)]):
         expect(np.isfinite(measured.landmarks.points_px).all(), "its landmarks are not finite")
         expect(np.isfinite(measured.landmarks.covariances_px2).all(), "its covariances are not finite")
         expect(0 <= measured.score <= 1, f"its score is {measured.score}")
@@ -173,7 +173,7 @@ READERS = {
         (
             "tracker.engines.onnx:OnnxEngine _open _metadata _first_line _check_shapes",
             "tracker.engines.onnx_file",
-            "tracker.tracking.estimator:_credible _can_be",
+            "tracker.tracking.estimator:_replace_invalid _is_valid",
         ),
     ),
     "weights beside": Reader(_models_beside, _read_model, (TrackerError,), ("tracker.engines.onnx_file",)),

@@ -23,7 +23,7 @@ from tracker.face.geometry import similarity, transform_points
 from tracker.sources import read_picture
 from tracker.sources.demo import DemoClip
 from tracker.sources.turned import turned
-from tracker.tracking.presence import Presence
+from tracker.tracking.score_thresholds import ScoreThresholds
 
 Image = NDArray[np.uint8]
 Array = NDArray[np.float64]
@@ -139,7 +139,9 @@ def test_faces_at_any_roll(shared: Path) -> None:
 
 def test_what_scores_too_low_is_refused_and_counted(make_tracker: Callable[..., Tracker], frames: list[Frame]) -> None:
     score = make_tracker().step(frames[3]).faces[0].score
-    less = 1 - (1 - Presence(0.9).of_new(0.9)) / 0.1  # of the way from min_score to 1, at the fake detector's score
+    less = (
+        1 - (1 - ScoreThresholds(0.9).of_new(0.9)) / 0.1
+    )  # of the way from min_score to 1, at the fake detector's score
     least = (score - less) / (1 - less)  # with which the face is just found
     kept = make_tracker(min_score=least - 1e-6).step(frames[3])
     refused = make_tracker(min_score=least + 1e-6).step(frames[3])

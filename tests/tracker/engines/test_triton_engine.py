@@ -35,7 +35,7 @@ from tracker.face.crop import crop
 from tracker.face.landmarks import Landmarks
 from tracker.face.schemes import IBUG68
 from tracker.sources.demo import DemoClip
-from tracker.tracking.estimator import Measurer, next_roi
+from tracker.tracking.estimator import LandmarkEstimator, next_roi
 
 NEEDED = "needs Triton's client: pip install 'tritonclient[grpc]'"
 triton_grpc: Any = pytest.importorskip("tritonclient.grpc", reason=NEEDED)
@@ -212,7 +212,9 @@ class TestSame:
     ) -> None:
         truth = clip.truth_px(0)
         rois = [next_roi(Landmarks.from_points(truth, IBUG68))]
-        (found,), (expected,) = (Measurer(each).measure(frames[0].image_rgb, rois) for each in (engine, local))
+        (found,), (expected,) = (
+            LandmarkEstimator(each).estimate(frames[0].image_rgb, rois) for each in (engine, local)
+        )
         assert_array_equal(found.landmarks.points_px, expected.landmarks.points_px)
         assert found.score >= engine.spec.presence
         errors = np.linalg.norm(found.landmarks.points_px - truth, axis=1)

@@ -21,7 +21,7 @@ from tracker.datasets.pts_files import read_pts
 from tracker.detectors.base import roi_of_detection
 from tracker.detectors.yunet import CALIBRATION
 from tracker.sources import Arrays, as_picture, read_picture
-from tracker.tracking.estimator import Measurer
+from tracker.tracking.estimator import LandmarkEstimator
 
 Image = NDArray[np.uint8]
 Make = Callable[..., Tracker]
@@ -65,7 +65,7 @@ class TestDetect:
     ) -> None:
         (found,) = fake_detector.detect(image)
         roi = roi_of_detection(found, CALIBRATION)
-        landmarks, score = Measurer(tracker.engine).measure_twice(image, [roi])[0]
+        landmarks, score = LandmarkEstimator(tracker.engine).estimate_twice(image, [roi])[0]
         (face,) = tracker.detect(image).faces
         np.testing.assert_allclose(face.landmarks.points_px, landmarks.points_px, atol=1e-3)
         assert face.score == pytest.approx(score, abs=1e-5)

@@ -20,7 +20,7 @@ from tracker.face.geometry import extent, similarity, transform_points
 from tracker.face.landmarks import Landmarks
 from tracker.face.schemes import IBUG68
 from tracker.gpu_frame import GpuFrame
-from tracker.tracking.estimator import Measurer, Stages, next_roi
+from tracker.tracking.estimator import LandmarkEstimator, StageTimer, next_roi
 
 SIZE = 64
 PICTURE = np.zeros((100, 120, 3), np.uint8)
@@ -50,7 +50,7 @@ views = st.builds(Roi, places, st.floats(5, 300), st.floats(-3, 3))
 
 @given(st.lists(views, min_size=1, max_size=3))
 def test_crop_pixels_become_picture_pixels(rois: list[Roi]) -> None:
-    found = Measurer(SameEverywhere(POINTS)).measure(PICTURE, rois)
+    found = LandmarkEstimator(SameEverywhere(POINTS)).estimate(PICTURE, rois)
     assert len(found) == len(rois)
     for roi, (landmarks, score) in zip(rois, found):
         back = transform_points(roi.crop_from_image(SIZE), landmarks.points_px)
@@ -64,29 +64,29 @@ def test_crop_pixels_become_picture_pixels(rois: list[Roi]) -> None:
 
 
 def test_all_views_in_one_call_and_none_in_none() -> None:
-    engine, stages = SameEverywhere(POINTS), Stages()
-    measurer = Measurer(engine)
-    assert measurer.measure(PICTURE, [], stages) == []
-    assert measurer.measure_twice(PICTURE, [], stages) == []
+    engine, stages = SameEverywhere(POINTS), StageTimer()
+    estimator = LandmarkEstimator(engine)
+    assert estimator.estimate(PICTURE, [], stages) == []
+    assert estimator.estimate_twice(PICTURE, [], stages) == []
     assert engine.crops == []
     assert stages.seconds == {}
-    measurer.measure(PICTURE, [Roi((50, 50), 40)] * 3, stages)
+    estimator.estimate(PICTURE, [Roi((50, 50), 40)] * 3, stages)
     assert [crops.shape for crops in engine.crops] == [(3, SIZE, SIZE, 3)]
     assert stages.seconds.keys() == {"crop", "engine"}
     assert min(stages.seconds.values()) > 0
 
 
 def test_the_second_time_is_in_the_view_of_the_first() -> None:
-    measurer, rough = Measurer(SameEverywhere(POINTS)), Roi((40, 60), 50, 0.3)
-    (first,) = measurer.measure(PICTURE, [rough])
-    (expected,) = measurer.measure(PICTURE, [next_roi(first.landmarks)])
-    (twice,) = measurer.measure_twice(PICTURE, [rough])
+    estimator, rough = LandmarkEstimator(SameEverywhere(POINTS)), Roi((40, 60), 50, 0.3)
+    (first,) = estimator.estimate(PICTURE, [rough])
+    (expected,) = estimator.estimate(PICTURE, [next_roi(first.landmarks)])
+    (twice,) = estimator.estimate_twice(PICTURE, [rough])
     assert_allclose(twice.landmarks.points_px, expected.landmarks.points_px)
     assert np.abs(twice.landmarks.points_px - first.landmarks.points_px).max() > 1
 
 
 def test_stages_add_up_even_when_one_fails() -> None:
-    stages = Stages()
+    stages = StageTimer()
     for _ in range(2):
         try:
             with stages("crop"):
@@ -112,19 +112,19 @@ ROIS = [Roi((50, 50), 40, 0.2), Roi((70, 30), 60)]
 
 
 def test_a_frame_on_the_gpu_is_measured_as_one_of_the_host() -> None:
-    engine, stages = TakesGpuFrames(POINTS), Stages()
-    found = Measurer(engine).measure(FRAME, ROIS, stages)
+    engine, stages = TakesGpuFrames(POINTS), StageTimer()
+    found = LandmarkEstimator(engine).estimate(FRAME, ROIS, stages)
     assert engine.given[0] is FRAME
     assert_allclose(engine.given[1], [roi.crop_from_image(SIZE) for roi in ROIS])
-    for one, other in zip(found, Measurer(SameEverywhere(POINTS)).measure(PICTURE, ROIS)):
+    for one, other in zip(found, LandmarkEstimator(SameEverywhere(POINTS)).estimate(PICTURE, ROIS)):
         assert_allclose(one.landmarks.points_px, other.landmarks.points_px)
     assert stages.seconds.keys() == {"engine"}
-    assert len(Measurer(engine).measure_twice(FRAME, ROIS)) == 2
+    assert len(LandmarkEstimator(engine).estimate_twice(FRAME, ROIS)) == 2
 
 
 def test_a_frame_on_the_gpu_needs_an_engine_there() -> None:
     with pytest.raises(TrackerError, match=r"takes pictures of the host only.*need a TensorRT engine"):
-        Measurer(SameEverywhere(POINTS)).measure(FRAME, ROIS)
+        LandmarkEstimator(SameEverywhere(POINTS)).estimate(FRAME, ROIS)
 
 
 class TestNextView:

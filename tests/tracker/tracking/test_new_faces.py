@@ -13,38 +13,38 @@ from tracker import Frame, Tracker
 from tracker.detectors.base import Detection
 from tracker.detectors.yunet import CALIBRATION
 from tracker.engines.base import Engine, EngineOutput
-from tracker.tracking.presence import Presence
+from tracker.tracking.score_thresholds import ScoreThresholds
 
 SCORES = st.floats(0, 1)
 
 
 @given(SCORES, SCORES, SCORES)
 def test_less_is_wanted_where_the_detector_is_surer(min_score: float, one: float, other: float) -> None:
-    presence = Presence(min_score)
+    thresholds = ScoreThresholds(min_score)
     low, high = sorted((one, other))
-    assert 0 <= presence.of_new(high) <= presence.of_new(low) <= 1
-    assert presence.of_followed(False) <= presence.of_followed(True) == min_score <= presence.sure <= 1
+    assert 0 <= thresholds.of_new(high) <= thresholds.of_new(low) <= 1
+    assert thresholds.of_tracked(False) <= thresholds.of_tracked(True) == min_score <= thresholds.confident <= 1
 
 
 @given(SCORES, SCORES, SCORES)
 def test_a_higher_threshold_wants_no_less(one: float, other: float, detector_score: float) -> None:
-    low, high = (Presence(score) for score in sorted((one, other)))
+    low, high = (ScoreThresholds(score) for score in sorted((one, other)))
     assert low.of_new(detector_score) <= high.of_new(detector_score) + 1e-12
-    assert low.of_followed(False) <= high.of_followed(False) + 1e-12
+    assert low.of_tracked(False) <= high.of_tracked(False) + 1e-12
 
 
 @given(SCORES)
 def test_a_face_that_was_just_found_is_followed_on(min_score: float) -> None:
     """A face that keeps its score is not lost in the next frame, however little it was found with."""
-    presence = Presence(min_score)
-    assert presence.of_followed(False) <= presence.of_new(1.0) <= presence.of_new(0.0)
+    thresholds = ScoreThresholds(min_score)
+    assert thresholds.of_tracked(False) <= thresholds.of_new(1.0) <= thresholds.of_new(0.0)
 
 
 def test_the_values_that_are_documented() -> None:
-    presence = Presence(0.894)
-    assert [round(presence.of_new(score), 3) for score in (0.6, 0.7, 0.8, 0.9)] == [0.926, 0.894, 0.862, 0.862]
-    assert round(presence.sure, 3) == 0.929
-    assert round(presence.of_followed(False), 3) == 0.841
+    thresholds = ScoreThresholds(0.894)
+    assert [round(thresholds.of_new(score), 3) for score in (0.6, 0.7, 0.8, 0.9)] == [0.926, 0.894, 0.862, 0.862]
+    assert round(thresholds.confident, 3) == 0.929
+    assert round(thresholds.of_tracked(False), 3) == 0.841
 
 
 class Scoring:

@@ -14,7 +14,8 @@ from tracker import Frame, Tracker, TrackerError
 from tracker.detectors.base import Detection
 from tracker.detectors.yunet import CALIBRATION
 from tracker.sources.demo import DemoClip
-from tracker.tracking.ranking import FAR_MORE, WORTH, rated, worth_of
+from tracker.tracking.config import TrackerConfig
+from tracker.tracking.ranking import RANKINGS, rank_detections, ranking_of
 
 Image = NDArray[np.uint8]
 SIDES = (160, 60, 90)  # of the three places, in pixels: each face's own size
@@ -100,7 +101,7 @@ def test_another_is_taken_when_it_is_given_up_and_leaves_when_it_is_back(
 
 
 def test_who_is_nearly_as_large_does_not_displace(stage: Stage, make_tracker: Callable[..., Tracker]) -> None:
-    assert (SIDES[0] / SIDES[2]) ** 2 < FAR_MORE
+    assert (SIDES[0] / SIDES[2]) ** 2 < TrackerConfig().replace_ratio
     seen = watch(make_tracker(stage), [stage.picture(2)] * 3 + [stage.picture(0, 2)] * 40)
     assert seen == [{1: 2}] * 43
 
@@ -133,15 +134,15 @@ def test_a_frame_without_a_time_leaves_the_tracker_usable(stage: Stage, make_tra
     assert [face.id for face in tracker.step(Frame(picture, 2 / 30, 2)).faces] == [1]
 
 
-def test_worth() -> None:
+def test_ranks() -> None:
     large, middle, sure = (
         Detection(np.array([x, y, side, side], float), score, np.zeros((2, 2)))
         for x, y, side, score in ((0, 0, 80, 0.7), (90, 90, 20, 0.7), (150, 20, 20, 0.9))
     )
-    for follow, first in zip(WORTH, (large, middle, sure)):
-        (worth, best), *others = rated([sure, middle, large], worth_of(follow), (200, 200, 3))
+    for follow, first in zip(RANKINGS, (large, middle, sure)):
+        (rank, best), *others = rank_detections([sure, middle, large], ranking_of(follow), (200, 200, 3))
         assert best is first
-        assert all(worth > other for other, _ in others)
+        assert all(rank > other for other, _ in others)
 
 
 @pytest.mark.parametrize(

@@ -14,12 +14,12 @@ class TestSchedule:
     def due(self) -> Callable[[int, int, float], bool]:
         """The detector has run at 10 s."""
         schedule = DetectionSchedule()
-        schedule.detected(10.0)
-        return schedule.due
+        schedule.note_detection(10.0)
+        return schedule.is_due
 
     def test_at_once_at_the_start(self) -> None:
-        assert DetectionSchedule().due(0, 0, 0.0)
-        assert DetectionSchedule().due(1, 0, -5.0)
+        assert DetectionSchedule().is_due(0, 0, 0.0)
+        assert DetectionSchedule().is_due(1, 0, -5.0)
 
     @pytest.mark.parametrize("coasting", [0, 1])
     def test_in_every_frame_while_there_is_none(self, due: Callable[[int, int, float], bool], coasting: int) -> None:

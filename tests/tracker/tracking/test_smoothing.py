@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tracker.tracking.smoothing import Kalman, OneEuro, Smoothing, smoother
+from tracker.tracking.smoothing import Kalman, OneEuro, Smoothing, make_smoother
 
 FPS = 30
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -134,7 +134,7 @@ def test_long_gap_takes_the_new_point() -> None:
 def test_time_that_stands_still_or_goes_back_and_other_points_start_anew(name: Smoothing, late_s: float) -> None:
     """A clock that stands still would otherwise freeze the face."""
     points, times = walk(4)
-    smooth, covariances = smoother(name), np.ones((points.shape[1], 3))
+    smooth, covariances = make_smoother(name), np.ones((points.shape[1], 3))
     for place, time in zip(points, times.tolist()):
         smooth(place, time, 200.0, covariances)
     jumped = points[7] + 50

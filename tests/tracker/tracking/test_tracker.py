@@ -24,8 +24,8 @@ from tracker.face.crop import Roi, crop, roi_of_landmarks, warp
 from tracker.gpu_frame import GpuFrame
 from tracker.sources import read_picture
 from tracker.sources.demo import DemoClip, DemoReport
-from tracker.tracking.estimator import Measurer
-from tracker.tracking.tracker import step_together
+from tracker.tracking.batch import BatchTracker
+from tracker.tracking.estimator import LandmarkEstimator
 
 Image = NDArray[np.uint8]
 Array = NDArray[np.float64]
@@ -182,8 +182,11 @@ class TestDemoClip:
         box = exact.box_px * (1, 1, 0.85, 0.85) + np.array([0.17, -0.03, 0, 0]) * exact.box_px[2]
         tracker = make_tracker(Fake(lambda _: [Detection(box, 0.9, exact.eyes_px)]))
         (face,) = tracker.step(Frame(image, 0.0, 0)).faces
-        measurer, view = Measurer(tracker.engine), [roi_of_detection(Detection(box, 0.9, exact.eyes_px), CALIBRATION)]
-        (once,), (twice,) = (measure(image, view) for measure in (measurer.measure, measurer.measure_twice))
+        estimator, view = (
+            LandmarkEstimator(tracker.engine),
+            [roi_of_detection(Detection(box, 0.9, exact.eyes_px), CALIBRATION)],
+        )
+        (once,), (twice,) = (measure(image, view) for measure in (estimator.estimate, estimator.estimate_twice))
         np.testing.assert_allclose(face.raw.points_px, twice.landmarks.points_px)
         assert error_percent(face.raw.points_px, once.landmarks.points_px) > 0.5
 
@@ -389,7 +392,7 @@ class TestFaults:
         states = [state for faces in faces_of(results) for _, state in faces]
         assert states == ["tracking"] * 12  # the detector finds the face again in the same frame
         assert all(np.isfinite(face.landmarks.points_px).all() for result in results for face in result.faces)
-        assert "1 of 1 views with numbers that cannot be" in caplog.text
+        assert "returned invalid values for 1 of 1 faces" in caplog.text
 
     def test_a_detector_that_raises_is_one_sentence(self, make_tracker: Make, frames: list[Frame]) -> None:
         def detect(image_rgb: Image) -> list[Detection]:
@@ -402,7 +405,7 @@ class TestFaults:
 
 class TestTogether:
     def test_several_give_what_each_alone_gives(self, make_tracker: Make, frames: list[Frame]) -> None:
-        """Three sources, one of them without a face, another one starting later; one call of the engine a round."""
+        """Three sources, one of them without a face."""
         first = make_tracker()
         calls: list[int] = []
 
@@ -415,15 +418,17 @@ class TestTogether:
 
         engine = Counted()
         streams = [frames[:10], [Frame(NOISE, n / 30, n) for n in range(10)], at(frames, range(80, 90))]
-        together = [make_tracker(model=engine) for _ in streams]
-        results = [step_together(together, each) for each in zip(*streams)]
-        assert calls[0] == 4  # two of them have a face, which is measured both ways up at first
-        assert max(calls[1:]) == calls[-1] == 2
+        batch = BatchTracker([make_tracker(model=engine) for _ in streams])
+        results = list(map(batch.step, zip(*streams)))
+        assert calls[:4] == [2, 1, 2, 1]  # two have a new face: measured both ways up, then again in its own ROI
+        assert calls[4:] == [2] * 9  # both tracked faces in one batch
         for which, stream in enumerate(streams):
             alone = follow(make_tracker(), stream)
             for mine, theirs in zip(alone, results):
-                assert faces_of([mine]) == faces_of([theirs[which]])
-                for a, b in zip(mine.faces, theirs[which].faces):
+                other = theirs[which]
+                assert other is not None
+                assert faces_of([mine]) == faces_of([other])
+                for a, b in zip(mine.faces, other.faces):
                     np.testing.assert_allclose(a.landmarks.points_px, b.landmarks.points_px, atol=1e-3)
 
     def test_a_frame_on_the_gpu_is_measured_there(self, make_tracker: Make, frames: list[Frame]) -> None:
@@ -455,7 +460,33 @@ class TestTogether:
 
     def test_two_engines_are_refused(self, make_tracker: Make, frames: list[Frame]) -> None:
         with pytest.raises(ValueError, match="need one engine"):
-            step_together([make_tracker(), make_tracker()], frames[:2])
+            BatchTracker([make_tracker(), make_tracker()])
+
+    def test_a_source_without_a_new_frame(self, make_tracker: Make, frames: list[Frame]) -> None:
+        first = make_tracker()
+        batch = BatchTracker([first, make_tracker(model=first.engine)])
+        assert [result and len(result.faces) for result in batch.step([None, frames[0]])] == [None, 1]
+        assert [result and len(result.faces) for result in batch.step([frames[0], None])] == [1, None]
+        assert batch.step([None, None]) == [None, None]
+
+    def test_pictures_between_the_frames(self, make_tracker: Make, frames: list[Frame]) -> None:
+        first = make_tracker()
+        batch = BatchTracker([first, make_tracker(model=first.engine)])
+        ids = []
+        for n in range(4):
+            pair = batch.step([frames[n], dataclasses.replace(frames[40 + n], still=True)])
+            ids.append([[face.id for face in result.faces] for result in pair if result])
+        assert ids == [[[1], [1]]] * 4
+
+    def test_what_is_no_frame_changes_no_tracker(self, make_tracker: Make, frames: list[Frame]) -> None:
+        first = make_tracker()
+        batch = BatchTracker([first, make_tracker(model=first.engine)])
+        with pytest.raises(TrackerError, match=r"step expected a Frame\(image_rgb, timestamp_s, index\), got ndarray"):
+            batch.step([frames[0], frames[0].image_rgb])  # type: ignore[list-item]
+        with pytest.raises(ValueError, match="expected 2 frames, one for each tracker, got 1"):
+            batch.step([frames[0]])
+        with pytest.raises(ValueError, match="got one of them twice"):
+            BatchTracker([first, first])
 
 
 class TestNoFace:
