@@ -77,7 +77,6 @@ MAY_IMPORT = {
 # What one file alone may import besides.
 ALSO = {
     "tracker.face.crop": ("cv2",),
-    "tracker.datasets.sample": ("PIL",),
     "tracker.datasets.cofw": ("h5py",),
     "tracker.datasets.matlab_process": ("h5py", "scipy"),
     "tracker.tracking.association": ("scipy",),

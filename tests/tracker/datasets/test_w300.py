@@ -191,5 +191,5 @@ class TestPicture:
     @pytest.mark.parametrize("content", [b"", b"not a picture", b"\x89PNG\r\n\x1a\n"])
     def test_what_does_not_decode_is_named(self, tmp_path: Path, content: bytes) -> None:
         (tmp_path / "a.png").write_bytes(content)
-        with pytest.raises(ValueError, match=r"a\.png: expected a picture, it does not decode"):
+        with pytest.raises(ValueError, match=r"a\.png cannot be decoded as a picture"):
             Sample(tmp_path / "a.png", np.zeros((68, 2)), IBUG68).read_image()
