@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 from tracker.datasets.collect import Bad
 from tracker.datasets.pts_files import write_pts
 from tracker.datasets.sample import DatasetError, Sample
-from tracker.datasets.w300 import Split, read_folder, read_test, read_training
-from tracker.datasets.w300_folders import TRAINING
+from tracker.datasets.w300 import TRAINING, Split, read_folder, read_test, read_training
 from tracker.face.schemes import IBUG68
 from train.datasets import W300
 
