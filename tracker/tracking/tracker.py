@@ -42,8 +42,9 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 MOST_FACES, MOST_COAST_FRAMES = 1000, 1_000_000
-WAIT_S = 0.05
-"""Between frames that are no farther apart, a face that the first turn of the search misses may be measured later."""
+WAIT_S, USUAL_S = 0.05, 1 / 30
+"""Between frames that are no farther apart than the first, a face that the first turn of the search misses may be
+measured later; of those that are as far apart as the second, each takes one turn."""
 
 Steps = Generator[Sequence[Roi], list[Measured], FrameResult]
 """One frame's work: gives views to measure in it, is sent what was measured there, returns the result."""
@@ -155,6 +156,7 @@ class Tracker:
             self._shape: tuple[int, ...] = ()
             self._refused = 0
             self._later: tuple[Taking, Sequence[Roi]] | None = None
+            self._checking = False  # whether turns of the search follow that may show an unsure face better
             if self._models is not None:
                 self._models[1].begin()
             self._smoothers: dict[int, Smoother] = {}
@@ -241,7 +243,8 @@ class Tracker:
         yield from self._follow(frame, now_s)
         faces = self._identities.faces
         measured = sum(face.measured for face in faces)
-        if self._schedule.due(measured, len(faces) - measured, now_s):
+        self._checking = self._checking and any(face.measured and not face.sure for face in faces)
+        if self._checking or self._schedule.due(measured, len(faces) - measured, now_s):
             self._schedule.detected(now_s)
             yield from self._search(frame, stages, first)
         with stages("smooth"):
@@ -273,17 +276,18 @@ class Tracker:
     def _search(self, frame: Frame, stages: Stages, all_turns: bool) -> Generator[Sequence[Roi], list[Measured], None]:
         """Take the turn that is due of the search; all_turns: go on until there is a sure face, as in a first frame.
 
-        Faces that are not sure are taken last, those with the best scores first: another turn may show them better.
+        Faces that are not sure are taken last, those with the best scores first. Another turn may show them better, so
+        after one was taken the other turns follow in the next frames.
         """
         search, faces = self._open_models()[1], self._identities
-        if not faces.room() or faces.lost or any(not face.measured for face in faces.faces):
+        if not self._checking and (not faces.room() or faces.lost or any(not face.measured for face in faces.faces)):
             search.begin()  # to confirm those that are known, or to find them again
         later, self._later = self._later, None
         if later and not (faces.faces or all_turns):
             doubtful = yield from self._measure_later(*later)
         else:
             doubtful = []
-            for _ in search.turns if all_turns else search.turns[:1]:
+            for _ in search.turns if all_turns else search.turns[: self._turns_a_frame()]:
                 turn = search.next_turn()
                 with stages("detect"):
                     detections = rated(self._detections(frame, turn), self._worth, frame.image_rgb.shape)
@@ -295,7 +299,12 @@ class Tracker:
                 doubtful += yield from work
                 if any(face.measured for face in faces.faces):
                     break
-        self._found(sorted(doubtful, key=lambda seen: -seen.score), sure=False)
+        taken = self._found(sorted(doubtful, key=lambda seen: -seen.score), sure=False)
+        self._checking = not search.complete and (self._checking or taken)
+
+    def _turns_a_frame(self) -> int:
+        """How many turns of the search a frame without a face takes: one, of sources below 20 frames a second more."""
+        return max(round(self._clock.interval_s / USUAL_S), 1)
 
     def _may_wait(self, turn: Turn, all_turns: bool) -> bool:
         """Whether what this turn detects is measured in the next frames, so that no frame without a face takes long.
@@ -307,12 +316,20 @@ class Tracker:
         return not (all_turns or self._identities.faces or turn == first) and self._clock.interval_s <= WAIT_S
 
     def _measure_later(self, work: Taking, rois: Sequence[Roi]) -> Taking:
-        """Take what was detected before one measurement further. Returns likely faces once it is done, as _take."""
+        """Take what was detected before one measurement further, or as many as score like a face.
+
+        Returns likely faces once it is done, as _take.
+        """
         try:
-            self._later = work, work.send((yield rois))
+            while True:
+                seen = yield rois
+                rois = work.send(seen)
+                if max(face.score for face in seen) < self.min_score:
+                    break
         except StopIteration as done:
             likely: list[Measured] = done.value
             return likely
+        self._later = work, rois
         return []
 
     def _take(self, detections: Sequence[tuple[float, Detection]], calibration: BoxCalibration) -> Taking:
@@ -320,10 +337,14 @@ class Tracker:
 
         Returns those that are likely faces, but not sure ones.
         """
-        self._identities.confirm([face.box_px for _, face in detections])
-        new = [(worth, face) for worth, face in detections if not self._identities.known(face.box_px)]
-        back = [face for _, face in new if self._identities.awaited(face.box_px)]
-        others = [(worth, face) for worth, face in new if not self._identities.awaited(face.box_px)]
+        faces = self._identities
+        if not self._checking:  # which takes turns that may not show those that are known
+            faces.confirm([face.box_px for _, face in detections])
+        new = [(worth, face) for worth, face in detections if not faces.known(face.box_px, only_sure=self._checking)]
+        back = [
+            face for _, face in new if faces.awaited(face.box_px) or (self._checking and faces.unsure_at(face.box_px))
+        ]
+        others = [(worth, face) for worth, face in new if not any(face is each for each in back)]
         doubtful: list[Measured] = []
         while True:
             room = self._identities.room()
@@ -366,9 +387,12 @@ class Tracker:
         sure = [m for m in seen if m.score >= self._presence.sure]
         return sure, [m for m in seen if m.score < self._presence.sure]
 
-    def _found(self, seen: Sequence[Measured], sure: bool = True) -> None:
-        for number in self._identities.found(seen, sure):
+    def _found(self, seen: Sequence[Measured], sure: bool = True) -> bool:
+        """Take faces that were found; whether there are any that were not known."""
+        numbers = self._identities.found(seen, sure)
+        for number in numbers:
             self._smoothers.pop(number, None)  # where it was seen last says nothing of where it is
+        return bool(numbers)
 
     def _detections(self, frame: Frame, turn: Turn) -> list[Detection]:
         """What the detector finds; a box that holds nothing, or is none, is left out."""
