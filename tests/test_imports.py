@@ -77,9 +77,7 @@ MAY_IMPORT = {
 # What one file alone may import besides.
 ALSO = {
     "tracker.face.crop": ("cv2",),
-    "tracker.datasets.sample": ("PIL",),
-    "tracker.datasets.cofw": ("h5py",),
-    "tracker.datasets.matlab_process": ("h5py", "scipy"),
+    "tracker.datasets.matlab_process": ("scipy",),
     "tracker.tracking.association": ("scipy",),
     "tracker.pyinstaller.hook-tracker": ("PyInstaller",),
 }
@@ -88,6 +86,7 @@ WHEN_USED = {
     "onnxruntime": ("tracker.system.onnx_runtime", "tracker.engines.onnx", "export.int8"),
     "tensorrt": ("tracker.engines.tensorrt.plan",),
     "tensorrt_rtx": ("tracker.engines.tensorrt.plan",),
+    "h5py": ("tracker.datasets.cofw", "tracker.datasets.matlab_process"),
     "tritonclient": ("tracker.engines.triton",),
     "google": ("export.triton",),
     "pycuda": ("tracker.engines.tensorrt.cuda",),
@@ -230,6 +229,9 @@ BLOCKED = (
     "lightning",
     "matplotlib",
     "scipy",
+    "h5py",
+    "PIL",
+    "pandas",
     "skimage",
     "mediapipe",
     "onnxruntime",
@@ -241,16 +243,15 @@ BLOCKED = (
     "grpc",
     "pythonosc",
 )
-NEEDS_MATLAB = tuple(f"tracker.datasets.{name}" for name in ("aflw", "cofw", "matlab", "matlab_process"))
-IMPORT_EVERYTHING = f"""
+IMPORT_EVERYTHING = """
 import importlib, pkgutil, sys
 for name in sys.argv[1:]:
     sys.modules[name] = None  # importing it raises ImportError
 import tracker
 for module in pkgutil.walk_packages(tracker.__path__, "tracker."):
-    if "-" not in module.name and module.name not in {NEEDS_MATLAB}:  # "-": a hook, which PyInstaller runs
+    if "-" not in module.name:  # a hook, which PyInstaller runs
         importlib.import_module(module.name)
-assert not {{"train", "export"}} & set(sys.modules)
+assert not {"train", "export"} & set(sys.modules)
 print(" ".join(tracker.__all__))
 """
 

@@ -20,7 +20,7 @@ from train.extras import needs_extra
 
 refuse_shadowed(__name__, "train.label")
 
-with needs_extra(__name__, "train.label", "train", "cv2", "scipy", "h5py", "PIL", "tqdm"):
+with needs_extra(__name__, "train.label", "train", "cv2", "tqdm"):
     import numpy as np
     from tqdm import tqdm
 

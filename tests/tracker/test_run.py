@@ -411,7 +411,7 @@ class TestBadInput:
         sentence = refused("--demo", "--detector", "blazeface", "--detector-model", path)
         assert sentence.startswith(f"{path} is not face_detection_short_range.tflite, the only network")
         sentence = refused("--demo", "--detector-model", tmp_path / "none.tflite")
-        assert "none.tflite: No such file or directory; check the path" in sentence
+        assert "none.tflite: cannot read the model: No such file or directory; check the path" in sentence
 
     def test_what_cannot_be_written(self, refused: Refused, tmp_path: Path) -> None:
         file = tmp_path / "file"

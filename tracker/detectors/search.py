@@ -24,7 +24,7 @@ class Turn(NamedTuple):
 
 TURNS = {
     1: tuple(Turn(0, degrees) for degrees in (0, 90, 270, 180)),
-    2: tuple(Turn(*each) for each in ((0, 0), (1, 0), (0, 90), (1, 180), (0, 270), (1, 90), (0, 180), (1, 270))),
+    2: tuple(Turn(*each) for each in ((0, 0), (1, 0), (0, 90), (1, 180), (0, 270), (0, 180), (1, 90), (1, 270))),
 }
 """By the number of detectors, the order of the searches. Each detector finds faces that are rolled by up to about 60
 degrees surely, many that are rolled farther, and some of those that the other one misses."""
@@ -41,6 +41,11 @@ class Search:
     def begin(self) -> None:
         """Start with the first turn again."""
         self._next = 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether the first turn is due."""
+        return self._next % len(self.turns) == 0
 
     def next_turn(self) -> Turn:
         """The turn that is due; the one after it is due the next time."""

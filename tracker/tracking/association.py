@@ -107,8 +107,8 @@ class TrackManager:
 
         Args:
             found: detected and measured faces. Those that are measured already are left out.
-            confident: whether they are clearly visible. Others do not resume a face that once was: that one is
-                probably covered.
+            confident: whether they are clearly visible. Such a face takes the place of one that was measured there and
+                never was. Others do not resume a face that once was: that one is probably covered.
 
         Returns:
             The ids of the faces that were taken.
@@ -116,10 +116,15 @@ class TrackManager:
         fresh: list[Estimate] = []
         for seen in found:
             box = seen.landmarks.extent_px
-            known = self.is_measured(box) or (not confident and self.may_be_coasting(box, only_confident=True))
+            known = self.is_measured(box, only_confident=confident) or (
+                not confident and self.may_be_coasting(box, only_confident=True)
+            )
             if not known and not any(self._same(box, other.landmarks.extent_px) for other in fresh):
                 fresh.append(seen)
         resumed = self._match(fresh)
+        if confident:
+            better = {i: self.find_doubtful(seen.landmarks.extent_px) for i, seen in enumerate(fresh)}
+            resumed |= {i: track for i, track in better.items() if track}
         for i, track in resumed.items():
             track.resume(fresh[i], self._now_s, confident)
         ids = [track.id for track in resumed.values()]
@@ -128,15 +133,24 @@ class TrackManager:
         self._end_surplus()
         return ids
 
-    def is_measured(self, box_px: ArrayLike) -> bool:
+    def is_measured(self, box_px: ArrayLike, only_confident: bool = False) -> bool:
         """Whether a box shows a face that has been measured in this frame already."""
-        return any(track.measured and self._same(track.box_px, box_px) for track in self.tracks)
+        measured = [track for track in self.tracks if track.measured and (track.confident or not only_confident)]
+        return any(self._same(track.box_px, box_px) for track in measured)
 
     def find_measured(self, box_px: ArrayLike) -> Track | None:
         """Return the face measured in this frame that a detector's box shows, None if it shows none of them."""
         overlaps = [(box_iou(track.box_px, box_px), track) for track in self.tracks if track.measured]
         overlap, best = max(overlaps, default=(0.0, None), key=lambda pair: pair[0])
         return best if overlap > self.config.min_reappear_iou else None
+
+    def find_doubtful(self, box_px: ArrayLike) -> Track | None:
+        """Return the face measured in this frame that was never clearly visible and that a box shows.
+
+        The face in the box may be another way up.
+        """
+        doubtful = (track for track in self.tracks if track.measured and not track.confident)
+        return next((t for t in doubtful if box_iou(t.box_px, box_px) > self.config.min_reappear_iou), None)
 
     def may_be_coasting(self, box_px: ArrayLike, only_confident: bool = False) -> bool:
         """Whether a box touches the place where a coasting face is predicted."""

@@ -21,6 +21,8 @@ class TrackerConfig:
         detect_interval_coasting_s: the same while a face coasts, which the detector may find elsewhere.
         defer_interval_s: in frames without a face that are at most so many seconds apart, a detection of another turn
             of the search than the first is measured in the next frames, so that no frame takes long.
+        turn_interval_s: a frame takes one turn of the search for each of these intervals since the last one, at least
+            one, so that slow sources find faces as soon.
         same_face_iou: two faces whose extents overlap by more (intersection over union) are one.
         min_reappear_iou: a coasting face that is found again overlaps the place where it was predicted by more.
         max_reappear_distance: and its landmarks lie nearer to the predicted ones on average, in face sizes.
@@ -50,6 +52,7 @@ class TrackerConfig:
     detect_interval_s: float = 1.0
     detect_interval_coasting_s: float = 0.1
     defer_interval_s: float = 0.05
+    turn_interval_s: float = 1 / 30
     same_face_iou: float = 0.4
     min_reappear_iou: float = 0.2
     max_reappear_distance: float = 0.6
@@ -75,3 +78,5 @@ class TrackerConfig:
             finite = isinstance(value, (int, float)) and math.isfinite(value)
             if not finite or (value < 0 and field.name != "unconfident_margin"):
                 raise TrackerError(f"TrackerConfig: {field.name} must be a finite number from 0 on, got {value!r}")
+        if self.turn_interval_s < 0.001:
+            raise TrackerError(f"TrackerConfig: turn_interval_s must be at least 0.001, got {self.turn_interval_s}")

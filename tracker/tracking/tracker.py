@@ -170,6 +170,7 @@ class Tracker:
             self._first = True
             self._refused = 0
             self._deferred: _Deferred | None = None
+            self._checking = False  # whether turns of the search follow that may show a doubtful face better
             if self._models is not None:
                 self._models[1].begin()
 
@@ -275,7 +276,8 @@ class Tracker:
         seen = [(track, each) for track, each in pairs if each.score >= self._thresholds.of_tracked(track.confident)]
         self._faces.update(seen, self._thresholds.confident)
         measured = sum(track.measured for track in self._faces.tracks)
-        if self._schedule.is_due(measured, len(self._faces.tracks) - measured, self._now_s):
+        self._checking = self._checking and any(t.measured and not t.confident for t in self._faces.tracks)
+        if self._checking or self._schedule.is_due(measured, len(self._faces.tracks) - measured, self._now_s):
             self._schedule.note_detection(self._now_s)
             self._search(frame, timer)
         with timer("smooth"):
@@ -300,23 +302,29 @@ class Tracker:
     def _search(self, frame: Frame, timer: StageTimer) -> None:
         """Look for faces: one turn of the search, or as many as it takes in a first frame.
 
-        Faces that are not clearly visible are added last, those with the highest scores first: another turn may show
-        them better.
+        Faces that are not clearly visible are added last, those with the highest scores first. Another turn may show
+        them better, so after one was added the other turns follow in the next frames.
         """
         search, faces = self._open_models()[1], self._faces
-        if not faces.free_places() or faces.lost or any(not track.measured for track in faces.tracks):
+        coasting = any(not track.measured for track in faces.tracks)
+        if not self._checking and (not faces.free_places() or faces.lost or coasting):
             search.begin()  # with the upright picture, to confirm the known faces or to find them again
         deferred, self._deferred = self._deferred, None
         if deferred and not (faces.tracks or self._first):
             doubtful = self._go_on_with(deferred, frame, timer)
         else:
             doubtful = self._take_turns(frame, timer)
-        faces.add(sorted(doubtful, key=lambda each: -each.score), confident=False)
+        added = faces.add(sorted(doubtful, key=lambda each: -each.score), confident=False)
+        self._checking = not search.complete and (self._checking or bool(added))
 
     def _take_turns(self, frame: Frame, timer: StageTimer) -> list[Estimate]:
-        """Take the turn that is due, in a first frame one after another until a face is clearly visible."""
+        """Take the turn that is due, in a first frame one after another until a face is clearly visible.
+
+        Frames of slow sources take several turns.
+        """
         search, doubtful = self._open_models()[1], list[Estimate]()
-        for _ in search.turns if self._first else search.turns[:1]:
+        count = max(round(self._clock.interval_s / self.config.turn_interval_s), 1)
+        for _ in search.turns if self._first else search.turns[:count]:
             turn = search.next_turn()
             with timer("detect"):
                 ranked = rank_detections(self._detect(frame, turn), self._ranking, frame.image_rgb.shape)
@@ -358,14 +366,15 @@ class Tracker:
             The others that may be faces.
         """
         faces = self._faces
-        faces.confirm([each.detection.box_px for each in ranked])
-        new = [each for each in ranked if not faces.is_measured(each.detection.box_px)]
-        coasting = [each.detection for each in new if faces.may_be_coasting(each.detection.box_px)]
-        others = [each for each in new if not faces.may_be_coasting(each.detection.box_px)]
+        if not self._checking:  # which takes turns that may not show the known faces
+            faces.confirm([each.detection.box_px for each in ranked])
+        new = [each for each in ranked if not faces.is_measured(each.detection.box_px, only_confident=self._checking)]
+        known = [each for each in new if self._may_be_known(each.detection)]
+        others = [each for each in new if not self._may_be_known(each.detection)]
         doubtful: list[Estimate] = []
         while True:
             room = faces.free_places()
-            tried, coasting, others = [*coasting, *(each.detection for each in others[:room])], [], others[room:]
+            tried, known, others = [each.detection for each in [*known, *others[:room]]], [], others[room:]
             if not tried:
                 break
             clear, unclear = self._look_twice(frame, tried, calibration, timer)
@@ -378,6 +387,11 @@ class Tracker:
                 faces.replace(track)
                 faces.add(clear)
         return doubtful
+
+    def _may_be_known(self, found: Detection) -> bool:
+        """Whether it may be a coasting face, or a doubtful one whose other turns are taken."""
+        doubtful = self._checking and self._faces.find_doubtful(found.box_px) is not None
+        return doubtful or self._faces.may_be_coasting(found.box_px)
 
     def _find_surpassed(
         self, others: Sequence[Ranked], ranked: Sequence[Ranked]
@@ -396,22 +410,25 @@ class Tracker:
 
     def _look_first(
         self, frame: Frame, detections: Sequence[Detection], calibration: BoxCalibration, timer: StageTimer
-    ) -> list[Roi]:
-        """Measure detections roughly, and return the ROIs in which to measure them again.
+    ) -> list[Estimate]:
+        """Measure detections roughly.
 
-        A detector often takes the mouth of an upside-down face for its eyes, so each is measured both ways up.
+        A detector often takes the mouth of an upside-down face for its eyes, so each is measured both ways up; the way
+        with the higher score is returned.
         """
         upright = [roi_of_detection(found, calibration) for found in detections]
         rois = [*upright, *(replace(roi, rotation_rad=roi.rotation_rad + math.pi) for roi in upright)]
         both = self.estimator.estimate(picture_of(frame), rois, timer)
-        best = [max(pair, key=lambda each: each.score) for pair in zip(both, both[len(upright) :])]
-        return [next_roi(each.landmarks) for each in best]
+        return [max(pair, key=lambda each: each.score) for pair in zip(both, both[len(upright) :])]
 
     def _look_again(
-        self, frame: Frame, detections: Sequence[Detection], rois: Sequence[Roi], timer: StageTimer
+        self, frame: Frame, detections: Sequence[Detection], rough: Sequence[Estimate], timer: StageTimer
     ) -> tuple[list[Estimate], list[Estimate]]:
-        """Return the faces in the ROIs of detections that are clearly visible, and the others that may be faces."""
-        estimates = self.estimator.estimate(picture_of(frame), rois, timer)
+        """Measure detections again, in the ROIs of their rough landmarks, and return the faces among them.
+
+        First those that are clearly visible, then the others that may be faces.
+        """
+        estimates = self.estimator.estimate(picture_of(frame), [next_roi(each.landmarks) for each in rough], timer)
         pairs = zip(estimates, detections, strict=True)
         faces = [each for each, found in pairs if each.score >= self._thresholds.of_new(found.score)]
         self._refused += len(estimates) - len(faces)
@@ -428,15 +445,21 @@ class Tracker:
         return near and not (self._first or self._faces.tracks or turn == first)
 
     def _go_on_with(self, deferred: _Deferred, frame: Frame, timer: StageTimer) -> list[Estimate]:
-        """Measure deferred detections once. Return the possible faces, of all rounds at the end of the last one."""
-        if deferred.rois is None:
-            deferred.rois = self._look_first(frame, deferred.rounds[0], deferred.calibration, timer)
-            self._deferred = deferred
-            return []
-        clear, unclear = self._look_again(frame, deferred.rounds.pop(0), deferred.rois, timer)
+        """Measure deferred detections once, a second time only if they score like a face.
+
+        Returns:
+            The possible faces of all rounds at the end of the last one, otherwise none.
+        """
+        detections = deferred.rounds[0]
+        if deferred.rough is None:
+            deferred.rough = self._look_first(frame, detections, deferred.calibration, timer)
+            if max(each.score for each in deferred.rough) < self.min_score:
+                self._deferred = deferred
+                return []
+        clear, unclear = self._look_again(frame, detections, deferred.rough, timer)
         self._faces.add(clear)
         deferred.doubtful += unclear
-        deferred.rois = None
+        deferred.rounds, deferred.rough = deferred.rounds[1:], None
         if deferred.rounds and self._faces.free_places():
             self._deferred = deferred
             return []
@@ -447,13 +470,13 @@ class Tracker:
 class _Deferred:
     """Detections of an earlier frame, to be measured in the next ones.
 
-    rounds: as many detections as there were free places, those that rank highest first. rois: where those of the first
-    round are to be measured again, None before they were measured once. doubtful: possible faces of earlier rounds.
+    rounds: as many detections as there were free places, those that rank highest first. rough: what the first
+    look at the first round gave, None before it. doubtful: possible faces of earlier rounds.
     """
 
     rounds: list[list[Detection]]
     calibration: BoxCalibration
-    rois: list[Roi] | None = None
+    rough: list[Estimate] | None = None
     doubtful: list[Estimate] = field(default_factory=list)
 
 

@@ -180,6 +180,22 @@ class TestFound:
         assert not manager.is_measured(extent(at(20).landmarks.points_px))
 
 
+class TestDoubtful:
+    def test_a_clear_one_in_its_place_is_the_same_face(self) -> None:
+        manager = start(300)
+        manager.add([at(0)], confident=False)
+        assert [face.confident for face in manager.tracks] == [True, False]
+        assert manager.find_doubtful((0, 60, 100, 100)) is manager.tracks[1]  # overlaps by a quarter
+        assert manager.find_doubtful((300, 0, 100, 100)) is None
+        assert manager.add([at(0, 60)], confident=False) == [3]
+        assert manager.add([at(0, -60), at(310)]) == [2]  # the clear one at 300 stays as it was measured
+        assert [(f.id, f.confident, round(f.box_px[1])) for f in manager.tracks] == [
+            (1, True, 0),
+            (2, True, -60),
+            (3, False, 60),
+        ]
+
+
 class TestOneFaceIsNotTwo:
     def test_who_was_expected_there_has_it(self) -> None:
         """The second stands at 150 where both have been measured; the first has slid over."""
