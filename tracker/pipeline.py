@@ -118,7 +118,12 @@ class Tracker:
     @property
     def detector(self) -> Detector:
         """What finds faces, of several the first. Raises TrackerError after close."""
-        return self._open_models()[1].detectors[0]
+        return self.detectors[0]
+
+    @property
+    def detectors(self) -> tuple[Detector, ...]:
+        """What finds faces, in the order in which they take turns. Raises TrackerError after close."""
+        return tuple(self._open_models()[1].detectors)
 
     @property
     def min_score(self) -> float:
