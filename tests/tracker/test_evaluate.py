@@ -105,6 +105,19 @@ class TestLabelledFaces:
         with pytest.raises(ValueError, match=r"flat.pts"):
             flat.read()
 
+    def test_absurd_ones_are_named(self, tmp_path: Path) -> None:
+        far = face_px()
+        far[30] = (1e9, 90)
+        write_face(tmp_path, "far", far)
+        write_face(tmp_path, "elsewhere", face_px() + 1000)
+        write_face(tmp_path, "left_of_it", face_px() - 100)
+        elsewhere, point, outside = labelled_faces("folder", tmp_path)
+        with pytest.raises(ValueError, match=r"elsewhere.pts: none of its points lies in its picture of 220 x 200"):
+            elsewhere.read()
+        with pytest.raises(ValueError, match=r"far.pts: a point lies \d+ pixels outside of its picture of 220 x 200"):
+            point.read()
+        np.testing.assert_allclose(outside.read()[1], face_px() - 100, atol=1e-3)  # a face that the border cuts
+
 
 class TestFigures:
     @given(st.floats(0, 20), st.floats(0, 6.3))
