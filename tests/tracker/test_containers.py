@@ -139,6 +139,17 @@ class TestWhatOpencvCannotDecode:
         with Video(av1) as video:
             next(video)
 
+    def test_from_a_pipe_it_is_one_sentence(self, av1: Path, tmp_path: Path) -> None:
+        mkv, pipe = make_clip(tmp_path / "clip.mkv", f"-i {av1} -c copy"), tmp_path / "pipe"
+        if cv2.VideoCapture(str(mkv)).grab():
+            pytest.skip("this OpenCV decodes AV1")
+        os.mkfifo(pipe)
+        writer = threading.Thread(target=lambda: pipe.write_bytes(mkv.read_bytes()))
+        writer.start()
+        with pytest.raises(TrackerError, match=r"from .*pipe \(AV01\): .* no decoder for it; write it to a file"):
+            count(pipe)
+        writer.join()
+
     def test_without_ffmpeg_it_is_one_sentence(self, av1: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         capture = cv2.VideoCapture(str(av1))
         if capture.grab():
@@ -146,6 +157,11 @@ class TestWhatOpencvCannotDecode:
         monkeypatch.setattr("tracker.frames.decoded.find_ffmpeg", lambda: None)
         with pytest.raises(TrackerError, match=r"no picture .* \(AV01\): this OpenCV has no decoder for it"):
             list(Video(av1))
+
+
+@pytest.mark.parametrize("name", ["a.mjpeg", "a.mjpg"])
+def test_a_file_of_jpeg_pictures_is_a_video(name: str, tmp_path: Path) -> None:
+    assert count(make_clip(tmp_path / name, f"{SOURCE} -f mjpeg")) == 50
 
 
 class TestEnd:

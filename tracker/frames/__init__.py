@@ -72,7 +72,7 @@ def open_source(source: object, patience: Patience | None = None) -> Source:
         return Camera(text, patience=patience)
     if "://" in text:
         return open_url_source(text, patience)
-    is_still = os.path.isfile(text) and is_picture(text) and not text.lower().endswith(".gif")
+    is_still = is_picture(text) and not text.lower().endswith(".gif")
     return Pictures(text) if is_still or os.path.isdir(text) else Video(text)
 
 
