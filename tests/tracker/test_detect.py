@@ -261,6 +261,13 @@ class TestResults:
         far = face.landmarks.at(face.landmarks.points_px + 1e6)
         assert (draw_landmarks(image, far) == image).all()
 
+    def test_numbers_of_numpy_become_plain_ones(self, tracker: Tracker, image: Image) -> None:
+        """As an application's own counter and clock may be."""
+        result = tracker.step(Frame(image, np.float32(0.5), np.int64(3)))  # type: ignore[arg-type]
+        for record in (result.to_dict(), result.to_json()):
+            read = json.loads(json.dumps(record, allow_nan=False))
+            assert (read["frame"], read["timestamp_s"]) == (3, 0.5)
+
     def test_to_dict_holds_everything_in_plain_types(self, tracker: Tracker, image: Image) -> None:
         for result in (tracker.detect(image), tracker.step(Frame(image, 0.5, 3))):
             record = json.loads(json.dumps(result.to_dict(), allow_nan=False))
