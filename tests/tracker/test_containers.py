@@ -61,6 +61,17 @@ class TestNames:
         assert count(os.path.join(os.fsdecode(folder), clip.name)) == 50
 
     @posix
+    @pytest.mark.parametrize("name", ["clip.mkv", "a b.mkv", "100%.mkv", "a%20b.mkv", "größe#1?.mkv"])
+    def test_as_urls(self, clip: Path, name: str, tmp_path: Path) -> None:
+        shutil.copy(clip, path := tmp_path / name)
+        for url in (path.as_uri(), f"file://{path}", path.as_uri().replace("file:///", "FILE://localhost/")):
+            with open_source(url) as video:
+                assert isinstance(video, Video) and video.path == path
+                assert sum(1 for _ in video) == 50
+        with pytest.raises(TrackerError, match=r"expected a video file, but .*none 1\.mkv does not exist"):
+            open_source((tmp_path / "none 1.mkv").as_uri())
+
+    @posix
     def test_what_is_no_video_there_is_one_sentence(self, tmp_path: Path) -> None:
         name = os.fsdecode(os.path.join(os.fsencode(tmp_path), b"\xe9.mp4"))
         with pytest.raises(TrackerError, match="does not exist"):
