@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import secrets
 import stat
@@ -13,6 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tracker.errors import TrackerError
+
+LONGEST_NAME = 255  # bytes of a file's name on most disks
 
 if sys.platform == "win32":
     import msvcrt
@@ -172,7 +175,10 @@ class Replacement:
 
 def part_of(target: Path) -> Path:
     """The hidden file in which a Replacement of target grows."""
-    return target.with_name(f".{target.stem}.part{target.suffix}")
+    name = f".{target.stem}.part{target.suffix}"
+    if len(os.fsencode(name)) > LONGEST_NAME:
+        name = f".{hashlib.sha256(os.fsencode(target.name)).hexdigest()}.part{target.suffix}"
+    return target.with_name(name)
 
 
 def _held(part: Path, path: str | Path) -> int:

@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 
 from tracker.detectors import Detection
-from tracker.errors import TrackerError
+from tracker.errors import expect_choice
 from tracker.face.geometry import Array
 
 Follow = Literal["largest", "central", "confident"]
@@ -38,8 +38,7 @@ WORTH: Mapping[Follow, Worth] = {"largest": _area, "central": _nearness, "confid
 
 def worth_of(follow: Follow) -> Worth:
     """How detections are rated by that option. Raises TrackerError for an unknown one."""
-    if follow not in WORTH:
-        raise TrackerError(f"unknown value {follow!r} of follow; choose {', '.join(WORTH)}")
+    expect_choice("follow", follow, WORTH)
     return WORTH[follow]
 
 

@@ -96,15 +96,21 @@ class Tracker:
             ("provider", provider, get_args(Provider)),
         ):
             expect_choice(what, value, choices)
-        if not 0 <= hold_s < math.inf:
-            raise TrackerError(f"hold_s must be a number of seconds from 0 on, got {hold_s}")
-        if min_score is not None and not 0 <= min_score <= 1:
-            raise TrackerError(f"min_score must be in 0..1, got {min_score}")
+        if not (_is_number(hold_s) and 0 <= hold_s < math.inf):
+            raise TrackerError(f"hold_s must be a number of seconds from 0 on, got {hold_s!r}")
+        if min_score is not None and not (_is_number(min_score) and 0 <= min_score <= 1):
+            raise TrackerError(f"min_score must be in 0..1, got {min_score!r}")
+        if not (detector_model is None or isinstance(detector_model, (Path, str))):
+            raise TrackerError(f"detector_model: expected the path of a file, got {detector_model!r}")
         self._worth = worth_of(follow)
         if model is None or isinstance(model, (Path, str)):
-            model = load_engine(landmark_model(Path(model) if model else None), provider, allow_cpu, max_faces)
+            model = load_engine(landmark_model(None if model is None else Path(model)), provider, allow_cpu, max_faces)
+        elif not hasattr(model, "spec"):
+            raise TrackerError(
+                f"model: expected the path of a file, the name of a packaged model or an engine, got {model!r}"
+            )
         self.scheme = model.spec.landmark_scheme()
-        found = [load_detector(detector, Path(detector_model) if detector_model else None)]
+        found = [load_detector(detector, None if detector_model is None else Path(detector_model))]
         if detector == "auto" and detector_model is None:
             found.append(load_detector("blazeface"))
         self._models: tuple[Engine, Search] | None = model, Search(found)
@@ -123,7 +129,12 @@ class Tracker:
     @property
     def detector(self) -> Detector:
         """What finds faces, of several the first. Raises TrackerError after close."""
-        return self._open_models()[1].detectors[0]
+        return self.detectors[0]
+
+    @property
+    def detectors(self) -> tuple[Detector, ...]:
+        """What finds faces, in the order in which they take turns. Raises TrackerError after close."""
+        return tuple(self._open_models()[1].detectors)
 
     @property
     def min_score(self) -> float:
@@ -425,6 +436,10 @@ class Tracker:
         raw = face.landmarks
         points_px = self._smoothers[face.id](raw.points_px, face.seen_s, face.size_px, raw.covariances_px2)
         return raw if points_px is raw.points_px else raw.at(points_px)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float, np.integer, np.floating))
 
 
 def _expect_whole(what: str, value: object, least: int, most: int) -> None:

@@ -30,6 +30,7 @@ from tracker.frames.turned import Rotation, turned
 from tracker.models import WEIGHTS, identify_model, landmark_model
 from tracker.outputs import Outputs
 from tracker.pipeline import Tracker
+from tracker.process import put_off_signals
 from tracker.result import FrameResult
 from tracker.sinks import Sink, Window, has_display
 from tracker.smoothing import Smoothing
@@ -139,7 +140,8 @@ def run(
             with records.profiled(), outputs.sinks(source, tracker.scheme, max_faces, window) as sinks:
                 _loop(source, tracker, sinks, window, summary, rotate, mirror)
         finally:
-            records.write_stats({"source": source.name, **summary.to_json(), "losses": asdict(source.losses)})
+            with put_off_signals():
+                records.write_stats({"source": source.name, **summary.to_json(), "losses": asdict(source.losses)})
         for line in outputs.written():
             print(line)
 

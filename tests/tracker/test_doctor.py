@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from fake_cuda import FakeCuda
@@ -89,6 +90,16 @@ def test_a_bare_machine(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "pip install pycuda" in starting(lines, "PyCUDA, ")
     assert "Apache-2.0" in starting(lines, "detector yunet") and "Apache-2.0" in starting(lines, "detector face_")
     assert "random pixels" in starting(lines, "self-test on")
+
+
+def test_readers_of_videos_that_this_opencv_lacks_are_not_listed(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenCV's registry also names plugins, whose libraries may not be installed."""
+    ours, plugin = cv2.CAP_IMAGES, cv2.CAP_GSTREAMER
+    monkeypatch.setattr(cv2.videoio_registry, "getStreamBackends", lambda: (plugin, ours))
+    monkeypatch.setattr(cv2.videoio_registry, "hasBackend", lambda backend: backend == ours)
+    assert starting(run()[1], "OpenCV").endswith("reads videos with CV_IMAGES")
+    monkeypatch.setattr(cv2.videoio_registry, "hasBackend", lambda backend: False)
+    assert starting(run()[1], "OpenCV").endswith("reads videos with nothing")
 
 
 def test_a_detector_that_is_damaged(run: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

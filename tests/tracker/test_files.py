@@ -133,6 +133,20 @@ class TestReplacement:
         file.discard()
         assert os.listdir(tmp_path) == ["clip.mp4"] and file.target.read_bytes() == b"video"
 
+    @pytest.mark.skipif(os.name != "posix", reason="needs names of up to 255 bytes")
+    @pytest.mark.parametrize("stem", ["x" * 251, "é" * 125 + "x", "x" * 250])
+    def test_the_longest_names(self, stem: str, tmp_path: Path) -> None:
+        path = tmp_path / f"{stem}.mp4"
+        file = Replacement(path)
+        with pytest.raises(TrackerError, match="is being written by another run"):
+            Replacement(path)
+        other = Replacement(tmp_path / f"y{stem[1:]}.mp4")
+        for each, content in ((file, "new"), (other, "other")):
+            each.part.write_text(content)
+            each.complete()
+            each.discard()
+        assert path.read_text() == "new" and len(os.listdir(tmp_path)) == 2
+
     def test_leaves_nothing_when_discarded(self, tmp_path: Path) -> None:
         file = Replacement(tmp_path / "clip.mp4")
         file.discard()

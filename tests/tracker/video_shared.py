@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,8 @@ TONE = "-f lavfi -i sine=440:d=2.6"  # longer than the pictures, as in most file
 
 
 def find_program() -> str:
-    """The system's ffmpeg, or the one that imageio-ffmpeg carries."""
-    if found := shutil.which("ffmpeg"):
+    """The ffmpeg that imageio-ffmpeg carries, else the system's, which may be too old for some options."""
+    if find_spec("imageio_ffmpeg") is None and (found := shutil.which("ffmpeg")):
         return found
     carried = pytest.importorskip("imageio_ffmpeg", reason="needs ffmpeg, or pip install imageio-ffmpeg")
     return str(carried.get_ffmpeg_exe())

@@ -11,6 +11,7 @@ from tracker.errors import TrackerError
 from tracker.face.schemes import IBUG68
 from tracker.files import write_whole
 from tracker.models import sha256_of
+from tracker.pipeline import Tracker
 
 REPORT_SUFFIXES = (".json", ".png", ".html", ".csv")
 
@@ -44,6 +45,11 @@ def model_record(path: Path, engine: Engine) -> dict[str, str]:
         "commit": engine.spec.commit,
         "licence": engine.spec.licence,
     }
+
+
+def detector_names(tracker: Tracker) -> str:
+    """Which detectors look for faces, as "yunet and blazeface"."""
+    return " and ".join(detector.name for detector in tracker.detectors)
 
 
 def write_report(path: Path, content: bytes) -> None:

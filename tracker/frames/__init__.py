@@ -19,7 +19,7 @@ from tracker.frames.devices import camera_lines
 from tracker.frames.frame import Frame, as_rgb
 from tracker.frames.given import open_given, still_of
 from tracker.frames.live import Live, Patience, Stream
-from tracker.frames.names import STDIN, is_pipe
+from tracker.frames.names import STDIN, is_pipe, path_of_url
 from tracker.frames.picture_files import is_picture
 from tracker.frames.pictures import Pictures, read_picture
 from tracker.frames.source import FALLBACK_FPS, Losses, Source
@@ -65,14 +65,14 @@ def open_source(source: object, patience: Patience | None = None) -> Source:
         return Camera(int(source), patience=patience)
     if not isinstance(source, (str, os.PathLike)):
         return open_given(source)
-    text = os.fspath(source)
+    text = path_of_url(os.fspath(source))
     if is_pipe(text):
         return Video(text)
     if text.startswith(("csi://", "/dev/")) or (" ! " in text and not os.path.exists(text)):
         return Camera(text, patience=patience)
     if "://" in text:
         return open_url_source(text, patience)
-    is_still = os.path.isfile(text) and is_picture(text) and not text.lower().endswith(".gif")
+    is_still = is_picture(text) and not text.lower().endswith(".gif")
     return Pictures(text) if is_still or os.path.isdir(text) else Video(text)
 
 
@@ -80,8 +80,10 @@ def open_url_source(url: str, patience: Patience | None = None) -> Source:
     """A URL's frames: as a Video, none of them dropped, where its container announces a length, else as a Stream.
 
     RTSP is a Stream always: its server sends in real time. A stream that is down is waited for, see Stream; raises
-    TrackerError for a file by its name, or another protocol, that cannot be opened.
+    TrackerError for a file by its name, or another protocol, that cannot be opened. Of file:// the file is a Video.
     """
+    if (path := path_of_url(url)) != url:
+        return Video(path)
     try:
         capture = open_url(url)
     except TrackerError:
