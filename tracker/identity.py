@@ -19,6 +19,7 @@ from tracker.result import LostFace, Measured
 log = logging.getLogger(__name__)
 
 SAME_FACE_IOU = 0.4  # extents that overlap more are one face
+TURNED_IOU = 0.1  # the extents of a face measured rightly and upside down overlap by more
 FARTHEST_IOU = 0.2  # a face found again overlaps the place where it was expected by more
 FARTHEST = 0.6  # and its landmarks lie nearer to it, in face sizes
 LEAP = 0.5  # face sizes from the expected place within one frame that are no motion, but another face
@@ -178,7 +179,7 @@ class Identities:
     def unsure_at(self, box_px: ArrayLike) -> Identity | None:
         """The face measured in this frame that was never sure and that a box shows, perhaps another way up."""
         unsure = (face for face in self.faces if face.measured and not face.sure)
-        return next((face for face in unsure if box_iou(face.box_px, box_px) > FARTHEST_IOU), None)
+        return next((face for face in unsure if box_iou(face.box_px, box_px) > TURNED_IOU), None)
 
     def awaited(self, box_px: ArrayLike, only_sure: bool = False) -> bool:
         """Whether a box touches the place where a face that coasts is expected: it may be that face again."""

@@ -294,13 +294,16 @@ class Tracker:
         search, faces = self._open_models()[1], self._identities
         if not self._checking and (not faces.room() or faces.lost or any(not face.measured for face in faces.faces)):
             search.begin()  # to confirm those that are known, or to find them again
-        later, self._later = self._later, None
-        if later and not (faces.faces or all_turns):
+        if faces.faces or all_turns:
+            self._later = None
+        if (later := self._later) and not search.first_is_due:
+            self._later = None
+            search.skip()
             doubtful = yield from self._measure_later(*later)
         else:
             doubtful = []
             for _ in search.turns if all_turns else search.turns[: self._turns_a_frame()]:
-                turn = search.next_turn()
+                turn = search.next_turn(in_order=all_turns or self._checking)
                 with stages("detect"):
                     detections = rated(self._detections(frame, turn), self._worth, frame.image_rgb.shape)
                 work = self._take(detections, BOX_HABITS[search.detectors[turn.detector].name])
@@ -312,7 +315,11 @@ class Tracker:
                 if any(face.measured for face in faces.faces):
                     break
         taken = self._found(sorted(doubtful, key=lambda seen: -seen.score), sure=False)
-        self._checking = not search.complete and (self._checking or taken)
+        if taken and not (all_turns or self._checking):
+            search.begin()
+            self._checking = True
+        else:
+            self._checking = self._checking and not search.complete
 
     def _turns_a_frame(self) -> int:
         """How many turns of the search a frame without a face takes: one, of sources below 20 frames a second more."""
