@@ -106,7 +106,7 @@ class FileOptions:
     def parse_path(self, path: str | os.PathLike[str], *more: Any, **options: Any) -> Any:
         """Parse a file given as --config, or named by another.
 
-        Raises TrackerError for one that is too large to be a file of options; a pipe, such as of <(...), may be endless.
+        Raises TrackerError for one that is too large to be a file of options; a pipe, as of <(...), may be endless.
         """
         file = Path(os.path.abspath(path))
         try:

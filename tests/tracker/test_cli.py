@@ -220,7 +220,7 @@ def test_a_pipe_is_a_file_of_options_within_the_same_limit(tmp_path: Path, capsy
         writer.start()
         assert call("--config", str(pipe)) == status
         writer.join()
-        assert GOT == ([(3, *DEFAULTS[1:])] if status == 0 else [])
+        assert ([(3, *DEFAULTS[1:])] if status == 0 else []) == GOT
     assert "pipe has more than 1,048,576 bytes, at most 1,048,576 are read" in capsys.readouterr().err
 
 
