@@ -185,7 +185,7 @@ class TrainingCLI(LightningCLI):
             super().instantiate_classes()
         except (SetupError, DatasetError):
             raise
-        except (MisconfigurationException, ModuleNotFoundError, TypeError, ValueError) as error:
+        except (MisconfigurationException, ModuleNotFoundError, RuntimeError, TypeError, ValueError) as error:
             raise SetupError(" ".join(str(error).split())) from error
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
