@@ -11,12 +11,17 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.fuzzing.campaign import Campaign, Finding, Worker, load_finding
-from benchmarks.fuzzing.faults import SEEDED
-from benchmarks.fuzzing.reader import FAULTS, NAMES
-from benchmarks.machine import machine, versions
-from tracker.cli import run_command
-from tracker.errors import TrackerError
+from train.extras import needs_extra
+
+NEEDED = ("cv2", "h5py", "hypothesis", "lightning", "onnx", "onnxruntime", "torch", "tritonclient")  # by the readers
+
+with needs_extra(__name__, "benchmarks.fuzz", "dev", *NEEDED):
+    from benchmarks.fuzzing.campaign import Campaign, Finding, Worker, load_finding
+    from benchmarks.fuzzing.faults import SEEDED
+    from benchmarks.fuzzing.reader import FAULTS, NAMES
+    from benchmarks.machine import machine, versions
+    from tracker.cli import run_command
+    from tracker.errors import TrackerError
 
 FOUND = 1
 

@@ -159,9 +159,12 @@ def _selftest(model: Path, plan: Path | None) -> None:
     crops, truth_px, words = _crops(spec.size)
     print(f"self-test on {len(crops)} views of {words}")
     for title, engine in engines.items():
+        answers = engine.run(crops)
+        if not all(np.isfinite(part).all() for part in (answers.points_px, answers.scores, answers.covariances_px2)):
+            raise TrackerError(f"{title} answers with numbers that are not finite; do not use the model {model}")
         print(f"{title} took {_median_ms(engine, crops):.2f} ms for one face, median of {_CALLS} calls")
         if truth_px is not None and spec.scheme == IBUG68.name:
-            error_px = np.linalg.norm(engine.run(crops).points_px - truth_px, axis=2).mean()
+            error_px = np.linalg.norm(answers.points_px - truth_px, axis=2).mean()
             print(f"{title} is off the labels, made by hand, by {error_px:.2f} px of {spec.size} in the mean")
     if _REFERENCE in engines:
         reference = engines.pop(_REFERENCE)

@@ -134,9 +134,11 @@ def _credible(output: EngineOutput, size: int) -> tuple[NDArray[Any], NDArray[An
 
 
 def _can_be(far_px: float, points: NDArray[Any], scores: NDArray[Any], covariances: NDArray[Any]) -> bool:
-    """Whether the numbers of all faces are finite, and no face's points all in one place or far beyond the crop, which
-    would leave no view to go on with."""
-    if not (np.isfinite(scores).all() and np.isfinite(covariances).all()):
+    """Whether the numbers of all faces are finite, no variance negative beyond rounding or that of points far beyond
+    the crop, and no face's points all in one place or far beyond the crop, which would leave no view to go on with."""
+    if not (np.isfinite(scores).all() and (np.abs(covariances) <= far_px**2).all()):  # nor is nan
+        return False
+    if (covariances[..., ::2] < -1).any():
         return False
     for (left, top), (right, bottom) in zip(points.min(1).tolist(), points.max(1).tolist()):
         # Each by itself: a comparison with nan is false, but min and max skip one that is not their first argument.

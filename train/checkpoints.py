@@ -27,6 +27,7 @@ from tracker.errors import TrackerError
 
 TRUSTED = ("train",)
 MOST_VALUES, DEEPEST = 10_000, 30  # of a configuration; that of train.run has about 60 values, 6 deep
+LONGEST, LARGEST = 10_000, 2**63  # characters of a text in it, and what a whole number in it is below
 
 _INSTANTIATOR = "lightning.pytorch.cli.instantiate_module"
 _CLASSES = {"hyper_parameters": "train.task.LandmarkTask", "datamodule_hyper_parameters": "train.data.FaceData"}
@@ -91,17 +92,56 @@ def build(kind: type[Built], checkpoint: Mapping[str, Any], path: str | Path) ->
     from lightning.pytorch.cli import instantiate_module
 
     key: str = kind.CHECKPOINT_HYPER_PARAMS_KEY  # type: ignore[attr-defined]
-    settings = {name: value for name, value in checkpoint[key].items() if name != "_instantiator"}
+    if issubclass(kind, nn.Module):
+        expect_no_larger(kind, checkpoint, path)
     try:
-        return instantiate_module(kind, settings)
+        return instantiate_module(kind, _settings(kind, checkpoint))
     except Exception as error:  # jsonargparse's own, or whatever a class makes of odd values
         raise CheckpointError(f"{path}: its {key} are not understood by this version ({_first(error)})") from None
+
+
+def expect_no_larger(kind: type[nn.Module], checkpoint: Mapping[str, Any], path: str | Path) -> None:
+    """Raise CheckpointError where the net would be larger than the weights, which are in memory: it may not fit there.
+
+    The net is built without memory, on torch's device "meta".
+    """
+    from lightning.pytorch.cli import instantiate_module
+
+    weights = checkpoint["state_dict"].values()
+    stored = {each.untyped_storage().data_ptr(): each.untyped_storage().nbytes() // each.itemsize for each in weights}
+    most_values, values = sum(stored.values()), 0
+    counted: dict[int, Tensor] = {}  # one that is shared is registered more than once
+
+    def count(module: nn.Module, name: str, parameter: Tensor) -> None:
+        nonlocal values
+        if id(parameter) not in counted:
+            counted[id(parameter)] = parameter
+            values += parameter.numel()
+        if len(counted) > len(weights) or values > most_values:
+            raise CheckpointError(f"{path}: its weights do not fit the net: the net has more of them")
+
+    hook = nn.modules.module.register_module_parameter_registration_hook(count)
+    try:
+        with torch.device("meta"):
+            instantiate_module(kind, _settings(kind, checkpoint))
+    except CheckpointError:
+        raise
+    except Exception:  # what is wrong, or needs memory, shows when it is built
+        pass
+    finally:
+        hook.remove()
+
+
+def _settings(kind: type, checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    key: str = kind.CHECKPOINT_HYPER_PARAMS_KEY  # type: ignore[attr-defined]
+    return {name: value for name, value in checkpoint[key].items() if name != "_instantiator"}
 
 
 def load_weights(module: nn.Module, checkpoint: Mapping[str, Any], path: str | Path) -> None:
     """Put a checkpoint's weights into the module. Raises CheckpointError unless each has its place and shape."""
     own, given = module.state_dict(), checkpoint["state_dict"]
-    faults = [f"{name} is missing" for name in own if name not in given]
+    faults = [f"{name} has values that are not finite" for name in given if not given[name].isfinite().all()]
+    faults += [f"{name} is missing" for name in own if name not in given]
     faults += [f"{name} is one too many" for name in given if name not in own]
     faults += [
         f"{name} has the shape {tuple(given[name].shape)} instead of {tuple(own[name].shape)}"
@@ -159,8 +199,10 @@ def _check_file(path: str | Path) -> None:
                 f"{path}: expected a checkpoint, got a {'folder' if stat.S_ISDIR(mode) else 'device'}"
             )
         with zipfile.ZipFile(path) as archive:
-            if any(member.file_size != member.compress_size for member in archive.infolist()):
-                raise _none(path)
+            members = archive.infolist()
+        packed = any(member.file_size != member.compress_size for member in members)
+        if packed or sum(member.file_size for member in members) > Path(path).stat().st_size:  # members may overlap
+            raise _none(path)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot read the checkpoint: {error.strerror or error}") from None
     except (zipfile.BadZipFile, ValueError, NotImplementedError, EOFError, OverflowError):
@@ -182,6 +224,8 @@ def _check_layout(path: str | Path, raw: object, needed: Mapping[str, type]) -> 
             raise CheckpointError(f"{path}: its weights are damaged: {name!s:.80} is a {type(tensor).__name__}")
         if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_complex():
             raise CheckpointError(f"{path}: its weights are damaged: {name:.80} holds no real numbers")
+        if tensor.numel() * tensor.itemsize > tensor.untyped_storage().nbytes():  # one number in many places
+            raise CheckpointError(f"{path}: its weights are damaged: {name:.80} has more numbers than are in the file")
 
 
 class _Configuration:
@@ -199,6 +243,11 @@ class _Configuration:
         layer, values = [settings], 0
         for _ in range(DEEPEST):
             values += len(layer)
+            for value in layer:
+                if isinstance(value, str) and len(value) > LONGEST:
+                    raise CheckpointError(f"{self.path}: its configuration holds a text of {len(value):,} characters")
+                if isinstance(value, int) and abs(value) >= LARGEST:
+                    raise CheckpointError(f"{self.path}: its configuration holds a number beyond 2^63")
             if values > MOST_VALUES:
                 raise CheckpointError(f"{self.path}: its configuration has more than {MOST_VALUES} values; not used")
             layer = [each for value in layer for each in _inner(value)]

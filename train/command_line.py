@@ -23,7 +23,7 @@ from tracker.config_files import guard_loader
 from tracker.files import held_folder
 from train.averaging import WeightAverage
 from train.checkpoint_io import AtomicCheckpointIO, CheckpointWriteError
-from train.checkpoints import expect_state, load_weights, read_checkpoint
+from train.checkpoints import expect_no_larger, expect_state, load_weights, read_checkpoint
 from train.data import FaceData
 from train.datasets.sample import DatasetError
 from train.option_errors import TrainingParser
@@ -123,6 +123,7 @@ class TrainingCLI(LightningCLI):
                     f"{path} was trained with model.{name} = {trained}, the options say {asked.get(name)}; leave the "
                     f"option out, or begin a new training from its weights by --model.start {path}"
                 )
+        expect_no_larger(LandmarkTask, self.checkpoint, path)
 
     def _parse_ckpt_path(self) -> None:
         """Nothing: Lightning would replace the user's options by the checkpoint's here, without a word."""
@@ -184,7 +185,7 @@ class TrainingCLI(LightningCLI):
             super().instantiate_classes()
         except (SetupError, DatasetError):
             raise
-        except (MisconfigurationException, ModuleNotFoundError, TypeError, ValueError) as error:
+        except (MisconfigurationException, ModuleNotFoundError, RuntimeError, TypeError, ValueError) as error:
             raise SetupError(" ".join(str(error).split())) from error
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:

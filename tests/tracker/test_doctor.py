@@ -191,6 +191,18 @@ class TestSelfTest:
         status, _, error = run("--plan", plan)
         assert status == 2 and "give --selftest too" in error
 
+    def test_a_model_whose_answers_are_no_numbers(self, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+        sound = OnnxEngine.run
+
+        def damaged(self: OnnxEngine, crops: NDArray[np.uint8]) -> EngineOutput:
+            answers = sound(self, crops)
+            return EngineOutput(answers.points_px, answers.scores * np.float32(np.nan), answers.covariances_px2)
+
+        monkeypatch.setattr(OnnxEngine, "run", damaged)
+        status, _, error = run("--selftest")
+        assert status == 2
+        assert "ONNX Runtime answers with numbers that are not finite; do not use the model" in error
+
     def test_nothing_to_run(self, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         def broken(path: Path) -> OnnxEngine:
             raise TrackerError("ONNX Runtime is not installed")
