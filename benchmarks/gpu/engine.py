@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 from benchmarks.gpu.crop import card, noise, upload_frame
 from benchmarks.gpu.driver import open_cuda
 from benchmarks.gpu.stages import Record, share_of_rate
+from benchmarks.gpu.timing import WARM_UP_S, time_calls, warm_up
 from tracker.engines.onnx import OnnxEngine
 from tracker.engines.plans import described_plan
 from tracker.engines.tensorrt import TensorRtEngine
@@ -20,7 +20,6 @@ from tracker.errors import TrackerError
 from tracker.face.crop import Roi, warp
 from tracker.models import sha256_of
 
-WARM_UP = 10
 FRAME = (1280, 720)
 
 
@@ -67,14 +66,9 @@ def measure_engine(plan: Path, output: Path, model: Path | None = None, calls: i
 
 
 def _timed(call: Callable[[], Any], calls: int) -> dict[str, Any]:
-    """Of a call that is waited for, by the host's clock."""
-    times = []
-    for _ in range(WARM_UP + calls):
-        start = time.perf_counter()
-        call()
-        times.append(1000 * (time.perf_counter() - start))
-    p50, p95 = np.percentile(times[WARM_UP:], [50, 95]).tolist()
-    return {"p50_ms": round(p50, 4), "p95_ms": round(p95, 4), "calls": calls}
+    """Of a call that is waited for, the card warm."""
+    warm_up(call, WARM_UP_S)
+    return time_calls(call, calls)
 
 
 def operations_in(model: Path) -> int | None:

@@ -399,7 +399,7 @@ class TestEngine:
         setup.use(TimedFakeCuda())
         setup.write(dataclasses.replace(KEY, onnx_sha256=sha256_of(WEIGHTS / "edge68.onnx"), faces=(1, 2, 2)))
         monkeypatch.setattr(engine, "open_cuda", lambda: (setup.cuda, "a fake of CUDA", []))
-        monkeypatch.setattr(engine, "WARM_UP", 1)
+        monkeypatch.setattr(engine, "WARM_UP_S", 0)
         return setup
 
     def test_is_timed_and_compared(self, setup: Setup, tmp_path: Path) -> None:
