@@ -90,7 +90,8 @@ def write_summary(output: Path) -> None:
 
 def page(results: Results) -> str:
     """The page in Markdown."""
-    device = results.get("rate", {}).get("device", "an unknown device")
+    named = [results.get("rate", {}).get("device"), results.get("start", {}).get("name"), "an unknown device"]
+    device = next(filter(None, named))
     lines = [f"# Measured on {device}", "", "| goal | wanted | found | |", "| --- | --- | --- | --- |"]
     lines += [goal.line(results) for goal in GOALS]
     for name, found in results.items():

@@ -23,6 +23,7 @@ from test_tensorrt_engine import KEY, Setup
 
 torch = pytest.importorskip("torch", reason="needs PyTorch, which the extra train brings")
 
+from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: E402
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
 from benchmarks.gpu import engine, nets, packed, summary, training, weights  # noqa: E402
@@ -237,18 +238,74 @@ class TestNets:
         assert seen[1] == seen[2] == (0, seen[1][1])
 
 
+@pytest.mark.skipif(not torch.backends.cuda.is_built(), reason="PyTorch is built without CUDA")
+@pytest.mark.parametrize("kind", ["edge", "hourglass"])
+def test_everything_that_a_net_computes_with_moves_to_the_device(kind: str) -> None:
+    """With fake tensors of a GPU, which refuse operations on two devices and questions that wait for an answer."""
+    full, size = (nets.edge_graph(), 128) if kind == "edge" else (nets.hourglass_graph(REHEARSAL), 64)
+    graph = nets.Deployed(full, Device("cpu"))
+    with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
+        for module in graph.modules():
+            for kept in (module._parameters, module._buffers):
+                for name, value in kept.items():
+                    if value is not None:
+                        kept[name] = torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device="cuda")
+        for _ in range(2):  # constants are kept from the second call on
+            maps = graph.maps(torch.zeros(2, size, size, 3, dtype=torch.uint8, device="cuda"))
+            assert maps.dtype == torch.float16 and maps.is_contiguous(memory_format=torch.channels_last)
+            assert [answer.device.type for answer in graph.decode(maps)] == ["cuda"] * 3
+        host = torch.empty(maps.shape, dtype=maps.dtype)
+        assert [answer.device.type for answer in graph.decode(host)] == ["cpu"] * 3
+
+
 def test_a_stage_that_hangs_crashes_or_fails_costs_no_other(tmp_path: Path) -> None:
-    names = ("hangs", "crashes", "fails", "works")
+    names = ("fails", "hangs", "crashes", "works")
     listed = [Stage(name, f"example_stages:{name}", 3.0 if name == "hangs" else 60.0) for name in names]
     ends: list[int] = []
     run_stages(listed, REHEARSAL, tmp_path, None, 200, after=lambda: ends.append(len(ends)))
     found = {name: found_in(tmp_path, name) for name in names}
-    assert [found[name]["found"] for name in names] == [1, 2, 3, 4]
-    assert [found[name]["state"] for name in names] == ["cut", "failed", "failed", "done"]
+    assert [found[name]["found"] for name in names] == [3, 1, 2, 4]
+    assert [found[name]["state"] for name in names] == ["failed", "cut", "failed", "done"]
     assert found["hangs"]["error"] == "ended at its limit of 3 s"
     assert found["crashes"]["error"] == "its process ended with status 7"
     assert "illegal memory access" in found["fails"]["error"]
     assert len(ends) == 4
+
+
+def test_a_part_that_fails_costs_no_other(tmp_path: Path) -> None:
+    run_here(Stage("half", "example_stages:half", None), Task(REHEARSAL, tmp_path, None, 0))
+    found = found_in(tmp_path, "half")
+    assert found["state"] == "failed" and "first: ZeroDivisionError" in found["error"]
+    assert found["first"].startswith("ZeroDivisionError") and found["second"] == {"found": 5}
+
+
+@pytest.mark.parametrize(("first", "started_by"), [("works", "ForkServerProcess"), ("fails", "SpawnProcess")])
+def test_the_first_stage_says_whether_processes_can_be_forked(tmp_path: Path, first: str, started_by: str) -> None:
+    """Where CUDA, say, cannot be used in a forked one, the stages have processes that import for themselves."""
+    listed = [Stage("counts", "example_stages:counts", 60.0)]
+    run_stages(listed, REHEARSAL, tmp_path, None, 200, first=Stage("start", f"example_stages:{first}", 60.0))
+    found = found_in(tmp_path, "counts")
+    assert (found["state"], found["started_by"]) == ("done", started_by)
+
+
+def test_a_second_call_keeps_what_is_done(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    listed = [Stage(name, f"example_stages:{name}", 60.0) for name in ("counts", "fails")]
+    for _ in range(2):
+        run_stages(listed, REHEARSAL, tmp_path, None, 200)
+    assert (tmp_path / "calls").read_text() == "x"
+    assert "counts: done by an earlier call, kept; to measure it again delete counts.json" in capsys.readouterr().out
+    run_stages(listed, dataclasses.replace(REHEARSAL, device="another"), tmp_path, None, 200)
+    assert (tmp_path / "calls").read_text() == "xx"  # a rehearsal is no measurement
+    run_stages(listed, REHEARSAL, tmp_path, None, seconds=0)
+    assert found_in(tmp_path, "counts")["state"] == "done"  # without time nothing is overwritten
+
+
+def test_a_summary_that_fails_costs_no_stage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def fail() -> None:
+        raise ValueError("no summary")
+
+    run_stages([Stage("works", "example_stages:works", 60.0)], REHEARSAL, tmp_path, None, 200, after=fail)
+    assert found_in(tmp_path, "works")["state"] == "done" and "no summary" in capsys.readouterr().err
 
 
 def test_a_stage_without_time_is_left_out(tmp_path: Path) -> None:
