@@ -14,7 +14,7 @@ from benchmarks.gpu.driver import open_cuda
 from benchmarks.gpu.stages import Record, share_of_rate
 from benchmarks.gpu.timing import WARM_UP_S, time_calls, warm_up
 from tracker.engines.onnx import OnnxEngine
-from tracker.engines.plans import described_plan
+from tracker.engines.plans import described_plan, first_gpu
 from tracker.engines.tensorrt import TensorRtEngine
 from tracker.errors import TrackerError
 from tracker.face.crop import Roi, warp
@@ -28,19 +28,22 @@ def measure_engine(plan: Path, output: Path, model: Path | None = None, calls: i
 
     Args:
         plan: what export.tensorrt built.
-        output: the folder of the results; engine.json is written there.
+        output: the folder of the results; engine.NAME.json is written there, by the plan's name.
         model: the .onnx file it was built from, whose landmarks and operations it is held against.
         calls: how often each is timed.
 
     Returns:
-        The record. Raises TrackerError for an engine that cannot be run, or a model that is not the plan's.
+        The record. Raises TrackerError for an engine that cannot be run, as without a GPU, or a model that is not the
+        plan's.
     """
     key, spec = described_plan(plan)
     if model is not None and sha256_of(model) != key.onnx_sha256:
         raise TrackerError(f"{plan} was built from another model than {model}; name that one with --model")
+    if first_gpu() is None:
+        raise TrackerError(f"{plan}: timing it needs an NVIDIA GPU and its driver, and there is none")
     cuda, through, refused = open_cuda()
     engine = TensorRtEngine(plan, cuda)
-    record = Record(output / "engine.json")
+    record = Record(output / f"engine.{plan.stem}.json")
     found: dict[str, Any] = {"card": card(), "plan": plan.name, "builder": key.builder(), "precision": key.precision}
     found |= {"through": through, "refused": refused}
     reference = OnnxEngine(model) if model is not None else None
