@@ -88,7 +88,7 @@ def measure(
             60 * minutes,
             (_LIMITS_S["compiled"] + _LIMITS_S["crop_again"]) * minutes / MINUTES,
             lambda: write_summary(output),
-            first=None if rehearse else _START,
+            first=_START,
         )
     print((output / "summary.md").read_text())
 
