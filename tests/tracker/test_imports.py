@@ -38,7 +38,17 @@ MAY_IMPORT = {
         "yaml",
     ),
     "train.label": ("train", "tracker", "cv2", "numpy", "tqdm"),  # runs detectors and models on pictures
-    "train.labels": ("train.labels", "train.label", "train.datasets", "tracker", "cv2", "numpy", "scipy", "tqdm"),
+    "train.labels": (
+        "train.labels",
+        "train.label",
+        "train.extras",
+        "train.datasets",
+        "tracker",
+        "cv2",
+        "numpy",
+        "scipy",
+        "tqdm",
+    ),
     "export": (
         *("export", "train.models", "train.codecs", "train.task", "train.data", "train.datasets", "train.objectives"),
         "train.checkpoints",

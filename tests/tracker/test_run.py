@@ -356,7 +356,7 @@ class TestBadInput:
         expected = "--camera-size and --camera-fps are for a camera; name it with --camera"
         assert refused("--camera-size", "640x480") == expected
         assert refused("--video", video, "--camera-fps", 30) == expected
-        assert "give_up_s may be 0" in refused("--camera", 0, "--give-up-s", -1)
+        assert "give_up_s must be a number of seconds, 0 or more" in refused("--camera", 0, "--give-up-s", -1)
 
     def test_camera_with_a_number_beyond_all(self, refused: Refused) -> None:
         assert "99999999999" in refused("--camera", 99999999999)
