@@ -225,14 +225,22 @@ def run_stages(
         if _state(stage.path(output)) == ("done", sizes.device):
             print(f"{stage.name}: done by an earlier call, kept; to measure it again delete {stage.path(output).name}")
         elif allowed <= 0:
-            if not stage.path(output).exists():
-                Record(stage.path(output)).update(state="left out", error="no time was left for it")
+            _leave_out(stage.path(output))
         else:
             _run_apart(context, stage, Task(sizes, output, pictures, time.monotonic() + allowed), allowed)
         try:
             after()
         except Exception:  # what is only told must not cost the next stage
             traceback.print_exc()
+
+
+def _leave_out(path: Path) -> None:
+    """Say in a stage's file that it was not begun; what an earlier call has found there is kept."""
+    if not path.exists():
+        Record(path).update(state="left out", error="no time was left for it")
+    elif _state(path)[0] == "running":
+        found = json.loads(path.read_bytes()) | {"state": "cut", "error": "an earlier call was ended during this stage"}
+        write_whole(path, json.dumps(found, indent=2).encode())
 
 
 def _state(path: Path) -> tuple[str, str]:

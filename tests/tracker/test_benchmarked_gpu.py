@@ -301,8 +301,11 @@ def test_a_second_call_keeps_what_is_done(tmp_path: Path, capsys: pytest.Capture
     assert "counts: done by an earlier call, kept; to measure it again delete counts.json" in capsys.readouterr().out
     run_stages(listed, dataclasses.replace(REHEARSAL, device="another"), tmp_path, None, 200)
     assert (tmp_path / "calls").read_text() == "xx"  # a rehearsal is no measurement
-    run_stages(listed, REHEARSAL, tmp_path, None, seconds=0)
-    assert found_in(tmp_path, "counts")["state"] == "done"  # without time nothing is overwritten
+    Record(tmp_path / "fails.json").update(found=6)  # as of a call that was killed
+    run_stages(listed, REHEARSAL, tmp_path, None, seconds=0)  # without time nothing is overwritten
+    found = {name: found_in(tmp_path, name) for name in ("counts", "fails")}
+    assert found["counts"]["state"] == "done"
+    assert (found["fails"]["state"], found["fails"]["found"]) == ("cut", 6)
 
 
 def test_a_summary_that_fails_costs_no_stage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
