@@ -95,6 +95,16 @@ class TestLabels:
         (sample,) = read_own(tmp_path / "out", "ibug68")
         assert sample.read_image().shape == (220, 200, 3)
 
+    def test_are_the_same_from_views_that_were_kept(self, options: list[object], tmp_path: Path) -> None:
+        """To the bit: of a run without --keep, of one with it, and of one that goes on after it was killed."""
+        keep = ["--keep", tmp_path / "keep"]
+        runs = {"without": [], "with": keep, "after": keep}
+        for name, more in runs.items():
+            assert run(*options[:3], tmp_path / name, *options[4:], *more) == 0
+        for file in ("a.pts", "a.spread.csv"):
+            first, *others = [(tmp_path / name / file).read_bytes() for name in runs]
+            assert others == [first, first]
+
     def test_one_point_that_wanders_has_the_larger_spread(self) -> None:
         seen = np.zeros((8, 68, 2)) + np.arange(68)[:, None]
         seen[::2, 5] += 3.0
