@@ -27,6 +27,7 @@ with needs_extra(__name__, "export.run", "export", "cv2", "torch", "lightning", 
     from export.triton import check_name, write_repository
     from export.verify import Budget, Reference
     from tracker.cli import run_command
+    from tracker.config_files import files_read
     from tracker.engines.plans import load_tensorrt
     from tracker.engines.spec import ModelSpec
     from tracker.engines.triton import import_client
@@ -70,7 +71,7 @@ def export(
         provenance: a YAML file of texts by name (pictures, labels, teacher, their licences); carried in the file, and
             printed by tracker.doctor.
     """
-    check_output(output, ".onnx", [checkpoint] if provenance is None else [checkpoint, provenance])
+    check_output(output, ".onnx", [checkpoint, *filter(None, [provenance]), *files_read()])
     chain = {} if provenance is None else read_provenance(provenance)
     if to == "triton":
         check_name(output.stem)

@@ -23,6 +23,7 @@ else:
     import fcntl
 
 _MOMENT_S = 0.2  # others look whether a file is held, or let go of it just now
+_folders: set[int] = set()  # descriptors of those that are held
 _PAST_ALL = (1 << 31) - 2  # where Windows locks a byte: nobody's reading is disturbed there
 
 
@@ -111,11 +112,26 @@ def held_folder(folder: str | Path) -> Iterator[None]:
         yield
         return
     descriptor = os.open(folder, os.O_RDONLY)
+    _folders.add(descriptor)
     try:
         hold(descriptor, folder)
         yield
     finally:
-        os.close(descriptor)
+        if descriptor in _folders:  # else this is a process that was forked meanwhile
+            _folders.remove(descriptor)
+            os.close(descriptor)
+
+
+def _let_go_of_folders() -> None:
+    """In a process that was forked, which holds them, too: it may live a while after the run was killed."""
+    for descriptor in _folders:
+        with suppress(OSError):
+            os.close(descriptor)
+    _folders.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go_of_folders)
 
 
 def _try_to_hold(descriptor: int, together: bool) -> bool:

@@ -169,6 +169,9 @@ def expect_state(module: nn.Module, checkpoint: Mapping[str, Any], path: str | P
         for number, state in states.items():
             wrong = [v for name in ("exp_avg", "exp_avg_sq") if (v := state[name]).shape != shapes[number]]
             fits = fits and not wrong and math.isfinite(float(state["step"]))
+        group, rates = _fresh_state()
+        fits = fits and all({"lr", "betas", "eps", "weight_decay"} <= {*each} for each in groups)
+        fits = fits and all(_resembles(each, group) for each in groups) and _resembles(schedule, rates)
         progress = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]
         fits = fits and all(type(count) is int and count >= 0 for count in progress.values())
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, RuntimeError):
@@ -178,6 +181,25 @@ def expect_state(module: nn.Module, checkpoint: Mapping[str, Any], path: str | P
             f"{path}: the state of its optimizer is damaged or of another net, so no training can go on from it; begin "
             f"a new one from its weights by --model.start {path}"
         )
+
+
+def _fresh_state() -> tuple[dict[str, Any], dict[str, Any]]:
+    """What AdamW keeps of a group of parameters, and what its schedule keeps, before a training's first step."""
+    optimizer = torch.optim.AdamW([nn.Parameter(torch.zeros(1))])
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
+    group = {name: value for name, value in optimizer.param_groups[0].items() if name not in ("params", "fused")}
+    return group, schedule.state_dict()
+
+
+def _resembles(value: Any, sample: Any) -> bool:
+    """Whether it is of the sample's kind, numbers finite; of tables the entries that both have, as versions differ."""
+    if isinstance(sample, dict):
+        return all(_resembles(value[name], sample[name]) for name in sample.keys() & value.keys())
+    if isinstance(sample, (list, tuple)):
+        return len(value) == len(sample) and all(map(_resembles, value, sample))
+    if isinstance(sample, float):
+        return type(value) in (int, float) and math.isfinite(value)
+    return type(value) is type(sample)
 
 
 def _packages(trust: str | Iterable[str]) -> list[str]:

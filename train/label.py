@@ -127,10 +127,10 @@ def kept_views(picture: Path, teacher: Teacher, detector: Detector, count: int, 
             return kept
         except (ValueError, EOFError, MemoryError, OverflowError):
             raise TrackerError(f"{path}: expected an array, it is damaged; delete it") from None
-    seen = look(picture, teacher, detector, count, seed)
+    seen = look(picture, teacher, detector, count, seed).astype(np.float32)  # as it is kept: labels shall be the same
     if path is not None:
-        write_array(path, seen.astype(np.float32))
-    return seen
+        write_array(path, seen)
+    return np.asarray(seen, np.float64)
 
 
 def look(picture: Path, teacher: Teacher, detector: Detector, count: int, seed: int) -> Array:

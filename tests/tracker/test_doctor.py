@@ -208,7 +208,7 @@ class TestSelfTest:
         monkeypatch.setattr(OnnxEngine, "run", damaged)
         status, _, error = run("--selftest")
         assert status == 2
-        assert "ONNX Runtime answers with numbers that are not finite; do not use the model" in error
+        assert "ONNX Runtime answers with numbers that are not finite; do not use this model" in error
 
     def test_nothing_to_run(self, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         def broken(path: Path) -> OnnxEngine:

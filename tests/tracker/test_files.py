@@ -230,3 +230,23 @@ def test_replace_is_refused_while_this_run_holds_it(tmp_path: Path) -> None:
             replace(part, path)
     replace(part, path)
     assert path.read_bytes() == b"new"
+
+
+FORKED = """
+import os, signal, sys
+from tracker.files import held_folder
+read, write = os.pipe()
+with held_folder(sys.argv[1]):
+    child = os.fork()
+    if child == 0:
+        os.read(read, 1)  # until the end, as a loader of faces whose training was killed
+        os._exit(0)
+with held_folder(sys.argv[1]):
+    os.write(write, b"x")
+assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+@posix
+def test_a_process_that_was_forked_does_not_hold_the_folder(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", FORKED, str(tmp_path)], check=True, timeout=60)

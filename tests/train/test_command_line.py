@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import math
 import os
 import shutil
 import signal
@@ -102,6 +103,14 @@ class TestResuming:
             lambda raw: raw["optimizer_states"][0]["state"][0].pop("exp_avg"),
             lambda raw: raw["optimizer_states"][0]["state"][0].update(exp_avg=torch.zeros(7)),
             lambda raw: raw["optimizer_states"][0]["state"].update({999: raw["optimizer_states"][0]["state"][0]}),
+            lambda raw: raw["optimizer_states"][0]["param_groups"][0].update(lr="fast"),
+            lambda raw: raw["optimizer_states"][0]["param_groups"][0].update(betas=None),
+            lambda raw: raw["optimizer_states"][0]["param_groups"][0].update(eps=[1e-8]),
+            lambda raw: raw["optimizer_states"][0]["param_groups"][0].update(weight_decay=math.nan),
+            lambda raw: raw["optimizer_states"][0]["param_groups"][0].pop("lr"),
+            lambda raw: raw["lr_schedulers"][0].update(base_lrs="x"),
+            lambda raw: raw["lr_schedulers"][0].update(_step_count="x"),
+            lambda raw: raw["lr_schedulers"][0].update(_last_lr=None),
             lambda raw: raw["lr_schedulers"].clear(),
             lambda raw: raw["lr_schedulers"][0].clear(),
             lambda raw: raw["loops"].clear(),
