@@ -11,12 +11,17 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks._lib.fuzzing.campaign import Campaign, Finding, Worker, load_finding
-from benchmarks._lib.fuzzing.faults import SEEDED
-from benchmarks._lib.fuzzing.reader import FAULTS, NAMES
-from benchmarks._lib.machine import machine, versions
-from tracker.cli.command import run_command
-from tracker.errors import TrackerError
+from train.extras import needs_extra
+
+NEEDED = ("cv2", "h5py", "hypothesis", "lightning", "onnx", "onnxruntime", "torch", "tritonclient")  # by the readers
+
+with needs_extra(__name__, "benchmarks.fuzz", "dev", *NEEDED):
+    from benchmarks._lib.fuzzing.campaign import Campaign, Finding, Worker, load_finding
+    from benchmarks._lib.fuzzing.faults import SEEDED
+    from benchmarks._lib.fuzzing.reader import FAULTS, NAMES
+    from benchmarks._lib.machine import machine, versions
+    from tracker.cli.command import run_command
+    from tracker.errors import TrackerError
 
 FOUND = 1
 

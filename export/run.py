@@ -31,6 +31,7 @@ with needs_extra(__name__, "export.run", "export", "cv2", "torch", "lightning", 
     from export.triton import check_name, write_repository
     from export.verify import Budget, Reference
     from tracker.cli.command import run_command
+    from tracker.cli.config_files import files_read
     from tracker.engines.spec import ModelSpec
     from tracker.engines.tensorrt.plan import load_tensorrt
     from tracker.engines.triton import import_client
@@ -77,7 +78,7 @@ def export(
     """
     if provenance is not None:
         provenance = find_config(provenance, "provenance")
-    check_output(output, ".onnx", [checkpoint] if provenance is None else [checkpoint, provenance])
+    check_output(output, ".onnx", [checkpoint, *filter(None, [provenance]), *files_read()])
     chain = {} if provenance is None else read_provenance(provenance)
     if to == "triton":
         check_name(output.stem)

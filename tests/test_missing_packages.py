@@ -11,10 +11,19 @@ import pytest
 
 from tests.conftest import ROOT
 
+ABSENT = """
+import sys
+class Absent:
+    def find_spec(self, name, *_):
+        if name == {0!r}:
+            raise ModuleNotFoundError("No module named " + name, name=name)
+sys.meta_path.insert(0, Absent())
+"""
+
 
 def run_without(package: str, folder: Path, *command: str) -> subprocess.CompletedProcess[str]:
     """Run python -m with a package that cannot be imported."""
-    (folder / f"{package}.py").write_text(f"raise ModuleNotFoundError('No module named {package}', name={package!r})")
+    (folder / "sitecustomize.py").write_text(ABSENT.format(package))
     environment = {**os.environ, "PYTHONPATH": str(folder)}
     return subprocess.run(
         [sys.executable, "-m", *command], cwd=ROOT, env=environment, capture_output=True, text=True, check=False
@@ -30,7 +39,6 @@ def run_without(package: str, folder: Path, *command: str) -> subprocess.Complet
         ("torch", "train.run", "train"),
         ("lightning", "train.run", "train"),
         ("cv2", "train.run", "cpu"),
-        ("cv2", "train.label", "cpu"),
     ],
 )
 def test_names_what_to_install(tmp_path: Path, package: str, command: str, extra: str) -> None:
@@ -41,8 +49,33 @@ def test_names_what_to_install(tmp_path: Path, package: str, command: str, extra
     assert f"needs {package}, which is not installed; pip install 'landmark-tracker[{extra}]'" in line
 
 
-def test_labelling_names_what_it_needs(tmp_path: Path) -> None:
-    done = run_without("tqdm", tmp_path, "train.label")
+@pytest.mark.parametrize("package", ["cv2", "tqdm"])
+def test_labelling_names_what_it_needs(tmp_path: Path, package: str) -> None:
+    done = run_without(package, tmp_path, "train.label")
     assert done.returncode == 2
     (line,) = done.stderr.strip().splitlines()
-    assert line == "train.label: needs tqdm, which is not installed; pip install 'landmark-tracker[train]'"
+    assert line == f"train.label: needs {package}, which is not installed; pip install 'landmark-tracker[train]'"
+
+
+@pytest.mark.parametrize(
+    ("package", "command", "extra"),
+    [
+        ("torch", "benchmarks.loading", "dev"),
+        ("onnx", "benchmarks.decode", "dev"),
+        ("hypothesis", "benchmarks.fuzz", "dev"),
+        ("jsonargparse", "benchmarks.gpu", "dev"),
+        ("cv2", "tools.hand_label", "dev"),
+        ("scipy", "train.labels.fit_mesh68", "train"),
+    ],
+)
+def test_measurements_and_tools_name_what_they_need(tmp_path: Path, package: str, command: str, extra: str) -> None:
+    done = run_without(package, tmp_path, command)
+    (line,) = done.stderr.strip().splitlines()
+    assert line == f"{command}: needs {package}, which is not installed; pip install 'landmark-tracker[{extra}]'"
+    assert done.returncode == 2
+
+
+def test_a_defect_of_a_measurement_is_no_missing_package(tmp_path: Path) -> None:
+    done = run_without("torch", tmp_path, "benchmarks.nothing")
+    assert "No module named benchmarks.nothing" in done.stderr
+    assert "pip install" not in done.stderr

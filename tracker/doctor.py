@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker.cli.command import run_command
-from tracker.engines.base import Engine, GpuEngine
+from tracker.engines.base import Engine, EngineOutput, GpuEngine
 from tracker.engines.onnx import OnnxEngine, Provider, available_providers
 from tracker.engines.onnx_file import model_sha256
 from tracker.engines.spec import INPUT
@@ -25,7 +25,7 @@ from tracker.engines.tensorrt.check import compare_gpu_crops
 from tracker.engines.tensorrt.cuda import PyCuda, load_pycuda
 from tracker.engines.tensorrt.engine import TensorRtEngine
 from tracker.engines.tensorrt.plan import TITLES, described_plan, first_gpu, load_tensorrt
-from tracker.errors import TrackerError
+from tracker.errors import TrackerError, one_line
 from tracker.face.crop import warp
 from tracker.face.geometry import transform_points
 from tracker.face.landmarks import Landmarks
@@ -162,7 +162,8 @@ def _model(path: Path) -> list[str]:
     except TrackerError as error:
         return [f"model: {error}"]
     model = f"model {path}: {spec.scheme}, {spec.size} px, licence: {spec.licence}, SHA-256 {model_sha256(path)}"
-    return [model, *(f"  {name}: {text}" for name, text in spec.provenance.items())]
+    lines = [model, *(f"  {name}: {text}" for name, text in spec.provenance.items())]
+    return [one_line(line) for line in lines]  # a foreign file holds any text
 
 
 def _selftest(model: Path, plan: Path | None) -> None:
@@ -174,14 +175,18 @@ def _selftest(model: Path, plan: Path | None) -> None:
     crops, truth_px, words = _crops(spec.size)
     print(f"self-test on {len(crops)} views of {words}")
     for title, engine in engines.items():
+        answers = engine.run(crops)
+        if title == _REFERENCE:
+            _expect_finite(title, answers)
         print(f"{title} took {_median_ms(engine, crops):.2f} ms for one face, median of {_CALLS} calls")
         if truth_px is not None and spec.scheme == IBUG68.name:
-            error_px = np.linalg.norm(engine.run(crops).points_px - truth_px, axis=2).mean()
+            error_px = np.linalg.norm(answers.points_px - truth_px, axis=2).mean()
             print(f"{title} is off the labels, made by hand, by {error_px:.2f} px of {spec.size} in the mean")
     if _REFERENCE in engines:
         reference = engines.pop(_REFERENCE)
         for title, engine in engines.items():
             _compare(title, engine, reference, crops)
+            _expect_finite(title, engine.run(crops))
     _compare_gpu_crops(engines.get("TensorRT"))
 
 
@@ -230,6 +235,11 @@ def _median_ms(engine: Engine, crops: NDArray[np.uint8]) -> float:
         engine.run(crops[:1])
         times.append(time.perf_counter() - start)
     return 1000 * statistics.median(times[_WARM_UP:])
+
+
+def _expect_finite(title: str, answers: EngineOutput) -> None:
+    if not all(np.isfinite(part).all() for part in (answers.points_px, answers.scores, answers.covariances_px2)):
+        raise TrackerError(f"{title} answers with numbers that are not finite; do not use this model")
 
 
 def _compare(title: str, other: Engine, reference: Engine, crops: NDArray[np.uint8]) -> None:

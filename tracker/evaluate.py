@@ -32,7 +32,7 @@ def evaluate(
     detector: DetectorName = "auto",
     detector_model: Path | None = None,
 ) -> None:
-    """Measure a model on labelled stills or videos: in the boxes of their labels, and through a detector.
+    """Measure a model on labelled stills or videos: in the boxes of their labels, and as the tracker finds them.
 
     Args:
         dataset: 300w or 300vw in their official folders, one folder of NAME.jpg beside NAME.pts (68 points), or
@@ -42,7 +42,7 @@ def evaluate(
             a page as .html and a table of the clips as .csv.
         split: which part of 300w, or which category of 300vw, whose full set are the 64 test clips.
         model: a landmark model (.onnx), or the name of a packaged one, edge68 if not given.
-        detector: what finds the faces.
+        detector: what finds the faces; auto lets YuNet and BlazeFace take turns, as tracker.run does.
         detector_model: a YuNet file of your own, in place of the packaged one.
     """
     expect_report(report := report or Path(f"{dataset}.json"))

@@ -44,6 +44,7 @@ from tracker.system.files import (
     unwritable,
     write_whole,
 )
+from tracker.system.process import put_off_signals
 
 log = logging.getLogger(__name__)
 
@@ -210,11 +211,15 @@ def _record(path: Path | None) -> Iterator[Callable[[bytes], None] | None]:
 
 
 def _completing(sink: Sink) -> Callable[[object, BaseException | None, object], None]:
-    """For an ExitStack: closes the sink. What it raises is only logged where something else has ended the run."""
+    """For an ExitStack: closes the sink. What it raises is only logged where something else has ended the run.
+
+    A first signal waits until its file is complete; one after another that has ended the run interrupts it.
+    """
 
     def leave(kind: object, error: BaseException | None, trace: object) -> None:
         try:
-            sink.close()
+            with nullcontext() if isinstance(error, KeyboardInterrupt) else put_off_signals():
+                sink.close()
         except TrackerError as second:
             if error is None:
                 raise

@@ -144,7 +144,7 @@ class FrameResult:
         """
         place = self._place()
         if place["timestamp_s"] is not None:
-            place["timestamp_s"] = round(self.timestamp_s, 6)
+            place["timestamp_s"] = round(place["timestamp_s"], 6)
         return {
             **place,
             "faces": [
@@ -163,11 +163,8 @@ class FrameResult:
     def _place(self) -> dict[str, Any]:
         """Which frame or picture it is."""
         picture = {} if self.picture is None else {"picture": printable_name(self.picture)}
-        return {
-            "frame": self.index,
-            **picture,
-            "timestamp_s": self.timestamp_s if math.isfinite(self.timestamp_s) else None,
-        }
+        time_s = float(self.timestamp_s)  # an application's may be NumPy's, which json does not take
+        return {"frame": int(self.index), **picture, "timestamp_s": time_s if math.isfinite(time_s) else None}
 
 
 def printable_name(name: str) -> str:

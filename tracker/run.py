@@ -31,6 +31,7 @@ from tracker.sinks import Sink, Window, has_display
 from tracker.sources import STDIN, Camera, Frame, Live, Patience, Pictures, Source, Video, open_url_source
 from tracker.sources.demo import DemoClip, DemoReport
 from tracker.sources.turned import Rotation, turned
+from tracker.system.process import put_off_signals
 from tracker.tracking.ranking import Follow
 from tracker.tracking.smoothing import Smoothing
 from tracker.tracking.tracker import Tracker
@@ -146,7 +147,8 @@ def run(
             with records.profiled(), outputs.sinks(source, tracker.scheme, max_faces, window) as sinks:
                 _loop(source, tracker, sinks, window, summary, rotate, mirror)
         finally:
-            records.write_stats({"source": source.name, **summary.to_json(), "losses": asdict(source.losses)})
+            with put_off_signals():
+                records.write_stats({"source": source.name, **summary.to_json(), "losses": asdict(source.losses)})
         for line in outputs.written():
             print(line)
 

@@ -10,6 +10,7 @@ import enum
 import importlib
 import inspect
 import math
+import os
 import re
 import typing
 import zipfile
@@ -27,6 +28,7 @@ from tracker.system.files import open_plain
 
 TRUSTED = ("train",)
 MOST_VALUES, DEEPEST = 10_000, 30  # of a configuration; that of train.run has about 60 values, 6 deep
+LONGEST, LARGEST = 10_000, 2**63  # characters of a text in it, and what a whole number in it is below
 
 _INSTANTIATOR = "lightning.pytorch.cli.instantiate_module"
 _CLASSES = {"hyper_parameters": "train.task.LandmarkTask", "datamodule_hyper_parameters": "train.loaders.FaceData"}
@@ -86,17 +88,56 @@ def build(kind: type[Built], checkpoint: Mapping[str, Any], path: str | Path) ->
     from lightning.pytorch.cli import instantiate_module
 
     key: str = kind.CHECKPOINT_HYPER_PARAMS_KEY  # type: ignore[attr-defined]
-    settings = {name: value for name, value in checkpoint[key].items() if name != "_instantiator"}
+    if issubclass(kind, nn.Module):
+        expect_no_larger(kind, checkpoint, path)
     try:
-        return instantiate_module(kind, settings)
+        return instantiate_module(kind, _settings(kind, checkpoint))
     except Exception as error:  # jsonargparse's own, or whatever a class makes of odd values
         raise CheckpointError(f"{path}: its {key} are not understood by this version ({_first(error)})") from None
+
+
+def expect_no_larger(kind: type[nn.Module], checkpoint: Mapping[str, Any], path: str | Path) -> None:
+    """Raise CheckpointError where the net would be larger than the weights, which are in memory: it may not fit there.
+
+    The net is built without memory, on torch's device "meta".
+    """
+    from lightning.pytorch.cli import instantiate_module
+
+    weights = checkpoint["state_dict"].values()
+    stored = {each.untyped_storage().data_ptr(): each.untyped_storage().nbytes() // each.itemsize for each in weights}
+    most_values, values = sum(stored.values()), 0
+    counted: dict[int, Tensor] = {}  # one that is shared is registered more than once
+
+    def count(module: nn.Module, name: str, parameter: Tensor) -> None:
+        nonlocal values
+        if id(parameter) not in counted:
+            counted[id(parameter)] = parameter
+            values += parameter.numel()
+        if len(counted) > len(weights) or values > most_values:
+            raise CheckpointError(f"{path}: its weights do not fit the net: the net has more of them")
+
+    hook = nn.modules.module.register_module_parameter_registration_hook(count)
+    try:
+        with torch.device("meta"):
+            instantiate_module(kind, _settings(kind, checkpoint))
+    except CheckpointError:
+        raise
+    except Exception:  # what is wrong, or needs memory, shows when it is built
+        pass
+    finally:
+        hook.remove()
+
+
+def _settings(kind: type, checkpoint: Mapping[str, Any]) -> dict[str, Any]:
+    key: str = kind.CHECKPOINT_HYPER_PARAMS_KEY  # type: ignore[attr-defined]
+    return {name: value for name, value in checkpoint[key].items() if name != "_instantiator"}
 
 
 def load_weights(module: nn.Module, checkpoint: Mapping[str, Any], path: str | Path) -> None:
     """Put a checkpoint's weights into the module. Raises CheckpointError unless each has its place and shape."""
     own, given = module.state_dict(), checkpoint["state_dict"]
-    faults = [f"{name} is missing" for name in own if name not in given]
+    faults = [f"{name} has values that are not finite" for name in given if not given[name].isfinite().all()]
+    faults += [f"{name} is missing" for name in own if name not in given]
     faults += [f"{name} is one too many" for name in given if name not in own]
     faults += [
         f"{name} has the shape {tuple(given[name].shape)} instead of {tuple(own[name].shape)}"
@@ -124,6 +165,9 @@ def expect_state(module: nn.Module, checkpoint: Mapping[str, Any], path: str | P
         for number, state in states.items():
             wrong = [v for name in ("exp_avg", "exp_avg_sq") if (v := state[name]).shape != shapes[number]]
             fits = fits and not wrong and math.isfinite(float(state["step"]))
+        group, rates = _fresh_state()
+        fits = fits and all({"lr", "betas", "eps", "weight_decay"} <= {*each} for each in groups)
+        fits = fits and all(_resembles(each, group) for each in groups) and _resembles(schedule, rates)
         progress = checkpoint["loops"]["fit_loop"]["epoch_progress"]["current"]
         fits = fits and all(type(count) is int and count >= 0 for count in progress.values())
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, RuntimeError):
@@ -133,6 +177,25 @@ def expect_state(module: nn.Module, checkpoint: Mapping[str, Any], path: str | P
             f"{path}: the state of its optimizer is damaged or of another net, so no training can go on from it; begin "
             f"a new one from its weights by --model.start {path}"
         )
+
+
+def _fresh_state() -> tuple[dict[str, Any], dict[str, Any]]:
+    """What AdamW keeps of a group of parameters, and what its schedule keeps, before a training's first step."""
+    optimizer = torch.optim.AdamW([nn.Parameter(torch.zeros(1))])
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
+    group = {name: value for name, value in optimizer.param_groups[0].items() if name not in ("params", "fused")}
+    return group, schedule.state_dict()
+
+
+def _resembles(value: Any, sample: Any) -> bool:
+    """Whether it is of the sample's kind, numbers finite; of tables the entries that both have, as versions differ."""
+    if isinstance(sample, dict):
+        return all(_resembles(value[name], sample[name]) for name in sample.keys() & value.keys())
+    if isinstance(sample, (list, tuple)):
+        return len(value) == len(sample) and all(map(_resembles, value, sample))
+    if isinstance(sample, float):
+        return type(value) in (int, float) and math.isfinite(value)
+    return type(value) is type(sample)
 
 
 def _packages(trust: str | Iterable[str]) -> list[str]:
@@ -154,9 +217,11 @@ def _load(path: str | Path) -> Any:
     with file:
         try:
             with zipfile.ZipFile(file) as archive:
-                compressed = any(member.file_size != member.compress_size for member in archive.infolist())
+                members = archive.infolist()
+            compressed = any(member.file_size != member.compress_size for member in members)
+            larger = sum(member.file_size for member in members) > file.seek(0, os.SEEK_END)  # members may overlap
             file.seek(0)
-            return None if compressed else torch.load(file, map_location="cpu", weights_only=True)
+            return None if compressed or larger else torch.load(file, map_location="cpu", weights_only=True)
         except Exception:  # whatever a damaged file makes of either reader
             raise _none(path) from None
 
@@ -176,6 +241,8 @@ def _check_layout(path: str | Path, raw: object, needed: Mapping[str, type]) -> 
             raise CheckpointError(f"{path}: its weights are damaged: {name!s:.80} is a {type(tensor).__name__}")
         if tensor.layout != torch.strided or tensor.device.type != "cpu" or tensor.is_complex():
             raise CheckpointError(f"{path}: its weights are damaged: {name:.80} holds no real numbers")
+        if tensor.numel() * tensor.itemsize > tensor.untyped_storage().nbytes():  # one number in many places
+            raise CheckpointError(f"{path}: its weights are damaged: {name:.80} has more numbers than are in the file")
 
 
 class _Configuration:
@@ -193,6 +260,11 @@ class _Configuration:
         layer, values = [settings], 0
         for _ in range(DEEPEST):
             values += len(layer)
+            for value in layer:
+                if isinstance(value, str) and len(value) > LONGEST:
+                    raise CheckpointError(f"{self.path}: its configuration holds a text of {len(value):,} characters")
+                if isinstance(value, int) and abs(value) >= LARGEST:
+                    raise CheckpointError(f"{self.path}: its configuration holds a number beyond 2^63")
             if values > MOST_VALUES:
                 raise CheckpointError(f"{self.path}: its configuration has more than {MOST_VALUES} values; not used")
             layer = [each for value in layer for each in _inner(value)]

@@ -26,7 +26,7 @@ from train.callbacks.averaging import WeightAverage
 from train.callbacks.pause import PauseWhileFileExists
 from train.callbacks.throughput import Throughput
 from train.checkpoint_io import AtomicCheckpointIO, CheckpointWriteError
-from train.checkpoints import expect_state, load_weights, read_checkpoint
+from train.checkpoints import expect_no_larger, expect_state, load_weights, read_checkpoint
 from train.loaders import FaceData
 from train.option_errors import TrainingParser
 from train.packaged_configs import with_found_configs
@@ -125,6 +125,7 @@ class TrainingCLI(LightningCLI):
                     f"{path} was trained with model.{name} = {trained}, the options say {asked.get(name)}; leave the "
                     f"option out, or begin a new training from its weights by --model.start {path}"
                 )
+        expect_no_larger(LandmarkTask, self.checkpoint, path)
 
     def _parse_ckpt_path(self) -> None:
         """Nothing: Lightning would replace the user's options by the checkpoint's here, without a word."""
@@ -186,7 +187,7 @@ class TrainingCLI(LightningCLI):
             super().instantiate_classes()
         except (SetupError, DatasetError):
             raise
-        except (MisconfigurationException, ModuleNotFoundError, TypeError, ValueError) as error:
+        except (MisconfigurationException, ModuleNotFoundError, RuntimeError, TypeError, ValueError) as error:
             raise SetupError(" ".join(str(error).split())) from error
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:

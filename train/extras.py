@@ -9,8 +9,10 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
+from types import TracebackType
 
-OWN = ("tracker", "train", "export")
+OWN = ("tracker", "train", "export", "benchmarks", "tools")
+USER_ERROR = 2
 
 
 @contextmanager
@@ -31,16 +33,44 @@ def needs_extra(name: str, prog: str, extra: str, *packages: str) -> Iterator[No
                 raise ModuleNotFoundError(name=package)
         yield
     except ImportError as error:
-        absent = isinstance(error, ModuleNotFoundError)
-        if name == "__main__" and error.name == "tracker" and not absent:  # its own sentence on OpenCV
-            print(f"{prog}: {error}", file=sys.stderr)
-            sys.exit(2)
-        if name != "__main__" or (error.name or "").partition(".")[0] in OWN:
+        if name != "__main__" or (sentence := _sentence(error, prog, extra)) is None:
             raise
-        why = f"{error.name}, which is not installed" if absent else f"a package that cannot be imported ({error})"
-        print(f"{prog}: needs {' '.join(why.split())}; pip install 'landmark-tracker[{extra}]'", file=sys.stderr)
-        sys.exit(2)
+        print(sentence, file=sys.stderr)
+        sys.exit(USER_ERROR)
     except KeyboardInterrupt:  # torch alone takes seconds
         if name != "__main__":
             raise
         sys.exit(130)
+
+
+def name_what_is_missing(package: str, extra: str) -> None:
+    """For a package of commands: have `python -m PACKAGE.COMMAND` end with one sentence where an import fails.
+
+    Also of what is imported late in the work.
+
+    Args:
+        package: its __name__; called while it is imported.
+        extra: what brings all that its commands need, such as "dev" for landmark-tracker[dev].
+    """
+    if sys.argv[:1] != ["-m"]:  # as Python has it until it has found the command
+        return
+
+    def end(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+        command = getattr(sys.modules["__main__"].__spec__, "name", package).removesuffix(".__main__")
+        if isinstance(error, ImportError) and (sentence := _sentence(error, command, extra)) is not None:
+            print(sentence, file=sys.stderr)
+            sys.exit(USER_ERROR)
+        sys.__excepthook__(kind, error, trace)
+
+    sys.excepthook = end
+
+
+def _sentence(error: ImportError, prog: str, extra: str) -> str | None:
+    """What a user is told; None for a defect of the program."""
+    absent = isinstance(error, ModuleNotFoundError)
+    if error.name == "tracker" and not absent:  # its own sentence on OpenCV
+        return f"{prog}: {error}"
+    if (error.name or "").partition(".")[0] in OWN:
+        return None
+    why = f"{error.name}, which is not installed" if absent else f"a package that cannot be imported ({error})"
+    return f"{prog}: needs {' '.join(why.split())}; pip install 'landmark-tracker[{extra}]'"

@@ -15,6 +15,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import NDArray
+
 from landmark_tracker import refuse_shadowed
 from train.extras import needs_extra
 
@@ -133,10 +135,10 @@ def kept_views(
             return kept
         except (ValueError, EOFError, MemoryError, OverflowError):
             raise TrackerError(f"{path}: expected an array, it is damaged; delete it") from None
-    seen = look(picture, teacher, detector, count, seed)
+    seen = look(picture, teacher, detector, count, seed).astype(np.float32)  # as it is kept: labels shall be the same
     if path is not None:
-        write_array(path, seen.astype(np.float32))
-    return seen
+        write_array(path, seen)
+    return np.asarray(seen, np.float64)
 
 
 def look(picture: Path, teacher: Teacher, detector: CalibratedDetector, count: int, seed: int) -> Array:
@@ -205,7 +207,7 @@ def summary(folder: LabelFolder, pictures: list[Path], scheme: Scheme) -> dict[s
     }
 
 
-def write_array(path: Path, array: Array) -> None:
+def write_array(path: Path, array: NDArray[np.floating[Any]]) -> None:
     """Write an array as a .npy file, whole or not at all."""
     np.save(content := io.BytesIO(), array)
     write_whole(path, content.getvalue())

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from lightning.pytorch.cli import LightningArgumentParser
 
-from tracker.cli.config_files import files_read, note_config_file
+from tracker.cli.config_files import FileOptions, files_read
 from tracker.cli.suggestions import suggest
 from tracker.redaction import redact_arguments
 from tracker.system.process import command_name
@@ -18,13 +18,8 @@ from tracker.system.process import command_name
 USER_ERROR = 2
 
 
-class TrainingParser(LightningArgumentParser):
+class TrainingParser(FileOptions, LightningArgumentParser):
     """Ends with one sentence instead of the list of all options."""
-
-    def parse_path(self, cfg_path: Any, *more: Any, **options: Any) -> Any:
-        """A file given as --config, or named by another."""
-        note_config_file(cfg_path)
-        return super().parse_path(cfg_path, *more, **options)
 
     def parse_args(self, args: Any = None, *more: Any, **options: Any) -> Any:
         self.given = [*(sys.argv[1:] if args is None else args)]

@@ -19,8 +19,9 @@ from tracker.datasets.sample import Sample
 from tracker.face.geometry import Array
 from tracker.face.landmarks import Landmarks
 from tracker.metrics.accuracy import Errors, face_error, plot_ced, summary, table
+from tracker.system.files import expect_writable, write_whole
 from train.loaders import Crops, FaceData
-from train.task import Batch, LandmarkTask
+from train.task import Batch, LandmarkTask, SetupError
 
 SHEET = (4, 6)  # rows and columns of faces
 ZOOM = 2
@@ -38,6 +39,15 @@ class Report(lightning.Callback):
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.outputs: list[dict[str, Tensor]] = []
+
+    def on_test_start(self, trainer: lightning.Trainer, task: lightning.LightningModule) -> None:
+        """Raises SetupError where the folder cannot be written, before the work."""
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            expect_writable(self.folder)
+            expect_writable(self.folder / "report.json")
+        except OSError as error:
+            raise SetupError(f"--report.folder {self.folder}: cannot be written: {error.strerror}") from None
 
     def on_test_batch_end(
         self,
@@ -59,17 +69,24 @@ class Report(lightning.Callback):
         errors = errors_of(data.testing.samples, points, scores, truth)
         by_subset = subsets_of(data.testing.samples, errors)
         figures = {name: summary(part) for name, part in by_subset.items()}
-        self.folder.mkdir(parents=True, exist_ok=True)
-        (self.folder / "report.json").write_text(json.dumps(figures, indent=1, allow_nan=False))
-        cv2.imwrite(str(self.folder / "worst.jpg"), worst_sheet(data.testing, points, errors)[..., ::-1])
+        rank_zero_info(table(figures))
+        self._write("report.json", json.dumps(figures, indent=1, allow_nan=False).encode())
+        _, worst = cv2.imencode(".jpg", worst_sheet(data.testing, points, errors)[..., ::-1])
+        self._write("worst.jpg", worst.tobytes())
         try:
-            (self.folder / "ced.png").write_bytes(plot_ced(by_subset, f"{len(errors)} faces"))
+            self._write("ced.png", plot_ced(by_subset, f"{len(errors)} faces"))
             if task.curve:
-                (self.folder / "curve.png").write_bytes(plot_curve(task.curve))
+                self._write("curve.png", plot_curve(task.curve))
         except ImportError as error:
             rank_zero_warn(f"no plot is drawn: {error}")
-        rank_zero_info(table(figures))
         rank_zero_info(f"report: {self.folder / 'report.json'}")
+
+    def _write(self, name: str, content: bytes) -> None:
+        """A file in the folder, whole or not at all. Raises SetupError where it cannot be written."""
+        try:
+            write_whole(self.folder / name, content)
+        except OSError as error:
+            raise SetupError(f"--report.folder {self.folder}: cannot write {name} there: {error.strerror}") from None
 
 
 def errors_of(samples: Sequence[Sample], points: Array, scores: Array, truth: Array) -> Errors:

@@ -7,6 +7,7 @@ Then carry the repository and the folder there, and run `bash benchmarks/gpu/run
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -24,13 +25,17 @@ _PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x
 REPOSITORY = Path(__file__).parents[2]
 
 
-def bundle(data: Path, output: Path) -> None:
+def bundle(data: Path, output: Path, pycuda: Path | None = None) -> None:
     """Write pictures.zip, and the folders wheels and sources.
 
     Args:
         data: 300W, with afw, helen and lfpw.
         output: the folder to write, which must not be there yet.
+        pycuda: a wheel of PyCUDA for the other machine, where one was built before; without it PyCUDA is built there
+            from its source, which takes minutes.
     """
+    if pycuda is not None and not (pycuda.is_file() and pycuda.match("pycuda-*.whl")):
+        raise TrackerError(f"--pycuda expected a file pycuda-*.whl, got {pycuda}")
     try:
         output.mkdir(parents=True)
     except OSError as error:
@@ -38,7 +43,10 @@ def bundle(data: Path, output: Path) -> None:
     pack(data, output / "pictures.zip")
     platforms = [f"--platform={name}" for name in _PLATFORMS]
     _download("wheels", output, "--only-binary=:all:", f"--python-version={PYTHON}", *platforms, *WHEELS)
-    _download("sources", output, f"--no-binary={SOURCES[0]}", *SOURCES)
+    if pycuda is None:
+        _download("sources", output, f"--no-binary={SOURCES[0]}", *SOURCES)
+    else:
+        shutil.copy(pycuda, output / "wheels")
     print(check(output))
 
 

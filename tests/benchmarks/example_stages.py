@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import time
 
@@ -25,3 +26,16 @@ def fails(task: Task, record: Record) -> None:
 
 def works(task: Task, record: Record) -> None:
     record.update(found=4)
+
+
+def half(task: Task, record: Record) -> None:
+    """Its first part fails, its second does not."""
+    record.part("first", lambda: 1 // 0)
+    record.part("second", lambda: {"found": 5})
+
+
+def counts(task: Task, record: Record) -> None:
+    """Counts its calls, and says in which way its process was started."""
+    path = task.output / "calls"
+    path.write_text((path.read_text() if path.exists() else "") + "x")
+    record.update(started_by=multiprocessing.current_process().__class__.__name__)

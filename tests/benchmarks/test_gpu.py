@@ -24,6 +24,7 @@ from tests.tracker.engines.tensorrt.test_tensorrt_engine import KEY, Setup
 
 torch = pytest.importorskip("torch", reason="needs PyTorch, which the extra train brings")
 
+from torch._subclasses.fake_tensor import FakeTensorMode  # noqa: E402
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
 from benchmarks._lib.gpu import engine, nets, summary, training, weights  # noqa: E402
@@ -31,7 +32,7 @@ from benchmarks._lib.gpu.device import Device  # noqa: E402
 from benchmarks._lib.gpu.stages import REHEARSAL, Record, Stage, Task, run_here, run_stages  # noqa: E402
 from benchmarks.gpu import packed  # noqa: E402
 from benchmarks.gpu.__main__ import main, stages  # noqa: E402
-from benchmarks.gpu.bundle import check  # noqa: E402
+from benchmarks.gpu.bundle import bundle, check  # noqa: E402
 from benchmarks.gpu.weights import join  # noqa: E402
 from export.graph import LandmarkGraph  # noqa: E402
 from export.run import load  # noqa: E402
@@ -240,20 +241,82 @@ class TestNets:
         assert seen[1] == seen[2] == (0, seen[1][1])
 
 
+@pytest.mark.skipif(not torch.backends.cuda.is_built(), reason="PyTorch is built without CUDA")
+@pytest.mark.parametrize("kind", ["edge", "hourglass"])
+def test_everything_that_a_net_computes_with_moves_to_the_device(kind: str) -> None:
+    """With fake tensors of a GPU, which refuse operations on two devices and questions that wait for an answer."""
+    full, size = (nets.edge_graph(), 128) if kind == "edge" else (nets.hourglass_graph(REHEARSAL), 64)
+    graph = nets.Deployed(full, Device("cpu"))
+    with FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
+        for module in graph.modules():
+            for kept in (module._parameters, module._buffers):
+                for name, value in kept.items():
+                    if value is not None:
+                        kept[name] = torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device="cuda")
+        for _ in range(2):  # constants are kept from the second call on
+            maps = graph.maps(torch.zeros(2, size, size, 3, dtype=torch.uint8, device="cuda"))
+            assert maps.dtype == torch.float16 and maps.is_contiguous(memory_format=torch.channels_last)
+            assert [answer.device.type for answer in graph.decode(maps)] == ["cuda"] * 3
+        host = torch.empty(maps.shape, dtype=maps.dtype)
+        assert [answer.device.type for answer in graph.decode(host)] == ["cpu"] * 3
+
+
 def test_a_stage_that_hangs_crashes_or_fails_costs_no_other(tmp_path: Path) -> None:
     names = ("hangs", "crashes", "fails", "works")
-    listed = [
-        Stage(name, f"tests.benchmarks.example_stages:{name}", 3.0 if name == "hangs" else 60.0) for name in names
-    ]
+    listed = [Stage(name, f"tests.benchmarks.example_stages:{name}", 60.0) for name in names]
     ends: list[int] = []
+    before, begun = tmp_path / "before", time.monotonic()
+    before.mkdir()
+    run_stages(listed[-1:], REHEARSAL, before, None, 200)
+    limit = 1 + 3 * (time.monotonic() - begun)  # a busy machine takes long to start a process
+    listed[0] = dataclasses.replace(listed[0], limit_s=limit)
     run_stages(listed, REHEARSAL, tmp_path, None, 200, after=lambda: ends.append(len(ends)))
     found = {name: found_in(tmp_path, name) for name in names}
     assert [found[name]["found"] for name in names] == [1, 2, 3, 4]
     assert [found[name]["state"] for name in names] == ["cut", "failed", "failed", "done"]
-    assert found["hangs"]["error"] == "ended at its limit of 3 s"
+    assert found["hangs"]["error"] == f"ended at its limit of {limit:.0f} s"
     assert found["crashes"]["error"] == "its process ended with status 7"
     assert "illegal memory access" in found["fails"]["error"]
     assert len(ends) == 4
+
+
+def test_a_part_that_fails_costs_no_other(tmp_path: Path) -> None:
+    run_here(Stage("half", "example_stages:half", None), Task(REHEARSAL, tmp_path, None, 0))
+    found = found_in(tmp_path, "half")
+    assert found["state"] == "failed" and "first: ZeroDivisionError" in found["error"]
+    assert found["first"].startswith("ZeroDivisionError") and found["second"] == {"found": 5}
+
+
+@pytest.mark.parametrize(("first", "started_by"), [("works", "ForkServerProcess"), ("fails", "SpawnProcess")])
+def test_the_first_stage_says_whether_processes_can_be_forked(tmp_path: Path, first: str, started_by: str) -> None:
+    """Where CUDA, say, cannot be used in a forked one, the stages have processes that import for themselves."""
+    listed = [Stage("counts", "example_stages:counts", 60.0)]
+    run_stages(listed, REHEARSAL, tmp_path, None, 200, first=Stage("start", f"example_stages:{first}", 60.0))
+    found = found_in(tmp_path, "counts")
+    assert (found["state"], found["started_by"]) == ("done", started_by)
+
+
+def test_a_second_call_keeps_what_is_done(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    listed = [Stage(name, f"example_stages:{name}", 60.0) for name in ("counts", "fails")]
+    for _ in range(2):
+        run_stages(listed, REHEARSAL, tmp_path, None, 200)
+    assert (tmp_path / "calls").read_text() == "x"
+    assert "counts: done by an earlier call, kept; to measure it again delete counts.json" in capsys.readouterr().out
+    run_stages(listed, dataclasses.replace(REHEARSAL, device="another"), tmp_path, None, 200)
+    assert (tmp_path / "calls").read_text() == "xx"  # a rehearsal is no measurement
+    Record(tmp_path / "fails.json").update(found=6)  # as of a call that was killed
+    run_stages(listed, REHEARSAL, tmp_path, None, seconds=0)  # without time nothing is overwritten
+    found = {name: found_in(tmp_path, name) for name in ("counts", "fails")}
+    assert found["counts"]["state"] == "done"
+    assert (found["fails"]["state"], found["fails"]["found"]) == ("cut", 6)
+
+
+def test_a_summary_that_fails_costs_no_stage(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def fail() -> None:
+        raise ValueError("no summary")
+
+    run_stages([Stage("works", "example_stages:works", 60.0)], REHEARSAL, tmp_path, None, 200, after=fail)
+    assert found_in(tmp_path, "works")["state"] == "done" and "no summary" in capsys.readouterr().err
 
 
 def test_a_stage_without_time_is_left_out(tmp_path: Path) -> None:
@@ -316,6 +379,27 @@ class TestPacked:
 
 
 class TestBundle:
+    def test_holds_what_was_asked_for(self, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """With the downloads only written down; a wheel of PyCUDA takes the place of its source."""
+        asked: list[str] = []
+
+        def download(folder: str, output: Path, *arguments: str) -> None:
+            (output / folder).mkdir()
+            asked.extend(arguments)
+
+        monkeypatch.setattr("benchmarks.gpu.bundle._download", download)
+        bundle(pictures, tmp_path / "a")
+        assert "pycuda" in asked and "jsonargparse" in asked
+        assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["pictures.zip", "sources", "wheels"]
+        wheel = tmp_path / "pycuda-1.0-cp312-cp312-linux_x86_64.whl"
+        with pytest.raises(TrackerError, match=r"--pycuda expected a file pycuda-\*\.whl, got"):
+            bundle(pictures, tmp_path / "b", wheel)
+        wheel.write_bytes(b"wheel")
+        asked.clear()
+        bundle(pictures, tmp_path / "b", wheel)
+        assert "pycuda" not in asked and not (tmp_path / "b/sources").exists()
+        assert (tmp_path / "b/wheels" / wheel.name).read_bytes() == b"wheel"
+
     def test_its_size_is_checked_with_the_repository(self, tmp_path: Path) -> None:
         (tmp_path / "wheels").mkdir()
         (tmp_path / "wheels/a.whl").write_bytes(bytes(2**20))
@@ -404,13 +488,14 @@ class TestEngine:
         setup.use(TimedFakeCuda())
         setup.write(dataclasses.replace(KEY, onnx_sha256=sha256_of(WEIGHTS / "edge68.onnx"), faces=(1, 2, 2)))
         monkeypatch.setattr(engine, "open_cuda", lambda: (setup.cuda, "a fake of CUDA", []))
-        monkeypatch.setattr(engine, "WARM_UP", 1)
+        monkeypatch.setattr(engine, "first_gpu", lambda: "a fake of a GPU")
+        monkeypatch.setattr(engine, "WARM_UP_S", 0)
         return setup
 
     def test_is_timed_and_compared(self, setup: Setup, tmp_path: Path) -> None:
         (tmp_path / "rate.json").write_text(json.dumps({"matrix_tflops": 0.001}))
         engine.measure_engine(setup.path, tmp_path, WEIGHTS / "edge68.onnx", calls=2)
-        found = found_in(tmp_path, "engine")
+        found = found_in(tmp_path, f"engine.{setup.path.stem}")
         assert found["state"] == "done" and found["builder"] == "TensorRT 10.3.0"
         for faces in (1, 2):
             timed = found[f"batch {faces}"]
@@ -418,6 +503,12 @@ class TestEngine:
             assert timed["from ONNX Runtime, p99 px"] < 1e-3
             assert timed["share of the matrix rate"] > 0
         assert f"crop {2}" in setup.cuda.done
+
+    def test_without_a_gpu(self, setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(engine, "first_gpu", lambda: None)
+        with pytest.raises(TrackerError, match="timing it needs an NVIDIA GPU and its driver, and there is none"):
+            engine.measure_engine(setup.path, tmp_path)
+        assert not list(tmp_path.glob("engine*.json"))
 
     def test_of_another_model(self, setup: Setup, tmp_path: Path) -> None:
         with pytest.raises(TrackerError, match="was built from another model than"):

@@ -86,6 +86,13 @@ class TestInputsAreKept:
         assert status == 2 and said == f"export.run: --output {output} is {own}, which is read; give another --output\n"
         assert own.read_bytes() == content and sorted(os.listdir(tmp_path)) == before
 
+    def test_the_options_are_never_the_output(self, checkpoint: Path, tmp_path: Path, command: Command) -> None:
+        options = tmp_path / "options.onnx"  # a file of options may have any name, too
+        options.write_text(f"checkpoint: {checkpoint}\nlicence: x\nallow_untrained: true\n")
+        status, said = command("--config", options, "--output", options)
+        assert status == 2 and f"--output {options} is {options}, which is read" in said
+        assert "licence: x" in options.read_text()
+
     def test_a_name_that_is_not_a_models(self, checkpoint: Path, command: Command) -> None:
         """Such as that of a picture or of another checkpoint."""
         status, said = command("--checkpoint", checkpoint, "--output", "face.png", "--licence", "x")

@@ -140,7 +140,7 @@ def test_frames_on_the_gpu_that_none_has(field: int, number: int) -> None:
 @pytest.mark.parametrize("name", ["stall_s", "retry_s", "longest_retry_s", "open_s"])
 @pytest.mark.parametrize("time_s", [0.0, -1.0, 1e300, math.inf, math.nan])
 def test_times_that_no_thread_can_wait(name: str, time_s: float) -> None:
-    with pytest.raises(TrackerError, match="expected times above 0"):
+    with pytest.raises(TrackerError, match=f"{name} must be a number of seconds, above 0"):
         Patience(**{name: time_s})
 
 

@@ -216,6 +216,12 @@ BENDS: dict[str, Bend] = {
     "rows that are not numbers": lambda o: dataclasses.replace(o, points_px=o.points_px * np.float32([1, np.nan])),
     "columns that are not numbers": lambda o: dataclasses.replace(o, points_px=o.points_px * np.float32([np.nan, 1])),
     "infinite points": lambda o: dataclasses.replace(o, points_px=o.points_px + np.float32(np.inf)),
+    "negative covariances": lambda o: dataclasses.replace(
+        o, covariances_px2=o.covariances_px2 - np.float32([0, 0, 100])
+    ),
+    "endless covariances": lambda o: dataclasses.replace(
+        o, covariances_px2=o.covariances_px2 + np.float32([1e38, 0, 0])
+    ),
     "one score that is none": lambda o: dataclasses.replace(o, scores=np.where(np.arange(68) == 7, np.nan, o.scores)),
     "infinite covariances": lambda o: dataclasses.replace(o, covariances_px2=np.full_like(o.covariances_px2, np.inf)),
     "points far away": lambda o: dataclasses.replace(o, points_px=o.points_px * np.float32(1e30)),

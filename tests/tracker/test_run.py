@@ -30,6 +30,7 @@ from tracker.datasets.pts_files import read_pts
 from tracker.detectors.loading import load_detector
 from tracker.engines.spec import ModelSpec
 from tracker.run import main
+from tracker.sinks import OverlayVideo
 from tracker.sources import Source
 from tracker.sources.demo import DemoClip
 
@@ -355,7 +356,7 @@ class TestBadInput:
         expected = "--camera-size and --camera-fps are for a camera; name it with --camera"
         assert refused("--camera-size", "640x480") == expected
         assert refused("--video", video, "--camera-fps", 30) == expected
-        assert "give_up_s may be 0" in refused("--camera", 0, "--give-up-s", -1)
+        assert "give_up_s must be a number of seconds, 0 or more" in refused("--camera", 0, "--give-up-s", -1)
 
     def test_camera_with_a_number_beyond_all(self, refused: Refused) -> None:
         assert "99999999999" in refused("--camera", 99999999999)
@@ -604,6 +605,45 @@ class TestStats:
     def test_are_no_other_outputs_file(self, call: Call, capfd: Said, tmp_path: Path) -> None:
         assert call("--demo", "--stats", tmp_path / "x", "--output", tmp_path / "x") == 2
         assert "--output and --stats name the same file" in capfd.readouterr().err
+
+
+@POSIX
+class TestSignalsAtTheEnd:
+    """That come when all frames are written and the overlay is being completed, which may take a while."""
+
+    @pytest.fixture
+    def signalled(self, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+        """The signals that come, one after the other, while the overlay is being completed."""
+        numbers: list[int] = []
+        complete = OverlayVideo._complete
+
+        def completed(overlay: OverlayVideo) -> None:
+            for number in numbers:
+                signal.raise_signal(number)
+            complete(overlay)
+
+        monkeypatch.setattr(OverlayVideo, "_complete", completed)
+        return numbers
+
+    @pytest.mark.parametrize(
+        "number", [signal.SIGINT, signal.SIGTERM, *([signal.SIGHUP] if os.name == "posix" else [])]
+    )
+    def test_the_first_waits(self, call: Call, tmp_path: Path, signalled: list[int], number: int) -> None:
+        before = [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)]
+        signalled.append(number)
+        overlay, stats = tmp_path / "out.mp4", tmp_path / "stats.json"
+        assert (
+            call("--demo", "--overlay", overlay, "--output", tmp_path / "out.jsonl", "--stats", stats) == 128 + number
+        )
+        assert count_pictures(overlay) == len(lines_of(tmp_path / "out.jsonl")) == 30
+        assert json.loads(stats.read_text())["frames"] == 30
+        assert [signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)] == before
+
+    def test_the_second_does_not(self, call: Call, tmp_path: Path, signalled: list[int]) -> None:
+        signalled += [signal.SIGTERM, signal.SIGINT]
+        assert call("--demo", "--overlay", tmp_path / "out.mp4", "--output", tmp_path / "out.jsonl") == 130
+        assert len(lines_of(tmp_path / "out.jsonl")) == 30
+        assert os.listdir(tmp_path) == ["out.jsonl"]
 
 
 class TestOutputs:

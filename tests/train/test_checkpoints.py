@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import os
 import sys
 import zipfile
@@ -203,6 +204,22 @@ class TestDamaged:
             new.writestr("archive/zeros", bytes(10_000_000))
         refused(tmp_path / "z.ckpt")
 
+    def test_what_counts_some_of_its_bytes_often(self, sound: dict[str, Any], tmp_path: Path) -> None:
+        """Members that overlap: 200 tensors, whose numbers are those of the first."""
+        torch.save({**sound, "more": [torch.full((1000,), 0.5) for _ in range(200)]}, tmp_path / "large.ckpt")
+        path = tmp_path / "small.ckpt"
+        with zipfile.ZipFile(tmp_path / "large.ckpt") as old, zipfile.ZipFile(path, "w") as new:
+            for member in old.infolist():
+                first = next((m for m in new.infolist() if m.file_size == member.file_size == 4000), None)
+                if first is None:
+                    new.writestr(member.filename, old.read(member))
+                else:
+                    new.filelist.append(copy.copy(first))
+                    new.filelist[-1].filename = member.filename
+        assert path.stat().st_size < (tmp_path / "large.ckpt").stat().st_size - 500_000
+        assert len(torch.load(path, weights_only=True)["more"]) == 200  # else nothing would be shown
+        assert refused(path).endswith("this is none")
+
     @pytest.mark.parametrize("content", [[1], "text", 3, None, {}, {"state_dict": {}}, OrderedDict(), torch.zeros(3)])
     def test_another_object(self, tmp_path: Path, content: object) -> None:
         torch.save(content, tmp_path / "some.ckpt")
@@ -221,6 +238,7 @@ class TestDamaged:
             ({"net.a": torch.zeros(1, dtype=torch.complex64)}, "state_dict"),
             ({"net.a": torch.zeros(1).to_sparse()}, "state_dict"),
             ({"net.a": torch.zeros(1, device="meta")}, "state_dict"),
+            ({"net.a": torch.zeros(1).expand(1 << 40)}, "state_dict"),
             ({3: 3}, "hyper_parameters"),
             ({"net": torch.zeros(3)}, "hyper_parameters"),
         ],
@@ -236,6 +254,20 @@ class TestDamaged:
         for _ in range(25):
             doubled = [doubled, doubled]
         assert "more than 10000 values" in refused(changed(doubled, "hyper_parameters", "milestones"))
+
+    @pytest.mark.parametrize("value", ["x" * 20_000_000, 10**400, -(1 << 63)], ids=["text", "number", "negative"])
+    def test_a_value_that_is_too_long(self, changed: Callable[..., Path], value: object) -> None:
+        assert "its configuration holds a" in refused(changed(value, "hyper_parameters", "scheme"))
+
+    @pytest.mark.parametrize(
+        ("option", "value"), [("channels", [10**6] * 4), ("channels", [10**9] * 4), ("stacks", 10**9)]
+    )
+    def test_a_net_that_is_larger_than_its_weights(
+        self, changed: Callable[..., Path], option: str, value: object
+    ) -> None:
+        path = changed(value, *NET, "init_args", option)
+        with pytest.raises(CheckpointError, match="its weights do not fit the net: the net has more of them"):
+            build(LandmarkTask, read_checkpoint(path), path)
 
     @pytest.mark.parametrize(
         ("value", "keys"),
@@ -270,6 +302,7 @@ class TestWeights:
             ({**weights, "net.more": torch.zeros(2)}, "net.more is one too many"),
             ({**weights, first: torch.zeros(2, 9)}, f"{first} has the shape (2, 9) instead of ("),
             ({}, f"{first} is missing and {len(others)} more"),
+            ({**weights, first: weights[first] * math.nan}, f"{first} has values that are not finite"),
         ):
             before = {name: tensor.clone() for name, tensor in task.state_dict().items()}
             with pytest.raises(CheckpointError) as error:

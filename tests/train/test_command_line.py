@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import http.server
+import math
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -101,6 +103,14 @@ class TestResuming:
             lambda raw: raw["optimizer_states"][0]["state"][0].pop("exp_avg"),
             lambda raw: raw["optimizer_states"][0]["state"][0].update(exp_avg=torch.zeros(7)),
             lambda raw: raw["optimizer_states"][0]["state"].update({999: raw["optimizer_states"][0]["state"][0]}),
+            lambda raw: raw["optimizer_states"][0]["param_groups"][0].update(lr="fast"),
+            lambda raw: raw["optimizer_states"][0]["param_groups"][0].update(betas=None),
+            lambda raw: raw["optimizer_states"][0]["param_groups"][0].update(eps=[1e-8]),
+            lambda raw: raw["optimizer_states"][0]["param_groups"][0].update(weight_decay=math.nan),
+            lambda raw: raw["optimizer_states"][0]["param_groups"][0].pop("lr"),
+            lambda raw: raw["lr_schedulers"][0].update(base_lrs="x"),
+            lambda raw: raw["lr_schedulers"][0].update(_step_count="x"),
+            lambda raw: raw["lr_schedulers"][0].update(_last_lr=None),
             lambda raw: raw["lr_schedulers"].clear(),
             lambda raw: raw["lr_schedulers"][0].clear(),
             lambda raw: raw["loops"].clear(),
@@ -268,6 +278,28 @@ class TestCommands:
         monkeypatch.chdir(tmp_path)
         run("validate", f"--ckpt_path={checkpoint}", "--trainer.accelerator=cpu", "--trainer.logger=false")
         assert "val_nme" in capsys.readouterr().out
+
+    def test_what_the_cluster_asks_for_and_lightning_cannot_do(
+        self, refused: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """SLURM's --ntasks, as most batch scripts have it."""
+        for name, value in {"SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "edge68", "SLURM_NTASKS": "2"}.items():
+            monkeypatch.setenv(name, value)
+        assert "Use `--ntasks-per-node=2` instead" in refused(tmp_path)
+
+    def test_a_report_that_cannot_be_written_is_known_before_the_work(
+        self, checkpoint: Path, w300: Path, tmp_path: Path
+    ) -> None:
+        (tmp_path / "file").touch()
+        shutil.copytree(w300 / "afw", tmp_path / "300w/lfpw/testset")
+        with pytest.raises(SystemExit, match=r"train.run: --report.folder .*/file/report: cannot be written: Not a"):
+            run(
+                "test",
+                f"--ckpt_path={checkpoint}",
+                *(f"--data.source.root={tmp_path / '300w'}", "--data.source.test_split=lfpw"),
+                *("--trainer.accelerator=cpu", "--trainer.logger=false", f"--trainer.default_root_dir={tmp_path}"),
+                f"--report.folder={tmp_path / 'file/report'}",
+            )
 
     def test_predict_is_none(self, capsys: pytest.CaptureFixture[str]) -> None:
         with pytest.raises(SystemExit) as end:

@@ -13,7 +13,7 @@ from typing import Any, NoReturn, get_args
 
 from jsonargparse import ArgumentParser, DefaultHelpFormatter, auto_cli
 
-from tracker.cli.config_files import files_read, forget_files, guard_loader, note_config_file
+from tracker.cli.config_files import FileOptions, files_read, forget_files, guard_loader
 from tracker.cli.suggestions import suggest
 from tracker.errors import TrackerError, one_line
 from tracker.redaction import redact, redact_arguments
@@ -67,17 +67,12 @@ class _Help(DefaultHelpFormatter):
         return text.replace("(type: list[Path] | Path)", "(type: Path, one or several)") if _is_list(action) else text
 
 
-class _Parser(ArgumentParser):
+class _Parser(FileOptions, ArgumentParser):
     """Says --max-faces, takes --max_faces too, and names the nearest option for an unknown one."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, allow_abbrev=False, formatter_class=_Help, version=read_version(), **options)
         self._given: list[str] = []
-
-    def parse_path(self, cfg_path: Any, *more: Any, **options: Any) -> Any:
-        """A file given as --config, or named by another."""
-        note_config_file(cfg_path)
-        return super().parse_path(cfg_path, *more, **options)
 
     def dump(self, *args: Any, **options: Any) -> str:
         """The configuration, as --print_config shows it."""

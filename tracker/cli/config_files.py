@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable
 from contextvars import ContextVar
 from pathlib import Path
@@ -99,16 +100,31 @@ def _place(mark: yaml.Mark) -> str:
     return f"line {mark.line + 1}, column {mark.column + 1}"
 
 
-def note_config_file(path: str | os.PathLike[str]) -> None:
-    """Remember a file that is about to be read, see files_read.
+class FileOptions:
+    """For parsers of jsonargparse: notes the files of options that it reads, see files_read, and bounds their size."""
 
-    Raises TrackerError for one that is too large to be a file of options.
-    """
-    file = Path(os.path.abspath(path))
-    try:
-        status = file.stat()
-    except (OSError, ValueError):
-        return  # what is no file is reported by who reads it
-    if status.st_size > MOST_BYTES:
-        raise TrackerError(f"--config {path} has {status.st_size:,} bytes, at most {MOST_BYTES:,} are read")
-    _read_files.set((*_read_files.get(), file))
+    def parse_path(self, path: str | os.PathLike[str], *more: Any, **options: Any) -> Any:
+        """Parse a file given as --config, or named by another.
+
+        Raises TrackerError for one that is too large to be a file of options; a pipe, as of <(...), may be endless.
+        """
+        file = Path(os.path.abspath(path))
+        try:
+            status = file.stat()
+            has_size = stat.S_ISREG(status.st_mode) and status.st_size > 0
+            content = None if has_size else _read_start(file)
+            size = status.st_size if content is None else len(content)
+        except (OSError, ValueError):
+            return super().parse_path(path, *more, **options)  # type: ignore[misc]  # which says what is wrong
+        if size > MOST_BYTES:
+            length = f"{size:,}" if content is None else f"more than {MOST_BYTES:,}"
+            raise TrackerError(f"--config {path} has {length} bytes, at most {MOST_BYTES:,} are read")
+        _read_files.set((*_read_files.get(), file))
+        if content is None:
+            return super().parse_path(path, *more, **options)  # type: ignore[misc]
+        return self.parse_string(content.decode(), os.path.basename(path), *more, **options)  # type: ignore[attr-defined]
+
+
+def _read_start(file: Path) -> bytes:
+    with file.open("rb") as stream:
+        return stream.read(MOST_BYTES + 1)

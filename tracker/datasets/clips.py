@@ -15,6 +15,7 @@ from tracker.datasets.pts_files import PICTURE_SUFFIXES, read_pts
 from tracker.datasets.video300 import CLIPS, POINTS, Category, excluded_frames
 from tracker.errors import TrackerError
 from tracker.face.geometry import Array
+from tracker.face.pts import expect_near
 from tracker.face.schemes import IBUG68
 from tracker.metrics.nme import normaliser
 from tracker.sources import Frame, open_source, read_picture
@@ -52,11 +53,19 @@ class Labelling:
     ibug: Mapping[int, int]
     sets: Mapping[int, tuple[int, ...]]
 
-    def read(self, path: Path) -> Truth:
-        """One label. Raises ValueError for a broken one, OSError for one that cannot be read."""
+    def read(self, path: Path, shape: tuple[int, ...]) -> Truth:
+        """The label of a picture of that shape (H, W, ...).
+
+        Raises ValueError for a broken one and for one that cannot be of that picture, OSError for one that cannot be
+        read.
+        """
         labels = read_pts(path)
         if len(labels) != IBUG68.count:
             raise ValueError(f"{path}: expected {IBUG68.count} points, got {len(labels)}")
+        try:
+            expect_near(labels, shape[1], shape[0])
+        except ValueError as error:
+            raise ValueError(f"{path}: {error}") from None
         points = np.full((IBUG68.count, 2), np.nan)
         points[list(self.ibug.values())] = labels[list(self.ibug)]
         if normaliser(points, IBUG68) == 0:
@@ -111,7 +120,7 @@ class LabelledClip:
                 unlabelled.append(number)
             elif number not in self.excluded:
                 try:
-                    truth = self.labelling.read(self._labels[number])
+                    truth = self.labelling.read(self._labels[number], frame.image_rgb.shape)
                 except (ValueError, OSError) as error:
                     broken.append(str(error))
             yield frame, truth

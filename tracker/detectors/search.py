@@ -30,28 +30,45 @@ TURNS = {
 degrees surely, many that are rolled farther, and some of those that the other one misses."""
 
 
+OTHERS = 2
+"""After so many other turns the first one is taken again, as it shows most faces."""
+
+
 class Search:
     """Takes one turn at each call of next_turn, from the first one on after begin."""
 
     def __init__(self, detectors: Sequence[CalibratedDetector]) -> None:
         self.detectors = detectors
         self.turns = TURNS[len(detectors)]
-        self._next = 0
+        self.begin()
 
     def begin(self) -> None:
         """Start with the first turn again."""
-        self._next = 0
+        self._next = self._others = 0
+
+    @property
+    def first_is_due(self) -> bool:
+        """Whether the first turn comes between others next."""
+        return self._others >= OTHERS
 
     @property
     def complete(self) -> bool:
-        """Whether the first turn is due."""
+        """Whether each turn has been taken since begin, or since it was so the last time."""
         return self._next % len(self.turns) == 0
 
-    def next_turn(self) -> Turn:
-        """The turn that is due; the one after it is due the next time."""
+    def next_turn(self, in_order: bool = False) -> Turn:
+        """The turn that is due; in_order: without the first one between others."""
+        if self.first_is_due and not in_order and not self.complete:
+            self._others = 0
+            return self.turns[0]
         turn = self.turns[self._next % len(self.turns)]
         self._next += 1
+        self._others = 0 if turn == self.turns[0] else self._others + 1
         return turn
+
+    def skip(self) -> None:
+        """Count a frame in which no turn is taken, for the first one's sake."""
+        self._others += 1
 
     def detect(self, image_rgb: Image, turn: Turn) -> list[Detection]:
         """What the turn's detector finds in the picture turned so, in pixels of the picture as it is."""

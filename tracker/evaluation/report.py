@@ -10,6 +10,7 @@ from tracker.engines.base import Engine
 from tracker.errors import TrackerError
 from tracker.face.schemes import IBUG68
 from tracker.system.files import write_whole
+from tracker.tracking.tracker import Tracker
 from tracker.weights.packaged import sha256_of
 
 REPORT_SUFFIXES = (".json", ".png", ".html", ".csv")
@@ -44,6 +45,11 @@ def model_record(path: Path, engine: Engine) -> dict[str, str]:
         "commit": engine.spec.commit,
         "licence": engine.spec.licence,
     }
+
+
+def detector_names(tracker: Tracker) -> str:
+    """Which detectors look for faces, as "yunet and blazeface"."""
+    return " and ".join(detector.name for detector in tracker.detectors)
 
 
 def write_report(path: Path, content: bytes) -> None:

@@ -1,4 +1,4 @@
-"""Labelled stills: each face in the view of its labels, and through a detector."""
+"""Labelled stills: each face in the view of its labels, and as the tracker finds it."""
 
 from __future__ import annotations
 
@@ -8,32 +8,42 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tracker.datasets.labelled import Dataset, LabelledFace, Split, labelled_faces
-from tracker.detectors.base import CalibratedDetector, Detection, roi_of_detection
-from tracker.detectors.loading import DetectorName, load_detector
-from tracker.engines.base import Engine
-from tracker.engines.loading import load_engine
+from tracker.detectors.loading import DetectorName
 from tracker.errors import TrackerError
-from tracker.evaluation.report import expect_ibug68, model_record, write_report
+from tracker.evaluation.report import detector_names, expect_ibug68, model_record, write_report
 from tracker.face.crop import roi_of_landmarks
 from tracker.face.geometry import Array, box_iou, extent
 from tracker.metrics.accuracy import Errors, FaceError, face_error, plot_ced, summary, table
 from tracker.tracking.estimator import LandmarkEstimator
+from tracker.tracking.tracker import Tracker
 from tracker.weights.packaged import landmark_model
 
 log = logging.getLogger(__name__)
 
-MIN_IOU = 0.3  # a detection that overlaps the labels' extent by less is of something else
+MIN_IOU = 0.3  # a box that overlaps the labels' extent by less is of something else
+MAX_FACES = 100
+"""Other faces than the labelled one are in some pictures, and may be larger."""
+
+
+class Boxed(Protocol):
+    """box_px: (4,) x, y, width, height."""
+
+    @property
+    def box_px(self) -> Array: ...
+
+
+AnyBoxed = TypeVar("AnyBoxed", bound=Boxed)
 
 
 @dataclass(frozen=True)
 class FaceResult:
-    """One face, in the view of its labels and through the detector (None: not found, and why in missed)."""
+    """One face, in the view of its labels and as the tracker finds it (None: not found, and why in missed)."""
 
     true_box: FaceError
     detected: FaceError | None
@@ -46,26 +56,24 @@ class FaceResult:
 
 
 class Evaluation:
-    """Measures labelled faces as Tracker would measure them in a first frame."""
+    """Measures labelled faces in the views of their labels, and as a tracker finds them in their pictures."""
 
-    def __init__(self, engine: Engine, detector: CalibratedDetector) -> None:
+    def __init__(self, tracker: Tracker) -> None:
         """Raises TrackerError for a model of another scheme than the labels'."""
-        expect_ibug68(engine)
-        self.estimator = LandmarkEstimator(engine)
-        self.detector = detector
+        expect_ibug68(tracker.engine)
+        self.estimator = LandmarkEstimator(tracker.engine)
+        self.tracker = tracker
 
     def face(self, image_rgb: NDArray[np.uint8], truth_px: Array) -> FaceResult:
         """One face of an RGB picture (H, W, 3), its labels (68, 2) in the picture's pixels."""
         landmarks, score = self.estimator.estimate(image_rgb, [roi_of_landmarks(truth_px)])[0]
         true_box = face_error(landmarks, truth_px, score)
-        detection = nearest(self.detector.detect(image_rgb), extent(truth_px))
-        if detection is None:
-            return FaceResult(true_box, None, "not detected")
-        roi = roi_of_detection(detection, self.detector.calibration)
-        landmarks, score = self.estimator.estimate_twice(image_rgb, [roi])[0]
-        if score < self.estimator.engine.spec.presence:
-            return FaceResult(true_box, None, f"detected, but its score {score:.3f} is too low for a face")
-        return FaceResult(true_box, face_error(landmarks, truth_px, score))
+        result = self.tracker.detect(image_rgb)
+        found = nearest(result.faces, extent(truth_px))
+        if found is None:
+            refused = f"; {result.refused} detections scored too low for a face" if result.refused else ""
+            return FaceResult(true_box, None, f"not detected{refused}")
+        return FaceResult(true_box, face_error(found.raw, truth_px, found.score))
 
     def faces(self, labelled: Iterable[LabelledFace]) -> tuple[dict[str, FaceResult], list[str]]:
         """The results by name, and what is wrong with each face that cannot be read, which is skipped."""
@@ -82,9 +90,9 @@ class Evaluation:
         return results, skipped
 
 
-def nearest(detections: Iterable[Detection], box_px: Array) -> Detection | None:
-    """The detection that overlaps a box (4,) x, y, width, height most; None where none does by MIN_IOU."""
-    best = max(detections, key=lambda found: box_iou(found.box_px, box_px), default=None)
+def nearest(faces: Iterable[AnyBoxed], box_px: Array) -> AnyBoxed | None:
+    """The face or detection that overlaps a box (4,) x, y, width, height most; None where none does by MIN_IOU."""
+    best = max(faces, key=lambda found: box_iou(found.box_px, box_px), default=None)
     return best if best is not None and box_iou(best.box_px, box_px) >= MIN_IOU else None
 
 
@@ -99,25 +107,25 @@ def evaluate_stills(
 ) -> None:
     """Measure a model on labelled faces, and write the report and its plot; see tracker.evaluate.evaluate."""
     labelled = labelled_faces(dataset, root, split)
-    engine = load_engine(model := landmark_model(model))
-    evaluation = Evaluation(engine, load_detector(detector, detector_model))
+    tracker = Tracker(model := landmark_model(model), detector, detector_model, MAX_FACES)
+    evaluation = Evaluation(tracker)
     results, skipped = evaluation.faces(labelled)
     if not results:
         raise TrackerError(f"none of the {len(labelled)} faces in {root} can be read; the first: {skipped[0]}")
     ways: dict[str, Errors] = {
         "true boxes": {name: result.true_box for name, result in results.items()},
-        evaluation.detector.name: {name: result.detected for name, result in results.items()},
+        "tracker": {name: result.detected for name, result in results.items()},
     }
     figures = {way: summary(errors) for way, errors in ways.items()}
     record = {
         "dataset": dataset,
         "split": split if dataset == "300w" else None,
-        "model": model_record(model, engine),
-        "detector": evaluation.detector.name,
+        "model": model_record(model, tracker.engine),
+        "detector": detector_names(tracker),
         "counts": {"labelled": len(labelled), "measured": len(results), "skipped": len(skipped)},
         "skipped": skipped,
         "true_boxes": figures["true boxes"],
-        "through_detector": figures[evaluation.detector.name],
+        "through_detector": figures["tracker"],
         "by_face": {name: result.to_json() for name, result in results.items()},
     }
     name = f"300w {split}" if dataset == "300w" else os.path.basename(os.path.realpath(root))

@@ -16,7 +16,7 @@ from tracker.detectors.loading import DetectorName
 from tracker.errors import TrackerError
 from tracker.evaluation.clip_metrics import ClipFigures, clip_figures
 from tracker.evaluation.groups import group_figures
-from tracker.evaluation.report import model_record, write_report
+from tracker.evaluation.report import detector_names, model_record, write_report
 from tracker.evaluation.video import SMOOTH, WAYS, VideoEvaluation
 from tracker.evaluation.video_page import text, video_page
 from tracker.tracking.tracker import Tracker
@@ -50,7 +50,7 @@ def evaluate_videos(
         "dataset": dataset,
         "split": split if dataset == "300vw" else None,
         "model": model_record(model, tracker.engine),
-        "detector": tracker.detector.name,
+        "detector": detector_names(tracker),
         "max_faces": MAX_FACES,
         "missing_clips": missing,
         "problems": {clip.name: clip.problems for clip in clips if clip.problems},

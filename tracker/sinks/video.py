@@ -212,7 +212,7 @@ class ConstantRate:
 @contextmanager
 def _temporary(target: Path) -> Iterator[Path]:
     """A hidden file beside the target, empty, which is gone afterwards unless it was moved."""
-    descriptor, name = tempfile.mkstemp(target.suffix, f".{target.stem}.", target.parent)
+    descriptor, name = tempfile.mkstemp(target.suffix, ".sound.", target.parent)
     os.close(descriptor)
     try:
         yield Path(name)

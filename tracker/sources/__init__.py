@@ -18,7 +18,7 @@ from tracker.sources.base import FALLBACK_FPS, Losses, Source
 from tracker.sources.camera import Camera
 from tracker.sources.capture import open_url, stated_count
 from tracker.sources.devices import camera_lines
-from tracker.sources.file_names import STDIN, is_pipe
+from tracker.sources.file_names import STDIN, is_pipe, path_of_url
 from tracker.sources.frame import Frame, as_rgb
 from tracker.sources.given import open_given, still_of
 from tracker.sources.live import Live, Patience, Stream
@@ -67,7 +67,7 @@ def open_source(source: object, patience: Patience | None = None) -> Source:
         return Camera(int(source), patience=patience)
     if not isinstance(source, (str, os.PathLike)):
         return open_given(source)
-    text = os.fspath(source)
+    text = path_of_url(os.fspath(source))
     kind = kind_of_source(text)
     if kind == "camera":
         return Camera(text, patience=patience)
@@ -88,7 +88,7 @@ def kind_of_source(text: str) -> Literal["camera", "video", "images"]:
         return "camera"
     if "://" in text:
         return "video"
-    is_still = os.path.isfile(text) and is_picture(text) and not text.lower().endswith(".gif")
+    is_still = is_picture(text) and not text.lower().endswith(".gif")
     return "images" if is_still or os.path.isdir(text) else "video"
 
 
@@ -96,8 +96,10 @@ def open_url_source(url: str, patience: Patience | None = None) -> Source:
     """A URL's frames: as a Video, none of them dropped, where its container announces a length, else as a Stream.
 
     RTSP is a Stream always: its server sends in real time. A stream that is down is waited for, see Stream; raises
-    TrackerError for a file by its name, or another protocol, that cannot be opened.
+    TrackerError for a file by its name, or another protocol, that cannot be opened. Of file:// the file is a Video.
     """
+    if (path := path_of_url(url)) != url:
+        return Video(path)
     try:
         capture = open_url(url)
     except TrackerError:

@@ -55,7 +55,7 @@ def _of_pil(image: Any) -> object:
         )
     try:
         return np.asarray(image.convert("RGB"))
-    except (OSError, ValueError) as error:
+    except Exception as error:  # of a damaged file, which PIL decodes now: its decoders' errors have no common type
         raise TrackerError(f"{EXPECTED}, got a PIL image that cannot be read as RGB: {error}") from None
 
 

@@ -81,10 +81,15 @@ class Timeline:
     A time that repeats the last one, runs back, or is none (nan) is taken as interval_s after the last; those that
     follow are counted on from there. So a clip whose times begin again in the middle goes on, and one that states
     none is timed by its frame rate. The first such time is said in a warning, all are counted in mended.
+
+    A time of exactly 0 after the first frame is a missing time: OpenCV states it for a frame whose time the container
+    does not give, as the last one of many MPEG files. The times that follow keep their meaning, and the first such
+    frame causes no warning.
     """
 
     def __init__(self, name: str, interval_s: float) -> None:
         self.mended = 0
+        self._said = False
         self._name = name
         self._interval_s = interval_s
         self._last_s = -math.inf
@@ -101,7 +106,9 @@ class Timeline:
         return self._last_s
 
     def _mend(self, stated_s: float) -> None:
-        if not self.mended:
+        missing = stated_s == 0 and self._last_s + self._zero_s > 0
+        if not (self._said or (missing and not self.mended)):
+            self._said = True
             log.warning(
                 "%s states %.3f s after %.3f s; such frames are taken as %.3f s apart",
                 self._name, stated_s, self._last_s + self._zero_s, self._interval_s,
@@ -110,5 +117,5 @@ class Timeline:
         self._last_s = max(
             self._last_s + self._interval_s, math.nextafter(self._last_s, math.inf)
         )  # the former may be 0
-        if math.isfinite(stated_s):
+        if math.isfinite(stated_s) and not missing:
             self._zero_s = stated_s - self._last_s

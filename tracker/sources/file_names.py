@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import stat
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.request import url2pathname
 
 from tracker.errors import TrackerError
 
@@ -44,6 +46,15 @@ def _is_utf8(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def path_of_url(text: str) -> str:
+    """The path that a file:// URL names, in which %20 may stand for a space; any other text as it is."""
+    begin = re.match(r"file://(localhost)?(?=/)", text, re.IGNORECASE)
+    if begin is None:
+        return text
+    path = text[begin.end() :]
+    return path if os.path.exists(path) else url2pathname(path)
 
 
 def is_pipe(path: str) -> bool:

@@ -48,7 +48,7 @@ def open_given(source: object) -> Source:
         return Arrays([as_picture(source)], still=True)
     if isinstance(source, np.ndarray):
         return Arrays(source)
-    if not isinstance(source, Iterable) or isinstance(source, (bytes, dict)):
+    if not isinstance(source, Iterable) or isinstance(source, (bytes, bytearray, memoryview, dict)):
         raise TrackerError(
             f"expected a source: a video's or picture's name, a camera's number, pictures, or a Source, got "
             f"{kind_of(source)}"

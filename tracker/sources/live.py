@@ -8,7 +8,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Generator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import cv2
 
@@ -46,11 +46,10 @@ class Patience:
     give_up_s: float = math.inf
 
     def __post_init__(self) -> None:
-        times_s = (self.stall_s, self.retry_s, self.longest_retry_s, self.open_s)
-        if not (all(0 < each <= LONGEST_S for each in times_s) and self.give_up_s >= 0):
-            raise TrackerError(
-                f"expected times above 0 and up to {LONGEST_S:g} seconds, give_up_s may be 0 and inf, got {self}"
-            )
+        for name, value in asdict(self).items():
+            if not (value >= 0 if name == "give_up_s" else 0 < value <= LONGEST_S):
+                bounds = "0 or more" if name == "give_up_s" else f"above 0 and at most {LONGEST_S:g}"
+                raise TrackerError(f"{name} must be a number of seconds, {bounds}, got {value}")
 
 
 class Live(Source):

@@ -15,13 +15,13 @@ from tracker.sources.picture_size import has_picture_signature
 from tracker.system.files import open_plain
 
 SUFFIXES = (
-    *(".apng", ".avif", ".bmp", ".dib", ".gif", ".heic", ".heif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"),
-    *(".pam", ".pbm", ".pgm", ".png", ".pnm", ".ppm", ".tif", ".tiff", ".webp"),
+    *(".apng", ".avif", ".bmp", ".dib", ".gif", ".hdr", ".heic", ".heif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg"),
+    *(".jpg", ".pam", ".pbm", ".pgm", ".pic", ".png", ".pnm", ".ppm", ".ras", ".sr", ".tif", ".tiff", ".webp"),
 )
 """A file whose name ends so is taken for a picture. HEIC is among them although OpenCV has no decoder for it: a
 picture that cannot be read is named, other files are only counted."""
 
-_VIDEOS = (".avi", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
+_VIDEOS = (".avi", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
 _HEAD_BYTES = 32
 _MOST_KINDS = 5  # of files left out that are named
 
@@ -94,8 +94,9 @@ def find_pictures(given: Sequence[str | Path], recursive: bool = False) -> Found
 
 
 def is_picture(path: str | Path) -> bool:
-    """Whether a file is taken for a picture: by the end of its name, else by its first bytes."""
-    return os.path.splitext(path)[1].lower() in SUFFIXES or _begins_as_a_picture(path)
+    """Whether a file is taken for a picture: by the end of its name, where that says nothing by its first bytes."""
+    suffix = os.path.splitext(path)[1].lower()
+    return suffix in SUFFIXES or (suffix not in _VIDEOS and _begins_as_a_picture(path))
 
 
 def output_names(names: Iterable[str], short: Callable[[str], str], longer: Callable[[str], str]) -> dict[str, str]:

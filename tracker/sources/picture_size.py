@@ -16,11 +16,13 @@ _LONGEST_TEXT = 1 << 16  # of the headers that are text
 _HEIF = (b"avif", b"avis", b"heic", b"heix", b"mif1")  # what "ftyp" states
 _TURNS = (b"irot", b"imir")
 _PAM = re.compile(rb"^P7\s(?:.*\n)*?(?=ENDHDR)")
+_HDR = re.compile(rb"^#\?(?:RADIANCE|RGBE)\n(?:.*\n)*?[-+]Y (\d{1,18}) [-+]X (\d{1,18})\n")
 _PNM = re.compile(rb"^P[1-6](?:\s|#[^\n\r]*[\n\r])+(\d{1,18})(?:\s|#[^\n\r]*[\n\r])+(\d{1,18})")
 
 
 def stated_size(content: bytes) -> tuple[int, int] | None:
-    """Width and height in pixels as stated by a BMP, GIF, JPEG, JPEG 2000, PNG, PNM, TIFF, WebP or AVIF file.
+    """Width and height in pixels as stated by a file: AVIF, BMP, GIF, JPEG, JPEG 2000, PNG, PNM, Radiance HDR, Sun
+    raster, TIFF or WebP.
 
     content: the file, or its first part as far as the size. The larger one, where a file states several. None for
     another kind of file, or one whose header is damaged: nothing should decode it.
@@ -79,6 +81,10 @@ def _sizes(content: bytes) -> Iterator[tuple[int, int]]:
         yield from (_at(">II", content, m.end() + 4) for m in re.finditer(b"\xff\x4f\xff\x51", content))
     elif head[4:8] == b"ftyp" and head[8:12] in _HEIF:
         yield from (_at(">II", content, m.end() + 4) for m in re.finditer(b"ispe", content))
+    elif head.startswith(b"\x59\xa6\x6a\x95"):
+        yield _at(">II", content, 4)
+    elif match := _HDR.match(content[:_LONGEST_TEXT]):
+        yield int(match[2]), int(match[1])
     elif match := _PNM.match(content[:_LONGEST_TEXT]):
         yield int(match[1]), int(match[2])
     elif match := _PAM.match(content[:_LONGEST_TEXT]):

@@ -82,16 +82,18 @@ class Video(Source):
 
     def _decode_by_ffmpeg(self) -> bool:
         """Whether ffmpeg gives a first picture where OpenCV gives none. Raises TrackerError where it cannot."""
+        codec = int(self._capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little", signed=True)
+        none = f"no picture could be decoded from {self.name} ({codec.decode('ascii', 'replace').strip()})"
         if self.path is None:
-            return False
-        codec = (
-            int(self._capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little", signed=True).decode("ascii", "replace")
-        )
+            raise TrackerError(
+                f"{none}: it is damaged, or this OpenCV has no decoder for it; write it to a file, which ffmpeg may "
+                "decode, or convert it to H.264"
+            )
         self._capture.release()
         try:
             self._capture = Decoded(str(self.path))
         except TrackerError as error:
-            raise TrackerError(f"no picture could be decoded from {self.name} ({codec.strip()}): {error}") from None
+            raise TrackerError(f"{none}: {error}") from None
         self._container = replace(self._container, matrix=UNITY)
         self._pixel_aspect = pixel_aspect(self._capture)
         return self._capture.grab()
@@ -165,7 +167,7 @@ def _open(target: str, name: str) -> Capture:
             what = "is a device; name a camera with --camera"
         raise TrackerError(f"expected a video file, but {redact_source(name)} {what}")
     _expect_picture_size(target)
-    cannot = f"{name} could not be opened as a video: expected a complete MP4, AVI, MKV, MOV or WebM"
+    cannot = f"{name} could not be opened as a video: expected a complete MP4, AVI, MKV, MOV or WebM with pictures"
     with openable(target) as plain:
         return open_capture(plain, cannot)
 

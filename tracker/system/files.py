@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import errno
+import hashlib
 import os
 import secrets
 import stat
@@ -16,6 +17,8 @@ from typing import BinaryIO
 
 from tracker.errors import TrackerError
 
+LONGEST_NAME = 255  # bytes of a file's name on most disks
+
 if sys.platform == "win32":
     import msvcrt
 else:
@@ -24,6 +27,7 @@ else:
 STDOUT = Path("-")
 """The name that stands for standard output where a file is written."""
 _MOMENT_S = 0.2  # others look whether a file is held, or let go of it just now
+_folders: set[int] = set()  # descriptors of those that are held
 _PAST_ALL = (1 << 31) - 2  # where Windows locks a byte: nobody's reading is disturbed there
 
 
@@ -214,11 +218,26 @@ def held_folder(folder: str | Path) -> Iterator[None]:
         yield
         return
     descriptor = os.open(folder, os.O_RDONLY)
+    _folders.add(descriptor)
     try:
         hold(descriptor, folder)
         yield
     finally:
-        os.close(descriptor)
+        if descriptor in _folders:  # else this is a process that was forked meanwhile
+            _folders.remove(descriptor)
+            os.close(descriptor)
+
+
+def _let_go_of_folders() -> None:
+    """In a process that was forked, which holds them, too: it may live a while after the run was killed."""
+    for descriptor in _folders:
+        with suppress(OSError):
+            os.close(descriptor)
+    _folders.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go_of_folders)
 
 
 def _try_to_hold(descriptor: int, together: bool) -> bool:
@@ -275,7 +294,10 @@ class Replacement:
 
 def part_of(target: Path) -> Path:
     """The hidden file in which a Replacement of target grows."""
-    return target.with_name(f".{target.stem}.part{target.suffix}")
+    name = f".{target.stem}.part{target.suffix}"
+    if len(os.fsencode(name)) > LONGEST_NAME:
+        name = f".{hashlib.sha256(os.fsencode(target.name)).hexdigest()}.part{target.suffix}"
+    return target.with_name(name)
 
 
 def _held(part: Path, path: str | Path) -> int:

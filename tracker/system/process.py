@@ -8,8 +8,9 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from types import FrameType
 from typing import Any
 
 INTERRUPTED = 130
@@ -65,6 +66,37 @@ def ending_signals() -> Iterator[list[Ended]]:
     finally:
         for number in ours:
             signal.signal(number, signal.SIG_DFL)
+
+
+@contextmanager
+def put_off_signals() -> Iterator[None]:
+    """Around what is not to be left half done: the first Ctrl-C, SIGTERM or SIGHUP takes effect when it is complete.
+
+    A second one takes effect at once. Signals without a handler of Python's are left alone, and so are threads that are
+    not the main one.
+    """
+    waiting: list[int] = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        if waiting:
+            handlers[number](number, frame)
+        waiting.append(number)
+
+    numbers = [getattr(signal, name) for name in ("SIGINT", *_ENDING) if hasattr(signal, name)]
+    handlers: dict[int, Callable[[int, FrameType | None], Any]] = {}
+    if threading.current_thread() is threading.main_thread():
+        for number in numbers:
+            if callable(handler := signal.getsignal(number)):
+                handlers[number] = handler
+    for number in handlers:
+        signal.signal(number, note)
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+    if waiting:
+        handlers[waiting[0]](waiting[0], None)
 
 
 class StandardStream:

@@ -150,7 +150,7 @@ class TrackManager:
         The face in the box may be another way up.
         """
         doubtful = (track for track in self.tracks if track.measured and not track.confident)
-        return next((t for t in doubtful if box_iou(t.box_px, box_px) > self.config.min_reappear_iou), None)
+        return next((t for t in doubtful if box_iou(t.box_px, box_px) > self.config.turned_iou), None)
 
     def may_be_coasting(self, box_px: ArrayLike, only_confident: bool = False) -> bool:
         """Whether a box touches the place where a coasting face is predicted."""

@@ -24,6 +24,7 @@ class TrackerConfig:
         turn_interval_s: a frame takes one turn of the search for each of these intervals since the last one, at least
             one, so that slow sources find faces as soon.
         same_face_iou: two faces whose extents overlap by more (intersection over union) are one.
+        turned_iou: the extents of a face measured the right way up and upside down overlap by more.
         min_reappear_iou: a coasting face that is found again overlaps the place where it was predicted by more.
         max_reappear_distance: and its landmarks lie nearer to the predicted ones on average, in face sizes.
         max_jump: landmarks farther from the predicted ones, in face sizes, are another face.
@@ -54,6 +55,7 @@ class TrackerConfig:
     defer_interval_s: float = 0.05
     turn_interval_s: float = 1 / 30
     same_face_iou: float = 0.4
+    turned_iou: float = 0.1
     min_reappear_iou: float = 0.2
     max_reappear_distance: float = 0.6
     max_jump: float = 0.5

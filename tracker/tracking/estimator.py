@@ -135,11 +135,14 @@ def _replace_invalid(output: EngineOutput, size: int) -> tuple[NDArray[Any], NDA
 
 
 def _is_valid(furthest_px: float, points: NDArray[Any], scores: NDArray[Any], covariances: NDArray[Any]) -> bool:
-    """Whether all values are finite, and no face's points all in one place or far beyond the crop.
+    """Whether all values are finite, the variances possible, and no face's points in one place or far beyond the crop.
 
-    Such points would leave no ROI to go on with.
+    Such points would leave no ROI to go on with. A variance is neither negative beyond rounding nor that of points far
+    beyond the crop.
     """
-    if not (np.isfinite(scores).all() and np.isfinite(covariances).all()):
+    if not (np.isfinite(scores).all() and (np.abs(covariances) <= furthest_px**2).all()):  # nor is nan
+        return False
+    if (covariances[..., ::2] < -1).any():
         return False
     for (left, top), (right, bottom) in zip(points.min(1).tolist(), points.max(1).tolist()):
         # Each by itself: a comparison with nan is false, but min and max skip one that is not their first argument.

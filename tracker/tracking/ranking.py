@@ -8,7 +8,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from tracker.detectors.base import Detection
-from tracker.errors import TrackerError
+from tracker.errors import expect_choice
 from tracker.face.geometry import Array
 
 Follow = Literal["largest", "central", "confident"]
@@ -48,8 +48,7 @@ def ranking_of(follow: Follow) -> Ranking:
     Raises:
         TrackerError: for an unknown name.
     """
-    if follow not in RANKINGS:
-        raise TrackerError(f"unknown value {follow!r} of follow; choose {', '.join(RANKINGS)}")
+    expect_choice("follow", follow, RANKINGS)
     return RANKINGS[follow]
 
 

@@ -104,15 +104,21 @@ class Tracker:
         _expect_whole("coast_frames", coast_frames, 0, MAX_COAST_FRAMES)
         expect_choice("smoothing", smoothing, get_args(Smoothing))
         expect_choice("provider", provider, get_args(Provider))
-        if not 0 <= hold_s < math.inf:
-            raise TrackerError(f"hold_s must be a number of seconds from 0 on, got {hold_s}")
-        if min_score is not None and not 0 <= min_score <= 1:
-            raise TrackerError(f"min_score must be in 0..1, got {min_score}")
+        if not (_is_number(hold_s) and 0 <= hold_s < math.inf):
+            raise TrackerError(f"hold_s must be a number of seconds from 0 on, got {hold_s!r}")
+        if min_score is not None and not (_is_number(min_score) and 0 <= min_score <= 1):
+            raise TrackerError(f"min_score must be in 0..1, got {min_score!r}")
+        if not (detector_model is None or isinstance(detector_model, (Path, str))):
+            raise TrackerError(f"detector_model: expected the path of a file, got {detector_model!r}")
         self._ranking = ranking_of(follow)
         if model is None or isinstance(model, (Path, str)):
-            model = load_engine(landmark_model(Path(model) if model else None), provider, allow_cpu, max_faces)
+            model = load_engine(landmark_model(None if model is None else Path(model)), provider, allow_cpu, max_faces)
+        elif not hasattr(model, "spec"):
+            raise TrackerError(
+                f"model: expected the path of a file, the name of a packaged model or an engine, got {model!r}"
+            )
         self.scheme = model.spec.landmark_scheme()
-        detectors = _open_detectors(detector, Path(detector_model) if detector_model else None)
+        detectors = _open_detectors(detector, None if detector_model is None else Path(detector_model))
         self._models: tuple[LandmarkEstimator, Search] | None = LandmarkEstimator(model), Search(detectors)
         self.config = config or TrackerConfig()
         self._thresholds = ScoreThresholds(model.spec.presence if min_score is None else min_score, self.config)
@@ -138,7 +144,12 @@ class Tracker:
 
         Raises TrackerError after close.
         """
-        return self._open_models()[1].detectors[0]
+        return self.detectors[0]
+
+    @property
+    def detectors(self) -> tuple[CalibratedDetector, ...]:
+        """The detectors, in the order in which they take turns. Raises TrackerError after close."""
+        return tuple(self._open_models()[1].detectors)
 
     @property
     def min_score(self) -> float:
@@ -309,13 +320,20 @@ class Tracker:
         coasting = any(not track.measured for track in faces.tracks)
         if not self._checking and (not faces.free_places() or faces.lost or coasting):
             search.begin()  # with the upright picture, to confirm the known faces or to find them again
-        deferred, self._deferred = self._deferred, None
-        if deferred and not (faces.tracks or self._first):
+        if faces.tracks or self._first:
+            self._deferred = None
+        if self._deferred and not search.first_is_due:
+            deferred, self._deferred = self._deferred, None
+            search.skip()
             doubtful = self._go_on_with(deferred, frame, timer)
         else:
             doubtful = self._take_turns(frame, timer)
         added = faces.add(sorted(doubtful, key=lambda each: -each.score), confident=False)
-        self._checking = not search.complete and (self._checking or bool(added))
+        if added and not (self._first or self._checking):
+            search.begin()
+            self._checking = True
+        else:
+            self._checking = self._checking and not search.complete
 
     def _take_turns(self, frame: Frame, timer: StageTimer) -> list[Estimate]:
         """Take the turn that is due, in a first frame one after another until a face is clearly visible.
@@ -325,7 +343,7 @@ class Tracker:
         search, doubtful = self._open_models()[1], list[Estimate]()
         count = max(round(self._clock.interval_s / self.config.turn_interval_s), 1)
         for _ in search.turns if self._first else search.turns[:count]:
-            turn = search.next_turn()
+            turn = search.next_turn(in_order=self._first or self._checking)
             with timer("detect"):
                 ranked = rank_detections(self._detect(frame, turn), self._ranking, frame.image_rgb.shape)
             calibration = search.detectors[turn.detector].calibration
@@ -515,6 +533,10 @@ def _open_detectors(detector: DetectorName | Detector, model_path: Path | None) 
     if detector == "auto" and model_path is None:
         found.append(load_detector("blazeface"))
     return found
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float, np.integer, np.floating))
 
 
 def _expect_whole(what: str, value: object, least: int, most: int) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from tracker.errors import TrackerError
+from tracker.errors import TrackerError, one_line
 from tracker.system.files import read_plain
 
 PACKAGED = ("edge68", "edge68_fast")
@@ -29,7 +29,7 @@ class ModelIdentity:
     sha256: str
 
     def __str__(self) -> str:
-        return f"model {self.name}, SHA-256 {self.sha256[:8]}, licence: {self.licence}"
+        return one_line(f"model {self.name}, SHA-256 {self.sha256[:8]}, licence: {self.licence}")
 
 
 @dataclass(frozen=True)

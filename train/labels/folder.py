@@ -4,10 +4,10 @@ why, and by which settings. A run goes on where an earlier one with the same set
 from __future__ import annotations
 
 import csv
+import filecmp
 import io
 import json
 import os
-import shutil
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -129,12 +129,14 @@ class LabelFolder:
         """The picture beside its label: a link where the file system has them, else a copy."""
         target = self.folder / picture.name
         if target.exists():
+            if not (target.samefile(picture) or filecmp.cmp(target, picture, shallow=False)):
+                raise TrackerError(f"{target}: is another picture than {picture}; give another --output")
             return
         try:
             target.unlink(missing_ok=True)  # a link to what is gone
             target.symlink_to(os.path.relpath(picture.resolve(), self.folder.resolve()))
         except OSError:
-            shutil.copyfile(picture, target)
+            write_whole(target, picture.read_bytes())
 
 
 def read_spread(path: Path) -> Array:

@@ -49,7 +49,7 @@ SEEDED = {
     "scores and covariances that are not finite": Fault(
         "weights beside",
         "tracker.tracking.estimator",
-        "if not (np.isfinite(scores).all() and np.isfinite(covariances).all()):",
+        "if not (np.isfinite(scores).all() and (np.abs(covariances) <= furthest_px**2).all()):",
         "if not scores.size:",
     ),
     "a message of Protocol Buffers that is none": Fault(

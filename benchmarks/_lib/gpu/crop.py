@@ -6,8 +6,8 @@ import json
 import os
 import shutil
 import subprocess
-import time
-from collections.abc import Callable
+from functools import partial
+from itertools import product
 from typing import Any
 
 import cv2
@@ -15,6 +15,7 @@ import numpy as np
 
 from benchmarks._lib.gpu.driver import TimedCuda, open_cuda
 from benchmarks._lib.gpu.stages import Record, Task
+from benchmarks._lib.gpu.timing import WARM_UP_S, time_calls, warm_up
 from benchmarks._lib.machine import machine, versions
 from tracker.engines.tensorrt.check import GREY_LEVELS, compare_gpu_crops
 from tracker.engines.tensorrt.cuda import Buffer
@@ -41,9 +42,17 @@ def card() -> dict[str, Any]:
         "nvcc": ["nvcc", "--version"],
     }.items():
         if shutil.which(command[0]):
-            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
-            found[name] = (done.stdout.strip() or done.stderr.strip()).splitlines()[-1:]
+            found[name] = _said_by(command)
     return found
+
+
+def _said_by(command: list[str]) -> str:
+    """The last line of what a command says; why there is none, where it hangs or cannot be run."""
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=10)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return str(error)
+    return "".join((done.stdout.strip() or done.stderr.strip()).splitlines()[-1:])
 
 
 def measure_crop(task: Task, record: Record) -> None:
@@ -56,22 +65,19 @@ def measure_crop(task: Task, record: Record) -> None:
     record.update(card=card())
     cuda, name, refused = open_cuda()
     record.update(through=name, refused=refused, grey_levels_allowed=GREY_LEVELS)
-    record.update(crops_against_opencv=compare_gpu_crops(cuda))
-    with cuda.active():
-        frame = upload_frame(cuda, noise(task.sizes.frame))
-        record.update(graph=check_graph(cuda))
-        kernel = CropKernel(cuda)
-        for batch in task.sizes.batches:
-            for title, side in SIDES_PX.items():
-                key = f"{batch} crops of {SIZE} px, {title}"
-                record.update(
-                    **{key: _times(cuda, kernel, frame, _views(task.sizes.frame, side, batch), task.sizes.calls)}
-                )
+    record.part("crops_against_opencv", lambda: compare_gpu_crops(cuda))
     image = noise(task.sizes.frame)
+    with cuda.active():
+        record.part("graph", lambda: check_graph(cuda))
+        frame, kernel = upload_frame(cuda, image), CropKernel(cuda)
+        for batch, (title, side) in product(task.sizes.batches, SIDES_PX.items()):
+            views = _views(task.sizes.frame, side, batch)
+            timed = partial(_times, cuda, kernel, frame, views, task.sizes.calls)
+            record.part(f"{batch} crops of {SIZE} px, {title}", timed)
     for title, side in SIDES_PX.items():
         (view,) = _views(task.sizes.frame, side, 1)
-        took = _host_ms(lambda view=view: warp(image, view, SIZE), task.sizes.calls)  # type: ignore[misc]
-        record.update(**{f"OpenCV, one crop of {SIZE} px, {title}, ms": took})
+        took = time_calls(partial(warp, image, view, SIZE), task.sizes.calls)
+        record.update(**{f"OpenCV, one crop of {SIZE} px, {title}, ms": took["p50_ms"]})
 
 
 def measure_crop_again(task: Task, record: Record) -> None:
@@ -148,16 +154,9 @@ def _times(cuda: TimedCuda, kernel: CropKernel, frame: GpuFrame, views: list[Arr
         kernel.queue(given, crops)
         cuda.synchronise()
 
-    repeated()
-    cuda.synchronise()
-    return {"kernel_ms": round(cuda.elapsed_ms(repeated) / calls, 5), "call_ms": _host_ms(call, calls)}
+    def waited_for() -> None:
+        repeated()
+        cuda.synchronise()
 
-
-def _host_ms(work: Callable[[], Any], calls: int) -> float:
-    """The median of the calls."""
-    times = []
-    for _ in range(calls):
-        start = time.perf_counter()
-        work()
-        times.append(1000 * (time.perf_counter() - start))
-    return round(float(np.median(times)), 5)
+    warm_up(waited_for, WARM_UP_S if calls > 1 else 0)
+    return {"kernel_ms": round(cuda.elapsed_ms(repeated) / calls, 5), "call_ms": time_calls(call, calls)["p50_ms"]}

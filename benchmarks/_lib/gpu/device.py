@@ -2,17 +2,36 @@
 
 from __future__ import annotations
 
+import gc
 import time
-from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
+from benchmarks._lib.gpu.stages import Record, Task
+from benchmarks._lib.gpu.timing import WARM_UP_S, time_calls, warm_up
+
 WARM_UP = 3  # before the capture: libraries choose their kernels and allocate their workspaces then
+
+
+def measure_start(task: Task, record: Record) -> None:
+    """Wake the device, so that no other stage pays for that, and show that a forked process can.
+
+    Args:
+        task: what the stage is given.
+        record: gets name and, on a GPU, memory_gb and capability.
+    """
+    device = Device(task.sizes.device)
+    torch.zeros(1, device=device.torch).add_(1)
+    device.synchronise()
+    record.update(name=device.name)
+    if device.is_gpu:
+        found = torch.cuda.get_device_properties(device.torch)
+        record.update(memory_gb=round(found.total_memory / 1e9, 1), capability=f"{found.major}.{found.minor}")
 
 
 class Device:
@@ -27,11 +46,16 @@ class Device:
         self.torch = torch.device(name)
         self.is_gpu = self.torch.type == "cuda"
         self._stream: Any = None
-        self._warm_up = WARM_UP if self.is_gpu else 1
+        self._warm_up, self._warm_up_s = (WARM_UP, WARM_UP_S) if self.is_gpu else (1, 0.0)
         if self.is_gpu:
             torch.backends.cudnn.benchmark = True
             made = torch.cuda.Stream() if stream is None else torch.cuda.ExternalStream(stream)  # type: ignore[no-untyped-call]
             self._stream = made
+
+    @property
+    def name(self) -> str:
+        """The card's."""
+        return torch.cuda.get_device_name() if self.is_gpu else "a CPU, as a rehearsal"
 
     def capture(self, work: Callable[[], Sequence[Tensor]]) -> tuple[Callable[[], None], list[Tensor]]:
         """The work as something to launch, and the tensors that every launch fills.
@@ -55,14 +79,11 @@ class Device:
                 work()
         torch.cuda.synchronize()
         graph = torch.cuda.CUDAGraph()
-        with torch.no_grad(), torch.cuda.graph(graph, stream=self._stream):
+        with torch.no_grad(), _nothing_collected(), torch.cuda.graph(graph, stream=self._stream):
             answer = list(work())
         torch.cuda.synchronize()
 
-        def launch() -> None:
-            graph.replay()
-
-        return launch, answer
+        return graph.replay, answer
 
     def on_stream(self) -> AbstractContextManager[Any]:
         """Makes the stream of the captured work the current one."""
@@ -79,21 +100,21 @@ class Device:
         Returns:
             p50_ms, p95_ms and calls.
         """
-        times = []
         with self.on_stream():
-            for _ in range(calls + self._warm_up):
-                start = time.perf_counter()
-                launch()
-                self.synchronise()
-                times.append(1000 * (time.perf_counter() - start))
-        p50, p95 = np.percentile(times[self._warm_up :], [50, 95]).tolist()
-        return {"p50_ms": round(p50, 4), "p95_ms": round(p95, 4), "calls": calls}
+            warm_up(self._waited_for(launch), self._warm_up_s)
+            return time_calls(self._waited_for(launch), calls)
+
+    def _waited_for(self, launch: Callable[[], object]) -> Callable[[], None]:
+        def call() -> None:
+            launch()
+            self.synchronise()
+
+        return call
 
     def back_to_back_ms(self, launch: Callable[[], object], calls: int) -> float:
         """Milliseconds a call where the next one is queued before the last is done, by the device's clock."""
         with self.on_stream():
-            launch()
-            self.synchronise()
+            warm_up(self._waited_for(launch), self._warm_up_s)
             if not self.is_gpu:
                 start = time.perf_counter()
                 for _ in range(calls):
@@ -106,6 +127,18 @@ class Device:
             last.record()
             last.synchronize()
             return float(first.elapsed_time(last)) / calls
+
+
+@contextmanager
+def _nothing_collected() -> Iterator[None]:
+    """Keeps Python from collecting cycles meanwhile: what then lets go of a GPU's memory would break the capture."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 class HostCopies:

@@ -50,7 +50,10 @@ class BoundCuda:
             self._driver: Any = importlib.import_module("cuda.bindings.driver")
         except ImportError as error:
             raise TrackerError(f"cuda-bindings cannot be imported ({error}); `pip install cuda-bindings`") from None
-        self._call("cuInit", 0)
+        try:
+            self._call("cuInit", 0)
+        except RuntimeError as error:  # TrackerError is none; this says that there is no driver
+            raise TrackerError(f"cuda-bindings cannot load NVIDIA's driver ({error})") from None
         device = self._call("cuDeviceGet", 0)
         self._context = self._call("cuDevicePrimaryCtxRetain", device)
         integrated = self._driver.CUdevice_attribute.CU_DEVICE_ATTRIBUTE_INTEGRATED

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,14 +12,14 @@ import numpy as np
 from benchmarks._lib.gpu.crop import card, noise, upload_frame
 from benchmarks._lib.gpu.driver import open_cuda
 from benchmarks._lib.gpu.stages import Record, share_of_rate
+from benchmarks._lib.gpu.timing import WARM_UP_S, time_calls, warm_up
 from tracker.engines.onnx import OnnxEngine
 from tracker.engines.tensorrt.engine import TensorRtEngine
-from tracker.engines.tensorrt.plan import described_plan
+from tracker.engines.tensorrt.plan import described_plan, first_gpu
 from tracker.errors import TrackerError
 from tracker.face.crop import Roi, warp
 from tracker.weights.packaged import sha256_of
 
-WARM_UP = 10
 FRAME = (1280, 720)
 
 
@@ -29,19 +28,22 @@ def measure_engine(plan: Path, output: Path, model: Path | None = None, calls: i
 
     Args:
         plan: what export.tensorrt built.
-        output: the folder of the results; engine.json is written there.
+        output: the folder of the results; engine.NAME.json is written there, by the plan's name.
         model: the .onnx file it was built from, whose landmarks and operations it is held against.
         calls: how often each is timed.
 
     Returns:
-        The record. Raises TrackerError for an engine that cannot be run, or a model that is not the plan's.
+        The record. Raises TrackerError for an engine that cannot be run, as without a GPU, or a model that is not the
+        plan's.
     """
     key, spec = described_plan(plan)
     if model is not None and sha256_of(model) != key.onnx_sha256:
         raise TrackerError(f"{plan} was built from another model than {model}; name that one with --model")
+    if first_gpu() is None:
+        raise TrackerError(f"{plan}: timing it needs an NVIDIA GPU and its driver, and there is none")
     cuda, through, refused = open_cuda()
     engine = TensorRtEngine(plan, cuda)
-    record = Record(output / "engine.json")
+    record = Record(output / f"engine.{plan.stem}.json")
     found: dict[str, Any] = {"card": card(), "plan": plan.name, "builder": key.builder(), "precision": key.precision}
     found |= {"through": through, "refused": refused}
     reference = OnnxEngine(model) if model is not None else None
@@ -67,14 +69,9 @@ def measure_engine(plan: Path, output: Path, model: Path | None = None, calls: i
 
 
 def _timed(call: Callable[[], Any], calls: int) -> dict[str, Any]:
-    """Of a call that is waited for, by the host's clock."""
-    times = []
-    for _ in range(WARM_UP + calls):
-        start = time.perf_counter()
-        call()
-        times.append(1000 * (time.perf_counter() - start))
-    p50, p95 = np.percentile(times[WARM_UP:], [50, 95]).tolist()
-    return {"p50_ms": round(p50, 4), "p95_ms": round(p95, 4), "calls": calls}
+    """Of a call that is waited for, the card warm."""
+    warm_up(call, WARM_UP_S)
+    return time_calls(call, calls)
 
 
 def operations_in(model: Path) -> int | None:

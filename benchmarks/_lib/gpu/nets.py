@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import sys
 import warnings
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from unittest import mock
@@ -82,6 +83,10 @@ class Deployed:
         self._graph = copy.deepcopy(graph).to(device.torch)
         self.net: nn.Module = self._graph.net.to(memory_format=torch.channels_last, dtype=torch.float16)  # type: ignore[call-overload]
         self._constants = HostConstants()
+
+    def modules(self) -> Iterator[nn.Module]:
+        """All that it computes with."""
+        return self._graph.modules()
 
     def __call__(self, crops: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """As LandmarkGraph: crops (N, S, S, 3) uint8 to points, scores, covariances."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from tracker.sources.demo import DemoClip
 from tracker.weights.packaged import landmark_model
 from train.models.hourglass import Residual
 
-PRODUCTS = 10  # timed, of the matrix product
+PRODUCTS = 50  # timed, of the matrix product and of the copy
 FACES = 6  # views of the demo clip
 
 
@@ -37,13 +38,13 @@ def measure_rate(task: Task, record: Record) -> None:
     """
     device, side = Device(task.sizes.device), task.sizes.matrix
     a, b = (torch.randn(side, side, device=device.torch).half() for _ in range(2))
-    ms = device.back_to_back_ms(lambda: torch.matmul(a, b), PRODUCTS)
+    products = torch.empty_like(a)
+    ms = device.back_to_back_ms(lambda: torch.matmul(a, b, out=products), PRODUCTS)
     source = torch.randint(0, 256, (64 * side * side // 4,), dtype=torch.uint8, device=device.torch)
     target = torch.empty_like(source)
     copy_ms = device.back_to_back_ms(lambda: target.copy_(source), PRODUCTS)
-    name = torch.cuda.get_device_name() if device.is_gpu else "a CPU, as a rehearsal"
     record.update(
-        device=name,
+        device=device.name,
         matrix_tflops=round(2 * side**3 / ms / 1e9, 6),
         copy_gb_per_s=round(2 * source.numel() / copy_ms / 1e6, 2),
         matrix_side=side,
@@ -61,13 +62,16 @@ def measure_edge(task: Task, record: Record) -> None:
     device, full = Device(task.sizes.device), edge_graph()
     graph = Deployed(full, device)
     engine = OnnxEngine(landmark_model(Path("edge68")))
-    crops = demo_crops(engine.spec.size)
-    found = graph_points(device, graph, crops)
-    distances = np.linalg.norm(found - engine.run(crops).points_px, axis=2)
-    p99, largest = float(np.percentile(distances, 99)), float(distances.max())
-    record.update(against_onnx_runtime_px={"p99": round(p99, 5), "largest": round(largest, 5)})
+    record.part("against_onnx_runtime_px", lambda: compare_points(device, graph, engine))
     measure_net(device, graph, operations(full, engine.spec.size), engine.spec.size, task, record)
-    record.update(frame_to_landmarks=measure_frame(graph, engine, task.sizes))
+    record.part("frame_to_landmarks", lambda: measure_frame(graph, engine, task.sizes))
+
+
+def compare_points(device: Device, graph: Deployed, engine: OnnxEngine) -> dict[str, float]:
+    """How far the graph's landmarks are from ONNX Runtime's, in pixels of the crop."""
+    crops = demo_crops(engine.spec.size)
+    distances = np.linalg.norm(graph_points(device, graph, crops) - engine.run(crops).points_px, axis=2)
+    return {"p99": round(float(np.percentile(distances, 99)), 5), "largest": round(float(distances.max()), 5)}
 
 
 def measure_hourglass(task: Task, record: Record) -> None:
@@ -81,11 +85,13 @@ def measure_hourglass(task: Task, record: Record) -> None:
     size = task.sizes.hourglass_px
     crops = random_crops(device, 2, size)
     graph, flops = Deployed(full, device), operations(full, size)
-    exactly = torch.backends.cudnn.flags(enabled=True, allow_tf32=False)
-    with torch.no_grad(), exactly:
-        exact = full.to(device.torch).maps(crops)[0]
-        half = graph.maps(crops)
-    record.update(maps_against_fp32=float((half - exact).norm() / exact.norm()))
+
+    def compare() -> float:
+        with torch.no_grad(), torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            exact = full.to(device.torch).maps(crops)[0]
+            return float((graph.maps(crops) - exact).norm() / exact.norm())
+
+    record.part("maps_against_fp32", compare)
     measure_net(device, graph, flops, size, task, record)
 
 
@@ -107,16 +113,19 @@ def measure_compiled(task: Task, record: Record) -> None:
     with torch.no_grad():
         plain = graph.maps(crops)
     compile_blocks(graph.net, device)
-    with torch.no_grad():
-        error = (graph.maps(crops) - plain).float().norm() / plain.float().norm()
-    record.update(blocks_against_plain=float(error))
+
+    def compare() -> float:
+        with torch.no_grad():
+            return float((graph.maps(crops) - plain).float().norm() / plain.float().norm())
+
+    record.part("blocks_against_plain", compare)
     for batch in batches:
-        record.update(**{f"blocks, batch {batch}": _time_whole(graph, device, batch, flops, task)})
+        record.part(f"blocks, batch {batch}", partial(_time_whole, graph, device, batch, flops, task))
     if device.is_gpu:  # on a CPU it takes too long for a rehearsal, and shows nothing more
         graph = Deployed(full, device)
         graph.net = torch.compile(graph.net, dynamic=False)  # type: ignore[assignment]
         for batch in batches:
-            record.update(**{f"whole net, batch {batch}": _time_whole(graph, device, batch, flops, task)})
+            record.part(f"whole net, batch {batch}", partial(_time_whole, graph, device, batch, flops, task))
 
 
 def compile_blocks(net: nn.Module, device: Device) -> None:
@@ -147,28 +156,34 @@ def measure_net(device: Device, graph: Deployed, flops: int, size: int, task: Ta
     """
     record.update(gflop_per_picture=round(flops / 1e9, 4), parameters=sum(p.numel() for p in graph.net.parameters()))
     for batch in task.sizes.batches:
-        crops = random_crops(device, batch, size)
-        answers, copies = HostCopies(device), HostCopies(device)
-        launch, _ = device.capture(lambda: answers(graph(crops)))  # noqa: B023  # called here
-        net, (maps,) = device.capture(lambda: [graph.maps(crops)])  # noqa: B023
-        net()
-        decoding, _ = device.capture(lambda: graph.decode(maps))  # noqa: B023
-        copying, (host,) = device.capture(lambda: copies([graph.maps(crops)]))  # noqa: B023
+        record.part(
+            f"batch {batch}", partial(_time_parts, device, graph, flops, random_crops(device, batch, size), task)
+        )
 
-        def on_host() -> None:
-            copying()  # noqa: B023
-            device.synchronise()
-            with torch.no_grad():
-                graph.decode(host)  # noqa: B023
 
-        timed = _timed(device, launch, batch, flops, task)
-        calls = task.sizes.calls
-        alone, reading = (device.back_to_back_ms(each, calls) for each in (net, decoding))
-        timed["net alone, ms"] = round(alone, 4)
-        timed["decoding alone, ms"] = round(reading, 4)
-        timed["decoding, share of the call"] = round(1 - alone / timed["back to back, ms"], 4)
-        timed["maps copied and decoded on the host"] = device.call_ms(on_host, max(1, calls // 10))
-        record.update(**{f"batch {batch}": timed})
+def _time_parts(device: Device, graph: Deployed, flops: int, crops: Tensor, task: Task) -> dict[str, Any]:
+    """Of one batch: the whole graph, its net alone, its decoding alone, and decoding on the host instead."""
+    answers, copies = HostCopies(device), HostCopies(device)
+    launch, _ = device.capture(lambda: answers(graph(crops)))
+    net, (maps,) = device.capture(lambda: [graph.maps(crops)])
+    net()
+    decoding, _ = device.capture(lambda: graph.decode(maps))
+    copying, (host,) = device.capture(lambda: copies([graph.maps(crops)]))
+
+    def on_host() -> None:
+        copying()
+        device.synchronise()
+        with torch.no_grad():
+            graph.decode(host)
+
+    timed = _timed(device, launch, len(crops), flops, task)
+    calls = task.sizes.calls
+    alone, reading = (device.back_to_back_ms(each, calls) for each in (net, decoding))
+    timed["net alone, ms"] = round(alone, 4)
+    timed["decoding alone, ms"] = round(reading, 4)
+    timed["decoding, share of the call"] = round(1 - alone / timed["back to back, ms"], 4)
+    timed["maps copied and decoded on the host"] = device.call_ms(on_host, max(1, calls // 10))
+    return timed
 
 
 def _timed(device: Device, launch: Callable[[], None], batch: int, flops: int, task: Task) -> dict[str, Any]:

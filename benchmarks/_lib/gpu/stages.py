@@ -2,7 +2,8 @@
 
 A stage that hangs, crashes or breaks the GPU's context costs its own time and no more: its process is ended, what it
 had recorded stays in its file, and the next one starts afresh. Processes are forked from a server that has imported
-PyTorch already and never touched the GPU, so that starting one takes a fraction of a second.
+PyTorch already and never touched the GPU, so that starting one takes a fraction of a second. Whether that works is
+tried first; where it does not, every stage has a new process that imports what it needs.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ class Record:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._content: dict[str, Any] = {"state": "running"}
+        self._failed: list[str] = []
         self._write()
 
     def update(self, **found: Any) -> None:
@@ -43,6 +45,26 @@ class Record:
         """
         self._content.update(found)
         self._write()
+
+    def part(self, title: str, work: Callable[[], Any]) -> None:
+        """Do a part of a stage and record what it gives; where it fails, record that, and let the next part begin.
+
+        Args:
+            title: names the part.
+            work: gives what json.dumps takes.
+        """
+        try:
+            self.update(**{title: work()})
+        except Exception as error:
+            self._failed.append(f"{title}: {_told(error)}")
+            self.update(**{title: _told(error)}, traceback=_shortened())
+
+    def end(self) -> None:
+        """Say whether all parts are done."""
+        if self._failed:
+            self.update(state="failed", error="; ".join(self._failed))
+        else:
+            self.update(state="done")
 
     def _write(self) -> None:
         write_whole(self.path, json.dumps(self._content, indent=2).encode())
@@ -144,14 +166,23 @@ def run_here(stage: Stage, task: Task) -> None:
     """Run a stage in this process; its record ends as "done", or as "failed" with the error and where it came from."""
     record = Record(stage.path(task.output))
     start = time.monotonic()
+    record.update(runs_on=task.sizes.device)
     try:
         stage.work()(task, record)
     except Exception as error:
-        told = f"{type(error).__name__}: {error}"
-        record.update(state="failed", error=told, traceback=traceback.format_exc().splitlines()[-12:])
+        record.update(state="failed", error=_told(error), traceback=_shortened())
     else:
-        record.update(state="done")
+        record.end()
     record.update(seconds=round(time.monotonic() - start, 2))
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _shortened() -> list[str]:
+    """The end of the traceback of the error that is being handled."""
+    return traceback.format_exc().splitlines()[-12:]
 
 
 def run_stages(
@@ -162,9 +193,12 @@ def run_stages(
     seconds: float,
     reserve_s: float = 0.0,
     after: Callable[[], None] = lambda: None,
-    preload: bool = True,
+    first: Stage | None = None,
 ) -> None:
     """Run the stages one after the other, within seconds together.
+
+    Those that the folder's files call done, on a GPU or on a CPU as now, are kept and not run again: a second call
+    goes on where the first was cut.
 
     Args:
         stages: in order. One without a limit gets what is left, less reserve_s for those behind it.
@@ -174,31 +208,66 @@ def run_stages(
         seconds: for all of them. A stage for which there is no time is recorded as "left out".
         reserve_s: kept for the stages behind the one without a limit.
         after: called whenever a stage has ended.
-        preload: whether the server imports what the stages need before it starts the first.
+        first: run first, by a server that has imported what all stages need; where it is not done, no stage is
+            started by that server. None: the server imports nothing.
     """
-    server = multiprocessing.get_context("forkserver")
-    server.set_forkserver_preload(sorted({stage.module for stage in stages}) if preload else [])
     end = time.monotonic() + seconds
+    context: Any = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(sorted({stage.module for stage in stages}) if first else [])
+    if first is not None:
+        allowed = min(first.limit_s or seconds, seconds)
+        _run_apart(context, first, Task(sizes, output, pictures, time.monotonic() + allowed), allowed)
+        if _state(first.path(output))[0] != "done":
+            context = multiprocessing.get_context("spawn")
     for stage in stages:
         left = end - time.monotonic()
         allowed = left - reserve_s if stage.limit_s is None else min(stage.limit_s, left)
-        if allowed <= 0:
-            Record(stage.path(output)).update(state="left out", error="no time was left for it")
+        if _state(stage.path(output)) == ("done", sizes.device):
+            print(f"{stage.name}: done by an earlier call, kept; to measure it again delete {stage.path(output).name}")
+        elif allowed <= 0:
+            _leave_out(stage.path(output))
         else:
-            _run_apart(server, stage, Task(sizes, output, pictures, time.monotonic() + allowed), allowed)
-        after()
+            _run_apart(context, stage, Task(sizes, output, pictures, time.monotonic() + allowed), allowed)
+        try:
+            after()
+        except Exception:  # what is only told must not cost the next stage
+            traceback.print_exc()
 
 
-def _run_apart(server: Any, stage: Stage, task: Task, allowed: float) -> None:
-    process = server.Process(target=run_here, args=(stage, task), name=stage.name)
-    process.start()
+def _leave_out(path: Path) -> None:
+    """Say in a stage's file that it was not begun; what an earlier call has found there is kept."""
+    if not path.exists():
+        Record(path).update(state="left out", error="no time was left for it")
+    elif _state(path)[0] == "running":
+        found = json.loads(path.read_bytes()) | {"state": "cut", "error": "an earlier call was ended during this stage"}
+        write_whole(path, json.dumps(found, indent=2).encode())
+
+
+def _state(path: Path) -> tuple[str, str]:
+    """The state and the device that a stage's file names; empty where there is none."""
+    try:
+        found = json.loads(path.read_bytes())
+        return str(found.get("state", "")), str(found.get("runs_on", ""))
+    except (OSError, ValueError, AttributeError):
+        return "", ""
+
+
+def _run_apart(context: Any, stage: Stage, task: Task, allowed: float) -> None:
+    path = stage.path(task.output)
+    path.unlink(missing_ok=True)  # of an earlier call, so that what is found there is this one's
+    process = context.Process(target=run_here, args=(stage, task), name=stage.name)
+    try:
+        process.start()
+    except (OSError, EOFError) as error:  # the server has ended, as while it imported
+        Record(path).update(state="failed", error=f"its process could not be started: {_told(error)}")
+        return
     process.join(allowed)
     cut = process.is_alive()
     for end in (process.terminate, process.kill):
         if process.is_alive():
             end()
             process.join(GRACE_S)
-    _note_end(stage.path(task.output), cut, allowed, process.exitcode)
+    _note_end(path, cut, allowed, process.exitcode)
 
 
 def _note_end(path: Path, cut: bool, allowed: float, status: int | None) -> None:

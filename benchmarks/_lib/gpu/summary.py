@@ -49,10 +49,10 @@ def _at(*path: str) -> Callable[[Results], float | None]:
 def _fastest(results: Results) -> float | None:
     """Pictures a second of the hourglass at batch 64, plain or compiled."""
     entries = [results.get("hourglass", {}).get("batch 64"), *_compiled(results)]
-    return max((entry["pictures/s"] for entry in entries if entry), default=None)
+    return max((entry["pictures/s"] for entry in entries if isinstance(entry, Mapping)), default=None)
 
 
-def _compiled(results: Results) -> list[Mapping[str, Any]]:
+def _compiled(results: Results) -> list[Any]:
     return [value for key, value in results.get("compiled", {}).items() if key.endswith("batch 64")]
 
 
@@ -90,7 +90,8 @@ def write_summary(output: Path) -> None:
 
 def page(results: Results) -> str:
     """The page in Markdown."""
-    device = results.get("rate", {}).get("device", "an unknown device")
+    named = [results.get("rate", {}).get("device"), results.get("start", {}).get("name"), "an unknown device"]
+    device = next(filter(None, named))
     lines = [f"# Measured on {device}", "", "| goal | wanted | found | |", "| --- | --- | --- | --- |"]
     lines += [goal.line(results) for goal in GOALS]
     for name, found in results.items():

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -198,6 +200,28 @@ def test_files_that_are_too_large(tmp_path: Path, capsys: pytest.CaptureFixture[
     if os.path.exists("/dev/zero"):
         assert call("--config", "/dev/zero") == 2
         assert "Path is not a file" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="there are no named pipes here")
+def test_a_pipe_is_a_file_of_options_within_the_same_limit(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """As the shell makes one of --config <(...); its writer may never end."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+
+    def write(text: str) -> None:
+        with suppress(BrokenPipeError), pipe.open("w") as file:
+            while True:
+                file.write(text)
+                if len(text) < 100:
+                    return
+
+    for text, status in (("max_faces: 3\n", 0), ("max_faces: 3\n" * 1000, 2)):
+        writer = threading.Thread(target=write, args=[text])
+        writer.start()
+        assert call("--config", str(pipe)) == status
+        writer.join()
+        assert ([(3, *DEFAULTS[1:])] if status == 0 else []) == GOT
+    assert "pipe has more than 1,048,576 bytes, at most 1,048,576 are read" in capsys.readouterr().err
 
 
 def test_files_that_name_files_are_known(tmp_path: Path) -> None:

@@ -19,14 +19,12 @@ from tracker import Frame, Tracker
 from tracker.datasets.labelled import SPLITS, LabelledFace, labelled_faces
 from tracker.datasets.pts_files import write_pts
 from tracker.detectors.base import Detection, Image
-from tracker.detectors.loading import load_detector
 from tracker.detectors.yunet import CALIBRATION
 from tracker.engines.base import EngineOutput
-from tracker.engines.onnx import OnnxEngine
 from tracker.engines.spec import ModelSpec
 from tracker.errors import TrackerError
 from tracker.evaluate import main
-from tracker.evaluation.stills import Evaluation, nearest
+from tracker.evaluation.stills import MAX_FACES, Evaluation, nearest
 from tracker.face.crop import roi_of_landmarks
 from tracker.face.geometry import extent, transform_points
 from tracker.face.landmarks import Landmarks
@@ -107,6 +105,19 @@ class TestLabelledFaces:
             few.read()
         with pytest.raises(ValueError, match=r"flat.pts"):
             flat.read()
+
+    def test_absurd_ones_are_named(self, tmp_path: Path) -> None:
+        far = face_px()
+        far[30] = (1e9, 90)
+        write_face(tmp_path, "far", far)
+        write_face(tmp_path, "elsewhere", face_px() + 1000)
+        write_face(tmp_path, "left_of_it", face_px() - 100)
+        elsewhere, point, outside = labelled_faces("folder", tmp_path)
+        with pytest.raises(ValueError, match=r"elsewhere.pts: none of its points lies in its picture of 220 x 200"):
+            elsewhere.read()
+        with pytest.raises(ValueError, match=r"far.pts: a point lies \d+ pixels outside of its picture of 220 x 200"):
+            point.read()
+        np.testing.assert_allclose(outside.read()[1], face_px() - 100, atol=1e-3)  # a face that the border cuts
 
 
 class TestFigures:
@@ -200,42 +211,56 @@ class TestEvaluation:
     truth = face_px()
     in_crop = transform_points(roi_of_landmarks(truth).crop_from_image(64), truth)
 
-    def test_true_box_is_one_pass_over_the_labels_view(self) -> None:
-        result = Evaluation(Knows(np.add(self.in_crop, (0.6, 0.8))), Sees()).face(self.picture, self.truth)
+    def evaluate(
+        self, monkeypatch: pytest.MonkeyPatch, seen: Sees, score: float = 1.0, scheme: str = "ibug68"
+    ) -> Evaluation:
+        """With an engine that gives the truth in the crop of its labels, and a detector that gives those detections."""
+        monkeypatch.setattr("tracker.tracking.tracker.load_detector", lambda *asked: seen)
+        return Evaluation(Tracker(Knows(self.in_crop, score, scheme), "yunet", max_faces=MAX_FACES))
+
+    def test_true_box_is_one_pass_over_the_labels_view(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("tracker.tracking.tracker.load_detector", lambda *asked: Sees())
+        evaluation = Evaluation(Tracker(Knows(np.add(self.in_crop, (0.6, 0.8))), "yunet"))
+        result = evaluation.face(self.picture, self.truth)
         one_px = roi_of_landmarks(self.truth).side_px / 64
         assert result.true_box.nme["box"] == pytest.approx(one_px / np.sqrt(np.prod(extent(self.truth)[2:])))
         assert result.detected is None
         assert result.missed == "not detected"
 
-    def test_the_nearest_detection_counts_not_the_surest(self) -> None:
+    def test_the_nearest_face_counts_not_the_surest(self) -> None:
         other, here = detection(face_px(10, 0, 70), 0.99), detection(self.truth + 3, 0.7)
         assert nearest([other, here], extent(self.truth)) is here
         assert nearest([other], extent(self.truth)) is None
         assert nearest([], extent(self.truth)) is None
-        result = Evaluation(Knows(self.in_crop), Sees(other, here)).face(self.picture, self.truth)
-        assert result.detected is not None
-        assert result.missed == ""
 
-    def test_a_face_the_tracker_would_refuse_is_missing(self) -> None:
-        seen = Sees(detection(self.truth, 0.9))
-        result = Evaluation(Knows(self.in_crop, score=0.4), seen).face(self.picture, self.truth)
+    def test_a_larger_face_beside_it_does_not_hide_it(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        here, larger = 0.5 * self.truth, detection(face_px(120, 100, 150), 0.99)
+        assert self.evaluate(monkeypatch, Sees(larger)).face(self.picture, here).detected is None
+        seen = Sees(larger, detection(here, 0.9))
+        assert self.evaluate(monkeypatch, seen).face(self.picture, here).detected is not None
+
+    def test_a_face_the_tracker_would_refuse_is_missing(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        evaluation = self.evaluate(monkeypatch, Sees(detection(self.truth, 0.7)), score=0.4)
+        result = evaluation.face(self.picture, self.truth)
         assert result.detected is None
-        assert "0.400 is too low" in result.missed
+        assert result.missed.startswith("not detected; ") and "scored too low for a face" in result.missed
         assert result.to_json()["detector"] == {"missed": result.missed}
         assert result.true_box.score == pytest.approx(0.4)
 
-    def test_other_schemes_are_refused(self) -> None:
+    def test_other_schemes_are_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(TrackerError, match="the labels are ibug68, the model gives wflw98"):
-            Evaluation(Knows(self.in_crop, scheme="wflw98"), Sees())
+            self.evaluate(monkeypatch, Sees(), scheme="wflw98")
 
-    def test_unreadable_faces_are_skipped_and_named(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    def test_unreadable_faces_are_skipped_and_named(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
         write_face(tmp_path, "good", self.truth)
         write_face(tmp_path, "broken", self.truth)
         (tmp_path / "broken.png").write_bytes(b"")
         (tmp_path / "gone.pts").write_text("68 numbers")
         gone = LabelledFace("gone", tmp_path / "gone.png", tmp_path / "gone.pts")
         faces = [*labelled_faces_but(tmp_path, "gone"), gone]
-        results, skipped = Evaluation(Knows(self.in_crop), Sees()).faces(faces)
+        results, skipped = self.evaluate(monkeypatch, Sees()).faces(faces)
         assert list(results) == ["good"]
         assert "broken.png" in skipped[0]
         assert "gone.pts" in skipped[1]
@@ -261,10 +286,10 @@ def demo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @needs_model
-@pytest.mark.parametrize("detector", ["yunet", "blazeface"])
+@pytest.mark.parametrize("detector", ["auto", "yunet", "blazeface"])
 def test_through_the_detector_is_what_the_tracker_gives(demo_folder: Path, detector: Any) -> None:
     assert MODEL is not None
-    evaluation = Evaluation(OnnxEngine(MODEL), load_detector(detector))
+    evaluation = Evaluation(Tracker(MODEL, detector, max_faces=4))
     for face in labelled_faces("folder", demo_folder):
         image_rgb, truth_px = face.read()
         (tracked,) = Tracker(MODEL, detector).step(Frame(image_rgb, 0.0, 0)).faces
@@ -272,6 +297,14 @@ def test_through_the_detector_is_what_the_tracker_gives(demo_folder: Path, detec
         assert error is not None
         assert error.score == pytest.approx(tracked.score)
         assert error.nme == pytest.approx(face_error(tracked.raw, truth_px, 1.0).nme)
+
+
+@needs_model
+def test_a_face_that_is_upside_down_is_found_as_the_tracker_finds_it(demo_folder: Path) -> None:
+    image_rgb, truth_px = labelled_faces("folder", demo_folder)[0].read()
+    last = np.array(image_rgb.shape[1::-1]) - 1
+    found = Evaluation(Tracker(MODEL)).face(np.ascontiguousarray(image_rgb[::-1, ::-1]), last - truth_px).detected
+    assert found is not None and found.nme["ocular"] < 0.08
 
 
 class TestCommand:

@@ -50,11 +50,17 @@ def face_px() -> Array:
     return points
 
 
+def with_point(points_px: Array, number: int, *at: float) -> Array:
+    moved = points_px.copy()
+    moved[number] = at
+    return moved
+
+
 def write_frames(folder: Path, count: int) -> None:
     """A video whose frame n, from 1, is of the shade 10 n."""
-    writer = cv2.VideoWriter(str(folder / "vid.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 20, (64, 48))
+    writer = cv2.VideoWriter(str(folder / "vid.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 20, (128, 96))
     for n in range(1, count + 1):
-        writer.write(np.full((48, 64, 3), 10 * n, np.uint8))
+        writer.write(np.full((96, 128, 3), 10 * n, np.uint8))
     writer.release()
 
 
@@ -104,11 +110,22 @@ class TestClip:
         list(clip.read())
         assert len(clip.problems) == 3  # not six
 
+    def test_absurd_labels_are_named_and_left_out(self, tmp_path: Path) -> None:
+        write_labels(tmp_path, [1, 2, 3, 4])
+        write_frames(tmp_path, 4)
+        write_pts(tmp_path / "annot/000002.pts", face_px() + 1e4)
+        write_pts(tmp_path / "annot/000003.pts", with_point(face_px(), 30, 9e8, 50.0))
+        clip = clip_of(tmp_path)
+        assert [frame.index + 1 for frame, truth in clip.read() if truth is not None] == [1, 4]
+        (problem,) = clip.problems
+        assert problem.startswith("2 labels are broken, the first: ")
+        assert "000002.pts: none of its points lies in its picture of 128 x 96 pixels" in problem
+
     def test_extracted_frames_keep_their_time(self, tmp_path: Path) -> None:
         write_labels(tmp_path, (31, 40))
         (tmp_path / "imgs").mkdir()
         for n in (31, 32, 40):
-            cv2.imwrite(str(tmp_path / f"imgs/{n:06d}.png"), np.full((9, 9, 3), (0, 0, n), np.uint8))
+            cv2.imwrite(str(tmp_path / f"imgs/{n:06d}.png"), np.full((96, 128, 3), (0, 0, n), np.uint8))
         (tmp_path / "imgs/000041.png").write_bytes(b"no picture")
         rows = list(clip_of(tmp_path).read())
         assert [frame.timestamp_s for frame, _ in rows] == [1.2, 1.24, 1.56]

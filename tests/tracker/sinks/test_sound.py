@@ -81,6 +81,14 @@ def seconds_of_sound(run_ffmpeg: Ffmpeg, path: Path) -> float:
     return len(run_ffmpeg(f"-i {path} -map 0:a:0 -ar 8000 -ac 1 -f u8 -")) / 8000
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs names of up to 255 bytes")
+def test_the_longest_name(run_ffmpeg: Ffmpeg, tmp_path: Path) -> None:
+    source = record(run_ffmpeg, tmp_path / "clip.mp4", "aac")
+    copy_pictures(source, target := tmp_path / f"{'x' * 251}.mp4")
+    target.rename(short := tmp_path / "overlay.mp4")
+    assert seconds_of_sound(run_ffmpeg, short) == pytest.approx(SECONDS, abs=0.1)
+
+
 @pytest.mark.parametrize(
     ("source", "codec", "video_late_s", "sound_late_s", "target"),
     [

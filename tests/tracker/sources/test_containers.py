@@ -61,6 +61,17 @@ class TestNames:
         assert count(os.path.join(os.fsdecode(folder), clip.name)) == 50
 
     @posix
+    @pytest.mark.parametrize("name", ["clip.mkv", "a b.mkv", "100%.mkv", "a%20b.mkv", "größe#1?.mkv"])
+    def test_as_urls(self, clip: Path, name: str, tmp_path: Path) -> None:
+        shutil.copy(clip, path := tmp_path / name)
+        for url in (path.as_uri(), f"file://{path}", path.as_uri().replace("file:///", "FILE://localhost/")):
+            with open_source(url) as video:
+                assert isinstance(video, Video) and video.path == path
+                assert sum(1 for _ in video) == 50
+        with pytest.raises(TrackerError, match=r"expected a video file, but .*none 1\.mkv does not exist"):
+            open_source((tmp_path / "none 1.mkv").as_uri())
+
+    @posix
     def test_what_is_no_video_there_is_one_sentence(self, tmp_path: Path) -> None:
         name = os.fsdecode(os.path.join(os.fsencode(tmp_path), b"\xe9.mp4"))
         with pytest.raises(TrackerError, match="does not exist"):
@@ -139,6 +150,17 @@ class TestWhatOpencvCannotDecode:
         with Video(av1) as video:
             next(video)
 
+    def test_from_a_pipe_it_is_one_sentence(self, av1: Path, tmp_path: Path) -> None:
+        mkv, pipe = make_clip(tmp_path / "clip.mkv", f"-i {av1} -c copy"), tmp_path / "pipe"
+        if cv2.VideoCapture(str(mkv)).grab():
+            pytest.skip("this OpenCV decodes AV1")
+        os.mkfifo(pipe)
+        writer = threading.Thread(target=lambda: pipe.write_bytes(mkv.read_bytes()))
+        writer.start()
+        with pytest.raises(TrackerError, match=r"from .*pipe \(AV01\): .* no decoder for it; write it to a file"):
+            count(pipe)
+        writer.join()
+
     def test_without_ffmpeg_it_is_one_sentence(self, av1: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         capture = cv2.VideoCapture(str(av1))
         if capture.grab():
@@ -146,6 +168,11 @@ class TestWhatOpencvCannotDecode:
         monkeypatch.setattr("tracker.sources.ffmpeg_decoder.find_ffmpeg", lambda: None)
         with pytest.raises(TrackerError, match=r"no picture .* \(AV01\): this OpenCV has no decoder for it"):
             list(Video(av1))
+
+
+@pytest.mark.parametrize("name", ["a.mjpeg", "a.mjpg"])
+def test_a_file_of_jpeg_pictures_is_a_video(name: str, tmp_path: Path) -> None:
+    assert count(make_clip(tmp_path / name, f"{SOURCE} -f mjpeg")) == 50
 
 
 class TestEnd:

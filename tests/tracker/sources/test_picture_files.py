@@ -41,13 +41,13 @@ class TestFinding:
 
     def test_by_the_first_bytes_where_the_name_says_nothing(self, tmp_path: Path) -> None:
         put(tmp_path, "a", "b.download", "c.")
-        put(tmp_path, "photo.jpg_large", content=JPEG)
+        put(tmp_path, "photo.jpg_large", "clip.mjpeg", content=JPEG)  # the latter holds many pictures of one video
         put(tmp_path, "raw.nef", content=b"MM\0*\0\0\0\x08")  # a camera's raw file: a TIFF by its first bytes
         put(tmp_path, "notes", "notes.txt", "face.pts", content=b"BM, P5 and the like begin many a text")
         put(tmp_path, ".hidden.png", "._a.png", "Thumbs.db", content=b"x")
         found = find_pictures([tmp_path])
         assert [picture.name for picture in found.pictures] == ["a", "b.download", "c.", "photo.jpg_large"]
-        assert found.others == {".nef": 1, "": 1, ".txt": 1, ".pts": 1, ".db": 1}
+        assert found.others == {".nef": 1, ".mjpeg": 1, "": 1, ".txt": 1, ".pts": 1, ".db": 1}
         for part in ("what is no picture", "1 .nef", "1 without a suffix"):
             assert part in found.left_out()
 

@@ -22,12 +22,29 @@ from tracker.sources.picture_size import MOST_PIXELS, stated_size
 from tracker.sources.pictures import MOST_BYTES, decode_picture
 from tracker.sources.png import is_overstated
 
-KINDS = [".png", ".jpg", ".bmp", ".tif", ".webp", ".jp2", ".ppm", ".pgm", ".pbm", ".pam", ".gif", ".avif"]
+KINDS = [
+    ".png",
+    ".jpg",
+    ".bmp",
+    ".tif",
+    ".webp",
+    ".jp2",
+    ".ppm",
+    ".pgm",
+    ".pbm",
+    ".pam",
+    ".gif",
+    ".avif",
+    ".hdr",
+    ".ras",
+]
 
 
 def encoded(kind: str, width: int, height: int) -> bytes:
     shape = (height, width) if kind in (".pgm", ".pbm") else (height, width, 3)
     image = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    if kind == ".hdr":
+        image = image.astype(np.float32) / 255  # type: ignore[assignment]
     try:
         written, content = cv2.imencode(kind, image)
     except cv2.error:
@@ -89,6 +106,8 @@ ABSURD = {
     "jp2": jp2(100_000, 100_000),
     "ppm": b"P6 # made\n100000\n#by hand\n 100000 255\n",
     "pam": b"P7\nWIDTH 100000\nHEIGHT 100000\nDEPTH 3\nMAXVAL 255\nENDHDR\n",
+    "hdr": b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 100000 +X 100000\n",
+    "ras": struct.pack(">8I", 0x59A66A95, 100_000, 100_000, 24, 0, 1, 0, 0),
     "gif": b"GIF89a" + struct.pack("<HH", 65_535, 65_535) + bytes(30),
 }
 
@@ -178,8 +197,8 @@ def test_long_headers_take_no_time(content: bytes) -> None:
 
 
 def test_files_of_other_kinds_are_not_decoded(tmp_path: Path) -> None:
-    """Such as HDR or EXR, which OpenCV takes by their content whatever the name: their size is not looked at here."""
-    written, content = cv2.imencode(".hdr", np.ones((8, 8, 3), np.float32))
+    """Such as PFM or EXR, which OpenCV takes by their content whatever the name: their size is not looked at here."""
+    written, content = cv2.imencode(".pfm", np.ones((8, 8, 3), np.float32))
     assert written
     (tmp_path / "a.png").write_bytes(content.tobytes())
     assert read_picture(tmp_path / "a.png") is None

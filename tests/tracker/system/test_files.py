@@ -146,6 +146,20 @@ class TestReplacement:
         file.discard()
         assert os.listdir(tmp_path) == ["clip.mp4"] and file.target.read_bytes() == b"video"
 
+    @pytest.mark.skipif(os.name != "posix", reason="needs names of up to 255 bytes")
+    @pytest.mark.parametrize("stem", ["x" * 251, "é" * 125 + "x", "x" * 250])
+    def test_the_longest_names(self, stem: str, tmp_path: Path) -> None:
+        path = tmp_path / f"{stem}.mp4"
+        file = Replacement(path)
+        with pytest.raises(TrackerError, match="is being written by another run"):
+            Replacement(path)
+        other = Replacement(tmp_path / f"y{stem[1:]}.mp4")
+        for each, content in ((file, "new"), (other, "other")):
+            each.part.write_text(content)
+            each.complete()
+            each.discard()
+        assert path.read_text() == "new" and len(os.listdir(tmp_path)) == 2
+
     def test_leaves_nothing_when_discarded(self, tmp_path: Path) -> None:
         file = Replacement(tmp_path / "clip.mp4")
         file.discard()
@@ -326,3 +340,23 @@ def test_replace_is_refused_while_this_run_holds_it(tmp_path: Path) -> None:
             replace(part, path)
     replace(part, path)
     assert path.read_bytes() == b"new"
+
+
+FORKED = """
+import os, signal, sys
+from tracker.system.files import held_folder
+read, write = os.pipe()
+with held_folder(sys.argv[1]):
+    child = os.fork()
+    if child == 0:
+        os.read(read, 1)  # until the end, as a loader of faces whose training was killed
+        os._exit(0)
+with held_folder(sys.argv[1]):
+    os.write(write, b"x")
+assert os.waitpid(child, 0)[1] == 0
+"""
+
+
+@posix
+def test_a_process_that_was_forked_does_not_hold_the_folder(tmp_path: Path) -> None:
+    subprocess.run([sys.executable, "-c", FORKED, str(tmp_path)], check=True, timeout=60)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 import json
 import pickle
 import sys
@@ -103,6 +104,16 @@ def pil_of(image: Image, mode: str = "RGB") -> Any:
     return pytest.importorskip("PIL.Image").fromarray(image).convert(mode)
 
 
+def damaged(image: Any) -> Any:
+    """A PIL image whose file, which it reads when its pixels are asked for, has a chunk of a name that is none."""
+    file = io.BytesIO()
+    image.save(file, "PNG")
+    content = file.getvalue()
+    second = content.rindex(b"IDAT", 0, content.rindex(b"IEND"))
+    assert content.index(b"IDAT") < second
+    return pytest.importorskip("PIL.Image").open(io.BytesIO(content[:second] + b"\0\1\2\3" + content[second + 4 :]))
+
+
 class TestWhatIsAPicture:
     @pytest.mark.parametrize(
         "made",
@@ -148,6 +159,7 @@ class TestWhatIsAPicture:
             (lambda image: object(), "got object"),
             (lambda image: pil_of(image[..., 0]).convert("I"), r"a PIL image of mode I: .* np.asarray\(image\) // 257"),
             (lambda image: pil_of(image[..., 0]).convert("F"), "a PIL image of mode F"),
+            (lambda image: damaged(pil_of(image)), "a PIL image that cannot be read as RGB: broken PNG file"),
         ],
     )
     def test_one_sentence_for_what_is_none(self, tracker: Tracker, image: Image, made: Any, said: str) -> None:
@@ -195,6 +207,8 @@ class TestRun:
             (True, "^expected a source: .* got bool"),
             (1.5, "^expected a source: .* got float"),
             (b"clip.mp4", "^expected a source: .* got bytes"),
+            (memoryview(np.zeros((2, 2, 3), np.uint8)), "^expected a source: .* got memoryview"),
+            ("missing.jpg", "^expected a picture or a folder of pictures, but missing.jpg: No such file"),
             ({"a": 1}, "^expected a source: .* got dict"),
             ([], "^expected pictures or names of pictures, got none"),
             ([None], "^expected a picture .* got None"),
@@ -247,6 +261,13 @@ class TestResults:
         assert (drawn != image).any(2).sum() < (draw_faces(image, tracker.detect(image)) != image).any(2).sum()
         far = face.landmarks.at(face.landmarks.points_px + 1e6)
         assert (draw_landmarks(image, far) == image).all()
+
+    def test_numbers_of_numpy_become_plain_ones(self, tracker: Tracker, image: Image) -> None:
+        """As an application's own counter and clock may be."""
+        result = tracker.step(Frame(image, np.float32(0.5), np.int64(3)))  # type: ignore[arg-type]
+        for record in (result.to_dict(), result.to_json()):
+            read = json.loads(json.dumps(record, allow_nan=False))
+            assert (read["frame"], read["timestamp_s"]) == (3, 0.5)
 
     def test_to_dict_holds_everything_in_plain_types(self, tracker: Tracker, image: Image) -> None:
         for result in (tracker.detect(image), tracker.step(Frame(image, 0.5, 3))):

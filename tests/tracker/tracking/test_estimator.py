@@ -111,6 +111,21 @@ FRAME = GpuFrame(4096, 120, 100, 360)
 ROIS = [Roi((50, 50), 40, 0.2), Roi((70, 30), 60)]
 
 
+@pytest.mark.parametrize(("variance_px2", "score"), [(-100.0, 0.0), (1e38, 0.0), (-1e-6, 0.75), (600.0**2, 0.75)])
+def test_a_variance_that_cannot_be_is_no_face(variance_px2: float, score: float) -> None:
+    """Rounding may make one a little negative, and ten times the crop's side is far, but may be."""
+
+    class Odd(SameEverywhere):
+        def run(self, crops: NDArray[np.uint8]) -> EngineOutput:
+            output = super().run(crops)
+            output.covariances_px2[:, 7, 2] = variance_px2
+            return output
+
+    (found,) = LandmarkEstimator(Odd(POINTS)).estimate(PICTURE, [Roi((50, 50), 40)])
+    assert abs(found.score - score) < 1e-6
+    assert np.isfinite(found.landmarks.points_px).all()
+
+
 def test_a_frame_on_the_gpu_is_measured_as_one_of_the_host() -> None:
     engine, stages = TakesGpuFrames(POINTS), StageTimer()
     found = LandmarkEstimator(engine).estimate(FRAME, ROIS, stages)

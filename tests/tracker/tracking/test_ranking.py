@@ -148,10 +148,18 @@ def test_ranks() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"follow": "biggest"}, "unknown value 'biggest' of follow; choose largest, central, confident"),
+        ({"follow": "biggest"}, "follow: expected one of largest, central, confident, got 'biggest'"),
+        ({"follow": []}, r"follow: expected one of largest, central, confident, got \[\]"),
         ({"hold_s": -1.0}, "hold_s must be a number of seconds from 0 on, got -1.0"),
         ({"hold_s": float("nan")}, "hold_s must be a number of seconds from 0 on, got nan"),
-        ({"coast_frames": -1}, r"coast_frames must be a whole number in 0\.\.1000000, got -1"),
+        ({"hold_s": "0.5"}, "hold_s must be a number of seconds from 0 on, got '0.5'"),
+        ({"hold_s": None}, "hold_s must be a number of seconds from 0 on, got None"),
+        ({"min_score": "high"}, r"min_score must be in 0\.\.1, got 'high'"),
+        ({"model": 5}, "model: expected the path of a file, the name of a packaged model or an engine, got 5"),
+        ({"model": ""}, "the landmark model . is not a file"),
+        ({"detector_model": b"x"}, "detector_model: expected the path of a file, got b'x'"),
+        ({"detector_model": ""}, "cannot read the model file"),
+        ({"coast_frames": -1}, "coast_frames must be a whole number in 0..1000000, got -1"),
     ],
 )
 def test_wrong_options(options: dict[str, Any], message: str) -> None:

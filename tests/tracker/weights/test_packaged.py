@@ -11,7 +11,15 @@ from hypothesis import strategies as st
 
 from tracker.errors import TrackerError
 from tracker.weights import packaged
-from tracker.weights.packaged import BLAZEFACE, WEIGHTS, YUNET, DetectorFile, landmark_model, packaged_detector
+from tracker.weights.packaged import (
+    BLAZEFACE,
+    WEIGHTS,
+    YUNET,
+    DetectorFile,
+    ModelIdentity,
+    landmark_model,
+    packaged_detector,
+)
 
 ROOT = Path(__file__).resolve().parents[3]
 CONTENT = bytes(range(256)) * 64
@@ -139,3 +147,8 @@ def assert_sentence(error: TrackerError, *parts: str) -> None:
     assert "\n" not in str(error)
     for part in parts:
         assert part in str(error)
+
+
+def test_what_a_foreign_model_says_of_itself_is_shown_in_one_line() -> None:
+    shown = str(ModelIdentity("own.onnx", "free\x1b[2J\nmodel edge68, licence: MIT \ud800", "ab" * 32))
+    assert shown == "model own.onnx, SHA-256 abababab, licence: free [2J model edge68, licence: MIT \\ud800"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -96,6 +97,37 @@ class TestLabels:
         run(*options)
         (sample,) = read_own(tmp_path / "out", "ibug68")
         assert sample.read_image().shape == (220, 200, 3)
+
+    def test_are_the_same_from_views_that_were_kept(self, options: list[object], tmp_path: Path) -> None:
+        """To the bit: of a run without --keep, of one with it, and of one that goes on after it was killed."""
+        keep = ["--keep", tmp_path / "keep"]
+        runs = {"without": [], "with": keep, "after": keep}
+        for name, more in runs.items():
+            assert run(*options[:3], tmp_path / name, *options[4:], *more) == 0
+        for file in ("a.pts", "a.spread.csv"):
+            first, *others = [(tmp_path / name / file).read_bytes() for name in runs]
+            assert others == [first, first]
+
+    def test_lie_beside_their_own_picture(
+        self, options: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        draw(tmp_path / "out/a.png", red=1)
+        assert run(*options) == 2
+        assert "a.png: is another picture than" in capsys.readouterr().err
+        assert not (tmp_path / "out/a.pts").exists()
+        shutil.copy(tmp_path / "in/a.png", tmp_path / "out/a.png")
+        assert run(*options) == 0
+
+    def test_lie_beside_a_copy_where_there_are_no_links(
+        self, options: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(*_: object) -> None:
+            raise OSError(errno.EPERM, "not permitted")
+
+        monkeypatch.setattr(Path, "symlink_to", fail)
+        assert run(*options) == 0
+        copy = tmp_path / "out/a.png"
+        assert not copy.is_symlink() and copy.read_bytes() == (tmp_path / "in/a.png").read_bytes()
 
     def test_one_point_that_wanders_has_the_larger_spread(self) -> None:
         seen = np.zeros((8, 68, 2)) + np.arange(68)[:, None]
