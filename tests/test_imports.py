@@ -47,7 +47,16 @@ MAY_IMPORT = {
         "numpy",
         "tqdm",
     ),  # runs detectors and models on pictures
-    "train.labels": ("train.labels", "train.label", "train.extras", "tracker.datasets", "tracker", "cv2", "numpy", "tqdm"),
+    "train.labels": (
+        "train.labels",
+        "train.label",
+        "train.extras",
+        "tracker.datasets",
+        "tracker",
+        "cv2",
+        "numpy",
+        "tqdm",
+    ),
     "export": (
         *(
             "export",
