@@ -185,8 +185,8 @@ def _selftest(model: Path, plan: Path | None) -> None:
     if _REFERENCE in engines:
         reference = engines.pop(_REFERENCE)
         for title, engine in engines.items():
-            _compare(title, engine, reference, crops)
             _expect_finite(title, engine.run(crops))
+            _compare(title, engine, reference, crops)
     _compare_gpu_crops(engines.get("TensorRT"))
 
 
