@@ -64,7 +64,9 @@ class _Help(DefaultHelpFormatter):
             )
         text = re.sub(r"Union\[([^]]*), null\]", lambda union: union[1].replace(", ", " | "), text)
         text = text.replace(" | null", "").replace(", default: null", "")
-        return text.replace("(type: list[Path] | Path)", "(type: Path, one or several)") if _is_list(action) else text
+        return re.sub(
+            r"\(type: (?:Union\[)?list\[(\w+)\](?:,| \|) \1(?:, null\])?\)", r"(type: \1, one or several)", text
+        )
 
 
 class _Parser(ArgumentParser):
@@ -100,8 +102,12 @@ class _Parser(ArgumentParser):
         for name, texts in _lists(self._given).items():
             if "" in texts:
                 self.error(f"--{name}: expected a value, got an empty one")
-            values[name] = [Path(text) for text in texts]  # as they were given: YAML takes [a], null or a # for its own
+            kind = Path if self._takes_paths(name) else str
+            values[name] = [kind(text) for text in texts]  # as they were given: YAML takes [a], null or a # for its own
         return values
+
+    def _takes_paths(self, name: str) -> bool:
+        return any("Path" in str(getattr(action, "_typehint", None)) for action in self._actions if action.dest == name)
 
     def _value(self, name: str, text: str) -> str | Path:
         """The name of a file or device that YAML takes for no value, as null and ~."""
