@@ -7,6 +7,7 @@ for long becomes the usual one.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -51,7 +52,7 @@ class FaceMotion:
 
     def __init__(self) -> None:
         self._usual: dict[str, float] = {}
-        self._seen_s = -np.inf
+        self._seen_s = math.nan
         self._known_s = 0.0
 
     def step(
@@ -72,8 +73,11 @@ class FaceMotion:
             away from the middle. lip_*, mouth_open, mouth_width: above 0 higher, lower, thicker, more open, wider.
             mouth_side, jaw_side: above 0 to the subject's left. Right and left are the subject's.
         """
-        passed_s = min(max(timestamp_s - self._seen_s, 0.0), _GAP_S)
-        self._seen_s = max(timestamp_s, self._seen_s)
+        passed_s = min(timestamp_s - self._seen_s, _GAP_S)
+        if not passed_s > 0:  # the first frame, or time that stands still
+            passed_s = 0.0
+        if passed_s or math.isnan(self._seen_s):
+            self._seen_s = timestamp_s
         measured = _measure(head_points_mm(landmarks.points_px, pose, camera))
         changes = {name: self._change(name, value, passed_s) for name, value in measured.items()}
         for side, opening in zip(("right", "left"), eye_opening(raw)):
@@ -87,21 +91,21 @@ class FaceMotion:
             usual += (value - usual) * passed_s / max(self._known_s + passed_s, 1e-9)
         else:
             furthest = most * passed_s / FOLLOW_S
-            usual += float(np.clip(value - usual, -furthest, furthest))
+            usual += min(max(value - usual, -furthest), furthest)
         self._usual[name] = usual
-        return float(np.clip((value - usual) / most, -1, 1))
+        return min(max((value - usual) / most, -1.0), 1.0)
 
     def _eye(self, name: str, ratio: float, passed_s: float) -> float:
         if not ratio >= 0:  # corners that lie on each other
             return 0.0
         usual = self._usual.get(name, ratio)
         rate_s = _EYE_RISE_S if ratio > usual else _EYE_FALL_S
-        usual += (ratio - usual) * -np.expm1(-passed_s / rate_s)
+        usual += (ratio - usual) * -math.expm1(-passed_s / rate_s)
         self._usual[name] = usual
         share = ratio / usual if usual > 0 else 1.0
         if share < EYE_OPEN:
-            return -float(np.clip((EYE_OPEN - share) / (EYE_OPEN - EYE_CLOSED), 0, 1))
-        return float(np.clip((share - 1) / (EYE_WIDE - 1), 0, 1))
+            return -min((EYE_OPEN - share) / (EYE_OPEN - EYE_CLOSED), 1.0)
+        return min(max((share - 1) / (EYE_WIDE - 1), 0.0), 1.0)
 
 
 def _measure(points_mm: Array) -> dict[str, float]:

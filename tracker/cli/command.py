@@ -31,6 +31,7 @@ from tracker.version import read_version
 USER_ERROR = 2
 LONGEST = 1000
 """Characters of a message about options."""
+_SEVERAL = re.compile(r"list\[(\w+)\] \| \1\b")
 _KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "NoneType": ""}
 
 
@@ -260,7 +261,7 @@ def _status(function: Callable[..., None], prog: str, given: list[str], words: C
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
     parameters = inspect.signature(function).parameters
     flags = {name for name, parameter in parameters.items() if isinstance(parameter.default, bool)}
-    lists = {name for name, parameter in parameters.items() if "list[Path]" in str(parameter.annotation)}
+    lists = {name for name, parameter in parameters.items() if _SEVERAL.match(str(parameter.annotation))}
     try:
         arguments = words(_as_jsonargparse_wants(given, flags, lists))
         auto_cli(function, args=arguments, as_positional=False, prog=prog, parser_class=_Parser)

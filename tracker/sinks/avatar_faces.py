@@ -36,18 +36,28 @@ class AvatarFace:
 
 
 class AvatarFaces:
-    """Keeps what is known of each face from frame to frame. Faces that coast are left out: nothing new is known."""
+    """Keeps what is known of each face from frame to frame; several sinks may share one.
+
+    Faces that coast are left out: nothing new is known of them.
+    """
 
     def __init__(self) -> None:
         self._motions: dict[int, FaceMotion] = {}
         self._slots: dict[int, int] = {}
         self._main: int | None = None
+        self._of: FrameResult | None = None
+        self._seen: list[AvatarFace] = []
 
     def step(self, frame: Frame, result: FrameResult) -> list[AvatarFace]:
-        """The faces measured in this frame, by slot.
+        """The faces measured in this frame, by slot; measured once, however many sinks ask for the same result.
 
         Raises TrackerError for landmarks that cannot be converted to 68.
         """
+        if result is not self._of:
+            self._seen, self._of = self._measure(frame, result), result
+        return self._seen
+
+    def _measure(self, frame: Frame, result: FrameResult) -> list[AvatarFace]:
         if result.picture is not None:  # each shows others
             self._motions, self._slots, self._main = {}, {}, None
         self._assign([face.id for face in result.faces])

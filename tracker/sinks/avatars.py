@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from tracker.sinks.avatar_faces import AvatarFaces
 from tracker.sinks.base import Sink
 from tracker.sinks.openseeface import OpenSeeFacePackets
 from tracker.sinks.opentrack import OpenTrackPose
@@ -22,9 +23,10 @@ class Avatars:
 
     def open(self) -> Iterator[Sink]:
         """The sinks asked for, one after the other. Raises TrackerError as they do."""
+        faces = AvatarFaces()
         if self.openseeface is not None:
-            yield OpenSeeFacePackets(self.openseeface)
+            yield OpenSeeFacePackets(self.openseeface, faces=faces)
         if self.vmc is not None:
-            yield VmcMessages(self.vmc, self.vmc_shapes)
+            yield VmcMessages(self.vmc, self.vmc_shapes, faces)
         if self.opentrack is not None:
-            yield OpenTrackPose(self.opentrack)
+            yield OpenTrackPose(self.opentrack, faces)

@@ -32,8 +32,8 @@ NOSE_TIP = 30
 _EYES = ((36, 39), (42, 45))  # the corners of the right and the left one
 _BEHIND = 0.385  # an eyeball's centre lies so much of the eye's width behind its corners
 _NO_POSE = (0, 99999.0, *[0.0] * 10)
-# Its camera counts rows before columns, and it finds the face at a negative depth: a turn of the head's axes to the
-# subject's right, up and forward is seen in the axes down, right and forward, a place in up, left and forward.
+# Its camera counts rows before columns, and its solver ends at a negative depth (in each of 76 faces it was run on),
+# where near and far are swapped: so turns and places differ in the signs of their axes.
 _AXES = np.array([[0, 1, 0], [1, 0, 0], [0, 0, -1]])
 _PLACES = np.array([[0, -1, 0], [-1, 0, 0], [0, 0, -1]])
 
@@ -56,13 +56,16 @@ class OpenSeeFacePackets(Closing):
 
     addresses: HOST:PORT of one receiver or several; they listen on port 11573. start_s: added to each frame's time;
     receivers leave out what is older than what they have, so it must grow from run to run. Now if None.
+    faces: shared with other sinks, so that each face is measured once.
     Raises TrackerError for an address that is none or unknown.
     Source: emilianavt/OpenSeeFace, facetracker.py and Unity/OpenSee.cs.
     """
 
-    def __init__(self, addresses: str | Sequence[str], start_s: float | None = None) -> None:
+    def __init__(
+        self, addresses: str | Sequence[str], start_s: float | None = None, faces: AvatarFaces | None = None
+    ) -> None:
         self._start_s = time.time() if start_s is None else start_s
-        self._faces = AvatarFaces()
+        self._faces = faces or AvatarFaces()
         self._targets = UdpTargets("OpenSeeFace", addresses)
 
     def write(self, frame: Frame, result: FrameResult) -> None:

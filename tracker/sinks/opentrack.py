@@ -31,13 +31,14 @@ class OpenTrackPose(Closing):
     opentrack's own camera tracker (neuralnet) has it. Of several faces the main one is sent, see AvatarFace.
     Nothing is sent while no face is measured: opentrack holds the last pose.
 
-    addresses: HOST:PORT of one receiver or several; opentrack listens on port 4242. Raises TrackerError for an address
+    addresses: HOST:PORT of one receiver or several; opentrack listens on port 4242. faces: shared with other
+    sinks, so that each face is measured once. Raises TrackerError for an address
     that is none or unknown.
     Source: opentrack/opentrack, tracker-udp and tracker-neuralnet.
     """
 
-    def __init__(self, addresses: str | Sequence[str]) -> None:
-        self._faces = AvatarFaces()
+    def __init__(self, addresses: str | Sequence[str], faces: AvatarFaces | None = None) -> None:
+        self._faces = faces or AvatarFaces()
         self._targets = UdpTargets("opentrack", addresses)
 
     def write(self, frame: Frame, result: FrameResult) -> None:

@@ -46,15 +46,18 @@ class VmcMessages(Closing):
 
     addresses: HOST:PORT of one receiver or several; they listen on port 39539, and on 39540 where they pass on what
     they get. shapes: "arkit" sends ARKit's names as models with Perfect Sync have them, such as EyeBlinkLeft; "vrm" the
-    presets Blink_L, Blink_R, A, O and U that every VRM model has. Raises TrackerError for an address that is none or
+    presets Blink_L, Blink_R, A, O and U that every VRM model has. faces: shared with other
+    sinks, so that each face is measured once. Raises TrackerError for an address that is none or
     unknown, and when python-osc is missing.
     Source: protocol.vmc.info, marionette-spec.
     """
 
-    def __init__(self, addresses: str | Sequence[str], shapes: Shapes = "arkit") -> None:
+    def __init__(
+        self, addresses: str | Sequence[str], shapes: Shapes = "arkit", faces: AvatarFaces | None = None
+    ) -> None:
         self._osc = OscBuilder("VMC")
         self._shapes = shapes
-        self._faces = AvatarFaces()
+        self._faces = faces or AvatarFaces()
         self._targets = UdpTargets("VMC", addresses)
 
     def write(self, frame: Frame, result: FrameResult) -> None:
