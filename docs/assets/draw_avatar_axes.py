@@ -32,7 +32,7 @@ SYSTEMS = (
 
 def main() -> None:
     """Write the drawing."""
-    width, height = CELL * 4 + 20, 560
+    width, height = CELL * 4 + 20, 600
     lines = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" '
         'font-family="sans-serif" font-size="13">',
@@ -48,7 +48,7 @@ def main() -> None:
         for label, (right, down) in axes:
             lines.append(_arrow(x, y, x + 55 * right, y + 45 * down))
             lines += _texts(x + 68 * right, y + 56 * down + 5, (label,))
-        lines += _texts(x, 540, (name, third))
+        lines += _texts(x, 558, (name, third))
     OUTPUT.write_text("\n".join([*lines, "</svg>", ""]), encoding="utf-8")
 
 

@@ -12,14 +12,14 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from tracker.analysis.expression import eye_opening
+from tracker.analysis.expression import FALL_S, GAP_S, RISE_S, eye_opening
 from tracker.analysis.face_shape import head_points_mm
 from tracker.analysis.head_pose import HeadPose
 from tracker.face.geometry import Array
 from tracker.face.landmarks import Landmarks
 
 # The change that counts as 1, in distances between the outer eye corners: rounded from the 98th percentile of the
-# changes in 135 s of eight clips of people who talk and make faces.
+# changes in 115 s of seven clips of people who talk and make faces.
 RANGES: Mapping[str, float] = {
     **dict.fromkeys(("brow_inner_right", "brow_inner_left"), 0.05),
     **dict.fromkeys(("brow_outer_right", "brow_outer_left"), 0.05),
@@ -43,8 +43,6 @@ SETTLE_S, FOLLOW_S = 1.0, 20.0
 # An eye counts as closed at and below the first share of its usual opening, as open from the second on, and as wide
 # at the third. A closed eye measures about half of an open one.
 EYE_CLOSED, EYE_OPEN, EYE_WIDE = 0.55, 0.90, 1.40
-_EYE_RISE_S, _EYE_FALL_S = 0.3, 10.0  # as tracker.analysis.expression has them
-_GAP_S = 0.5
 
 
 class FaceMotion:
@@ -73,7 +71,7 @@ class FaceMotion:
             away from the middle. lip_*, mouth_open, mouth_width: above 0 higher, lower, thicker, more open, wider.
             mouth_side, jaw_side: above 0 to the subject's left. Right and left are the subject's.
         """
-        passed_s = min(timestamp_s - self._seen_s, _GAP_S)
+        passed_s = min(timestamp_s - self._seen_s, GAP_S)
         if not passed_s > 0:  # the first frame, or time that stands still
             passed_s = 0.0
         if passed_s or math.isnan(self._seen_s):
@@ -99,7 +97,7 @@ class FaceMotion:
         if not ratio >= 0:  # corners that lie on each other
             return 0.0
         usual = self._usual.get(name, ratio)
-        rate_s = _EYE_RISE_S if ratio > usual else _EYE_FALL_S
+        rate_s = RISE_S if ratio > usual else FALL_S
         usual += (ratio - usual) * -math.expm1(-passed_s / rate_s)
         self._usual[name] = usual
         share = ratio / usual if usual > 0 else 1.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import socket
 import struct
 from collections.abc import Iterator, Sequence
@@ -31,6 +32,7 @@ from tracker.face.landmarks import Landmarks
 from tracker.face.schemes import AFLW19, IBUG68
 from tracker.result import FrameResult, State, TrackedFace
 from tracker.sinks import OpenSeeFacePackets, OpenTrackPose, Sink, VmcMessages
+from tracker.sinks.avatar_faces import AvatarFaces
 from tracker.sinks.opentrack import opentrack_values
 from tracker.sources import Frame, Video
 
@@ -313,6 +315,33 @@ def receive_vmc(receiver: Receiver) -> list[tuple[str, list[Any]]]:
     while not messages or messages[-1][0] != "/VMC/Ext/Blend/Apply":
         messages += read_osc(receiver.receive())
     return messages
+
+
+def test_nothing_is_kept_of_faces_that_are_gone() -> None:
+    faces = AvatarFaces()
+    sizes = []
+    for index in range(200):
+        result = FrameResult(index, index / 30, (a_face(head_px(), number=index),))
+        assert [face.slot for face in faces.step(Frame(PICTURE, index / 30, index), result)] == [0]
+        sizes.append(len(pickle.dumps(faces)))
+    assert sizes[-1] < sizes[1] + 100
+
+
+def test_each_face_is_measured_once_for_all_sinks() -> None:
+    faces = AvatarFaces()
+    frame, result = Frame(PICTURE, 0, 0), FrameResult(0, 0.0, (a_face(head_px()),))
+    assert faces.step(frame, result) is faces.step(frame, result)
+    assert faces.step(frame, FrameResult(1, 0.1, ())) == []
+
+
+def test_pixels_that_are_not_square(receiver: Receiver) -> None:
+    """The same head in a picture whose pixels are twice as wide has the same pose."""
+    points = (head_px((0, 20, 0)) + 0.5) * [0.5, 1] - 0.5
+    narrow = Frame(np.zeros((HEIGHT, WIDTH // 2, 3), np.uint8), 0, 0, pixel_aspect=2.0)
+    with OpenTrackPose(receiver.address) as sink:
+        sink.write(narrow, FrameResult(0, 0.0, (a_face(points),)))
+    pose = read_opentrack(receiver.receive())
+    assert pose["Yaw"] == pytest.approx(20, abs=0.1) and pose["TZ"] == pytest.approx(60, abs=0.1)
 
 
 def test_other_schemes_are_refused(receiver: Receiver) -> None:
