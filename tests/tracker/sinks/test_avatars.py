@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import socket
 import struct
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -294,6 +295,11 @@ class TestVmc:
             write(sink, 0, a_face(head_px()))
             sent = [values[0] for address, values in receive_vmc(receiver) if address == "/VMC/Ext/Blend/Val"]
         assert sent == ["Blink_L", "Blink_R", "A", "O", "U"]
+
+    def test_without_python_osc(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setitem(sys.modules, "pythonosc.osc_bundle_builder", None)
+        with pytest.raises(TrackerError, match=r"^VMC needs python-osc, which .*landmark-tracker\[osc\]"):
+            VmcMessages("127.0.0.1:9000")
 
     def test_no_face(self, receiver: Receiver) -> None:
         with VmcMessages(receiver.address) as sink:
