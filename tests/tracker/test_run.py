@@ -453,7 +453,7 @@ class TestBadInput:
     def test_osc(self, refused: Refused, monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.importorskip("pythonosc", reason="needs python-osc, of the extra osc")
         assert "expected HOST:PORT such as 127.0.0.1:9000, got 9000" in refused("--demo", "--osc", 9000)
-        monkeypatch.setitem(sys.modules, "pythonosc.osc_bundle_builder", None)
+        monkeypatch.setitem(sys.modules, "pythonosc.osc_message_builder", None)
         sentence = refused("--demo", "--osc", "127.0.0.1:9000")
         assert sentence == "OSC needs python-osc, which is not installed; pip install 'landmark-tracker[osc]'"
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from statistics import fmean
 
 import numpy as np
 
@@ -109,21 +110,19 @@ class FaceMotion:
 def _measure(points_mm: Array) -> dict[str, float]:
     """The quantities of RANGES. points_mm: (68, 3) in the head's frame."""
     points = points_mm / np.linalg.norm(points_mm[45] - points_mm[36])
-    x, up = points[:, 0], -points[:, 1]
-    lips_up, middle_x = (
-        (up[62] + up[66]) / 2,
-        (x[27] + x[30] + x[33]) / 3,
-    )  # opening moves a corner as it moves the lips
+    x, up = points[:, 0].tolist(), (-points[:, 1]).tolist()  # numbers of Python: many times faster, one by one
+    lips_up = (up[62] + up[66]) / 2  # a mouth that opens moves its corners as far as this
+    middle_x = (x[27] + x[30] + x[33]) / 3
     measured: dict[str, float] = {}
     for side, brow, eye, corner, upper, lower in (
         ("right", (17, 18, 19, 20, 21), (36, 39), 48, 50, 58),
         ("left", (26, 25, 24, 23, 22), (42, 45), 54, 52, 56),
     ):
-        outer, *middle, inner = (up[index] for index in brow)
-        eye_up = up[list(eye)].mean()
+        outer, *middle, inner = heights = [up[index] for index in brow]
+        eye_up = (up[eye[0]] + up[eye[1]]) / 2
         measured[f"brow_inner_{side}"] = inner - eye_up
         measured[f"brow_outer_{side}"] = (outer + middle[0]) / 2 - eye_up
-        measured[f"brow_height_{side}"] = up[list(brow)].mean() - eye_up
+        measured[f"brow_height_{side}"] = fmean(heights) - eye_up
         measured[f"brow_steepness_{side}"] = inner - outer
         measured[f"brow_bend_{side}"] = max(middle) - (outer + inner) / 2
         measured[f"corner_up_{side}"] = up[corner] - lips_up
@@ -132,8 +131,8 @@ def _measure(points_mm: Array) -> dict[str, float]:
         measured[f"lower_lip_down_{side}"] = up[8] - up[lower]
     measured["upper_lip_height"] = up[51] - up[62]
     measured["lower_lip_height"] = up[66] - up[57]
-    measured["mouth_open"] = up[[61, 62, 63]].mean() - up[[65, 66, 67]].mean()
+    measured["mouth_open"] = fmean(up[61:64]) - fmean(up[65:68])
     measured["mouth_width"] = x[54] - x[48]
-    measured["mouth_side"] = x[48:60].mean() - middle_x
-    measured["jaw_side"] = x[7:10].mean() - middle_x
-    return {name: float(value) for name, value in measured.items()}
+    measured["mouth_side"] = fmean(x[48:60]) - middle_x
+    measured["jaw_side"] = fmean(x[7:10]) - middle_x
+    return measured

@@ -85,9 +85,10 @@ def _fields(face: AvatarFace) -> Iterator[float]:
     yield from face.size
     yield from (1 + min(motion.get(name, 0.0), 0.0) for name in ("eye_right", "eye_left"))
     yield from _NO_POSE if face.pose is None else _pose(face.pose, face.camera)
-    yield from (*face.landmarks.scores[order], 0.0, 0.0)
-    yield from np.vstack([points_px[order], _middles(points_px)]).ravel()
-    yield from (np.zeros((70, 3)) if face.pose is None else _points_3d(points_px, face.pose, face.camera)).ravel()
+    points_3d = np.zeros((70, 3)) if face.pose is None else _points_3d(points_px, face.pose, face.camera)
+    yield from (*face.landmarks.scores[order].tolist(), 0.0, 0.0)
+    yield from np.vstack([points_px[order], _middles(points_px)]).ravel().tolist()
+    yield from points_3d.ravel().tolist()
     yield from (sign * motion.get(name, 0.0) for name, sign in _FEATURES)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterable, Iterator
 from importlib import import_module
 from typing import Any
@@ -16,7 +17,8 @@ from tracker.system.extras import describe_missing
 MOST_BYTES = 8192
 """The largest datagram: what python-osc's server reads at once; macOS sends 9216, UDP itself carries 65507."""
 
-_BUNDLE_HEAD, _ELEMENT_HEAD = 16, 4  # bytes of OSC 1.0 around messages, and before each
+_BUNDLE = b"#bundle\0" + bytes(7) + b"\1"  # and the time "immediately"
+_SIZE = struct.Struct(">i")  # before each message
 
 
 class OscMessages(Closing):
@@ -65,7 +67,7 @@ class OscMessages(Closing):
         self._ids = set()
         self._target.close()
 
-    def _of_face(self, face: TrackedFace) -> Iterator[Any]:
+    def _of_face(self, face: TrackedFace) -> Iterator[bytes]:
         points, scores = face.landmarks.points_px.ravel().tolist(), face.landmarks.scores.tolist()
         yield self._osc.message(f"/face/{face.id}/points", "f" * len(points), points)
         yield self._osc.message(f"/face/{face.id}/scores", "f" * len(scores), scores)
@@ -73,53 +75,52 @@ class OscMessages(Closing):
         yield self._osc.message(f"/face/{face.id}/score", "f", [face.score])
         yield self._osc.message(f"/face/{face.id}/state", "s", [face.state])
 
-    def _lost(self, ids: Iterable[int]) -> list[Any]:
+    def _lost(self, ids: Iterable[int]) -> list[bytes]:
         return [self._osc.message(f"/face/{number}/lost", "", []) for number in sorted(ids)]
 
 
 class OscBuilder:
-    """Builds messages and bundles of OSC 1.0 by python-osc.
+    """Builds messages of OSC 1.0 by python-osc, and bundles of them: its own bundles read each message again, which
+    takes most of the time.
 
     protocol: who asks, for the sentence of the TrackerError that is raised when python-osc is missing.
     """
 
     def __init__(self, protocol: str) -> None:
         try:
-            self._bundles = import_module("pythonosc.osc_bundle_builder")
             self._messages = import_module("pythonosc.osc_message_builder")
         except ImportError as error:
             raise TrackerError(f"{protocol} {describe_missing('python-osc', 'osc', error)}") from error
 
-    def message(self, address: str, types: str, values: Iterable[Any]) -> Any:
+    def message(self, address: str, types: str, values: Iterable[Any]) -> bytes:
         """A message. types: a letter of OSC for each value, such as "sf"."""
         builder = self._messages.OscMessageBuilder(address)
         for kind, value in zip(types, values):
             builder.add_arg(value, kind)
-        return builder.build()
+        return bytes(builder.build().dgram)
 
-    def bundles(self, messages: Iterable[Any], most_bytes: int, head: Any = None) -> Iterator[bytes]:
+    def bundles(self, messages: Iterable[bytes], most_bytes: int, *first: bytes) -> Iterator[bytes]:
         """The messages in their order, in bundles of at most most_bytes, unless a single message is larger.
 
-        head: a message that every bundle begins with.
+        first: messages that every bundle begins with.
         """
-        first = [] if head is None else [head]
-        free = most_bytes - _BUNDLE_HEAD - sum(_ELEMENT_HEAD + each.size for each in first)
-        for part in _parts(messages, free):
-            bundle = self._bundles.OscBundleBuilder(self._bundles.IMMEDIATELY)
-            for message in (*first, *part):
-                bundle.add_content(message)
-            yield bundle.build().dgram
+        head = _BUNDLE + b"".join(map(_element, first))
+        for part in _parts(map(_element, messages), most_bytes - len(head)):
+            yield head + b"".join(part)
 
 
-def _parts(messages: Iterable[Any], most_bytes: int) -> Iterator[list[Any]]:
-    """The messages in their order, in lists that are no larger together, unless a single one is."""
-    part: list[Any] = []
+def _element(message: bytes) -> bytes:
+    return _SIZE.pack(len(message)) + message
+
+
+def _parts(elements: Iterable[bytes], most_bytes: int) -> Iterator[list[bytes]]:
+    """The elements in their order, in lists that are no larger together, unless a single one is."""
+    part: list[bytes] = []
     used = 0
-    for message in messages:
-        size = _ELEMENT_HEAD + message.size
-        if part and used + size > most_bytes:
+    for element in elements:
+        if part and used + len(element) > most_bytes:
             yield part
             part, used = [], 0
-        part.append(message)
-        used += size
+        part.append(element)
+        used += len(element)
     yield part

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
-from tracker.analysis.blendshapes import blendshapes
+from tracker.analysis.blendshapes import CHANNELS, blendshapes
 from tracker.analysis.head_pose import HeadPose, quaternion_of
 from tracker.result import FrameResult
 from tracker.sinks.avatar_faces import AvatarFaces
@@ -15,6 +16,8 @@ from tracker.sinks.udp import UdpTargets
 from tracker.sources import Frame
 
 Shapes = Literal["arkit", "vrm"]
+
+_VALUE = struct.Struct(">f")
 
 MOST_BYTES = 1472
 """A bundle with UDP's and IP's heads in the 1,500 bytes that the protocol asks for."""
@@ -46,9 +49,8 @@ class VmcMessages(Closing):
 
     addresses: HOST:PORT of one receiver or several; they listen on port 39539, and on 39540 where they pass on what
     they get. shapes: "arkit" sends ARKit's names as models with Perfect Sync have them, such as EyeBlinkLeft; "vrm" the
-    presets Blink_L, Blink_R, A, O and U that every VRM model has. faces: shared with other
-    sinks, so that each face is measured once. Raises TrackerError for an address that is none or
-    unknown, and when python-osc is missing.
+    presets Blink_L, Blink_R, A, O and U that every VRM model has. faces: shared with other sinks, so that each face is
+    measured once. Raises TrackerError for an address that is none or unknown, and when python-osc is missing.
     Source: protocol.vmc.info, marionette-spec.
     """
 
@@ -56,36 +58,44 @@ class VmcMessages(Closing):
         self, addresses: str | Sequence[str], shapes: Shapes = "arkit", faces: AvatarFaces | None = None
     ) -> None:
         self._osc = OscBuilder("VMC")
-        self._shapes = shapes
+        # A channel's message but for its value, which is the last four bytes
+        self._channels = {
+            channel: self._osc.message("/VMC/Ext/Blend/Val", "sf", [name, 0.0])[: -_VALUE.size]
+            for name, channel in _names(shapes).items()
+        }
+        self._apply = self._osc.message("/VMC/Ext/Blend/Apply", "", [])
         self._faces = faces or AvatarFaces()
         self._targets = UdpTargets("VMC", addresses)
 
     def write(self, frame: Frame, result: FrameResult) -> None:
-        faces = [face for face in self._faces.step(frame, result) if face.main and face.pose is not None]
+        face = next((face for face in self._faces.step(frame, result) if face.main), None)
+        content: list[bytes] = []
+        if face is not None and face.pose is not None and face.motion is not None:
+            content = [self._bone(face.pose), *self._blend(face.motion), self._apply]
         messages = [
-            self._osc.message("/VMC/Ext/OK", "iiii", [1, 3, 0, len(faces)]),
+            self._osc.message("/VMC/Ext/OK", "iiii", [1, 3, 0, int(bool(content))]),
             self._osc.message("/VMC/Ext/T", "f", [result.timestamp_s]),
+            *content,
         ]
-        for face in faces:
-            if face.pose is not None and face.motion is not None:
-                messages += [self._bone(face.pose), *self._blend(blendshapes(face.motion))]
         for bundle in self._osc.bundles(messages, MOST_BYTES):
             self._targets.send(bundle)
 
     def close(self) -> None:
         self._targets.close()
 
-    def _bone(self, pose: HeadPose) -> Any:
+    def _bone(self, pose: HeadPose) -> bytes:
         # Unity's axes are the head's turned round, all three: the matrix is the same in both
         values = ["Head", 0.0, 0.0, 0.0, *quaternion_of(pose.rotation).tolist()]
         return self._osc.message("/VMC/Ext/Bone/Pos", "sfffffff", values)
 
-    def _blend(self, channels: Mapping[str, float]) -> Iterator[Any]:
-        for name, value in self._named(channels).items():
-            yield self._osc.message("/VMC/Ext/Blend/Val", "sf", [name, value])
-        yield self._osc.message("/VMC/Ext/Blend/Apply", "", [])
+    def _blend(self, motion: Mapping[str, float]) -> Iterator[bytes]:
+        values = blendshapes(motion)
+        return (head + _VALUE.pack(values[channel]) for channel, head in self._channels.items())
 
-    def _named(self, channels: Mapping[str, float]) -> dict[str, float]:
-        if self._shapes == "vrm":
-            return {name: channels[channel] for name, channel in _VRM.items()}
-        return {f"{name[0].upper()}{name[1:]}": value for name, value in channels.items()}
+
+def _names(shapes: Shapes) -> Mapping[str, str]:
+    """The channel of each name that is sent."""
+    if shapes == "vrm":
+        return _VRM
+    seen = (channel for channel, flag in CHANNELS.items() if flag != "none")
+    return {channel[0].upper() + channel[1:]: channel for channel in seen}

@@ -297,7 +297,7 @@ class TestVmc:
         assert sent == ["Blink_L", "Blink_R", "A", "O", "U"]
 
     def test_without_python_osc(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setitem(sys.modules, "pythonosc.osc_bundle_builder", None)
+        monkeypatch.setitem(sys.modules, "pythonosc.osc_message_builder", None)
         with pytest.raises(TrackerError, match=r"^VMC needs python-osc, which .*landmark-tracker\[osc\]"):
             VmcMessages("127.0.0.1:9000")
 
