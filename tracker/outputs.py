@@ -32,6 +32,7 @@ from tracker.sinks import (
     Window,
 )
 from tracker.sinks.annotate import draw_faces
+from tracker.sinks.avatars import Avatars
 from tracker.sinks.picture_files import drawn_files
 from tracker.sinks.video import is_video_name
 from tracker.sources import FALLBACK_FPS, Pictures, Source, Video
@@ -62,6 +63,7 @@ class Outputs:
     osc: str | None = field(repr=False)
     stats: Path | None
     profile: Path | None
+    avatars: Avatars = field(default_factory=Avatars, repr=False)
 
     def paths(self) -> dict[str, Path]:
         """What is written to disk or standard output, by option."""
@@ -128,6 +130,7 @@ class Outputs:
             yield Drawn(draw_faces, pictures)
         if self.osc is not None:
             yield OscMessages(self.osc)
+        yield from self.avatars.open()
         if self.pts is not None:
             yield PtsFiles(self.pts, max_faces, names)
         if self.csv is not None:

@@ -28,6 +28,8 @@ from tracker.face.schemes import IBUG68
 from tracker.outputs import Outputs
 from tracker.result import FrameResult
 from tracker.sinks import Sink, Window, has_display
+from tracker.sinks.avatars import Avatars
+from tracker.sinks.vmc import Shapes
 from tracker.sources import STDIN, Camera, Frame, Live, Patience, Pictures, Source, Video, open_url_source
 from tracker.sources.demo import DemoClip, DemoReport
 from tracker.sources.turned import Rotation, turned
@@ -54,6 +56,10 @@ def run(
     pts: Path | None = None,
     overlay: Path | None = None,
     osc: str | None = None,
+    openseeface: list[str] | str | None = None,
+    vmc: list[str] | str | None = None,
+    vmc_shapes: Shapes = "arkit",
+    opentrack: list[str] | str | None = None,
     stats: Path | None = None,
     profile: Path | None = None,
     show: bool = False,
@@ -94,6 +100,11 @@ def run(
         overlay: write the video with the landmarks drawn here; where ffmpeg is installed H.264 with its sound. Of
             pictures a folder for them under their names, of a single one a picture's file.
         osc: send the results as Open Sound Control over UDP to this HOST:PORT.
+        openseeface: send the faces in OpenSeeFace's packets over UDP to these HOST:PORT, as VSeeFace and VTube Studio
+            take them (port 11573).
+        vmc: send blend shapes and the head's turn by the VMC protocol over UDP to these HOST:PORT (port 39539).
+        vmc_shapes: arkit for models with Perfect Sync, vrm for the presets that every VRM model has.
+        opentrack: send the head's pose over UDP to these HOST:PORT, as opentrack takes it (port 4242).
         stats: write what each stage cost, drops and latency here, as one JSON object.
         profile: write where the time goes here, for `python -m pstats` or snakeviz.
         show: open a window, in which a file plays at its own speed; q or Esc ends.
@@ -123,7 +134,7 @@ def run(
         )
     if camera is None and (camera_size, camera_fps) != (None, None):
         raise TrackerError("--camera-size and --camera-fps are for a camera; name it with --camera")
-    outputs = Outputs(output, csv, pts, overlay, osc, stats, profile)
+    outputs = Outputs(output, csv, pts, overlay, osc, stats, profile, Avatars(openseeface, vmc, opentrack, vmc_shapes))
     if recursive and images is None:
         raise TrackerError("--recursive is for folders of pictures; name one with --images")
     pictures = None if images is None else Pictures(images, recursive)

@@ -6,9 +6,13 @@ import json
 import re
 
 from tests.docs.pages import ROOT
+from tracker.analysis.blendshapes import CHANNELS
+from tracker.face.other_programs import point_numbers
+from tracker.sinks.openseeface import PACKET
 from tracker.tracking.smoothing import PRESETS
 from train.labels.mesh68 import TABLE
 
+AVATARS = (ROOT / "docs/guides/avatars.md").read_text(encoding="utf-8")
 MOVING = (ROOT / "docs/guides/moving.md").read_text(encoding="utf-8")
 
 
@@ -41,3 +45,31 @@ def test_openface_columns_are_all_explained(tmp_path) -> None:  # type: ignore[n
     for column in (tmp_path / "x.csv").read_text().strip().split(","):
         name = re.sub(r"_\d+$", "_0", column)
         assert f"`{name}`" in table, column
+
+
+def test_points_of_openseeface_are_those_of_the_table() -> None:
+    numbers = point_numbers("openseeface")
+    rows = re.findall(
+        r"^\| (\d+)(?: to (\d+))? \| (\d+)(?: to (\d+))? \|$", MOVING.split("## From OpenSeeFace")[1], re.M
+    )
+    shown = {}
+    for first, last, ours, _ in rows:
+        for step in range(int(last or first) - int(first) + 1):
+            shown[int(first) + step] = int(ours) + step
+    assert shown == {int(number): ours for ours, number in enumerate(numbers) if number >= 0}
+
+
+def test_channels_are_all_listed_with_their_flag() -> None:
+    rows = re.findall(r"^\| (`\w+`(?:, `\w+`)*) \| (observed|weak|none) \|$", AVATARS, re.M)
+    assert {name: flag for names, flag in rows for name in re.findall(r"\w+", names)} == dict(CHANNELS)
+
+
+def test_fields_of_an_openseeface_packet_lie_where_it_is_said() -> None:
+    """Each field begins where the one before it ends."""
+    table = AVATARS.split("## OpenSeeFace")[1].split("**Turn.**")[0]
+    rows = re.findall(r"^\| (\d+) \| (?:(\d+) )?(?:\((\w(?:, \w)*)\) )?(double|int|byte|float)", table, re.M)
+    at = 0
+    for offset, count, group, kind in rows:
+        assert int(offset) == at
+        at += {"double": 8, "int": 4, "byte": 1, "float": 4}[kind] * int(count or 1) * (group.count(",") + 1)
+    assert at == PACKET.size == 1785

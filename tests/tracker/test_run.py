@@ -11,12 +11,14 @@ import os
 import pstats
 import re
 import signal
+import socket
 import struct
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -452,9 +454,15 @@ class TestBadInput:
     def test_osc(self, refused: Refused, monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.importorskip("pythonosc", reason="needs python-osc, of the extra osc")
         assert "expected HOST:PORT such as 127.0.0.1:9000, got 9000" in refused("--demo", "--osc", 9000)
-        monkeypatch.setitem(sys.modules, "pythonosc.osc_bundle_builder", None)
+        monkeypatch.setitem(sys.modules, "pythonosc.osc_message_builder", None)
         sentence = refused("--demo", "--osc", "127.0.0.1:9000")
         assert sentence == "OSC needs python-osc, which is not installed; pip install 'landmark-tracker[osc]'"
+
+    @pytest.mark.parametrize("option", ["--openseeface", "--vmc", "--opentrack"])
+    def test_avatars(self, refused: Refused, option: str) -> None:
+        pytest.importorskip("pythonosc", reason="needs python-osc, of the extra osc")
+        assert "expected HOST:PORT such as 127.0.0.1:9000, got 9000" in refused("--demo", option, 9000)
+        assert "the host of host.invalid:1 is not known" in refused("--demo", option, "127.0.0.1:1", "host.invalid:1")
 
     def test_an_overlay_without_a_name(self, refused: Refused) -> None:
         assert "expected the name of a video file" in refused("--demo", "--overlay", ".")
@@ -647,6 +655,19 @@ class TestSignalsAtTheEnd:
 
 
 class TestOutputs:
+    def test_avatars_at_several_places(self, call: Call) -> None:
+        """Options repeated and lists; each receiver gets every frame with a face."""
+        pytest.importorskip("pythonosc", reason="needs python-osc, of the extra osc")
+        with ExitStack() as stack:
+            sockets = [stack.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) for _ in range(4)]
+            for each in sockets:
+                each.bind(("127.0.0.1", 0))
+                each.settimeout(5)
+            one, two, three, four = (f"127.0.0.1:{each.getsockname()[1]}" for each in sockets)
+            assert call("--demo", "--openseeface", one, "--openseeface", two, "--opentrack", three, "--vmc", four) == 0
+            assert [len(each.recv(65535)) for each in sockets[:3]] == [1785, 1785, 48]
+            assert sockets[3].recv(65535).startswith(b"#bundle")
+
     def test_all_at_once_say_the_same(self, call: Call, capfd: Said, tmp_path: Path) -> None:
         osc_server = pytest.importorskip("pythonosc.osc_server", reason="needs python-osc, of the extra osc")
         dispatcher = importlib.import_module("pythonosc.dispatcher").Dispatcher()

@@ -81,6 +81,13 @@ class HeadPose:
         )
 
 
+def quaternion_of(rotation: Array) -> Array:
+    """(4,) the unit quaternion x, y, z, w of a rotation matrix (3, 3); w is not below 0."""
+    turn = np.asarray(cv2.Rodrigues(rotation)[0], np.float64).ravel()
+    angle = float(np.linalg.norm(turn))
+    return np.append(turn * (np.sinc(angle / 2 / np.pi) / 2), np.cos(angle / 2))
+
+
 def camera_matrix(width: int, height: int, focal_px: float | None = None) -> Array:
     """(3, 3) of a camera without distortion that looks at the picture's middle.
 

@@ -31,6 +31,7 @@ from tracker.version import read_version
 USER_ERROR = 2
 LONGEST = 1000
 """Characters of a message about options."""
+_SEVERAL = re.compile(r"list\[(\w+)\] \| \1\b")
 _KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "NoneType": ""}
 
 
@@ -64,7 +65,9 @@ class _Help(DefaultHelpFormatter):
             )
         text = re.sub(r"Union\[([^]]*), null\]", lambda union: union[1].replace(", ", " | "), text)
         text = text.replace(" | null", "").replace(", default: null", "")
-        return text.replace("(type: list[Path] | Path)", "(type: Path, one or several)") if _is_list(action) else text
+        return re.sub(
+            r"\(type: (?:Union\[)?list\[(\w+)\](?:,| \|) \1(?:, null\])?\)", r"(type: \1, one or several)", text
+        )
 
 
 class _Parser(FileOptions, ArgumentParser):
@@ -95,8 +98,12 @@ class _Parser(FileOptions, ArgumentParser):
         for name, texts in _lists(self._given).items():
             if "" in texts:
                 self.error(f"--{name}: expected a value, got an empty one")
-            values[name] = [Path(text) for text in texts]  # as they were given: YAML takes [a], null or a # for its own
+            kind = Path if self._takes_paths(name) else str
+            values[name] = [kind(text) for text in texts]  # as they were given: YAML takes [a], null or a # for its own
         return values
+
+    def _takes_paths(self, name: str) -> bool:
+        return any("Path" in str(getattr(action, "_typehint", None)) for action in self._actions if action.dest == name)
 
     def _value(self, name: str, text: str) -> str | Path:
         """The name of a file or device that YAML takes for no value, as null and ~."""
@@ -249,7 +256,7 @@ def _status(function: Callable[..., None], prog: str, given: list[str], words: C
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
     parameters = inspect.signature(function).parameters
     flags = {name for name, parameter in parameters.items() if isinstance(parameter.default, bool)}
-    lists = {name for name, parameter in parameters.items() if "list[Path]" in str(parameter.annotation)}
+    lists = {name for name, parameter in parameters.items() if _SEVERAL.match(str(parameter.annotation))}
     try:
         arguments = words(_as_jsonargparse_wants(given, flags, lists))
         auto_cli(function, args=arguments, as_positional=False, prog=prog, parser_class=_Parser)

@@ -1,4 +1,4 @@
-"""Where results go: JSON lines, a CSV table, .pts files, OSC; the drawn picture into a video, a file
+"""Where results go: JSON lines, a CSV table, .pts files, OSC, avatar programs; the drawn picture into a video, a file
 and a window.
 
 A Sink takes a frame and its result. Drawn is the sink that draws a frame once and hands the picture to every
@@ -10,10 +10,13 @@ from tracker.sinks.base import PictureSink, Sink
 from tracker.sinks.drawn import Drawn
 from tracker.sinks.json_lines import JsonLines
 from tracker.sinks.openface_csv import OpenFaceCsv
+from tracker.sinks.openseeface import OpenSeeFacePackets
+from tracker.sinks.opentrack import OpenTrackPose
 from tracker.sinks.osc import OscMessages
 from tracker.sinks.picture_files import PictureFiles
 from tracker.sinks.pts import LABELS, PtsFiles
 from tracker.sinks.video import OverlayVideo
+from tracker.sinks.vmc import VmcMessages
 from tracker.sinks.window import Window, has_display
 
 __all__ = [
@@ -21,12 +24,15 @@ __all__ = [
     "Drawn",
     "JsonLines",
     "OpenFaceCsv",
+    "OpenSeeFacePackets",
+    "OpenTrackPose",
     "OscMessages",
     "OverlayVideo",
     "PictureFiles",
     "PictureSink",
     "PtsFiles",
     "Sink",
+    "VmcMessages",
     "Window",
     "has_display",
 ]

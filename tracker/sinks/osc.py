@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import logging
-import socket
+import struct
 from collections.abc import Iterable, Iterator
 from importlib import import_module
 from typing import Any
 
 from tracker.errors import TrackerError
-from tracker.redaction import redact_source
 from tracker.result import FrameResult, TrackedFace
 from tracker.sinks.base import Closing
+from tracker.sinks.udp import UdpTarget
 from tracker.sources import Frame
 from tracker.system.extras import describe_missing
-
-log = logging.getLogger(__name__)
 
 MOST_BYTES = 8192
 """The largest datagram: what python-osc's server reads at once; macOS sends 9216, UDP itself carries 65507."""
 
-_BUNDLE_HEAD, _ELEMENT_HEAD = 16, 4  # bytes of OSC 1.0 around messages, and before each
+_BUNDLE = b"#bundle\0" + bytes(7) + b"\1"  # and the time "immediately"
+_SIZE = struct.Struct(">i")  # before each message
 
 
 class OscMessages(Closing):
@@ -47,91 +45,82 @@ class OscMessages(Closing):
     """
 
     def __init__(self, address: str) -> None:
-        self._address = redact_source(address)
-        self._bundles, self._messages = _import_builders()
-        family, self._target = _resolved(address)
-        self._socket = socket.socket(family, socket.SOCK_DGRAM)
-        self._socket.setblocking(False)
-        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        self._osc = OscBuilder("OSC")
+        self._target = UdpTarget("OSC", address)
         self._ids: set[int] = set()
-        self._complained = False
 
     def write(self, frame: Frame, result: FrameResult) -> None:
         ids = {face.id for face in result.faces}
         height, width = frame.image_rgb.shape[:2]
-        head = self._message("/frame", "ifii", [result.index, result.timestamp_s, width, height])
-        messages = [self._message("/faces", "i" * len(ids), sorted(ids)), *self._lost(self._ids - ids)]
+        head = self._osc.message("/frame", "ifii", [result.index, result.timestamp_s, width, height])
+        messages = [self._osc.message("/faces", "i" * len(ids), sorted(ids)), *self._lost(self._ids - ids)]
         for face in result.faces:
             messages += self._of_face(face)
-        for part in _parts(messages, MOST_BYTES - _BUNDLE_HEAD - _ELEMENT_HEAD - head.size):
-            self._send([head, *part])
+        for bundle in self._osc.bundles(messages, MOST_BYTES, head):
+            self._target.send(bundle)
         self._ids = ids
 
     def close(self) -> None:
         if self._ids:
-            self._send(self._lost(self._ids))
+            for bundle in self._osc.bundles(self._lost(self._ids), MOST_BYTES):
+                self._target.send(bundle)
         self._ids = set()
-        self._socket.close()
+        self._target.close()
 
-    def _of_face(self, face: TrackedFace) -> Iterator[Any]:
+    def _of_face(self, face: TrackedFace) -> Iterator[bytes]:
         points, scores = face.landmarks.points_px.ravel().tolist(), face.landmarks.scores.tolist()
-        yield self._message(f"/face/{face.id}/points", "f" * len(points), points)
-        yield self._message(f"/face/{face.id}/scores", "f" * len(scores), scores)
-        yield self._message(f"/face/{face.id}/box", "ffff", face.box_px.tolist())
-        yield self._message(f"/face/{face.id}/score", "f", [face.score])
-        yield self._message(f"/face/{face.id}/state", "s", [face.state])
+        yield self._osc.message(f"/face/{face.id}/points", "f" * len(points), points)
+        yield self._osc.message(f"/face/{face.id}/scores", "f" * len(scores), scores)
+        yield self._osc.message(f"/face/{face.id}/box", "ffff", face.box_px.tolist())
+        yield self._osc.message(f"/face/{face.id}/score", "f", [face.score])
+        yield self._osc.message(f"/face/{face.id}/state", "s", [face.state])
 
-    def _lost(self, ids: Iterable[int]) -> list[Any]:
-        return [self._message(f"/face/{number}/lost", "", []) for number in sorted(ids)]
+    def _lost(self, ids: Iterable[int]) -> list[bytes]:
+        return [self._osc.message(f"/face/{number}/lost", "", []) for number in sorted(ids)]
 
-    def _message(self, address: str, types: str, values: Iterable[Any]) -> Any:
+
+class OscBuilder:
+    """Builds messages of OSC 1.0 by python-osc, and bundles of them: its own bundles read each message again, which
+    takes most of the time.
+
+    protocol: who asks, for the sentence of the TrackerError that is raised when python-osc is missing.
+    """
+
+    def __init__(self, protocol: str) -> None:
+        try:
+            self._messages = import_module("pythonosc.osc_message_builder")
+        except ImportError as error:
+            raise TrackerError(f"{protocol} {describe_missing('python-osc', 'osc', error)}") from error
+
+    def message(self, address: str, types: str, values: Iterable[Any]) -> bytes:
+        """A message. types: a letter of OSC for each value, such as "sf"."""
         builder = self._messages.OscMessageBuilder(address)
         for kind, value in zip(types, values):
             builder.add_arg(value, kind)
-        return builder.build()
+        return bytes(builder.build().dgram)
 
-    def _send(self, messages: Iterable[Any]) -> None:
-        bundle = self._bundles.OscBundleBuilder(self._bundles.IMMEDIATELY)
-        for message in messages:
-            bundle.add_content(message)
-        try:
-            self._socket.sendto(bundle.build().dgram, self._target)
-        except OSError as error:
-            if not self._complained:
-                log.warning("OSC to %s cannot be sent (%s): what cannot is dropped", self._address, error.strerror)
-            self._complained = True
+    def bundles(self, messages: Iterable[bytes], most_bytes: int, *first: bytes) -> Iterator[bytes]:
+        """The messages in their order, in bundles of at most most_bytes, unless a single message is larger.
+
+        first: messages that every bundle begins with.
+        """
+        head = _BUNDLE + b"".join(map(_element, first))
+        for part in _parts(map(_element, messages), most_bytes - len(head)):
+            yield head + b"".join(part)
 
 
-def _parts(messages: Iterable[Any], most_bytes: int) -> Iterator[list[Any]]:
-    """The messages in their order, in lists that are no larger together, unless a single one is."""
-    part: list[Any] = []
+def _element(message: bytes) -> bytes:
+    return _SIZE.pack(len(message)) + message
+
+
+def _parts(elements: Iterable[bytes], most_bytes: int) -> Iterator[list[bytes]]:
+    """The elements in their order, in lists that are no larger together, unless a single one is."""
+    part: list[bytes] = []
     used = 0
-    for message in messages:
-        size = _ELEMENT_HEAD + message.size
-        if part and used + size > most_bytes:
+    for element in elements:
+        if part and used + len(element) > most_bytes:
             yield part
             part, used = [], 0
-        part.append(message)
-        used += size
+        part.append(element)
+        used += len(element)
     yield part
-
-
-def _resolved(address: str) -> tuple[socket.AddressFamily, Any]:
-    """The family and the socket address of HOST:PORT."""
-    host, colon, port = address.rpartition(":")
-    if not (colon and host and port.isdecimal() and 0 < int(port) < 65536):
-        raise TrackerError(f"OSC: expected HOST:PORT such as 127.0.0.1:9000, got {redact_source(address)}")
-    try:
-        family, *_, target = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_DGRAM)[0]
-    except (OSError, UnicodeError) as error:
-        raise TrackerError(
-            f"OSC: the host of {redact_source(address)} is not known: check its name, or give its number"
-        ) from error
-    return family, target
-
-
-def _import_builders() -> tuple[Any, Any]:
-    try:
-        return import_module("pythonosc.osc_bundle_builder"), import_module("pythonosc.osc_message_builder")
-    except ImportError as error:
-        raise TrackerError(f"OSC {describe_missing('python-osc', 'osc', error)}") from error

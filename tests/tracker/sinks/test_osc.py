@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import logging
-import os
 import socket
 import sys
 from collections.abc import Iterator
@@ -146,31 +143,6 @@ def test_nobody_listens() -> None:
     with OscMessages(f"127.0.0.1:{port}") as sink:
         for index in range(20):
             sink.write(frame(index), found(index, face(1)))
-
-
-class BrokenSocket:
-    """A socket whose network is gone, or whose buffer is full."""
-
-    def __init__(self, number: int) -> None:
-        self.number = number
-
-    def sendto(self, content: bytes, target: Any) -> None:
-        raise OSError(self.number, os.strerror(self.number))
-
-    def close(self) -> None: ...
-
-
-@pytest.mark.parametrize("number", [errno.ENETUNREACH, errno.EAGAIN, errno.EMSGSIZE])
-def test_what_cannot_be_sent_is_dropped_with_one_warning(
-    sink: OscMessages, number: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    sink._socket.close()
-    monkeypatch.setattr(sink, "_socket", BrokenSocket(number))
-    with caplog.at_level(logging.WARNING):
-        for index in range(5):
-            sink.write(frame(index), found(index, face(1)))
-    (record,) = caplog.records
-    assert os.strerror(number) in record.getMessage() and "OSC to 127.0.0.1:" in record.getMessage()
 
 
 @pytest.mark.parametrize(
