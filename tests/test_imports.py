@@ -85,6 +85,7 @@ WHEN_USED = {
     "mediapipe": ("tracker.detectors.mediapipe", "train.labels.facemesh_worker"),
     "matplotlib": ("tracker.metrics.accuracy", "tracker.evaluation.plots", "train.report"),
     "pythonosc": ("tracker.sinks.osc",),
+    "websockets": ("tracker.sinks.live.server",),
     "imageio_ffmpeg": ("tracker.system.ffmpeg",),
     "pandas": ("tracker.table", "tracker.result"),
 }
@@ -230,6 +231,7 @@ BLOCKED = (
     "google",
     "grpc",
     "pythonosc",
+    "websockets",
 )
 NEEDS_MATLAB = tuple(f"tracker.datasets.{name}" for name in ("aflw", "cofw", "matlab", "matlab_process"))
 IMPORT_EVERYTHING = f"""

@@ -22,6 +22,7 @@ from tracker.sinks import (
     LABELS,
     Drawn,
     JsonLines,
+    LiveView,
     OpenFaceCsv,
     OscMessages,
     OverlayVideo,
@@ -61,6 +62,8 @@ class Outputs:
     osc: str | None = field(repr=False)
     stats: Path | None
     profile: Path | None
+    serve: str | None = field(default=None, repr=False)
+    serve_token: str | None = field(default=None, repr=False)
 
     def paths(self) -> dict[str, Path]:
         """What is written to disk or standard output, by option."""
@@ -121,6 +124,10 @@ class Outputs:
 
     def _open(self, source: Source, scheme: Scheme, max_faces: int, window: Window | None) -> Iterator[Sink]:
         names = source.names if isinstance(source, Pictures) else None
+        if self.serve is not None:
+            yield self._live_view(self.serve, source)
+        elif self.serve_token is not None:
+            raise TrackerError("--serve-token is for --serve; give --serve HOST:PORT, too")
         if self.overlay is not None and names is not None and self._draws_pictures(source):
             yield PictureFiles(self.overlay, names, draw_faces)
         if pictures := self._pictures(source, window):
@@ -133,6 +140,12 @@ class Outputs:
             yield OpenFaceCsv(self.csv, scheme, names is not None)
         if self.output is not None:
             yield JsonLines(self.output)
+
+    def _live_view(self, address: str, source: Source) -> LiveView:
+        view = LiveView(address, source, self.serve_token)
+        for url in view.urls:
+            print(f"live view: {url}", flush=True)
+        return view
 
     def _pictures(self, source: Source, window: Window | None) -> list[PictureSink]:
         pictures: list[PictureSink] = [] if window is None else [window]

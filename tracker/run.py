@@ -52,6 +52,8 @@ def run(
     pts: Path | None = None,
     overlay: Path | None = None,
     osc: str | None = None,
+    serve: str | None = None,
+    serve_token: str | None = None,
     stats: Path | None = None,
     profile: Path | None = None,
     show: bool = False,
@@ -89,6 +91,8 @@ def run(
         overlay: write the video with the landmarks drawn here; where ffmpeg is installed H.264 with its sound. Of
             pictures a folder for them under their names, of a single one a picture's file.
         osc: send the results as Open Sound Control over UDP to this HOST:PORT.
+        serve: show the run in web browsers, and stream the results as JSON, at this HOST:PORT such as 127.0.0.1:8080.
+        serve_token: what visitors must bring; else one is made where --serve is not the loopback.
         stats: write what each stage cost, drops and latency here, as one JSON object.
         profile: write where the time goes here, for `python -m pstats` or snakeviz.
         show: open a window, in which a file plays at its own speed; q or Esc ends.
@@ -115,7 +119,7 @@ def run(
         raise TrackerError("expected one source, got several; give one of --camera, --video, --images, --demo")
     if camera is None and (camera_size, camera_fps) != (None, None):
         raise TrackerError("--camera-size and --camera-fps are for a camera; name it with --camera")
-    outputs = Outputs(output, csv, pts, overlay, osc, stats, profile)
+    outputs = Outputs(output, csv, pts, overlay, osc, stats, profile, serve, serve_token)
     if recursive and images is None:
         raise TrackerError("--recursive is for folders of pictures; name one with --images")
     pictures = None if images is None else Pictures(images, recursive)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import pickle
 import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +17,7 @@ from tracker.datasets import matlab_process
 from tracker.datasets.collect import expect_file
 from tracker.datasets.sample import DatasetError
 from tracker.face.geometry import Array
+from tracker.system.process import module_command
 
 TIME_S = 300.0  # after which files are given up; 500 small ones take a second
 
@@ -63,9 +62,7 @@ def _read_by_a_process(paths: Sequence[Path], names: Sequence[str]) -> list[Vari
 
 def ask_process(requests: bytes) -> tuple[bytes, str]:
     """What the process answers to these requests, and why it answers no more."""
-    command = [sys.executable, "-m", matlab_process.__name__]
-    places = os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])  # the current folder may have changed
-    environment = {**os.environ, "PYTHONPATH": places, "PYTHONSAFEPATH": "1"}
+    command, environment = module_command(matlab_process.__name__)
     try:
         done = subprocess.run(command, input=requests, capture_output=True, timeout=TIME_S, env=environment)
     except subprocess.TimeoutExpired as error:
