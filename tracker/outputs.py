@@ -65,6 +65,10 @@ class Outputs:
     serve: str | None = field(default=None, repr=False)
     serve_token: str | None = field(default=None, repr=False)
 
+    def __post_init__(self) -> None:
+        if self.serve_token is not None and self.serve is None:
+            raise TrackerError("--serve-token is for --serve; give --serve HOST:PORT, too")
+
     def paths(self) -> dict[str, Path]:
         """What is written to disk or standard output, by option."""
         given = {f"--{field.name}": getattr(self, field.name) for field in fields(self)}
@@ -126,8 +130,6 @@ class Outputs:
         names = source.names if isinstance(source, Pictures) else None
         if self.serve is not None:
             yield self._live_view(self.serve, source)
-        elif self.serve_token is not None:
-            raise TrackerError("--serve-token is for --serve; give --serve HOST:PORT, too")
         if self.overlay is not None and names is not None and self._draws_pictures(source):
             yield PictureFiles(self.overlay, names, draw_faces)
         if pictures := self._pictures(source, window):

@@ -1,20 +1,22 @@
-"""The page of the live view in Chromium, while a real tracker runs; its screenshots are for people."""
+"""The page of the live view in Chromium, with the results of a real tracker; its screenshots are for people."""
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shutil
 import threading
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.tracker.sinks.live.visitors import WAIT_S
-from tracker import Frame, Tracker
+from tracker import Tracker
 from tracker.sinks import LiveView
 from tracker.sources.demo import DemoClip
 
@@ -26,33 +28,31 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: apt-get install chromium"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),  # of playwright
 ]
-WAIT_MS = 1000 * WAIT_S
+WAIT_MS = 3000 * WAIT_S
 SCREENSHOTS = os.environ.get("TRACKER_SCREENSHOTS")
 """A folder to keep the pictures of the page in."""
 
 
 class Run:
-    """Tracks the demo clip again and again, at its own speed, into a live view."""
+    """What the tracker finds in two seconds of the demo clip, again and again, in a live view."""
 
     def __init__(self) -> None:
-        self.source = DemoClip()
-        self.source.started_s = None
+        self.source, tracker = DemoClip(), Tracker()
+        self._found = [(frame, tracker.step(frame)) for frame in DemoClip(seconds=2)]
         self.view = LiveView("127.0.0.1:0", self.source)
         self.url = self.view.urls[0]
         self.frames = 0
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._track)
+        self._thread = threading.Thread(target=self._show)
         self._thread.start()
 
-    def _track(self) -> None:
-        tracker = Tracker()
-        while not self._over.is_set():
-            for frame in DemoClip(seconds=4):
-                if self._over.wait(1 / 30):
-                    break
-                frame = Frame(frame.image_rgb, self.frames / 30, self.frames)
-                self.view.write(frame, tracker.step(frame))
-                self.frames += 1
+    def _show(self) -> None:
+        for frame, result in itertools.cycle(self._found):
+            if self._over.wait(0.05):
+                return
+            now = {"index": self.frames, "timestamp_s": self.frames / 20}
+            self.view.write(replace(frame, **now), replace(result, **now))
+            self.frames += 1
 
     def close(self) -> None:
         self._over.set()
@@ -92,7 +92,7 @@ def test_the_page_shows_the_run_and_says_when_it_has_ended(run: Run, browser: An
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.goto(run.url)
         pages[name] = page
-    tabs = [browser.new_page() for _ in range(8)]
+    tabs = [browser.new_page() for _ in range(2)]
     for tab in tabs:
         tab.goto(run.url)
     for page in [*pages.values(), *tabs]:
@@ -104,7 +104,7 @@ def test_the_page_shows_the_run_and_says_when_it_has_ended(run: Run, browser: An
         seen = page.evaluate("[picture.naturalWidth, picture.naturalHeight, document.documentElement.scrollWidth]")
         assert seen[:2] == [*run.source.size]
         assert seen[2] <= page.viewport_size["width"]  # nothing to scroll sideways
-        assert 0 < float(page.inner_text("#step").removesuffix("ms")) < 60_000
+        assert float(page.inner_text("#step").removesuffix("ms")) > 0
         keep(page, name, tmp_path)
     assert complaints == []
     for tab in tabs:
@@ -114,5 +114,4 @@ def test_the_page_shows_the_run_and_says_when_it_has_ended(run: Run, browser: An
     for name, page in pages.items():
         playwright.expect(page.locator("#notice")).to_have_text(sentence, timeout=WAIT_MS)
         keep(page, f"{name}_ended", tmp_path)
-    port = run.url.split(":")[2]
-    assert {url.split("/")[2] for url in requests if not url.startswith(("blob:", "data:"))} == {f"127.0.0.1:{port}"}
+    assert all(url.startswith((run.url, "blob:", "data:")) for url in requests), requests
