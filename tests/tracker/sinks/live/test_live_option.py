@@ -106,5 +106,6 @@ def test_ctrl_c_ends_a_run_that_is_watched(tmp_path: Path) -> None:
             assert run.wait(WAIT_S) == 130
         assert time.monotonic() - start_s < 10  # within a second on a machine that is not busy
     lines = path.read_text().splitlines()
-    assert json.loads(texts[-1]) == {"ended": {"frames": len(lines)}}
+    shown = json.loads(texts[-1])["ended"]["frames"]
+    assert shown in (len(lines), len(lines) - 1)  # the file is written first
     assert [json.loads(line)["frame"] for line in lines] == [*range(len(lines))]
