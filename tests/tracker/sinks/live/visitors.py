@@ -37,7 +37,7 @@ def grey_of(index: int) -> int:
 class Fed:
     """A live view that is written frame after frame by a thread, until it is closed."""
 
-    def __init__(self, view: LiveView, pause_s: float = 0.01, make: Callable[[int], FrameResult] = result) -> None:
+    def __init__(self, view: LiveView, pause_s: float = 0.02, make: Callable[[int], FrameResult] = result) -> None:
         self.view = view
         self.port = urlsplit(view.urls[0]).port
         self.written = 0
