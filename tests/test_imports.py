@@ -103,6 +103,7 @@ WHEN_USED = {
     "mediapipe": ("tracker.detectors.mediapipe", "train.labels.facemesh_worker"),
     "matplotlib": ("tracker.metrics.accuracy", "tracker.evaluation.plots", "train.report"),
     "pythonosc": ("tracker.sinks.osc",),
+    "websockets": ("tracker.sinks.live.server",),
     "imageio_ffmpeg": ("tracker.system.ffmpeg",),
     "pandas": ("tracker.table", "tracker.result"),
 }
@@ -251,6 +252,7 @@ BLOCKED = (
     "google",
     "grpc",
     "pythonosc",
+    "websockets",
 )
 IMPORT_EVERYTHING = """
 import importlib, pkgutil, sys

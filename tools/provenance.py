@@ -27,7 +27,7 @@ KINDS = {
 }
 MEASURING = ("tracker/analysis", "tracker/detectors", "tracker/face", "tracker/metrics", "tracker/tracking")
 """The code that turns pictures into faces. The rest reads, writes and reports; no number in it follows from faces."""
-NO_HASH = (".md", ".txt", ".sha256", ".typed", ".cu")
+NO_HASH = (".md", ".txt", ".sha256", ".typed", ".cu", ".html")
 """Files that are read by people or are code; every other one has its SHA-256 in the table."""
 
 INTRODUCTION = """\

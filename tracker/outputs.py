@@ -22,6 +22,7 @@ from tracker.sinks import (
     LABELS,
     Drawn,
     JsonLines,
+    LiveView,
     OpenFaceCsv,
     OscMessages,
     OverlayVideo,
@@ -64,6 +65,12 @@ class Outputs:
     stats: Path | None
     profile: Path | None
     avatars: Avatars = field(default_factory=Avatars, repr=False)
+    serve: str | None = field(default=None, repr=False)
+    serve_token: str | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.serve_token is not None and self.serve is None:
+            raise TrackerError("--serve-token is for --serve; give --serve HOST:PORT, too")
 
     def paths(self) -> dict[str, Path]:
         """What is written to disk or standard output, by option."""
@@ -124,6 +131,8 @@ class Outputs:
 
     def _open(self, source: Source, scheme: Scheme, max_faces: int, window: Window | None) -> Iterator[Sink]:
         names = source.names if isinstance(source, Pictures) else None
+        if self.serve is not None:
+            yield self._live_view(self.serve, source)
         if self.overlay is not None and names is not None and self._draws_pictures(source):
             yield PictureFiles(self.overlay, names, draw_faces)
         if pictures := self._pictures(source, window):
@@ -137,6 +146,12 @@ class Outputs:
             yield OpenFaceCsv(self.csv, scheme, names is not None)
         if self.output is not None:
             yield JsonLines(self.output)
+
+    def _live_view(self, address: str, source: Source) -> LiveView:
+        view = LiveView(address, source, self.serve_token)
+        for url in view.urls:
+            print(f"live view: {url}", flush=True)
+        return view
 
     def _pictures(self, source: Source, window: Window | None) -> list[PictureSink]:
         pictures: list[PictureSink] = [] if window is None else [window]

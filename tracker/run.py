@@ -60,6 +60,8 @@ def run(
     vmc: list[str] | str | None = None,
     vmc_shapes: Shapes = "arkit",
     opentrack: list[str] | str | None = None,
+    serve: str | None = None,
+    serve_token: str | None = None,
     stats: Path | None = None,
     profile: Path | None = None,
     show: bool = False,
@@ -105,6 +107,8 @@ def run(
         vmc: send blend shapes and the head's turn by the VMC protocol over UDP to these HOST:PORT (port 39539).
         vmc_shapes: arkit for models with Perfect Sync, vrm for the presets that every VRM model has.
         opentrack: send the head's pose over UDP to these HOST:PORT, as opentrack takes it (port 4242).
+        serve: show the run in web browsers, and stream the results as JSON, at this HOST:PORT such as 127.0.0.1:8080.
+        serve_token: what visitors must bring; else one is made where --serve is not the loopback.
         stats: write what each stage cost, drops and latency here, as one JSON object.
         profile: write where the time goes here, for `python -m pstats` or snakeviz.
         show: open a window, in which a file plays at its own speed; q or Esc ends.
@@ -134,7 +138,8 @@ def run(
         )
     if camera is None and (camera_size, camera_fps) != (None, None):
         raise TrackerError("--camera-size and --camera-fps are for a camera; name it with --camera")
-    outputs = Outputs(output, csv, pts, overlay, osc, stats, profile, Avatars(openseeface, vmc, opentrack, vmc_shapes))
+    avatars = Avatars(openseeface, vmc, opentrack, vmc_shapes)
+    outputs = Outputs(output, csv, pts, overlay, osc, stats, profile, avatars, serve, serve_token)
     if recursive and images is None:
         raise TrackerError("--recursive is for folders of pictures; name one with --images")
     pictures = None if images is None else Pictures(images, recursive)

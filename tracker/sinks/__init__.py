@@ -1,5 +1,5 @@
-"""Where results go: JSON lines, a CSV table, .pts files, OSC, avatar programs; the drawn picture into a video, a file
-and a window.
+"""Where results go: JSON lines, a CSV table, .pts files, OSC, avatar programs; the drawn picture into a video, a file,
+a window and a page in the browser.
 
 A Sink takes a frame and its result. Drawn is the sink that draws a frame once and hands the picture to every
 PictureSink it holds. All are context managers; leaving one, or close(), completes what it wrote. None keeps more
@@ -9,6 +9,7 @@ than the last frame in memory. What cannot be written raises TrackerError; what 
 from tracker.sinks.base import PictureSink, Sink
 from tracker.sinks.drawn import Drawn
 from tracker.sinks.json_lines import JsonLines
+from tracker.sinks.live.view import LiveView
 from tracker.sinks.openface_csv import OpenFaceCsv
 from tracker.sinks.openseeface import OpenSeeFacePackets
 from tracker.sinks.opentrack import OpenTrackPose
@@ -23,6 +24,7 @@ __all__ = [
     "LABELS",
     "Drawn",
     "JsonLines",
+    "LiveView",
     "OpenFaceCsv",
     "OpenSeeFacePackets",
     "OpenTrackPose",

@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -182,6 +183,16 @@ def standard_streams() -> Iterator[StandardStream]:
         with suppress(BrokenPipeError):
             out.end()
         err.end()
+
+
+def module_command(module: str) -> tuple[list[str], dict[str, str]]:
+    """What runs a module of this package in a process of its own, which imports from where this one does.
+
+    Returns:
+        The command, and the environment to give it.
+    """
+    places = os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])  # the current folder may have changed
+    return [sys.executable, "-m", module], {**os.environ, "PYTHONPATH": places, "PYTHONSAFEPATH": "1"}
 
 
 def has_standard_output() -> bool:
