@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 import subprocess
@@ -18,7 +19,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from tracker import FrameResult, Tracker
 from tracker.errors import TrackerError
+from tracker.sources.demo import DemoClip
 
 PAGE = Path(__file__).resolve().parents[2] / "demos/browser"
 LIMIT_S = 540
@@ -73,8 +76,6 @@ def serve(folder: Path, picture: Callable[[int], Image] | None = None) -> Iterat
 
 
 class _Handler(SimpleHTTPRequestHandler):
-    extensions_map = {**SimpleHTTPRequestHandler.extensions_map, ".wasm": "application/wasm", ".js": "text/javascript"}
-
     def __init__(self, host: Host, picture: Callable[[int], Image] | None, *args: Any, **options: Any) -> None:
         self._host, self._picture = host, picture
         super().__init__(*args, **options)
@@ -91,6 +92,11 @@ class _Handler(SimpleHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(content)
         return None
+
+    def guess_type(self, path: Any) -> str:
+        """The same on every machine: what mimetypes says depends on the system's tables."""
+        types = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".wasm": "application/wasm"}
+        return types.get(Path(path).suffix, "application/octet-stream")
 
     def log_message(self, format: str, *args: Any) -> None:
         pass
@@ -115,6 +121,46 @@ def write_y4m(path: Path, pictures: Iterable[Image], rate: int) -> Path:
                 file.write(f"YUV4MPEG2 W{width} H{height} F{rate}:1 Ip A1:1 C420\n".encode())
             file.write(b"FRAME\n" + cv2.cvtColor(picture, cv2.COLOR_RGB2YUV_I420).tobytes())
     return path
+
+
+MAX_FACES = 4  # of the page
+
+
+def track_in_python(clip: DemoClip) -> list[FrameResult]:
+    """What the Python tracker makes of a clip with the page's detector and options."""
+    with Tracker(detector="yunet", max_faces=MAX_FACES) as tracker:
+        return [tracker.step(frame) for frame in clip]
+
+
+def distances_px(results: list[dict[str, Any]], expected: list[FrameResult]) -> NDArray[np.float64]:
+    """How far each point of the page lies from Python's.
+
+    Args:
+        results: the page's, of drive("frames").
+        expected: of track_in_python.
+
+    Returns:
+        (points of all faces in all frames,) in pixels of the frame.
+
+    Raises:
+        TrackerError: the page does not see the same ids in the same states.
+    """
+    away = []
+    for number, (result, frame) in enumerate(zip(results, expected, strict=True)):
+        ours = [(face["id"], face["state"]) for face in result["faces"]]
+        theirs = [(face.id, face.state) for face in frame.faces]
+        if ours != theirs:
+            raise TrackerError(f"frame {number}: the page sees the faces {ours}, Python sees {theirs}")
+        for face, other in zip(result["faces"], frame.faces):
+            points = np.array(face["points"]).reshape(-1, 2)
+            away.append(np.linalg.norm(points - other.landmarks.points_px, axis=1))
+    return np.concatenate(away)
+
+
+def compressed_bytes(folder: Path) -> int:
+    """The size of all files of a page as a host sends them: each compressed with gzip, where that makes it smaller."""
+    contents = [path.read_bytes() for path in folder.rglob("*") if path.is_file()]
+    return sum(min(len(content), len(gzip.compress(content, 6))) for content in contents)
 
 
 def _run(command: list[str]) -> str:

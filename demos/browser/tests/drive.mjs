@@ -19,6 +19,7 @@ const ARGUMENTS = [
   "--disable-component-update",
   "--disable-sync",
 ];
+const REFUSED = ["--use-fake-device-for-media-stream", "--deny-permission-prompts"];
 const CAMERA = [
   "--use-fake-ui-for-media-stream",
   "--use-fake-device-for-media-stream",
@@ -50,23 +51,21 @@ const TASKS = {
       });
     });
     await page.click("#camera");
-    await page.waitForFunction(() => window.seen.length > 0, undefined, { timeout: 60_000 });
+    await page.waitForFunction(() => window.seen.length > 2, undefined, { timeout: 120_000 });
     await page.waitForTimeout(1000 * options.seconds);
-    const seen = await page.evaluate(() => window.seen);
+    const [seen, shown] = await page.evaluate(() => [window.seen, window.shown.at(-1) - window.shown[0] + 1]);
     const figures = await figuresOf(page);
     if (options.screenshot) await page.screenshot({ path: options.screenshot, fullPage: true });
     await page.click("#stop");
-    return { seen, figures };
+    return { seen, shown, figures };
   },
 
   /** A file is opened; the sentence and the figures that the page then shows. */
   async file(page) {
     await page.setInputFiles("#file", options.file);
-    await page.waitForFunction(
-      () => document.querySelector("#message").textContent || document.querySelector("#faces").textContent !== "0",
-      undefined,
-      { timeout: 60_000 },
-    );
+    const answered = () =>
+      document.querySelector("#message").textContent || document.querySelector("#faces").textContent !== "0";
+    await page.waitForFunction(answered, undefined, { timeout: 120_000 });
     if (options.screenshot) await page.screenshot({ path: options.screenshot, fullPage: true });
     return { message: await page.textContent("#message"), figures: await figuresOf(page) };
   },
@@ -87,6 +86,18 @@ const TASKS = {
   },
 };
 
+/** Keeps in window.shown the browser's own count of the frames that a video has shown, at each that the page asks for. */
+function countShown() {
+  window.shown = [];
+  const request = HTMLVideoElement.prototype.requestVideoFrameCallback;
+  HTMLVideoElement.prototype.requestVideoFrameCallback = function (callback) {
+    return request.call(this, (nowMs, metadata) => {
+      window.shown.push(metadata.presentedFrames);
+      callback(nowMs, metadata);
+    });
+  };
+}
+
 async function figuresOf(page) {
   const names = ["faces", "rate", "step", "dropped"];
   return Object.fromEntries(await Promise.all(names.map(async (name) => [name, await page.textContent(`#${name}`)])));
@@ -94,7 +105,7 @@ async function figuresOf(page) {
 
 const browser = await chromium.launch({
   executablePath: options.chromium,
-  args: [...ARGUMENTS, ...(options.clip ? CAMERA : [])],
+  args: [...ARGUMENTS, ...(options.clip ? CAMERA : REFUSED)],
 });
 try {
   const page = await browser.newPage({ viewport: options.viewport ?? { width: 1000, height: 900 } });
@@ -102,6 +113,7 @@ try {
   page.on("request", (request) => requests.push(request.url()));
   page.on("pageerror", (error) => errors.push(error.message));
   page.on("console", (entry) => entry.type() === "error" && errors.push(entry.text()));
+  await page.addInitScript(countShown);
   await page.goto(options.url);
   await page.evaluate(() => window.landmarks.loaded);
   const result = await TASKS[options.task](page);
