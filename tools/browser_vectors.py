@@ -38,7 +38,7 @@ from tracker.tracking.smoothing import smoother
 from tracker.weights.packaged import YUNET, packaged_detector
 
 VECTORS = Path(__file__).resolve().parents[1] / "demos/browser/tests/vectors.json"
-FACES, FRAMES = 5, 60  # of the simulated tracks
+FACES, FRAMES = 5, 90  # of the simulated tracks
 
 Image = NDArray[np.uint8]
 Record = dict[str, Any]
@@ -202,12 +202,15 @@ def detections() -> Record:
 
 
 def scene_cuts() -> list[Record]:
-    """Stripes, the same a little darker, moved, turned upside down, another scene twice, and another size."""
+    """Stripes, the same a little darker, moved, turned upside down, then another scene, changed in a few colours."""
     stripes = np.zeros((64, 16, 3), np.uint8)
     stripes[:, ::8], stripes[:32, 4::8] = (250, 200, 90), (20, 90, 160)
     dark = (stripes * 0.9).astype(np.uint8)
     other = picture(16, 64, 5)
-    pictures = [stripes, dark, np.roll(dark, 4, axis=1), dark[::-1], other, other, other[:, :12]]
+    little, more = np.roll(other, 4, axis=1), other.copy()
+    little[0, 0, 0] ^= 128  # a third of a pixel of the eight that are compared
+    more[0, 0] ^= 128
+    pictures = [stripes, dark, np.roll(dark, 4, axis=1), dark[::-1], other, other, little, more, other[:, :12]]
     cut = SceneCut()
     return [{"image": with_picture(image), "cut": cut(image)} for image in pictures]
 
@@ -275,18 +278,18 @@ def smoothing() -> list[Record]:
 def tracks() -> Record:
     """Faces that move, are covered, leave, return and jump: every question put to the tracks, and how they are then."""
     rng = np.random.default_rng(8)
-    shape = np.array([[-30, -30], [30, -30], [0, 5], [-20, 30], [20, 30.0]])
-    places, speeds = rng.uniform(50, 600, (FACES, 2)), rng.normal(0, 60, (FACES, 2))
+    shape = np.array([[-30, -30], [30, -25], [5, 30.0]])
+    places, speeds = rng.uniform(50, 300, (FACES, 2)), rng.normal(0, 60, (FACES, 2))
     known, frames = Identities(3), []
     for number in range(FRAMES):
-        time_s = round(number / 30 + (1.0 if number > 45 else 0), 4)
+        time_s = round(number / 30 + (1.0 if number > 70 else 0), 4)
         places = places + speeds / 30
-        away = (places < 0) | (places > 640)
+        away = (places < 0) | (places > 300)
         speeds = np.where(away, -speeds, speeds)
-        if number % 20 == 19:
-            places = places + rng.normal(0, 40, places.shape)
+        if number % 4 == 3:
+            places = places + rng.normal(0, 15, places.shape)
         seen = [_sighting(shape + place, rng) for place in places]
-        visible = rng.random(FACES) < 0.85
+        visible = rng.random(FACES) < 0.8
         frames.append(_frame(known, time_s, seen, visible, rng))
     return {
         "max_faces": known.max_faces,
@@ -309,7 +312,7 @@ def _frame(
     """One frame of the simulation, told and done. A face is measured where a visible one is nearest to its place."""
     record: Record = {"time_s": time_s, "interval_s": 0.0333, "sightings": list(map(_of_sighting, seen))}
     known.next_frame(time_s, 0.0333)
-    record["doubt"] = bool(rng.random() < 0.1)
+    record["doubt"] = bool(rng.random() < 0.15)
     if record["doubt"]:
         known.doubt()
     pairs = [(track, _nearest(track, seen)) for track in known.faces]
@@ -318,8 +321,10 @@ def _frame(
     known.followed([(track, seen[i]) for track, i in pairs])
     if rng.random() < 0.5:
         chosen = [i for i in range(len(seen)) if visible[i] and rng.random() < 0.7]
-        record["detected"], record["sure"] = chosen, bool(rng.random() < 0.8)
-        boxes = [extent(seen[i].landmarks.points_px) for i in chosen]
+        record["detected"], record["sure"] = chosen, bool(rng.random() < 0.7)
+        shifts = rng.normal(0, 12, (len(chosen), 2)).round(1)
+        boxes = [extent(seen[i].landmarks.points_px + shift) for i, shift in zip(chosen, shifts)]
+        record["boxes"] = [flat(box, 1) for box in boxes]
         known.confirm(boxes)
         record["known"] = [known.known(box) for box in boxes]
         record["awaited"] = [known.awaited(box) for box in boxes]

@@ -6,7 +6,7 @@ import { test } from "node:test";
 
 import { shrink, turn, warp } from "../src/tracking/crop.js";
 import { Clock } from "../src/tracking/clock.js";
-import { boxIou, extent } from "../src/tracking/geometry.js";
+import { boxIou } from "../src/tracking/geometry.js";
 import { Presence } from "../src/tracking/presence.js";
 import { cropFromImage, roiOfDetection, roiOfLandmarks } from "../src/tracking/roi.js";
 import { SceneCut } from "../src/tracking/scene_cut.js";
@@ -154,7 +154,7 @@ test("which face is which", () => {
     if (frame.doubt) manager.doubt();
     manager.followed(frame.followed.map(([id, i]) => [manager.tracks.find((track) => track.id === id), seen[i]]));
     if (frame.detected) {
-      const boxes = frame.detected.map((i) => extent(seen[i].points));
+      const { boxes } = frame;
       manager.confirm(boxes);
       assert.deepEqual(boxes.map((box) => manager.known(box)), frame.known);
       assert.deepEqual(boxes.map((box) => manager.awaited(box)), frame.awaited);

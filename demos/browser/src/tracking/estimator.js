@@ -15,10 +15,11 @@ export class Estimator {
   static async load(ort, landmarkModel, detectorModel) {
     const estimator = new Estimator();
     const options = { executionProviders: ["wasm"], logSeverityLevel: 3 };
+    const open = (model) => ort.InferenceSession.create(model, options).catch(refuse);
     estimator.ort = ort;
     estimator.spec = readSpec(landmarkModel);
-    estimator.landmarks = await ort.InferenceSession.create(landmarkModel, options);
-    estimator.detector = await ort.InferenceSession.create(detectorModel, options);
+    estimator.landmarks = await open(landmarkModel);
+    estimator.detector = await open(detectorModel);
     return estimator;
   }
 
@@ -54,6 +55,10 @@ export class Estimator {
       return near && Math.min(box[2], box[3]) >= SMALLEST_PX;
     });
   }
+}
+
+function refuse(error) {
+  throw new Error(`This browser cannot run the models (${error.message.split("\n")[0]}): try its newest version.`);
 }
 
 /** The network's answer in pixels of the picture; one whose numbers are invalid gets a score of 0. */
