@@ -58,17 +58,18 @@ function newVideo() {
 
 /** Plays a video and gives its frames, and how many were shown in between that could not be taken. */
 async function play(video, onFrame, timeOf) {
-  let [stopped, before] = [false, null];
+  let [stopped, before, missed] = [false, null, 0];
   const next = async (nowMs, metadata) => {
     if (stopped) return;
-    video.requestVideoFrameCallback(next);
-    const dropped = before === null ? 0 : metadata.presentedFrames - before - 1;
-    before = metadata.presentedFrames;
+    const dropped = missed + (before === null ? 0 : metadata.presentedFrames - before - 1);
+    [before, missed] = [metadata.presentedFrames, 0];
     const scale = Math.min(1, LONGEST_PX / Math.max(video.videoWidth, video.videoHeight));
     const size = { resizeWidth: Math.round(scale * video.videoWidth), resizeQuality: "medium" };
     const picture = await createImageBitmap(video, scale < 1 ? size : {}).catch(() => null);
-    if (picture === null || stopped) return;
-    onFrame({ picture, timestampS: timeOf(metadata, nowMs), dropped });
+    if (stopped) return picture?.close();
+    video.requestVideoFrameCallback(next);
+    if (picture === null) missed = dropped + 1;
+    else onFrame({ picture, timestampS: timeOf(metadata, nowMs), dropped });
   };
   video.requestVideoFrameCallback(next);
   await video.play();

@@ -47,17 +47,18 @@ const TASKS = {
     await page.evaluate(() => {
       window.seen = [];
       document.addEventListener("faces", ({ detail }) => {
-        window.seen.push({ ...detail, faces: detail.faces.length, nowS: performance.now() / 1000 });
+        const shown = window.shown.map((count) => count - window.shown[0] + 1).slice(-2);
+        window.seen.push({ ...detail, faces: detail.faces.length, nowS: performance.now() / 1000, shown });
       });
     });
     await page.click("#camera");
     await page.waitForFunction(() => window.seen.length > 2, undefined, { timeout: 120_000 });
     await page.waitForTimeout(1000 * options.seconds);
-    const [seen, shown] = await page.evaluate(() => [window.seen, window.shown.at(-1) - window.shown[0] + 1]);
+    const seen = await page.evaluate(() => window.seen);
     const figures = await figuresOf(page);
     if (options.screenshot) await page.screenshot({ path: options.screenshot, fullPage: true });
     await page.click("#stop");
-    return { seen, shown, figures };
+    return { seen, figures };
   },
 
   /** A file is opened; the sentence and the figures that the page then shows. */
