@@ -35,8 +35,8 @@ function drawFace(context, { id, state, score, scores, points }, place, pixelsPe
   const [left, right, top, bottom] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)];
   const size = Math.hypot(right - left, bottom - top) / Math.SQRT2;
   context.globalAlpha = state === "tracking" ? 1 : 0.5;
-  drawCurves(context, places, Math.max(size / 200, 1.2 * pixelsPerCss));
-  drawPoints(context, places, scores, Math.max(0.0105 * size, 1.8 * pixelsPerCss));
+  drawCurves(context, places, Math.max(size / 200, Math.min(1.2 * pixelsPerCss, size / 100)));
+  drawPoints(context, places, scores, Math.max(0.0105 * size, Math.min(1.8 * pixelsPerCss, 0.016 * size)));
   const margin = 0.08 * size;
   const box = [left - margin, top - margin, right + margin, bottom + margin];
   drawBrackets(context, box, size / 8, Math.max(size / 110, 1.5 * pixelsPerCss));

@@ -10,6 +10,7 @@
 import { chromium } from "playwright-core";
 
 const options = JSON.parse(process.argv[2]);
+const PATIENCE_MS = 180_000; // a busy machine is no failure
 const ARGUMENTS = [
   "--no-sandbox",
   "--disable-gpu",
@@ -52,7 +53,7 @@ const TASKS = {
       });
     });
     await page.click("#camera");
-    await page.waitForFunction(() => window.seen.length > 2, undefined, { timeout: 120_000 });
+    await page.waitForFunction(() => window.seen.length > 2);
     await page.waitForTimeout(1000 * options.seconds);
     const seen = await page.evaluate(() => window.seen);
     const figures = await figuresOf(page);
@@ -66,7 +67,7 @@ const TASKS = {
     await page.setInputFiles("#file", options.file);
     const answered = () =>
       document.querySelector("#message").textContent || document.querySelector("#faces").textContent !== "0";
-    await page.waitForFunction(answered, undefined, { timeout: 120_000 });
+    await page.waitForFunction(answered);
     if (options.screenshot) await page.screenshot({ path: options.screenshot, fullPage: true });
     return { message: await page.textContent("#message"), figures: await figuresOf(page) };
   },
@@ -74,7 +75,7 @@ const TASKS = {
   /** The camera is asked for and refused. */
   async refused(page) {
     await page.click("#camera");
-    await page.waitForSelector('#message[data-kind="error"]', { timeout: 60_000 });
+    await page.waitForSelector('#message[data-kind="error"]');
     if (options.screenshot) await page.screenshot({ path: options.screenshot, fullPage: true });
     return { message: await page.textContent("#message") };
   },
@@ -106,10 +107,12 @@ async function figuresOf(page) {
 
 const browser = await chromium.launch({
   executablePath: options.chromium,
+  timeout: PATIENCE_MS,
   args: [...ARGUMENTS, ...(options.clip ? CAMERA : REFUSED)],
 });
 try {
   const page = await browser.newPage({ viewport: options.viewport ?? { width: 1000, height: 900 } });
+  page.setDefaultTimeout(PATIENCE_MS);
   const [requests, errors] = [[], []];
   page.on("request", (request) => requests.push(request.url()));
   page.on("pageerror", (error) => errors.push(error.message));
