@@ -1,5 +1,6 @@
 # make run: tracks camera 0 or the demo clip. make test: the checks of a change. make test-all: the slow tests, too.
 # make docs: the documentation's site, in site/. make dist: source distribution and wheel, in dist/, checked.
+# make browser: the page of demos/browser, in out/browser, for any host of files. Needs Node.js 20.19 or newer and npm.
 # make fuzz: a minute of mutated files and odd arguments, always the same ones.
 # make kernels: compiles tracker/engines/tensorrt/crop.cu; the result is committed. Needs CUDA's toolkit, any version.
 PYTHON ?= python3
@@ -8,14 +9,15 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
 NVRTC := .venv/cuda12/nvidia/cuda_nvrtc/lib/libnvrtc.so.12
 
-.PHONY: run test test-all check types docs dist fuzz kernels clean
+.PHONY: run test test-all check types docs dist browser fuzz kernels clean
 run: .venv/.run
 	$(BIN)/python -m tracker.run --output out/landmarks.jsonl --overlay out/overlay.mp4
 
 test: check
 	$(BIN)/python -m pytest
 
-test-all: check
+# With npm also the page's packages, so that its tests run.
+test-all: check $(if $(shell command -v npm),demos/browser/node_modules/.made)
 	$(BIN)/python -m pytest -m ""
 
 check: .venv/.test
@@ -37,6 +39,14 @@ dist: .venv/.release
 	rm -rf build/wheel && $(PYTHON) -m venv build/wheel
 	build/wheel/bin/python -m pip --disable-pip-version-check install --quiet "$$(echo dist/*.whl)[cpu,demo]"
 	cd build/wheel && bin/landmarks track --demo --output landmarks.jsonl
+
+browser: demos/browser/node_modules/.made
+	cd demos/browser && npm run build
+	@echo "the page is out/browser/index.html; python3 -m http.server --directory out/browser shows it on localhost:8000"
+
+demos/browser/node_modules/.made: demos/browser/package-lock.json
+	cd demos/browser && npm ci --ignore-scripts --no-audit --no-fund
+	@touch $@
 
 fuzz: .venv/.test
 	$(BIN)/python -m benchmarks.fuzz --minutes 1 --seed 1
@@ -69,4 +79,4 @@ $(NVRTC): .venv/.made
 	@touch $@
 
 clean:
-	rm -rf .venv out build dist site *.egg-info
+	rm -rf .venv out build dist site *.egg-info demos/browser/node_modules
