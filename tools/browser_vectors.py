@@ -16,6 +16,8 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from tracker.tracking.presence import Presence
+from tracker.tracking.roi import BOX_HABITS, DetectionSchedule, roi_of_detection
 
 from tracker.cli.command import run_command
 from tracker.detectors.base import resize
@@ -31,8 +33,6 @@ from tracker.sources.demo import DemoClip
 from tracker.system.onnx_runtime import import_onnxruntime
 from tracker.tracking.association import Identities, Identity
 from tracker.tracking.clock import Clock
-from tracker.tracking.presence import Presence
-from tracker.tracking.roi import BOX_HABITS, DetectionSchedule, roi_of_detection
 from tracker.tracking.scene_cut import SceneCut
 from tracker.tracking.smoothing import smoother
 from tracker.weights.packaged import YUNET, packaged_detector
