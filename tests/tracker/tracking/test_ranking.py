@@ -158,7 +158,7 @@ def test_ranks() -> None:
         ({"model": 5}, "model: expected the path of a file, the name of a packaged model or an engine, got 5"),
         ({"model": ""}, "the landmark model . is not a file"),
         ({"detector_model": b"x"}, "detector_model: expected the path of a file, got b'x'"),
-        ({"detector_model": ""}, "cannot read the model file"),
+        ({"detector_model": ""}, "cannot read the model: it is a folder"),
         ({"coast_frames": -1}, "coast_frames must be a whole number in 0..1000000, got -1"),
     ],
 )
