@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib import import_module
+from typing import Any
+
 
 def describe_missing(package: str, extra: str | None = None, error: ImportError | None = None) -> str:
     """The end of a sentence about who or what needs a package: "needs X, which is not installed; pip install X".
@@ -15,3 +18,19 @@ def describe_missing(package: str, extra: str | None = None, error: ImportError 
     broken = error is not None and not isinstance(error, ModuleNotFoundError)
     why = f"cannot be imported ({' '.join(str(error).split())})" if broken else "is not installed"
     return f"needs {package}, which {why}; pip install {requirement}"
+
+
+def import_package(name: str) -> Any:
+    """Import a package, and do not take a folder of that name for it, such as a copy of its sources.
+
+    Args:
+        name: the package, such as "tensorrt".
+
+    Raises:
+        ImportError: the package is missing or cannot be imported.
+    """
+    module = import_module(name)
+    spec = module.__spec__
+    if spec is not None and spec.origin is None:  # a folder that Python takes for a package without content
+        raise ModuleNotFoundError(f"{next(iter(module.__path__), name)} is a folder, not the package", name=name)
+    return module

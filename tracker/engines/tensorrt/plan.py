@@ -11,7 +11,6 @@ from __future__ import annotations
 import ctypes
 import functools
 import hashlib
-import importlib
 import json
 import os
 import re
@@ -22,6 +21,7 @@ from typing import Any, NamedTuple
 from tracker.engines.spec import ModelSpec
 from tracker.engines.tensorrt.trust import OpenFile, trusted_content
 from tracker.errors import TrackerError
+from tracker.system.extras import import_package
 from tracker.system.files import write_whole
 
 MODE = 0o644  # whatever the umask: one that others can write is not trusted
@@ -143,7 +143,7 @@ def load_tensorrt(flavour: str | None = None) -> tuple[Any, str]:
     reasons = []
     for name in [flavour] if flavour else TITLES:
         try:
-            return importlib.import_module(name), name
+            return import_package(name), name
         except (ImportError, OSError, RuntimeError) as error:  # its libraries may be missing, or be stubs
             reasons.append(f"{TITLES[name]} is {why_absent(name, error)}; {_install_of(name)}")
     raise TrackerError("; ".join(reasons))

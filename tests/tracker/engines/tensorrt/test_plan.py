@@ -310,6 +310,14 @@ class TestPackage:
         with pytest.raises(TrackerError, match=r"installed, but cannot be imported \(libnvinfer\.so\.10"):
             load_tensorrt("tensorrt")
 
+    def test_a_folder_of_that_name_is_not_the_package(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        (tmp_path / "tensorrt/samples").mkdir(parents=True)
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
+        with pytest.raises(TrackerError, match="TensorRT is not installed"):
+            load_tensorrt("tensorrt")
+        monkeypatch.delitem(sys.modules, "tensorrt", raising=False)
+
     def test_unknown(self) -> None:
         with pytest.raises(TrackerError, match="unknown flavour 'tensorrtx'"):
             load_tensorrt("tensorrtx")
