@@ -87,6 +87,7 @@ WHEN_USED = {
     "pythonosc": ("tracker.sinks.osc",),
     "websockets": ("tracker.sinks.live.server",),
     "imageio_ffmpeg": ("tracker.system.ffmpeg",),
+    "pyarrow": ("tracker.sinks.parquet",),
     "pandas": ("tracker.table", "tracker.result"),
 }
 NEVER_IN_TRACKER = {"torch", "lightning", "train", "export"}
@@ -232,6 +233,7 @@ BLOCKED = (
     "grpc",
     "pythonosc",
     "websockets",
+    "pyarrow",
 )
 NEEDS_MATLAB = tuple(f"tracker.datasets.{name}" for name in ("aflw", "cofw", "matlab", "matlab_process"))
 IMPORT_EVERYTHING = f"""

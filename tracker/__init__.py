@@ -17,6 +17,7 @@ except ModuleNotFoundError as error:
 
 from tracker.analysis.expression import Blink, Blinks, Opening, eye_opening, mouth_opening
 from tracker.analysis.head_pose import HeadPose, camera_matrix, head_pose
+from tracker.archive import track_rows, track_to_parquet, unfinished_videos
 from tracker.errors import TrackerError
 from tracker.face.convert import convert
 from tracker.face.crop import Roi
@@ -52,4 +53,7 @@ __all__ = [
     "mouth_opening",
     "step_together",
     "to_pandas",
+    "track_rows",
+    "track_to_parquet",
+    "unfinished_videos",
 ]

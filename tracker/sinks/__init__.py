@@ -1,4 +1,4 @@
-"""Where results go: JSON lines, a CSV table, .pts files, OSC; the drawn picture into a video, a file,
+"""Where results go: JSON lines, a CSV table, a Parquet table, .pts files, OSC; the drawn picture into a video, a file,
 a window and a page in the browser.
 
 A Sink takes a frame and its result. Drawn is the sink that draws a frame once and hands the picture to every
@@ -12,6 +12,7 @@ from tracker.sinks.json_lines import JsonLines
 from tracker.sinks.live.view import LiveView
 from tracker.sinks.openface_csv import OpenFaceCsv
 from tracker.sinks.osc import OscMessages
+from tracker.sinks.parquet import ParquetTable, arrow_schema
 from tracker.sinks.picture_files import PictureFiles
 from tracker.sinks.pts import LABELS, PtsFiles
 from tracker.sinks.video import OverlayVideo
@@ -25,10 +26,12 @@ __all__ = [
     "OpenFaceCsv",
     "OscMessages",
     "OverlayVideo",
+    "ParquetTable",
     "PictureFiles",
     "PictureSink",
     "PtsFiles",
     "Sink",
     "Window",
+    "arrow_schema",
     "has_display",
 ]
