@@ -18,7 +18,7 @@ from tracker.cli.clashes import files_of_url, refuse_clashes
 from tracker.errors import TrackerError
 from tracker.rows import face_row
 from tracker.sinks.parquet import ParquetTable
-from tracker.sources import VIDEO_SUFFIXES, open_source
+from tracker.sources import VIDEO_SUFFIXES, Source, open_source
 from tracker.system.files import make_folder
 from tracker.tracking.tracker import Tracker
 from tracker.weights.packaged import identify_engine
@@ -47,7 +47,7 @@ def track_rows(source: object, tracker: Tracker | None = None) -> Iterator[dict[
     with ExitStack() as stack:
         tracker = tracker or stack.enter_context(Tracker())
         tracker.reset()
-        opened = stack.enter_context(open_source(source))
+        opened = stack.enter_context(source if isinstance(source, Source) else open_source(source))
         for frame in opened:
             result = tracker.step(frame)
             for face in result.faces:
@@ -76,7 +76,7 @@ def track_to_parquet(source: object, output: str | Path, tracker: Tracker | None
     with ExitStack() as stack:
         tracker = tracker or stack.enter_context(Tracker())
         tracker.reset()
-        opened = stack.enter_context(open_source(source))
+        opened = stack.enter_context(source if isinstance(source, Source) else open_source(source))
         make_folder(output.parent)
         table = ParquetTable(output, opened, tracker.scheme, identify_engine(tracker.engine))
         try:

@@ -77,7 +77,7 @@ class ParquetTable(Closing):
                 self._file.discard()
                 raise
         except OSError as error:
-            raise unwritable(self._path, error) from error
+            raise unwritable(self._path, _plain(error)) from error
 
     def _open(self) -> None:
         lists = {column.name for column in COLUMNS if _length(column, 1)}
@@ -102,7 +102,7 @@ class ParquetTable(Closing):
             self._writer.write_table(table)
         except OSError as error:
             self.discard()
-            raise unwritable(self._path, error) from error
+            raise unwritable(self._path, _plain(error)) from error
 
     def close(self) -> None:
         """Complete the file."""
@@ -121,7 +121,7 @@ class ParquetTable(Closing):
                 os.fsync(part.fileno())
             self._file.complete()
         except OSError as error:
-            raise unwritable(self._path, error) from error
+            raise unwritable(self._path, _plain(error)) from error
         finally:
             self.discard()
 
@@ -169,6 +169,11 @@ def _import_pyarrow() -> Any:
     except ImportError as error:
         raise TrackerError(f"a Parquet file {describe_missing('pyarrow', 'parquet', error)}") from None
     return pyarrow
+
+
+def _plain(error: OSError) -> OSError:
+    """The system's own words for an error of Arrow, which has the number and a longer text."""
+    return error if error.errno is None else OSError(error.errno, os.strerror(error.errno))
 
 
 def _own_version() -> str:
