@@ -64,7 +64,12 @@ def start(engine: str, videos: Path, results: Path) -> subprocess.Popen[str]:
     """The demo with two workers; Ray keeps a file in its user's home, which is another folder here."""
     home = results.parent / "home"
     home.mkdir(exist_ok=True)
-    variables = {"HOME": str(home), "PYTHONPATH": str(ROOT), "RAY_raylet_start_wait_time_s": "300"}
+    waiting = {  # else Ray gives up on a busy machine
+        "RAY_raylet_start_wait_time_s": "300",
+        "RAY_agent_register_timeout_ms": "300000",
+        "RAY_worker_register_timeout_seconds": "300",
+    }
+    variables = {"HOME": str(home), "PYTHONPATH": str(ROOT), **waiting}
     command = [sys.executable, f"demos/archive_{engine}.py", str(videos), str(results), "2"]
     return subprocess.Popen(
         command, cwd=ROOT, env={**os.environ, **variables}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -109,13 +114,13 @@ def test_a_worker_is_killed_in_the_middle(engine: str, videos: Path, expected: P
     results = tmp_path / "results"
     process = start(engine, videos, results)
     kill_a_worker(process, results)
-    out, err = process.communicate(timeout=300)
+    out, err = process.communicate(timeout=600)
     if engine == "daft":
         assert (process.returncode, "start it again" in err) == (1, True), err
         before = {path: path.stat() for path in results.rglob("*.mp4.parquet")}
         assert COUNT // 4 <= len(before) < COUNT
         process = start(engine, videos, results)
-        out, err = process.communicate(timeout=300)
+        out, err = process.communicate(timeout=600)
         assert len(said(out)) == COUNT - len(before)
         for path, status in before.items():  # what was there was not made a second time
             assert (path.stat().st_ino, path.stat().st_mtime_ns) == (status.st_ino, status.st_mtime_ns)
@@ -139,7 +144,7 @@ def test_the_rest_after_a_crash(engine: str, videos: Path, expected: Path, tmp_p
     (archive / "a/2.mp4").write_bytes(b"no video")
     (results / "a").mkdir(parents=True)
     (results / "a/0.mp4.parquet").write_text("made before")
-    out, err = start(engine, archive, results).communicate(timeout=300)
+    out, err = start(engine, archive, results).communicate(timeout=600)
     assert sorted(said(out)) == [str(archive / "a/1.mp4"), str(archive / "b/0.mp4")], err
     assert re.search(r"^/.*/a/2\.mp4: .*2\.mp4", out, re.M)
     assert finished(results) == ["a/0.mp4.parquet", "a/1.mp4.parquet", "b/0.mp4.parquet"]
