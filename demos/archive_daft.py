@@ -49,8 +49,8 @@ def main(videos: str, results: str, workers: int = 2, max_faces: int = 1) -> int
             failed += task["done"]["error"] != ""
             print(f"{task['video']}: {task['done']['error'] or str(task['done']['rows']) + ' rows'}", flush=True)
     except RuntimeError as error:
-        print(f"Daft has given up ({error}); start it again to track the rest", file=sys.stderr)
-        return 1
+        print(f"Daft has given up ({error}); start it again to track the rest", file=sys.stderr, flush=True)
+        os._exit(1)  # Daft aborts where Python ends in the usual way after this
     return int(failed > 0)
 
 
