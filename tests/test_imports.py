@@ -105,6 +105,7 @@ WHEN_USED = {
     "pythonosc": ("tracker.sinks.osc",),
     "websockets": ("tracker.sinks.live.server",),
     "imageio_ffmpeg": ("tracker.system.ffmpeg",),
+    "pyarrow": ("tracker.sinks.parquet",),
     "pandas": ("tracker.table", "tracker.result"),
 }
 NEVER_IN_TRACKER = {"torch", "lightning", "train", "export"}
@@ -253,6 +254,7 @@ BLOCKED = (
     "grpc",
     "pythonosc",
     "websockets",
+    "pyarrow",
 )
 IMPORT_EVERYTHING = """
 import importlib, pkgutil, sys

@@ -17,6 +17,7 @@ except ModuleNotFoundError as error:
 
 from tracker.analysis.expression import Blink, Blinks, Opening, eye_opening, mouth_opening
 from tracker.analysis.head_pose import HeadPose, camera_matrix, head_pose
+from tracker.archive import track_rows, track_to_parquet, unfinished_videos
 from tracker.detectors.base import BoxCalibration, Detection, Detector
 from tracker.errors import TrackerError
 from tracker.face.convert import convert
@@ -63,4 +64,7 @@ __all__ = [
     "head_pose",
     "mouth_opening",
     "to_pandas",
+    "track_rows",
+    "track_to_parquet",
+    "unfinished_videos",
 ]

@@ -26,6 +26,7 @@ from tracker.sinks import (
     OpenFaceCsv,
     OscMessages,
     OverlayVideo,
+    ParquetTable,
     PictureFiles,
     PictureSink,
     PtsFiles,
@@ -42,15 +43,17 @@ from tracker.system.files import (
     Replacement,
     expect_writable,
     is_written_through,
+    make_folder,
     part_of,
     unwritable,
     write_whole,
 )
 from tracker.system.process import put_off_signals
+from tracker.weights.packaged import ModelIdentity
 
 log = logging.getLogger(__name__)
 
-_REPLACED = ("--overlay", "--stats", "--profile")  # grow in a hidden file
+_REPLACED = ("--overlay", "--stats", "--profile", "--parquet")  # grow in a hidden file
 
 
 @dataclass(frozen=True)
@@ -67,10 +70,13 @@ class Outputs:
     avatars: Avatars = field(default_factory=Avatars, repr=False)
     serve: str | None = field(default=None, repr=False)
     serve_token: str | None = field(default=None, repr=False)
+    parquet: Path | None = None
 
     def __post_init__(self) -> None:
         if self.serve_token is not None and self.serve is None:
             raise TrackerError("--serve-token is for --serve; give --serve HOST:PORT, too")
+        if self.parquet == STDOUT:
+            raise TrackerError("--parquet: expected the name of a file, got -; --output and --csv can be -")
 
     def paths(self) -> dict[str, Path]:
         """What is written to disk or standard output, by option."""
@@ -115,21 +121,27 @@ class Outputs:
         return redirect_stdout(sys.stderr) if STDOUT in (self.output, self.csv) else nullcontext()
 
     @contextmanager
-    def sinks(self, source: Source, scheme: Scheme, max_faces: int, window: Window | None) -> Iterator[list[Sink]]:
+    def sinks(
+        self, source: Source, scheme: Scheme, max_faces: int, window: Window | None, model: ModelIdentity | None = None
+    ) -> Iterator[list[Sink]]:
         """The sinks asked for, completed on leaving. source: a Video's own sound goes into the overlay.
+
+        model: what measures the landmarks, for a file that says so.
 
         Raises TrackerError where one cannot be written; those that replace an older file are opened last.
         """
         for path in self.paths().values():
-            _make_folder(path.parent)
+            make_folder(path.parent)
         sinks: list[Sink] = []
         with ExitStack() as stack:
-            for sink in self._open(source, scheme, max_faces, window):
+            for sink in self._open(source, scheme, max_faces, window, model):
                 stack.push(_completing(sink))
                 sinks.append(sink)
             yield sinks[::-1]  # drawing takes longest: the others need not wait for it
 
-    def _open(self, source: Source, scheme: Scheme, max_faces: int, window: Window | None) -> Iterator[Sink]:
+    def _open(
+        self, source: Source, scheme: Scheme, max_faces: int, window: Window | None, model: ModelIdentity | None
+    ) -> Iterator[Sink]:
         names = source.names if isinstance(source, Pictures) else None
         if self.serve is not None:
             yield self._live_view(self.serve, source)
@@ -137,6 +149,8 @@ class Outputs:
             yield PictureFiles(self.overlay, names, draw_faces)
         if pictures := self._pictures(source, window):
             yield Drawn(draw_faces, pictures)
+        if self.parquet is not None:
+            yield ParquetTable(self.parquet, source, scheme, model)
         if self.osc is not None:
             yield OscMessages(self.osc)
         yield from self.avatars.open()
@@ -205,7 +219,7 @@ def _record(path: Path | None) -> Iterator[Callable[[bytes], None] | None]:
         yield None
         return
     try:
-        _make_folder(path.parent)
+        make_folder(path.parent)
         expect_writable(path)
         file = None if is_written_through(path) else Replacement(path)
     except OSError as error:
@@ -244,10 +258,3 @@ def _completing(sink: Sink) -> Callable[[object, BaseException | None, object], 
             log.warning("%s", second)
 
     return leave
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise TrackerError(f"{folder}: cannot make this folder to write into: {error.strerror}") from None

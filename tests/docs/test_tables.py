@@ -8,6 +8,7 @@ import re
 from tests.docs.pages import ROOT
 from tracker.analysis.blendshapes import CHANNELS
 from tracker.face.other_programs import point_numbers
+from tracker.rows import COLUMNS
 from tracker.sinks.openseeface import PACKET
 from tracker.tracking.smoothing import PRESETS
 from train.labels.mesh68 import TABLE
@@ -33,6 +34,19 @@ def test_mediapipe_vertices_of_corners() -> None:
 def test_smoothing_presets_are_all_explained() -> None:
     page = (ROOT / "docs/guides/smoothing.md").read_text(encoding="utf-8")
     assert set(re.findall(r"^\| `(\w+)`", page, re.M)) == set(PRESETS)
+
+
+def test_columns_of_archives_are_all_explained() -> None:
+    page = (ROOT / "docs/archives.md").read_text(encoding="utf-8")
+    table = page.split("## The columns", 1)[1].split("The metadata", 1)[0]
+    rows = re.findall(r"^\| (`.*) \| (.*) \| .* \|$", table, re.M)
+    shown = {name: kind for names, kind in rows for name in re.findall(r"`(\w+)`", names)}
+    assert list(shown) == [column.name for column in COLUMNS]
+    for column in COLUMNS:
+        length = column.per_face + 68 * column.per_point
+        kind = f"list of {length} {column.kind}" if length else column.kind
+        assert shown[column.name].split(",")[0] == kind, column.name
+        assert ("null" in shown[column.name]) == column.nullable, column.name
 
 
 def test_openface_columns_are_all_explained(tmp_path) -> None:  # type: ignore[no-untyped-def]

@@ -430,14 +430,14 @@ class TestBadInput:
         assert file.read_text() == "kept"
         assert os.listdir(tmp_path) == ["file"]
 
-    @pytest.mark.parametrize("option", ["--output", "--csv", "--pts", "--overlay"])
+    @pytest.mark.parametrize("option", ["--output", "--csv", "--parquet", "--pts", "--overlay"])
     def test_to_write_over_its_own_source(self, refused: Refused, tmp_path: Path, option: str) -> None:
         source = tmp_path / "mine.mp4"
         source.write_bytes(b"a recording")
         assert "name the same file" in refused("--video", source, option, tmp_path / "." / "mine.mp4")
         assert source.read_bytes() == b"a recording"
 
-    @pytest.mark.parametrize("pair", list(combinations(["--output", "--csv", "--pts", "--overlay"], 2)))
+    @pytest.mark.parametrize("pair", list(combinations(["--output", "--csv", "--pts", "--overlay", "--parquet"], 2)))
     def test_two_outputs_of_one_name(self, refused: Refused, tmp_path: Path, pair: tuple[str, str]) -> None:
         both = tmp_path / "both.mp4"
         sentence = refused("--demo", pair[0], both, pair[1], tmp_path / "elsewhere" / ".." / "both.mp4")

@@ -55,7 +55,7 @@ class OnnxEngine:
     def __init__(self, path: str | Path, threads: int = 1, provider: Provider = "cpu", allow_cpu: bool = False) -> None:
         expect_choice("provider", provider, get_args(Provider))
         path = Path(path)
-        self._path = path
+        self.path = path
         self._session = _open(path, threads, provider)
         running = self._session.get_providers()[0]
         self.provider: Provider = next(name for name in get_args(Provider) if _NAMES[name] == running)
@@ -72,11 +72,11 @@ class OnnxEngine:
             answers = self._session.run(list(OUTPUTS), {INPUT: crops})
         except Exception as error:  # onnxruntime raises its own types, all derived from Exception only
             raise TrackerError(
-                f"{self._path}: ONNX Runtime cannot run it on crops of {crops.shape} ({_first_line(error)})"
+                f"{self.path}: ONNX Runtime cannot run it on crops of {crops.shape} ({_first_line(error)})"
             ) from None
         found = [answer.shape for answer in answers]
         if found != [(len(crops), *shape) for shape in self._shapes]:
-            raise TrackerError(f"{self._path}: its answers contradict its spec, they have the shapes {found}")
+            raise TrackerError(f"{self.path}: its answers contradict its spec, they have the shapes {found}")
         return EngineOutput(*answers)
 
 

@@ -1,4 +1,4 @@
-"""Where results go: JSON lines, a CSV table, .pts files, OSC, avatar programs; the drawn picture into a video, a file,
+"""Where results go: JSON lines, CSV and Parquet tables, .pts, OSC, avatar programs; the drawn picture into a video, a file,
 a window and a page in the browser.
 
 A Sink takes a frame and its result. Drawn is the sink that draws a frame once and hands the picture to every
@@ -14,6 +14,7 @@ from tracker.sinks.openface_csv import OpenFaceCsv
 from tracker.sinks.openseeface import OpenSeeFacePackets
 from tracker.sinks.opentrack import OpenTrackPose
 from tracker.sinks.osc import OscMessages
+from tracker.sinks.parquet import ParquetTable, arrow_schema
 from tracker.sinks.picture_files import PictureFiles
 from tracker.sinks.pts import LABELS, PtsFiles
 from tracker.sinks.video import OverlayVideo
@@ -30,11 +31,13 @@ __all__ = [
     "OpenTrackPose",
     "OscMessages",
     "OverlayVideo",
+    "ParquetTable",
     "PictureFiles",
     "PictureSink",
     "PtsFiles",
     "Sink",
     "VmcMessages",
     "Window",
+    "arrow_schema",
     "has_display",
 ]

@@ -29,6 +29,7 @@ from tracker.sources.video import Video
 __all__ = [
     "FALLBACK_FPS",
     "STDIN",
+    "VIDEO_SUFFIXES",
     "Arrays",
     "Camera",
     "Folder",
@@ -53,7 +54,7 @@ __all__ = [
 
 Folder = Pictures  # its name while it took a folder only
 _STREAMING = ("http", "https", "rtmp", "rtmps", "rtp", "rtsp", "rtsps", "srt", "tcp", "udp")
-_FILES = (".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
+VIDEO_SUFFIXES = (".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
 
 
 def open_source(source: object, patience: Patience | None = None) -> Source:
@@ -114,4 +115,4 @@ def open_url_source(url: str, patience: Patience | None = None) -> Source:
 def _may_come(url: str) -> bool:
     """Whether a URL that cannot be opened may be a stream that is down, and not a file that is not there."""
     parts = urlsplit(url)
-    return parts.scheme.lower() in _STREAMING and not parts.path.lower().endswith(_FILES)
+    return parts.scheme.lower() in _STREAMING and not parts.path.lower().endswith(VIDEO_SUFFIXES)

@@ -172,6 +172,14 @@ def _kind_of(mode: int) -> str:
     return kinds.get(stat.S_IFMT(mode), "a device")
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder to write into, and those above it. Raises TrackerError where that is not possible."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise TrackerError(f"{folder}: cannot make this folder to write into: {error.strerror}") from None
+
+
 def unwritable(path: str | Path, error: OSError | ValueError) -> TrackerError:
     """The sentence for a file or folder that cannot be written."""
     name = "standard output" if path == STDOUT else path

@@ -7,9 +7,13 @@ import os
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tracker.errors import TrackerError, one_line
 from tracker.system.files import read_plain
+
+if TYPE_CHECKING:
+    from tracker.engines.base import Engine
 
 PACKAGED = ("edge68", "edge68_fast")
 """The packaged landmark models' names: the default, and a smaller one for six tenths of its time."""
@@ -104,6 +108,17 @@ def identify_model(path: Path, licence: str) -> ModelIdentity:
     """The identity of the model in a file. Raises TrackerError for a file that cannot be read."""
     named = {_file_of(name): name for name in (*PACKAGED, *RESEARCH)}
     return ModelIdentity(named.get(path, str(path)), licence, sha256_of(path))
+
+
+def identify_engine(engine: Engine) -> ModelIdentity:
+    """The identity of the model that an engine runs; one without a file, such as a server's, goes by its class.
+
+    Raises TrackerError for a file that cannot be read.
+    """
+    path = getattr(engine, "path", None)
+    if path is None:
+        return ModelIdentity(type(engine).__name__, engine.spec.licence, "")
+    return identify_model(path, engine.spec.licence)
 
 
 def _file_of(name: str) -> Path:

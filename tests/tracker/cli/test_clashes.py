@@ -68,7 +68,7 @@ def refusal(*arguments: object, capsys: pytest.CaptureFixture[str]) -> str:
 
 
 @pytest.mark.parametrize("option", ["--video", "--model", "--detector-model", "--config", "--images"])
-@pytest.mark.parametrize("output", ["--output", "--csv", "--stats", "--profile"])
+@pytest.mark.parametrize("output", ["--output", "--csv", "--parquet", "--stats", "--profile"])
 def test_an_output_that_is_an_input(
     option: str, output: str, made: dict[str, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -115,7 +115,13 @@ def test_a_configuration_that_another_names(made: dict[str, Path], capsys: pytes
 
 @pytest.mark.parametrize(
     ("first", "second"),
-    [("--output", "--csv"), ("--stats", "--profile"), ("--output", "--stats"), ("--csv", "--overlay")],
+    [
+        ("--output", "--csv"),
+        ("--csv", "--parquet"),
+        ("--stats", "--profile"),
+        ("--output", "--stats"),
+        ("--csv", "--overlay"),
+    ],
 )
 def test_two_outputs_that_are_one(
     first: str, second: str, made: dict[str, Path], capsys: pytest.CaptureFixture[str], tmp_path: Path
@@ -137,8 +143,9 @@ def test_hidden_files_in_the_making_count(
     hidden = tmp_path / ".clip.part.mp4"
     made["--video"].rename(hidden)
     assert "name the same file" in refusal("--video", hidden, "--overlay", tmp_path / "clip.mp4", capsys=capsys)
-    asked = ("--demo", "--output", tmp_path / ".s.part.json", "--stats", tmp_path / "s.json")
-    assert "name the same file" in refusal(*asked, capsys=capsys)
+    for option, end in (("--stats", "json"), ("--parquet", "parquet")):
+        asked = ("--demo", "--output", tmp_path / f".s.part.{end}", option, tmp_path / f"s.{end}")
+        assert "name the same file" in refusal(*asked, capsys=capsys)
 
 
 def test_outputs_among_the_labels_that_are_written(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
@@ -201,7 +208,7 @@ def test_a_run_in_an_application_is_refused_alike(made: dict[str, Path]) -> None
         run(video=str(made["--video"]), output=made["--video"])
 
 
-@pytest.mark.parametrize("option", ["--output", "--csv", "--overlay", "--stats", "--profile", "--pts"])
+@pytest.mark.parametrize("option", ["--output", "--csv", "--parquet", "--overlay", "--stats", "--profile", "--pts"])
 def test_a_url_is_no_output(option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "got a URL" in refusal("--demo", option, f"file://{tmp_path}/a.mp4", capsys=capsys)
     assert not os.listdir(tmp_path)

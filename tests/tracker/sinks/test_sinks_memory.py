@@ -15,8 +15,8 @@ import pytest
 from tracker.face.landmarks import Landmarks
 from tracker.face.schemes import Scheme
 from tracker.result import FrameResult, TrackedFace
-from tracker.sinks import Drawn, JsonLines, OpenFaceCsv, OscMessages, OverlayVideo, PtsFiles, Sink
-from tracker.sources import Frame
+from tracker.sinks import Drawn, JsonLines, OpenFaceCsv, OscMessages, OverlayVideo, ParquetTable, PtsFiles, Sink
+from tracker.sources import Arrays, Frame
 
 FRAMES, WARM, TRACED = 20_000, 1_000, 2_000
 TINY = Scheme("two points", 2, np.array([1, 0]), ((0,), (1,)), ((0,), (1,)), (), {})
@@ -28,6 +28,7 @@ MAKE: dict[str, Callable[[Path], Sink]] = {
     "csv": lambda folder: OpenFaceCsv(folder / "out.csv", TINY),
     "pts": PtsFiles,
     "video": lambda folder: Drawn(lambda image, result: image, [OverlayVideo(folder / "out.mp4", 30)]),
+    "parquet": lambda folder: ParquetTable(folder / "out.parquet", Arrays([PICTURE]), TINY, rows_per_group=100),
     "osc": lambda folder: OscMessages("127.0.0.1:9"),
 }
 
@@ -38,11 +39,13 @@ def write(sink: Sink, index: int) -> None:
     sink.write(Frame(PICTURE, index / 30, index), FrameResult(index, index / 30, faces))
 
 
-@pytest.mark.parametrize("name", MAKE)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name == "parquet")) for name in MAKE])
 def test_twenty_thousand_frames(name: str, tmp_path: Path) -> None:
     """One object kept of each frame would be 20,000 blocks more; one buffer that grows is seen by tracemalloc."""
     if name == "osc":
         pytest.importorskip("pythonosc", reason="needs python-osc, of the extra osc")
+    if name == "parquet":
+        pytest.importorskip("pyarrow", reason="needs pyarrow, of the extra parquet")
     sink: Any = MAKE[name](tmp_path)
     with sink:
         for index in range(WARM):

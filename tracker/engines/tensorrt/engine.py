@@ -54,6 +54,7 @@ class TensorRtEngine:
     """
 
     def __init__(self, plan: Path, cuda: Cuda | None = None) -> None:
+        self.path = plan
         key, self.spec = described_plan(plan)
         trt, _ = load_tensorrt(key.flavour)
         try:

@@ -1,0 +1,58 @@
+"""python demos/archive_daft.py VIDEOS RESULTS [WORKERS]: every video of a folder into a Parquet file, by Daft.
+
+One video is one task; each worker is a process and holds a model. Where a worker dies, Daft gives up: start it again,
+and videos that have a result are left out. Needs the extra daft.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Any
+
+import cv2
+
+os.environ.setdefault("DAFT_ANALYTICS_ENABLED", "0")  # Daft reports to its makers otherwise
+import daft
+from daft import DataType, col
+
+from tracker import Tracker, TrackerError, track_to_parquet, unfinished_videos
+
+
+class TrackVideo:
+    """A worker: one tracker for all the videos that it is given."""
+
+    def __init__(self, max_faces: int) -> None:
+        cv2.setNumThreads(1)  # the workers share the cores
+        self.tracker = Tracker(max_faces=max_faces)
+
+    @daft.method(return_dtype=DataType.struct({"rows": DataType.int64(), "error": DataType.string()}))
+    def track(self, video: str, result: str) -> dict[str, Any]:
+        try:
+            return {"rows": track_to_parquet(video, result, self.tracker), "error": ""}
+        except TrackerError as error:  # such as a damaged video: the others go on
+            return {"rows": 0, "error": str(error)}
+
+
+def main(videos: str, results: str, workers: int = 2, max_faces: int = 1) -> int:
+    """Track the videos that have no result. Returns the exit status: 1 where a video failed or a worker died."""
+    tasks = unfinished_videos(videos, results)
+    if not tasks:
+        print("every video has a result")
+        return 0
+    pool = daft.cls(TrackVideo, use_process=True, max_concurrency=min(workers, len(tasks)))(max_faces)
+    table = daft.from_pydict({"video": [str(video) for video, _ in tasks], "result": [str(path) for _, path in tasks]})
+    done = table.into_batches(1).with_column("done", pool.track(col("video"), col("result")))
+    failed = 0
+    try:
+        for task in done.iter_rows():
+            failed += task["done"]["error"] != ""
+            print(f"{task['video']}: {task['done']['error'] or str(task['done']['rows']) + ' rows'}", flush=True)
+    except RuntimeError as error:
+        print(f"Daft has given up ({error}); start it again to track the rest", file=sys.stderr, flush=True)
+        os._exit(1)  # Daft aborts where Python ends in the usual way after this
+    return int(failed > 0)
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:3], *map(int, sys.argv[3:])))
