@@ -1,5 +1,6 @@
-"""Where results go: JSON lines, CSV and Parquet tables, .pts, OSC, avatar programs; the drawn picture into a video, a file,
-a window and a page in the browser.
+"""Where results go: JSON lines, CSV and Parquet tables, .pts files, OSC, avatar programs.
+
+The drawn picture goes into a video, a file, a window and a page in the browser.
 
 A Sink takes a frame and its result. Drawn is the sink that draws a frame once and hands the picture to every
 PictureSink it holds. All are context managers; leaving one, or close(), completes what it wrote. None keeps more
