@@ -8,6 +8,7 @@ have cells as in train.codecs.gaussian; covariances are xx, xy, yy in cells of t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from tracker.face.schemes import Curve
 from train.codecs.gaussian import cells_from_pixels
 
 BLUR_CELLS = 9  # taps of the blur of edge maps
@@ -44,6 +46,11 @@ class ImageAware:
     tune the widths that come out, which straight_edge_deviations and deviations say, with half_width 4 to 8 and gamma:
     half_width 8 and gamma 0.2, in cells, are 0.5 and 0.8.
 
+    edges: whose curves a label's patch shows. "all" is the text of A1.3, one edge map E of the whole face. Where other
+    curves are near, which is everywhere but at the jaw, the long axis then has little to do with the curve that the
+    landmark lies on. "own" takes the landmark's own curves alone, as the distributions of Fig. 1 and A2 look; one on no
+    curve keeps the round N. docs/methods/structured.md has the angles between axis and curve.
+
     Raises ValueError for a patch that does not hold the Gaussian N, or a gamma that is not positive.
     """
 
@@ -51,6 +58,7 @@ class ImageAware:
     gamma: float = 0.01
     covariance_unit: Literal["cell", "patch"] = "cell"
     label_unit: Literal["cell", "map"] = "cell"
+    edges: Literal["all", "own"] = "all"
 
     def __post_init__(self) -> None:
         if self.half_width < SPOT_CELLS // 2:
@@ -89,21 +97,45 @@ def refine(edges: Tensor) -> Tensor:
     return (smooth + SHARPNESS * (maps - smooth)).clamp(0, 1).squeeze(1)
 
 
-def covariances(edges: Tensor, points_px: Tensor, stride: int, smoothing: ImageAware) -> Tensor:
+def covariances(
+    edges: Tensor, points_px: Tensor, stride: int, smoothing: ImageAware, curves: Sequence[Curve] = ()
+) -> Tensor:
     """(N, K, 3) of the label distributions, for edge maps (N, E, cells, cells) and points (N, K, 2).
 
     Sigma_M is the second moment of M = 0.01 E' / max E' + N over the patch around the point's cell, about that cell;
     N, of 5 taps, sigma 1.1 and peak 1, lies there too, so that without edges it is isotropic. Outside the map there
-    are no edges; for a point outside the nearest cell stands in.
+    are no edges; for a point outside the nearest cell stands in. curves: the E that the edges are of, which say whose
+    edges are a landmark's own where smoothing asks for those.
     """
     with torch.autocast(edges.device.type, enabled=False):  # moments need their digits
-        refined, cells = refine(edges), edges.shape[-1]
-        label_cells = cells_from_pixels(points_px, stride).round().clamp(0, cells - 1).to(refined.dtype)
-        peak = _patch_peaks(refined, label_cells, smoothing.half_width)[..., None, None]
-        weight = torch.where(peak > NO_EDGE, EDGE_WEIGHT / peak, 0)
-        joint = weight * _patch_moments(refined, label_cells, smoothing.half_width) + _spot_moments(refined)
-        (mass, _, xx), (_, xy, _), (yy, _, _) = (row.unbind(-1) for row in joint.unbind(-2))
-        return torch.stack([xx, xy, yy], -1) / mass[..., None] * smoothing.factor(cells)
+        if smoothing.edges == "all":
+            return _covariances(edges, points_px, stride, smoothing)
+        found = _covariances(torch.zeros_like(edges[:, :1]), points_px, stride, smoothing)
+        for of_curves, landmarks in curve_groups(curves):
+            found[:, landmarks] = _covariances(edges[:, of_curves], points_px[:, landmarks], stride, smoothing)
+        return found
+
+
+def curve_groups(curves: Sequence[Curve]) -> list[tuple[list[int], list[int]]]:
+    """Landmarks that lie on the same curves: the indices of those curves, and of the landmarks."""
+    on: dict[int, list[int]] = {}
+    for index, curve in enumerate(curves):
+        for landmark in curve.indices:
+            on.setdefault(landmark, []).append(index)
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for landmark, of_curves in sorted(on.items()):
+        groups.setdefault(tuple(of_curves), []).append(landmark)
+    return [([*of_curves], landmarks) for of_curves, landmarks in groups.items()]
+
+
+def _covariances(edges: Tensor, points_px: Tensor, stride: int, smoothing: ImageAware) -> Tensor:
+    refined, cells = refine(edges), edges.shape[-1]
+    label_cells = cells_from_pixels(points_px, stride).round().clamp(0, cells - 1).to(refined.dtype)
+    peak = _patch_peaks(refined, label_cells, smoothing.half_width)[..., None, None]
+    weight = torch.where(peak > NO_EDGE, EDGE_WEIGHT / peak, 0)
+    joint = weight * _patch_moments(refined, label_cells, smoothing.half_width) + _spot_moments(refined)
+    (mass, _, xx), (_, xy, _), (yy, _, _) = (row.unbind(-1) for row in joint.unbind(-2))
+    return torch.stack([xx, xy, yy], -1) / mass[..., None] * smoothing.factor(cells)
 
 
 def _patch_peaks(maps: Tensor, label_cells: Tensor, half_width: int) -> Tensor:
@@ -161,5 +193,5 @@ def straight_edge_deviations(smoothing: ImageAware, cells: int) -> tuple[float, 
     profile = torch.exp(-offsets.square() / 2) * (offsets.abs() < 3)
     label = torch.full((1, 1, 2), float(middle), dtype=torch.float64)
     edge = profile.expand(1, 1, cells, cells)
-    across, along = deviations(covariances(edge, label, 1, smoothing))[0, 0].tolist()
+    across, along = deviations(_covariances(edge, label, 1, smoothing))[0, 0].tolist()
     return across, along

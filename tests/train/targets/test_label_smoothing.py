@@ -18,7 +18,7 @@ from torch import Tensor
 from tracker.datasets.pts_files import read_pts
 from tracker.face.crop import roi_of_landmarks
 from tracker.face.geometry import transform_points
-from tracker.face.schemes import IBUG68
+from tracker.face.schemes import IBUG68, Curve
 from train.codecs import gaussian
 from train.targets.boundaries import edge_maps
 from train.targets.label_smoothing import (
@@ -334,6 +334,34 @@ def edges(points: Tensor) -> Tensor:
     return torch.from_numpy(np.stack([edge_maps(p, IBUG68, 256, 4, "distance") for p in points.numpy()]))
 
 
+def curve_ways(points: Tensor) -> Tensor:
+    """(N, 68, 2) from the landmark before to the one after on the same curve."""
+    ways = torch.zeros_like(points)
+    for curve in IBUG68.curves:
+        indices = [*curve.indices]
+        for place, landmark in enumerate(indices):
+            after = indices[(place + 1) % len(indices)] if curve.closed else indices[min(place + 1, len(indices) - 1)]
+            before = indices[place - 1] if curve.closed else indices[max(place - 1, 0)]
+            ways[:, landmark] = points[:, after] - points[:, before]
+    return ways
+
+
+class TestOwnCurves:
+    @given(seed=seeds)
+    @settings(max_examples=6)
+    def test_are_the_covariances_of_those_curves_alone(self, seed: int) -> None:
+        """Landmark 0 on the first curve, 1 on the second, 2 on both, 3 on none."""
+        curves = (Curve("first", (0, 2)), Curve("second", (1, 2)))
+        edges, points = drawn(seed, count=4)
+        smoothing = ImageAware(4, gamma=0.7, edges="own")
+        found = covariances(edges, points, STRIDE, smoothing, curves)
+        for n, k in np.ndindex(2, 4):
+            of_curves = [e for e, curve in enumerate(curves) if k in curve.indices]
+            refined = slow_refine(edges[n, of_curves].numpy()) if of_curves else np.zeros((CELLS, CELLS))
+            point = gaussian.cells_from_pixels(points[n, k], STRIDE).numpy()
+            assert_allclose(matrix(found[n, k]), 0.7 * slow_covariance(refined, point, 4), atol=1e-9)
+
+
 class TestRealFaces:
     """Landmarks of 300W in crops of 256 pixels, with the edges of a distance transform."""
 
@@ -347,6 +375,20 @@ class TestRealFaces:
         turn = torch.atan2(2 * xy, xx - yy) / 2 - torch.atan2(tangent[..., 1], tangent[..., 0])
         degrees = torch.rad2deg(torch.asin(torch.sin(turn)).abs()).median()  # of an axis, not an arrow
         assert degrees < 8 if along else degrees > 45
+
+    def test_own_curves_keep_the_direction_at_inner_points(self, points: Tensor, edges: Tensor) -> None:
+        """Median angle between the long axis and the curve. Lids, whose curve turns within the patch, are left out."""
+        groups = {name: IBUG68.groups[name] for name in ("jaw", "brows", "nose", "mouth")}
+        ways = curve_ways(points)
+        for whose, limits in (("own", (5, 10, 8, 25)), ("all", (8, 90, 90, 90))):
+            smoothing = ImageAware(8, edges=whose)  # type: ignore[arg-type]
+            xx, xy, yy = covariances(edges, points, 4, smoothing, IBUG68.curves).unbind(-1)
+            turn = torch.atan2(2 * xy, xx - yy) / 2 - torch.atan2(ways[..., 1], ways[..., 0])
+            degrees = torch.rad2deg(torch.asin(torch.sin(turn)).abs())
+            medians = [degrees[:, list(group)].median().item() for group in groups.values()]
+            assert all(found <= limit for found, limit in zip(medians, limits, strict=True)), medians
+            if whose == "all":
+                assert min(medians[1:]) > 25  # the reading of the paper's text
 
     def test_make_distributions_around_every_label(self, points: Tensor, edges: Tensor) -> None:
         full = covariances(edges, points, 4, ImageAware(8, gamma=0.2))
