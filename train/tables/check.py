@@ -65,7 +65,8 @@ def _steps(row: Row, folder: Path, size: int | None, accelerator: str) -> float:
             options["model"]["net"]["init_args"]["size"] = size
     config = folder / f"{row.id}.yaml"
     config.write_text(yaml.safe_dump(options))
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         cli = TrainingCLI.run(args=["fit", f"--config={config}"])

@@ -50,10 +50,9 @@ SIAMESE = (
     "Both views of a face are mirrored, or none.",
 )
 START = (
-    "It starts from the training subsidiary to it, subpixel-300w-lp; the paper does not say how long that was, nor at "
-    "what rate.",
+    "It starts from the weights of subpixel-300w-lp; how long that training was, and at what rate, is not published.",
 )
-SPLIT_ONE = ("300W's own test set has 600 faces: set data.source.test_root to the folder of 01_Indoor and 02_Outdoor.",)
+SPLIT_ONE = ("What is tested on are the 600 faces of 01_Indoor and 02_Outdoor: data.source.test_root is their folder.",)
 
 
 def rows() -> Iterator[Row]:

@@ -172,7 +172,7 @@ class TestCheck:
         "row",
         [
             "hih-t5-wom",
-            "subpixel-t1-dynamic",
+            pytest.param("subpixel-t1-dynamic", marks=pytest.mark.slow),
             pytest.param("yy-t6d", marks=pytest.mark.slow),
             pytest.param("star-t3-cofw-dr-wing-with", marks=pytest.mark.slow),
             pytest.param("subpixel-t4b-300w", marks=pytest.mark.slow),
