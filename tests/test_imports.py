@@ -69,6 +69,7 @@ ALSO = {
     "tracker.face.crop": ("cv2",),
     "tracker.datasets.sample": ("PIL",),
     "tracker.datasets.cofw": ("h5py",),
+    "train.tables.__main__": ("tracker.cli.command",),
     "tracker.datasets.matlab_process": ("h5py", "scipy"),
     "tracker.tracking.association": ("scipy",),
     "tracker.pyinstaller.hook-tracker": ("PyInstaller",),
@@ -231,7 +232,7 @@ BLOCKED = (
     "grpc",
     "pythonosc",
 )
-NEEDS_MATLAB = tuple(f"tracker.datasets.{name}" for name in ("aflw", "cofw", "matlab", "matlab_process"))
+NEEDS_MATLAB = tuple(f"tracker.datasets.{name}" for name in ("aflw", "cofw", "w300_lp", "matlab", "matlab_process"))
 IMPORT_EVERYTHING = f"""
 import importlib, pkgutil, sys
 for name in sys.argv[1:]:

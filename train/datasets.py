@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tracker.datasets import aflw, cofw, folder, menpo, star_tsv, video300, w300, wflw
+from tracker.datasets import aflw, cofw, folder, menpo, star_tsv, video300, w300, w300_lp, wflw
 from tracker.datasets.collect import Bad
 from tracker.datasets.sample import DatasetError, Sample
 from tracker.datasets.video300_protocol import Category
@@ -156,7 +156,7 @@ class W300Lp(Source):
     validation: Validation = VALIDATION_SHARE
 
     def labelled(self) -> Faces:
-        return w300.read_300w_lp(self.root, self.bad)
+        return w300_lp.read_300w_lp(self.root, self.bad)
 
     def key(self, sample: Sample) -> str:
         """The picture that a face was turned from: all turns of IMAGE_0_N are named so."""
