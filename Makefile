@@ -36,7 +36,7 @@ dist: .venv/.release
 	$(BIN)/python -m twine check --strict dist/*
 	rm -rf build/wheel && $(PYTHON) -m venv build/wheel
 	build/wheel/bin/python -m pip --disable-pip-version-check install --quiet "$$(echo dist/*.whl)[cpu,demo]"
-	cd build/wheel && bin/python -m tracker.run --demo --output landmarks.jsonl
+	cd build/wheel && bin/landmarks track --demo --output landmarks.jsonl
 
 fuzz: .venv/.test
 	$(BIN)/python -m benchmarks.fuzz --minutes 1 --seed 1

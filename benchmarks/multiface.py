@@ -16,7 +16,8 @@ from benchmarks._lib.moving import MovingPicture
 from tracker import Frame, Tracker, TrackerError
 from tracker.cli.command import run_command
 from tracker.datasets.pts_files import PICTURE_SUFFIXES, read_pts
-from tracker.detectors.base import Detection, DetectorName
+from tracker.detectors.base import Detection
+from tracker.detectors.loading import DetectorName
 from tracker.evaluation.stills import nearest
 from tracker.face.geometry import Array, extent
 from tracker.result import TrackedFace

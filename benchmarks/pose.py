@@ -21,8 +21,7 @@ from tracker.engines.loading import load_engine
 from tracker.face.geometry import similarity, transform_points
 from tracker.face.schemes import IBUG68
 from tracker.sources import open_source
-from tracker.tracking.estimator import Measurer
-from tracker.tracking.roi import next_roi
+from tracker.tracking.estimator import Measurer, next_roi
 from tracker.weights.packaged import landmark_model
 
 Array = NDArray[np.float64]

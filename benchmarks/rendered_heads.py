@@ -23,8 +23,7 @@ from tracker.analysis.head_pose import RIGID, mean_head_mm, nearest_pose
 from tracker.cli.command import run_command
 from tracker.engines.loading import load_engine
 from tracker.face.schemes import IBUG68
-from tracker.tracking.estimator import Measurer
-from tracker.tracking.roi import next_roi
+from tracker.tracking.estimator import Measurer, next_roi
 from tracker.weights.packaged import landmark_model
 
 Array = NDArray[np.float64]

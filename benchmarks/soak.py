@@ -20,7 +20,7 @@ from benchmarks._lib.machine import machine, versions
 from tracker import Frame, Tracker, TrackerError
 from tracker.cli.command import run_command
 from tracker.datasets.pts_files import PICTURE_SUFFIXES, read_pts
-from tracker.detectors.base import DetectorName
+from tracker.detectors.loading import DetectorName
 from tracker.face.crop import Roi, crop, roi_of_landmarks
 from tracker.sinks import JsonLines, OpenFaceCsv
 from tracker.sources import read_picture

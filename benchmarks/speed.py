@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from benchmarks._lib.machine import machine
 from tracker.cli.command import run_command
-from tracker.detectors.base import DetectorName
+from tracker.detectors.loading import DetectorName
 from tracker.errors import TrackerError
 from tracker.sources import open_source
 from tracker.sources.demo import DemoClip

@@ -17,7 +17,7 @@ from benchmarks.speed import MEDIAPIPE, REPOSITORY, mediapipe_environment
 from tracker import Tracker, TrackerError
 from tracker.cli.command import run_command
 from tracker.datasets.clips import LABELLINGS, labelled_clips
-from tracker.detectors.base import DetectorName
+from tracker.detectors.loading import DetectorName
 from tracker.evaluation.clip_metrics import stability_figures
 from tracker.face.geometry import Array
 

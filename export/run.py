@@ -8,7 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from train.extras import needs_extra
+from landmark_tracker import refuse_shadowed
+
+refuse_shadowed(__name__, "export.run")
+
+from train.extras import needs_extra  # noqa: E402
 
 with needs_extra(__name__, "export.run", "export", "cv2", "torch", "lightning", "onnx", "onnxruntime"):
     import torch
@@ -34,6 +38,7 @@ with needs_extra(__name__, "export.run", "export", "cv2", "torch", "lightning", 
     from train.checkpoints import build, load_weights, read_checkpoint
     from train.codecs.reading import HEAD_DECODERS, ReadingName
     from train.loaders import AugmentedCrops, FaceData
+    from train.packaged_configs import find_config, with_found_configs
     from train.task import LandmarkTask
 
 DRAWS = 8  # augmented views of each validation face: with one, a single odd view would set the threshold
@@ -70,6 +75,8 @@ def export(
         provenance: a YAML file of texts by name (pictures, labels, teacher, their licences); carried in the file, and
             printed by tracker.doctor.
     """
+    if provenance is not None:
+        provenance = find_config(provenance, "provenance")
     check_output(output, ".onnx", [checkpoint] if provenance is None else [checkpoint, provenance])
     chain = {} if provenance is None else read_provenance(provenance)
     if to == "triton":
@@ -199,7 +206,7 @@ def joined(arguments: list[str], option: str) -> list[str]:
 
 def main() -> int:
     """Run the command line."""
-    return run_command(export, "export.run", joined(sys.argv[1:], "--trust"))
+    return run_command(export, "export.run", with_found_configs(joined(sys.argv[1:], "--trust"), "export"))
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ MAY_IMPORT = {
     "tracker": ("tracker", "numpy", "cv2", "jsonargparse", "yaml", "tqdm"),
     "train": (
         "train",
+        "landmark_tracker",
         "tracker.face",
         "tracker.datasets",
         "tracker.metrics",
@@ -38,7 +39,14 @@ MAY_IMPORT = {
         "scipy",
         "yaml",
     ),
-    "train.label": ("train", "tracker", "cv2", "numpy", "tqdm"),  # runs detectors and models on pictures
+    "train.label": (
+        "train",
+        "tracker",
+        "landmark_tracker",
+        "cv2",
+        "numpy",
+        "tqdm",
+    ),  # runs detectors and models on pictures
     "train.labels": ("train.labels", "train.label", "tracker.datasets", "tracker", "cv2", "numpy", "tqdm"),
     "export": (
         *(
@@ -52,6 +60,8 @@ MAY_IMPORT = {
         ),
         "train.checkpoints",
         "train.extras",
+        "train.packaged_configs",
+        "landmark_tracker",
         *(
             "tracker.face",
             "tracker.metrics",
@@ -67,10 +77,8 @@ MAY_IMPORT = {
 # What one file alone may import besides.
 ALSO = {
     "tracker.face.crop": ("cv2",),
-    "tracker.datasets.sample": ("PIL",),
-    "tracker.datasets.cofw": ("h5py",),
     "train.tables.__main__": ("tracker.cli.command",),
-    "tracker.datasets.matlab_process": ("h5py", "scipy"),
+    "tracker.datasets.matlab_process": ("scipy",),
     "tracker.tracking.association": ("scipy",),
     "tracker.pyinstaller.hook-tracker": ("PyInstaller",),
 }
@@ -79,6 +87,7 @@ WHEN_USED = {
     "onnxruntime": ("tracker.system.onnx_runtime", "tracker.engines.onnx", "export.int8"),
     "tensorrt": ("tracker.engines.tensorrt.plan",),
     "tensorrt_rtx": ("tracker.engines.tensorrt.plan",),
+    "h5py": ("tracker.datasets.cofw", "tracker.datasets.matlab_process"),
     "tritonclient": ("tracker.engines.triton",),
     "google": ("export.triton",),
     "pycuda": ("tracker.engines.tensorrt.cuda",),
@@ -90,7 +99,7 @@ WHEN_USED = {
     "pandas": ("tracker.table", "tracker.result"),
 }
 NEVER_IN_TRACKER = {"torch", "lightning", "train", "export"}
-STAGES = ("sources", "detectors", "engines", "tracking.roi", "tracking.association", "tracking.smoothing", "sinks")
+STAGES = ("sources", "detectors", "engines", "tracking.schedule", "tracking.association", "tracking.smoothing", "sinks")
 RECORDS = {("sinks", "sources")}  # a sink is given the Frame
 
 
@@ -221,6 +230,9 @@ BLOCKED = (
     "lightning",
     "matplotlib",
     "scipy",
+    "h5py",
+    "PIL",
+    "pandas",
     "skimage",
     "mediapipe",
     "onnxruntime",
@@ -232,16 +244,15 @@ BLOCKED = (
     "grpc",
     "pythonosc",
 )
-NEEDS_MATLAB = tuple(f"tracker.datasets.{name}" for name in ("aflw", "cofw", "w300_lp", "matlab", "matlab_process"))
-IMPORT_EVERYTHING = f"""
+IMPORT_EVERYTHING = """
 import importlib, pkgutil, sys
 for name in sys.argv[1:]:
     sys.modules[name] = None  # importing it raises ImportError
 import tracker
 for module in pkgutil.walk_packages(tracker.__path__, "tracker."):
-    if "-" not in module.name and module.name not in {NEEDS_MATLAB}:  # "-": a hook, which PyInstaller runs
+    if "-" not in module.name:  # a hook, which PyInstaller runs
         importlib.import_module(module.name)
-assert not {{"train", "export"}} & set(sys.modules)
+assert not {"train", "export"} & set(sys.modules)
 print(" ".join(tracker.__all__))
 """
 

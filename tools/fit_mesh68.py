@@ -18,7 +18,8 @@ from tools.ict_surface import Head, read_head
 from tools.london import ibug68, read_template
 from tracker.cli.command import run_command
 from tracker.datasets.sample import DatasetError
-from tracker.detectors.base import Detector, DetectorName, load_detector
+from tracker.detectors.base import CalibratedDetector
+from tracker.detectors.loading import DetectorName, load_detector
 from tracker.errors import TrackerError
 from tracker.face.geometry import Array
 from tracker.face.schemes import IBUG68
@@ -104,7 +105,7 @@ def fit_mesh68(
     print(", ".join(f"{name} {value}" for name, value in parts.items()), f"mean {100 * errors.mean():.2f}; see {table}")
 
 
-def mirror_permutation(pictures: list[Path], teacher: FaceMesh, detector: Detector) -> NDArray[np.intp]:
+def mirror_permutation(pictures: list[Path], teacher: FaceMesh, detector: CalibratedDetector) -> NDArray[np.intp]:
     """(478,) the vertex that takes place v in a mirrored picture, from one view of each face as it is and one mirrored.
 
     Raises TrackerError for vertices that do not pair up, Unusable as look.

@@ -21,13 +21,13 @@ from tools.enlarged import enlarge
 from tools.point_table import read_points
 from tracker.cli.command import run_command
 from tracker.datasets.sample import DatasetError
-from tracker.detectors.base import load_detector
+from tracker.detectors.loading import load_detector
 from tracker.errors import TrackerError
 from tracker.face.geometry import Array
-from tracker.face.pts import as_pts, expect_near, read_text
+from tracker.face.pts import as_pts, expect_near
 from tracker.face.schemes import IBUG68
 from tracker.sources.pictures import decode_picture
-from tracker.system.files import write_whole
+from tracker.system.files import read_text, write_whole
 from train.datasets import Own
 
 PARTS = {
@@ -69,12 +69,14 @@ def choose(labels: Path, groups: Path, output: Path, count: int = 50, seed: int 
     """
     try:
         held_back = {sample.picture.name for sample in Own(labels, IBUG68.name).faces()[1]}
-        table = csv.DictReader(io.StringIO(read_text(groups, "a table of groups", 100_000_000)), restval="")
+        table = csv.DictReader(io.StringIO(read_text(groups, 100_000_000)), restval="")
         if missing := {*GROUPS} - set(table.fieldnames or ()):
             raise TrackerError(f"{groups}: expected a column {min(missing)}, found none; add it")
         rows = {row["file"]: row for row in table if row["file"] in held_back}
     except DatasetError as error:
         raise TrackerError(str(error)) from None
+    except OSError as error:
+        raise TrackerError(f"{groups}: expected a table of groups, it cannot be read: {error.strerror}") from None
     except (ValueError, csv.Error) as error:
         raise TrackerError(f"{groups}: expected a table with the columns {', '.join(GROUPS)}; {error}") from None
     chosen = balanced([*rows.values()], count, seed)

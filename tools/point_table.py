@@ -10,8 +10,8 @@ from scipy.interpolate import CubicSpline
 
 from tracker.errors import TrackerError
 from tracker.face.geometry import Array
-from tracker.face.pts import read_text
 from tracker.face.schemes import IBUG68
+from tracker.system.files import read_text
 
 MOST_BYTES = 100_000
 
@@ -23,9 +23,9 @@ def read_points(path: Path) -> dict[int, Array]:
     the last; the points lie evenly along it. Raises TrackerError for what is no such table.
     """
     try:
-        lines = read_text(path, "a table of points", MOST_BYTES).splitlines()
-    except ValueError as error:
-        raise TrackerError(str(error)) from None
+        lines = read_text(path, MOST_BYTES).splitlines()
+    except OSError as error:
+        raise TrackerError(f"{path}: expected a table of points, it cannot be read: {error.strerror}") from None
     if not lines or lines[0].split(",")[:3] != ["index", "x", "y"]:
         raise TrackerError(f"{path}: expected the header index,x,y,note, got {lines[:1]}")
     placed: dict[int, Array] = {}

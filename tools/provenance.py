@@ -104,8 +104,8 @@ def wheel_files(root: Path) -> dict[str, str]:
 def constants(root: Path) -> dict[str, str]:
     """The constants of MEASURING that are no whole numbers, as Python writes them.
 
-    By names such as tracker.tracking.roi.BOX_HABITS; tracker.tracking.smoothing.OneEuro.__init__(beta) is a parameter's
-    default.
+    By names such as tracker.detectors.yunet.CALIBRATION; tracker.tracking.smoothing.OneEuro.__init__(beta) is a
+    parameter's default.
     """
     paths = [path for name in MEASURING for path in sorted((root / name).rglob("*.py") or [root / name])]
     paths += [root / name for name in MEASURING if name.endswith(".py")]

@@ -17,6 +17,7 @@ except ModuleNotFoundError as error:
 
 from tracker.analysis.expression import Blink, Blinks, Opening, eye_opening, mouth_opening
 from tracker.analysis.head_pose import HeadPose, camera_matrix, head_pose
+from tracker.detectors.base import BoxCalibration, Detection, Detector
 from tracker.errors import TrackerError
 from tracker.face.convert import convert
 from tracker.face.crop import Roi
@@ -27,10 +28,16 @@ from tracker.sinks.annotate import draw_faces, draw_landmarks
 from tracker.sources import Frame, as_rgb
 from tracker.table import to_pandas
 from tracker.tracking.tracker import Tracker, step_together
+from tracker.version import read_version
+
+__version__ = read_version()
 
 __all__ = [
     "Blink",
     "Blinks",
+    "BoxCalibration",
+    "Detection",
+    "Detector",
     "Frame",
     "FrameResult",
     "GpuFrame",
@@ -42,6 +49,7 @@ __all__ = [
     "TrackedFace",
     "Tracker",
     "TrackerError",
+    "__version__",
     "as_rgb",
     "camera_matrix",
     "convert",

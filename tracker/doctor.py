@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import platform
 import statistics
 import sys
@@ -32,7 +33,7 @@ from tracker.face.schemes import IBUG68
 from tracker.sources import camera_lines
 from tracker.sources.demo import DemoClip
 from tracker.system.onnx_runtime import import_onnxruntime
-from tracker.tracking.roi import next_roi
+from tracker.tracking.estimator import next_roi
 from tracker.weights.packaged import BLAZEFACE, YUNET, DetectorFile, landmark_model, packaged_detector
 
 BUDGET_PX = 0.1
@@ -55,7 +56,7 @@ def doctor(selftest: bool = False, model: Path | None = None, plan: Path | None 
     if plan is not None and not selftest:
         raise TrackerError("--plan names an engine for the self-test; give --selftest too")
     model = landmark_model(model)
-    files = (*map(_detector, (YUNET, BLAZEFACE)), *_model(model))
+    files = (*_in_the_way(Path.cwd()), *map(_detector, (YUNET, BLAZEFACE)), *_model(model))
     for line in (*_packages(), *_providers(model), *_gpu(), *camera_lines(), *files):
         print(line)
     if selftest:
@@ -71,6 +72,20 @@ def _packages() -> list[str]:
         f"OpenCV {cv2.__version__}, {yunet} FaceDetectorYN, which YuNet needs; reads videos with {_video_backends()}",
         _onnxruntime(),
         *(_installed(title, name) for title, name in (("MediaPipe", "mediapipe"), ("scikit-image", "scikit-image"))),
+    ]
+
+
+def _in_the_way(folder: Path) -> list[str]:
+    """One line for each file in the current folder that `python -m` takes for one of the packages."""
+    ours = Path(__file__).parents[1]
+    if os.path.samefile(folder, ours):
+        return []
+    packages = {"tracker": "tracker.run", "train": "train.run", "export": "export.run"}
+    found = [(folder / place, run) for name, run in packages.items() for place in (f"{name}.py", f"{name}/__init__.py")]
+    return [
+        f"{path} stands in the way of `python -m {run}` in this folder: rename it, or use the command `landmarks`"
+        for path, run in found
+        if path.is_file()
     ]
 
 

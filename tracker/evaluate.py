@@ -11,7 +11,7 @@ from tracker.cli.clashes import Named, files_of_model, refuse_clashes
 from tracker.cli.command import run_command
 from tracker.cli.config_files import files_read
 from tracker.datasets import clips, labelled
-from tracker.detectors.base import DetectorName
+from tracker.detectors.loading import DetectorName
 from tracker.errors import TrackerError
 from tracker.evaluation.report import REPORT_SUFFIXES, expect_report, inputs_below
 from tracker.evaluation.stills import evaluate_stills

@@ -1,4 +1,4 @@
-"""python -m tracker.run: landmarks from a camera, a video, pictures or the demo clip."""
+"""`landmarks track`, python -m tracker.run: landmarks from a camera, a video, pictures or the demo clip."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ from tqdm import tqdm
 from tracker.cli.clashes import Named, files_of_model, files_of_pipeline, files_of_url
 from tracker.cli.command import run_command
 from tracker.cli.config_files import files_read
+from tracker.cli.source_words import source_options
 from tracker.cli.summary import Summary
-from tracker.detectors.base import DetectorName
+from tracker.detectors.loading import DetectorName
 from tracker.engines.onnx import Provider
 from tracker.errors import TrackerError
 from tracker.face.schemes import IBUG68
@@ -68,7 +69,10 @@ def run(
     rotate: Rotation = 0,
     mirror: bool = False,
 ) -> None:
-    """Track facial landmarks; without a source: camera 0 in a window where there are both, else the demo.
+    """Track facial landmarks in a source; without one: camera 0 in a window where there are both, else the demo.
+
+    The source is given as a word, such as clip.mp4, 0 for the first camera, a URL, pictures or a folder of them, or by
+    one of --camera, --video, --images, --demo.
 
     Args:
         camera: a camera's number, 0 for the first; its path such as /dev/v4l/by-id/...; csi://0; or a GStreamer
@@ -112,7 +116,10 @@ def run(
     """
     given = [value is not None for value in (camera, video, images)].count(True) + demo
     if given > 1:
-        raise TrackerError("expected one source, got several; give one of --camera, --video, --images, --demo")
+        raise TrackerError(
+            "expected one source, got several; give one word such as clip.mp4, or one of --camera, --video, --images, "
+            "--demo"
+        )
     if camera is None and (camera_size, camera_fps) != (None, None):
         raise TrackerError("--camera-size and --camera-fps are for a camera; name it with --camera")
     outputs = Outputs(output, csv, pts, overlay, osc, stats, profile)
@@ -283,7 +290,7 @@ def _after(frames: int | None) -> str:
 
 def main() -> int:
     """Run the command line."""
-    return run_command(run, "tracker.run")
+    return run_command(run, "tracker.run", words=source_options)
 
 
 if __name__ == "__main__":

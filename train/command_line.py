@@ -29,6 +29,7 @@ from train.checkpoint_io import AtomicCheckpointIO, CheckpointWriteError
 from train.checkpoints import expect_state, load_weights, read_checkpoint
 from train.loaders import FaceData
 from train.option_errors import TrainingParser
+from train.packaged_configs import with_found_configs
 from train.report import Report
 from train.task import LandmarkTask, SetupError
 
@@ -86,6 +87,7 @@ class TrainingCLI(LightningCLI):
             if not isinstance(arguments, list):
                 self.config = parser.parse_object(arguments)
                 return
+            arguments = with_found_configs(arguments, "train")
             path, command = _options(arguments).ckpt_path, None
             if path is None:
                 self.config = parser.parse_args(arguments)

@@ -13,7 +13,7 @@ from typing import Literal
 from tracker.datasets import aflw, cofw, folder, menpo, star_tsv, video300, w300, w300_lp, wflw
 from tracker.datasets.collect import Bad
 from tracker.datasets.sample import DatasetError, Sample
-from tracker.datasets.video300_protocol import Category
+from tracker.datasets.video300 import Category
 
 Faces = list[Sample]
 VALIDATION_SHARE = 1 / 14

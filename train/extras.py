@@ -18,13 +18,15 @@ def needs_extra(name: str, prog: str, extra: str, *packages: str) -> Iterator[No
     """Around the imports of a command's module: end the command where one of them fails.
 
     Args:
-        name: the module's __name__. Where it is imported and not run, errors stay what they are.
+        name: the module's __name__. Where it is imported and not run, errors stay what they are; the command
+            `landmarks` imports it, and says them in one sentence.
         prog: the command, such as "export.run".
         extra: what brings all that it needs, such as "export" for landmark-tracker[export].
         packages: what must be there before anything is imported, also what is only imported late in the work.
     """
+    started = name == "__main__" or "".join(sys.argv[:1]).startswith("landmarks ")
     try:
-        for package in packages if name == "__main__" else ():
+        for package in packages if started else ():
             if find_spec(package) is None:
                 raise ModuleNotFoundError(name=package)
         yield

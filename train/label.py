@@ -15,16 +15,20 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from landmark_tracker import refuse_shadowed
 from train.extras import needs_extra
 
-with needs_extra(__name__, "train.label", "train", "cv2", "scipy", "h5py", "PIL", "tqdm"):
+refuse_shadowed(__name__, "train.label")
+
+with needs_extra(__name__, "train.label", "train", "cv2", "tqdm"):
     import numpy as np
     from tqdm import tqdm
 
     from tracker.cli.command import run_command
     from tracker.datasets.pts_files import read_pts
     from tracker.datasets.sample import DatasetError, Sample
-    from tracker.detectors.base import Detector, DetectorName, load_detector
+    from tracker.detectors.base import CalibratedDetector
+    from tracker.detectors.loading import DetectorName, load_detector
     from tracker.errors import TrackerError
     from tracker.face.geometry import Array, extent
     from tracker.face.schemes import Scheme
@@ -113,7 +117,9 @@ def label(
     print(f"{len(pictures) - len(labels.left_out)} of {len(pictures)} pictures labelled, see {output / SUMMARY}")
 
 
-def kept_views(picture: Path, teacher: Teacher, detector: Detector, count: int, seed: int, keep: Path | None) -> Array:
+def kept_views(
+    picture: Path, teacher: Teacher, detector: CalibratedDetector, count: int, seed: int, keep: Path | None
+) -> Array:
     """(V, K, D) the teacher's points in each view, in pixels of the picture; from the folder that keeps them, if any.
 
     Raises Unusable for a picture that does not decode or shows no face.
@@ -133,7 +139,7 @@ def kept_views(picture: Path, teacher: Teacher, detector: Detector, count: int, 
     return seen
 
 
-def look(picture: Path, teacher: Teacher, detector: Detector, count: int, seed: int) -> Array:
+def look(picture: Path, teacher: Teacher, detector: CalibratedDetector, count: int, seed: int) -> Array:
     """As kept_views, from the picture."""
     try:
         image = Sample(picture, np.empty((0, 2)), teacher.scheme).read_image()

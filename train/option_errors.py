@@ -13,6 +13,7 @@ from lightning.pytorch.cli import LightningArgumentParser
 from tracker.cli.config_files import files_read, note_config_file
 from tracker.cli.suggestions import suggest
 from tracker.redaction import redact_arguments
+from tracker.system.process import command_name
 
 USER_ERROR = 2
 
@@ -39,7 +40,8 @@ class TrainingParser(LightningArgumentParser):
         if files_read():
             text = text.replace("parsing config", f"parsing --config {files_read()[-1]}", 1)
         hint, text = nearest(text, given, names), redact_arguments(text, given)
-        print(f"train.run: {text}{hint} (train.run fit --help lists the options)", file=sys.stderr)
+        name = command_name("train.run")
+        print(f"{name}: {text}{hint} ({name} fit --help lists the options)", file=sys.stderr)
         sys.exit(USER_ERROR)
 
     def _choices(self) -> Iterator[Any]:

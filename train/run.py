@@ -12,8 +12,10 @@ from __future__ import annotations
 import sys
 import warnings
 
+from landmark_tracker import refuse_shadowed
 from train.extras import needs_extra
 
+NAME = "train.run"
 HARMLESS = (
     "Checkpoint directory .* exists and is not empty",  # it holds the configuration and the logs
     "Be aware that when using `ckpt_path`, callbacks",  # those of a training are not needed to judge it
@@ -26,7 +28,8 @@ def main() -> None:
 
     Ctrl-C ends it with status 130, SIGTERM with 143, SIGHUP with 129; the checkpoints of the epochs before stay.
     """
-    with needs_extra("__main__", "train.run", "train"):
+    refuse_shadowed(__name__, NAME)
+    with needs_extra(__name__, NAME, "train"):
         from tracker.system.process import INTERRUPTED, READER_GONE, Ended, ending_signals, standard_streams
     ended: list[Ended] = []
     try:
@@ -45,8 +48,9 @@ def main() -> None:
 
 
 def _train() -> None:
-    with needs_extra("__main__", "train.run", "train"):
+    with needs_extra(__name__, NAME, "train"):
         from tracker.errors import TrackerError
+        from tracker.system.process import command_name
         from train.command_line import TrainingCLI, told
     with warnings.catch_warnings():
         for harmless in HARMLESS:
@@ -54,11 +58,11 @@ def _train() -> None:
         try:
             TrainingCLI.run()
         except TrackerError as error:
-            sys.exit(f"train.run: {error}")
+            sys.exit(f"{command_name(NAME)}: {error}")
         except Exception as error:
             if isinstance(error, BrokenPipeError) or (sentence := told(error)) is None:
                 raise
-            sys.exit(f"train.run: {sentence}")
+            sys.exit(f"{command_name(NAME)}: {sentence}")
 
 
 if __name__ == "__main__":

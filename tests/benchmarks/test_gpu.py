@@ -26,12 +26,13 @@ torch = pytest.importorskip("torch", reason="needs PyTorch, which the extra trai
 
 from torch.utils._python_dispatch import TorchDispatchMode  # noqa: E402
 
-from benchmarks._lib.gpu import engine, nets, summary, training  # noqa: E402
+from benchmarks._lib.gpu import engine, nets, summary, training, weights  # noqa: E402
 from benchmarks._lib.gpu.device import Device  # noqa: E402
 from benchmarks._lib.gpu.stages import REHEARSAL, Record, Stage, Task, run_here, run_stages  # noqa: E402
-from benchmarks.gpu import packed, weights  # noqa: E402
+from benchmarks.gpu import packed  # noqa: E402
 from benchmarks.gpu.__main__ import main, stages  # noqa: E402
 from benchmarks.gpu.bundle import check  # noqa: E402
+from benchmarks.gpu.weights import join  # noqa: E402
 from export.graph import LandmarkGraph  # noqa: E402
 from export.run import load  # noqa: E402
 from tracker.datasets import w300 as w300_files  # noqa: E402
@@ -120,7 +121,7 @@ class TestRehearsal:
         found = found_in(rehearsed, "training")
         assert found["steps"] > 0 and found["curve"] and found["lfpw_test_faces"] == 4
         options = [option for option in found["options"] if "root" not in option and "config" not in option]
-        weights.join(rehearsed, pictures, tmp_path / "joined.ckpt", options)
+        join(rehearsed, pictures, tmp_path / "joined.ckpt", options)
         task, data, _ = load(tmp_path / "joined.ckpt")
         data.source.test_split = "lfpw"
         data.setup("test")

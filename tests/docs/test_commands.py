@@ -1,4 +1,4 @@
-"""Every `python -m` command in the documents names a module and options that exist: it is parsed, not run."""
+"""Every `landmarks` and `python -m` command in the documents names options that exist: it is parsed, not run."""
 
 from __future__ import annotations
 
@@ -13,12 +13,14 @@ from typing import Any
 import jsonargparse
 import pytest
 
+from landmark_tracker import COMMANDS, SUBCOMMANDS
 from tests.docs.pages import PAGES, ROOT, blocks, name_of, prose
 from tracker.cli.command import run_command
 
 OURS = ("tracker", "train", "export", "benchmarks", "tools")
 WORDS = r"(?:[^`|\n#;)\"]|\"[^\"\n]*\")*"
-COMMAND = re.compile(rf"python(?:3[.\d]*)? -m ((?:{'|'.join(OURS)})[\w.]*)({WORDS})")
+MODULE = re.compile(rf"python(?:3[.\d]*)? -m ((?:{'|'.join(OURS)})[\w.]*)({WORDS})")
+COMMAND = re.compile(rf"(?<![\w.-])landmarks ({'|'.join(COMMANDS)})\b({WORDS})")
 END = re.compile(r"\s(?:\||&&|>|<)\s.*|[.,;:]$|\s--help.*")
 
 
@@ -28,11 +30,18 @@ def commands(path: Path) -> list[tuple[str, tuple[str, ...]]]:
     lines = [line for block in code for line in block.splitlines()]
     lines += re.findall(r"^    (.*)$", prose(path), re.M)  # indented blocks
     lines += [" ".join(inline.split()) for inline in re.findall(r"`([^`]+)`", prose(path))]
-    return [(module, _words(arguments)) for line in lines for module, arguments in COMMAND.findall(line)]
+    found = [(module, _words(arguments)) for line in lines for module, arguments in MODULE.findall(line)]
+    return found + [_started(name, _words(arguments)) for line in lines for name, arguments in COMMAND.findall(line)]
+
+
+def _started(name: str, words: tuple[str, ...]) -> tuple[str, tuple[str, ...]]:
+    """Module and arguments of `landmarks NAME WORDS`."""
+    module = COMMANDS[name].module
+    return module, ("fit", *words) if module == "train.run" and words and words[0] not in SUBCOMMANDS else words
 
 
 def _words(arguments: str) -> tuple[str, ...]:
-    return tuple(shlex.split(END.sub("", arguments.strip()), comments=True))
+    return tuple(shlex.split(END.sub("", arguments.rstrip()), comments=True))
 
 
 FOUND = sorted({(module, words): name_of(path) for path in PAGES for module, words in commands(path)}.items())
@@ -42,6 +51,7 @@ NAMED = sorted({module for (module, _), _ in FOUND})
 
 
 def test_finds_commands() -> None:
+    assert commands(ROOT / "docs/quickstart.md").count(("tracker.run", ("0", "--show"))) == 1
     modules = {module for (module, _), _ in FOUND}
     assert {"tracker.run", "tracker.evaluate", "tracker.doctor", "train.run", "export.run"} <= modules
     assert len(FOUND) > 40

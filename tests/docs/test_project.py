@@ -5,8 +5,11 @@ from __future__ import annotations
 import re
 
 import yaml
+from packaging.requirements import Requirement
 
 from tests.docs.pages import PAGES, ROOT, name_of
+from tracker.engines.onnx import OnnxEngine
+from tracker.weights.packaged import BLAZEFACE, YUNET
 
 
 def read(name: str) -> str:
@@ -21,6 +24,48 @@ def test_versions_agree() -> None:
     version = re.search(r'^version = "(.*)"', read("pyproject.toml"), re.M)
     assert version
     assert yaml.safe_load(read("CITATION.cff"))["version"] == version[1]
+
+
+def test_the_licence_names_what_is_in_the_wheel() -> None:
+    text = read("pyproject.toml")
+    expression = re.search(r'^license = "(.*)"', text, re.M)
+    assert expression
+    named = set(expression[1].split(" AND "))
+    of_models = {OnnxEngine(path).spec.licence for path in (ROOT / "tracker/weights").glob("edge68*.onnx")}
+    assert of_models
+    research_only = any("research only" in licence for licence in of_models)
+    assert research_only == ("LicenseRef-edge68-research-only" in named)
+    assert {YUNET.licence, BLAZEFACE.licence, "MIT"} <= named
+    assert ("CC BY 4.0" in read("train/labels/mesh68.json")[:500]) == ("CC-BY-4.0" in named)
+    files = re.search(r"^license-files = \[(.*?)\]", text, re.M | re.S)
+    assert files
+    assert all((ROOT / name).is_file() for name in re.findall(r'"(.*?)"', files[1]))
+    assert research_only == ("LICENSE-edge68-research-only.txt" in files[1])
+
+
+def test_mediapipe_is_no_version_that_sends_telemetry() -> None:
+    extra = re.search(r'^mediapipe = \["(.*)"\]', read("pyproject.toml"), re.M)
+    assert extra
+    wanted = Requirement(extra[1])
+    assert not any(wanted.specifier.contains(version) for version in ("0.10.30", "0.10.35", "1.2.3"))
+    assert wanted.specifier.contains("0.10.21")
+    assert wanted.marker is not None
+    assert [wanted.marker.evaluate({"python_version": version}) for version in ("3.12", "3.13")] == [True, False]
+
+
+def test_tensorrt_stays_off_a_jetson() -> None:
+    extra = re.search(r"^tensorrt = \[(.*?)^\]", read("pyproject.toml"), re.M | re.S)
+    assert extra
+    wanted = [Requirement(text) for text in re.findall(r'"(.*?)"', extra[1])]
+    machines = {
+        ("aarch64", "linux"): {"pycuda"},
+        ("x86_64", "linux"): {"pycuda", "tensorrt"},
+        ("AMD64", "win32"): {"pycuda", "tensorrt"},
+        ("arm64", "darwin"): set(),
+    }
+    for (machine, platform), expected in machines.items():
+        environment = {"platform_machine": machine, "sys_platform": platform}
+        assert {each.name for each in wanted if each.marker and each.marker.evaluate(environment)} == expected
 
 
 def test_ruff_is_the_same_everywhere() -> None:

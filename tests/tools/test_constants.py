@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tools.box_habits import box_spans, evenly, habit
+from tools.box_calibration import box_spans, evenly, median
 from tools.ict_head import read_ict_head
 from tools.london import ibug68, read_template
 from tools.mean_head import as_csv, mean_head, points_mm
@@ -18,13 +18,13 @@ from tracker import camera_matrix, head_pose
 from tracker.analysis.head_pose import WORST_MM, mean_head_mm
 from tracker.datasets.labelled import LabelledFace, labelled_faces
 from tracker.datasets.pts_files import read_pts
-from tracker.detectors.base import DetectorName, load_detector
+from tracker.detectors.base import roi_of_detection
+from tracker.detectors.loading import DetectorName, load_detector
 from tracker.errors import TrackerError
 from tracker.face.crop import roi_of_landmarks
 from tracker.face.landmarks import Landmarks
 from tracker.face.schemes import IBUG68
 from tracker.sources import read_picture
-from tracker.tracking.roi import BOX_HABITS, roi_of_detection
 
 ROOT = Path(__file__).resolve().parents[2]
 LABELS = ROOT / "runs/labels/fairface"
@@ -81,14 +81,15 @@ def test_another_mesh_is_refused(shared: Path, tmp_path: Path, damage: Callable[
 
 
 @pytest.mark.parametrize("name", ["yunet", "blazeface"])
-def test_the_habits_are_those_of_fairface(fairface: list[LabelledFace], name: DetectorName) -> None:
-    """60 faces in the place of 600: their medians vary by .01."""
-    spans = box_spans(evenly(fairface, 60), load_detector(name))
+def test_the_calibrations_are_those_of_fairface(fairface: list[LabelledFace], name: DetectorName) -> None:
+    """60 faces in the place of 600: their medians vary by 0.01."""
+    detector = load_detector(name)
+    spans = box_spans(evenly(fairface, 60), detector)
     assert len(spans) >= 55
-    found = habit(spans)
-    assert found.down == pytest.approx(BOX_HABITS[name].down, abs=0.03)
-    assert found.side == pytest.approx(BOX_HABITS[name].side, abs=0.04)
-    assert abs(np.median(spans[:, 0])) < 0.02  # the habit is 0
+    found = median(spans)
+    assert found.down == pytest.approx(detector.calibration.down, abs=0.03)
+    assert found.side == pytest.approx(detector.calibration.side, abs=0.04)
+    assert abs(np.median(spans[:, 0])) < 0.02  # calibrated as 0
 
 
 @pytest.mark.parametrize("name", ["yunet", "blazeface"])
@@ -100,7 +101,7 @@ def test_the_first_view_lies_on_faces_that_were_not_fitted_on(shared: Path, name
         image_rgb, truth_px = read_picture(template.with_suffix(".jpg")), ibug68(read_template(template))
         assert image_rgb is not None
         (seen,) = found.detect(image_rgb)
-        roi = roi_of_detection(seen.box_px, seen.eyes_px, BOX_HABITS[name])
+        roi = roi_of_detection(seen, found.calibration)
         view = roi_of_landmarks(truth_px, roi.rotation_rad)
         offsets.append(np.subtract(roi.center_px, view.center_px) / view.side_px)
         sides.append(roi.side_px / view.side_px)

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from tools.enlarged import MARGIN_PX, enlarge
 from tools.hand_label import balanced, choose, show, write
 from tools.point_table import evenly, read_points
+from tracker.datasets.pts_files import read_pts, write_pts
 from tracker.errors import TrackerError
-from tracker.face.pts import read_pts, write_pts
 from tracker.face.schemes import IBUG68
 from train.datasets import Own
 

@@ -14,10 +14,11 @@ from numpy.typing import NDArray
 
 from tracker import Frame, Roi, Tracker
 from tracker.detectors.base import Detection
+from tracker.detectors.yunet import CALIBRATION
 from tracker.face.landmarks import Landmarks
 from tracker.face.schemes import IBUG68
 from tracker.sources.demo import DemoClip
-from tracker.tracking.roi import BOX_HABITS, next_roi
+from tracker.tracking.estimator import next_roi
 
 Image = NDArray[np.uint8]
 Array = NDArray[np.float64]
@@ -27,6 +28,7 @@ class FakeDetector:
     """Looks a picture up among the clip's frames and gives the true box and eyes, in its size; else nothing."""
 
     name = "yunet"
+    calibration = CALIBRATION
 
     def __init__(self, clip: DemoClip) -> None:
         self.clip = clip
@@ -56,8 +58,8 @@ def _shrunk(image_rgb: Image) -> NDArray[np.float32]:
 
 def box_of_view(roi: Roi) -> Array:
     """(4,) the box that YuNet would draw for a face with that view."""
-    side = roi.side_px / BOX_HABITS["yunet"].side
-    down = BOX_HABITS["yunet"].down * side
+    side = roi.side_px / CALIBRATION.side
+    down = CALIBRATION.down * side
     x = roi.center_px[0] + math.sin(roi.rotation_rad) * down
     y = roi.center_px[1] - math.cos(roi.rotation_rad) * down
     return np.array([x - side / 2, y - side / 2, side, side])

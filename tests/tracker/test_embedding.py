@@ -19,7 +19,8 @@ import pytest
 from numpy.typing import NDArray
 
 from tracker import Frame, Tracker, TrackerError
-from tracker.detectors.base import load_detector
+from tracker.detectors.loading import load_detector
+from tracker.detectors.yunet import CALIBRATION
 from tracker.engines.base import EngineOutput
 from tracker.tracking.tracker import step_together
 
@@ -32,6 +33,7 @@ class FakeDetector:
     """Finds nothing."""
 
     name = "yunet"
+    calibration = CALIBRATION
 
     def detect(self, image_rgb: NDArray[np.uint8]) -> list[Any]:
         return []

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from tracker import Frame, FrameResult, Tracker, TrackerError
 from tracker.detectors.base import Detection
+from tracker.detectors.yunet import CALIBRATION
 from tracker.engines.base import EngineOutput
 from tracker.run import main
 from tracker.tracking.clock import LARGEST_S
@@ -53,6 +54,7 @@ class FakeFailing:
         self._sound, self._failing, self._error = sound, failing, error
         self.calls = 0
         self.name = getattr(sound, "name", "")
+        self.calibration = getattr(sound, "calibration", None)
         self.spec = getattr(sound, "spec", None)
 
     def _counted(self) -> None:
@@ -87,6 +89,7 @@ class FakeDetector:
     """Finds the same in every picture."""
 
     name = "yunet"
+    calibration = CALIBRATION
 
     def __init__(self, found: list[Detection]) -> None:
         self._found = found
@@ -99,6 +102,7 @@ class FakeFour:
     """Four of the clip's frames as one picture, and a detector that knows each quarter."""
 
     name = "yunet"
+    calibration = CALIBRATION
 
     def __init__(self, frames: list[Frame], sound: Any) -> None:
         self._sound = sound

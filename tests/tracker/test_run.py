@@ -27,7 +27,7 @@ import pytest
 
 from tracker import Frame, Tracker, TrackerError
 from tracker.datasets.pts_files import read_pts
-from tracker.detectors.base import load_detector
+from tracker.detectors.loading import load_detector
 from tracker.engines.spec import ModelSpec
 from tracker.run import main
 from tracker.sources import Source
@@ -370,9 +370,14 @@ class TestBadInput:
         assert sentence == f"none of the 1 pictures in {tmp_path} could be decoded"
 
     def test_more_than_one_source(self, refused: Refused, video: Path) -> None:
-        expected = "expected one source, got several; give one of --camera, --video, --images, --demo"
+        expected = (
+            "expected one source, got several; give one word such as clip.mp4, or one of --camera, --video, --images, "
+            "--demo"
+        )
         assert refused("--demo", "--video", video) == expected
         assert refused("--camera", 0, "--images", "folder") == expected
+        assert refused(video, "--demo") == expected
+        assert refused("", "--demo") == "expected a source such as clip.mp4, got an empty word"
 
     def test_options(self, refused: Refused) -> None:
         assert refused("--demo", "--max-faces", 0) == "max_faces must be a whole number in 1..1000, got 0"
@@ -381,7 +386,7 @@ class TestBadInput:
         assert refused("--detector", "yolo").startswith(
             "--detector: expected one of auto, yunet, blazeface, mediapipe, got yolo"
         )
-        assert "unrecognized arguments: clip.mp4" in refused("clip.mp4")
+        assert refused("clip.mp4") == "expected a video file, but clip.mp4 does not exist"
 
     def test_model(self, refused: Refused, tmp_path: Path) -> None:
         content = WEIGHTS.read_bytes()
@@ -406,7 +411,7 @@ class TestBadInput:
         sentence = refused("--demo", "--detector", "blazeface", "--detector-model", path)
         assert sentence.startswith(f"{path} is not face_detection_short_range.tflite, the only network")
         sentence = refused("--demo", "--detector-model", tmp_path / "none.tflite")
-        assert "none.tflite: No such file or directory; check the path" in sentence
+        assert "none.tflite: cannot read the model: No such file or directory; check the path" in sentence
 
     def test_what_cannot_be_written(self, refused: Refused, tmp_path: Path) -> None:
         file = tmp_path / "file"

@@ -85,7 +85,7 @@ def found(tmp_path_factory: pytest.TempPathFactory, w300: Path) -> dict[str, int
 
 
 def test_a_picture(found: dict[str, int | str]) -> None:
-    sentence = "DatasetError: picture/face1.png: expected a picture, it cannot be read: Permission denied"
+    sentence = "DatasetError: picture/face1.png cannot be decoded as a picture: Permission denied"
     assert str(found["picture"]).startswith(sentence)
     assert found["picture skipped"] == 3
     assert str(found["picture evaluated"]).startswith("ValueError: picture/face1.png: expected a picture")

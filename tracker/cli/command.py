@@ -17,7 +17,16 @@ from tracker.cli.config_files import files_read, forget_files, guard_loader, not
 from tracker.cli.suggestions import suggest
 from tracker.errors import TrackerError, one_line
 from tracker.redaction import redact, redact_arguments
-from tracker.system.process import INTERRUPTED, READER_GONE, UNWRITTEN, Ended, ending_signals, standard_streams
+from tracker.system.process import (
+    INTERRUPTED,
+    READER_GONE,
+    UNWRITTEN,
+    Ended,
+    command_name,
+    ending_signals,
+    standard_streams,
+)
+from tracker.version import read_version
 
 USER_ERROR = 2
 LONGEST = 1000
@@ -62,7 +71,7 @@ class _Parser(ArgumentParser):
     """Says --max-faces, takes --max_faces too, and names the nearest option for an unknown one."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        super().__init__(*args, allow_abbrev=False, formatter_class=_Help, **options)
+        super().__init__(*args, allow_abbrev=False, formatter_class=_Help, version=read_version(), **options)
         self._given: list[str] = []
 
     def parse_path(self, cfg_path: Any, *more: Any, **options: Any) -> Any:
@@ -198,13 +207,19 @@ def _as_jsonargparse_wants(arguments: Sequence[str], flags: set[str], lists: set
     return wanted
 
 
-def run_command(function: Callable[..., None], prog: str, arguments: Sequence[str] | None = None) -> int:
+def run_command(
+    function: Callable[..., None],
+    prog: str,
+    arguments: Sequence[str] | None = None,
+    words: Callable[[list[str]], list[str]] | None = None,
+) -> int:
     """Call the function with the options of the command line, or of a YAML file given as --config.
 
     Args:
         function: its parameters are the options.
-        prog: the command's name, for messages.
+        prog: the name of the module that is run, for messages; the command `landmarks` has its own.
         arguments: the command line's; sys.argv's if None.
+        words: writes an argument that is neither an option nor the value of one as an option; may raise TrackerError.
 
     Returns:
         The exit status: 0; 2 after a TrackerError, whose sentence is printed, and where what was printed could not be
@@ -213,9 +228,10 @@ def run_command(function: Callable[..., None], prog: str, arguments: Sequence[st
     """
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet; OpenCV looks when it first opens a video
     given = list(sys.argv[1:] if arguments is None else arguments)
+    prog = command_name(prog)
     try:
         with standard_streams() as out, ending_signals():
-            status = _status(function, prog, given)
+            status = _status(function, prog, given, words or list)
             out.flush()
             if out.failure is not None:
                 print(f"{prog}: standard output cannot be written ({out.failure.strerror})", file=sys.stderr)
@@ -229,7 +245,7 @@ def run_command(function: Callable[..., None], prog: str, arguments: Sequence[st
         return READER_GONE
 
 
-def _status(function: Callable[..., None], prog: str, given: list[str]) -> int:
+def _status(function: Callable[..., None], prog: str, given: list[str], words: Callable[[list[str]], list[str]]) -> int:
     """The exit status of the command, of which nothing is caught that ends the process."""
     guard_loader()
     forget_files()
@@ -239,8 +255,8 @@ def _status(function: Callable[..., None], prog: str, given: list[str]) -> int:
     parameters = inspect.signature(function).parameters
     flags = {name for name, parameter in parameters.items() if isinstance(parameter.default, bool)}
     lists = {name for name, parameter in parameters.items() if "list[Path]" in str(parameter.annotation)}
-    arguments = _as_jsonargparse_wants(given, flags, lists)
     try:
+        arguments = words(_as_jsonargparse_wants(given, flags, lists))
         auto_cli(function, args=arguments, as_positional=False, prog=prog, parser_class=_Parser)
     except TrackerError as error:
         print(f"{prog}: {redact_arguments(str(error), given)}", file=sys.stderr)

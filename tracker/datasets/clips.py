@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from tracker.datasets.pts_files import PICTURE_SUFFIXES, read_pts
-from tracker.datasets.video300_protocol import CLIPS, POINTS, Category, excluded_frames
+from tracker.datasets.video300 import CLIPS, POINTS, Category, excluded_frames
 from tracker.errors import TrackerError
 from tracker.face.geometry import Array
 from tracker.face.schemes import IBUG68

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import cv2
-import h5py
 import numpy as np
 from numpy.typing import NDArray
 
@@ -41,6 +40,8 @@ class StoredSample(Sample):
         return f"{self.picture} {self.cells}{{{self.number}}}"
 
     def read_image(self) -> NDArray[np.uint8]:
+        import h5py
+
         try:
             with h5py.File(self.picture, "r") as file:
                 stored = file[file[self.cells][0, self.number - 1]]

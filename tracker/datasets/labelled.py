@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker.datasets.pts_files import labelled_pictures, read_pts
-from tracker.datasets.w300_folders import CHALLENGING, COMMON, TRAINING
+from tracker.datasets.w300 import CHALLENGING, COMMON, TRAINING
 from tracker.errors import TrackerError
 from tracker.face.geometry import Array
 from tracker.face.pts import expect_near

@@ -9,6 +9,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from tracker.datasets import matlab_process
 from tracker.datasets.collect import expect_file
 from tracker.datasets.sample import DatasetError
 from tracker.face.geometry import Array
+from tracker.system.extras import describe_missing
 
 TIME_S = 300.0  # after which files are given up; 500 small ones take a second
 
@@ -39,7 +41,13 @@ def read_variables(path: Path, *names: str) -> Variables:
 
 
 def read_files(paths: Sequence[Path], *names: str) -> list[Variables | DatasetError]:
-    """The variables of each file, as read_variables, or what is wrong with it."""
+    """The variables of each file, as read_variables, or what is wrong with it.
+
+    Raises DatasetError where h5py or SciPy is not installed.
+    """
+    for package in ("h5py", "scipy"):
+        if paths and find_spec(package) is None:
+            raise DatasetError(f"{paths[0]}: reading it {describe_missing(package, 'train')}")
     found: list[Variables | DatasetError] = []
     while len(found) < len(paths):
         found += _read_by_a_process(paths[len(found) :], names)
@@ -63,9 +71,8 @@ def _read_by_a_process(paths: Sequence[Path], names: Sequence[str]) -> list[Vari
 
 def ask_process(requests: bytes) -> tuple[bytes, str]:
     """What the process answers to these requests, and why it answers no more."""
-    command = [sys.executable, "-m", matlab_process.__name__]
-    places = os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])  # the current folder may have changed
-    environment = {**os.environ, "PYTHONPATH": places, "PYTHONSAFEPATH": "1"}
+    command = [sys.executable, matlab_process.__file__]  # by its path: the package would load OpenCV in vain
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONSAFEPATH": "1"}
     try:
         done = subprocess.run(command, input=requests, capture_output=True, timeout=TIME_S, env=environment)
     except subprocess.TimeoutExpired as error:

@@ -1,4 +1,4 @@
-"""python -m tracker.datasets.matlab_process: reads .mat files for tracker.datasets.matlab, in a process of its own.
+"""Reads .mat files for tracker.datasets.matlab, in a process of its own, which is started by this file's path.
 
 Damaged files can end the process within scipy or HDF5, by a signal that nobody can catch.
 
@@ -12,12 +12,13 @@ import json
 import os
 import pickle
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import h5py
 import numpy as np
 from numpy.typing import NDArray
-from scipy.io import loadmat
+
+if TYPE_CHECKING:
+    import h5py
 
 MOST_BYTES = 2**31
 """Of the variables of one file together, and of the memory that reading them may take in addition to the libraries."""
@@ -27,6 +28,9 @@ def read(path: str, names: list[str]) -> list[NDArray[Any]]:
     """The variables as MATLAB shows them; of cells in a file of version 7.3, which are references, None each."""
     if not os.path.isfile(path):  # a pipe would be waited for
         raise FileNotFoundError("there is no such file")
+    import h5py
+    from scipy.io import loadmat
+
     if not h5py.is_hdf5(path):
         variables = loadmat(path, variable_names=names)
         return [np.asarray(variables[name]) for name in names]  # of a sparse matrix one object, which is refused
@@ -38,6 +42,8 @@ def read(path: str, names: list[str]) -> list[NDArray[Any]]:
 
 
 def _value(dataset: h5py.Dataset) -> NDArray[Any]:
+    import h5py
+
     if h5py.check_ref_dtype(dataset.dtype):
         return np.full(dataset.shape, None, object)
     return np.asarray(dataset[()])

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
-from tracker.errors import one_line
+from tracker.errors import TrackerError, one_line
 from tracker.face.geometry import Array
 from tracker.face.schemes import Scheme
-from tracker.sources.pictures import MOST_BYTES
-from tracker.sources.png import is_overstated
-from tracker.system.files import read_plain
+from tracker.sources import pictures
 
 MOST_PIXELS = 89_000_000
-"""Larger pictures are refused before they are decoded: a file of a few kB can be unpacked to gigabytes. Pillow warns of
-such files from 89.5 million pixels on."""
-TOO_LARGE = f"expected a picture of at most {MOST_PIXELS // 10**6} million pixels"
+"""Larger pictures are refused before they are decoded: a file of a few kB can be unpacked to gigabytes, and several
+pictures are decoded at once."""
 
 
 class DatasetError(ValueError):
@@ -65,33 +59,18 @@ class Sample:
     def read_image(self) -> NDArray[np.uint8]:
         """(H, W, 3) RGB, turned as the file's EXIF orientation says.
 
-        Raises DatasetError, naming the face, for a picture that cannot be read, does not decode or is larger than
+        Raises DatasetError, naming the file, for a picture that cannot be read, does not decode or is larger than
         MOST_PIXELS.
         """
         try:
-            data = read_plain(self.picture, MOST_BYTES)
-        except OSError as error:
-            raise DatasetError(f"{self.name}: expected a picture, it cannot be read: {error.strerror}") from None
-        try:
-            with Image.open(io.BytesIO(data)) as header:  # OpenCV has no way to read the size alone
-                size = header.size
-        except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-            raise DatasetError(f"{self.name}: {TOO_LARGE}") from None
-        except Exception:  # Pillow's readers raise errors of many kinds
-            raise DatasetError(f"{self.name}: expected a picture, it does not decode") from None
-        expect_size(self.name, *size)
-        if is_overstated(data):
-            raise DatasetError(f"{self.name}: expected a picture, it states more bytes than it has")
-        try:
-            image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-        except (cv2.error, MemoryError):
-            image = None
-        if image is None:
-            raise DatasetError(f"{self.name}: expected a picture, it does not decode")
-        return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
+            return pictures.decode_picture(self.picture, MOST_PIXELS)
+        except TrackerError as error:
+            raise DatasetError(str(error)) from None
 
 
 def expect_size(name: str, width: int, height: int) -> None:
-    """Raises DatasetError for a picture, called name, of more than MOST_PIXELS."""
-    if width * height > MOST_PIXELS:
-        raise DatasetError(f"{name}: {TOO_LARGE}, got {width} x {height}")
+    """Raise DatasetError for a picture, called name, of more than MOST_PIXELS."""
+    try:
+        pictures.expect_size((width, height), name, MOST_PIXELS)
+    except TrackerError as error:
+        raise DatasetError(str(error)) from None

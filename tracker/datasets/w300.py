@@ -13,10 +13,12 @@ from typing import Literal
 from tracker.datasets.collect import Bad, expect_folders
 from tracker.datasets.folder import read_pairs
 from tracker.datasets.sample import Sample
-from tracker.datasets.w300_folders import CHALLENGING, COMMON, TRAINING
 from tracker.face.schemes import IBUG68
 
 Split = Literal["common", "challenging", "full", "private", "lfpw"]
+TRAINING = ("afw", "helen/trainset", "lfpw/trainset")
+COMMON = ("helen/testset", "lfpw/testset")
+CHALLENGING = ("ibug",)
 _COMMON = dict.fromkeys(COMMON, "common")
 _CHALLENGING = dict.fromkeys(CHALLENGING, "challenging")
 TEST_FOLDERS: Mapping[Split, Mapping[str, str]] = {

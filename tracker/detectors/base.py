@@ -1,39 +1,39 @@
-"""Frame to detections: where faces are, roughly, and their eyes."""
+"""What a detector is, what it returns, and how its boxes become views of faces."""
 
 from __future__ import annotations
 
-import logging
+import math
 import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal, Protocol, get_args
+from typing import Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.errors import TrackerError, expect_choice
+from tracker.errors import TrackerError
+from tracker.face.crop import VIEW, Roi
 from tracker.face.geometry import transform_points
-
-log = logging.getLogger(__name__)
 
 Image = NDArray[np.uint8]
 Array = NDArray[np.float64]
-DetectorName = Literal["auto", "yunet", "blazeface", "mediapipe"]
 
 
 @dataclass(frozen=True, eq=False)
 class Detection:
-    """One face, in pixels of the picture that was searched (pixel centres at integers).
+    """One face, in pixels of the picture that was searched (pixel centres at integers, x to the right, y down).
 
-    box_px: (4,) x, y, width, height; it may reach beyond the picture. What it spans is the detector's custom:
-        YuNet's reaches from the forehead to the chin, BlazeFace's is a square from the brows to the chin.
-    score: 0..1, that this is a face.
-    eyes_px: (2, 2) the centres of the subject's right eye, then left: in an upright face first the one on the
-        left in the picture.
+    Attributes:
+        box_px: (4,) x, y, width, height; it may reach beyond the picture. What part of the face it spans differs
+            between detectors: see BoxCalibration.
+        score: how sure the detector is that this is a face, 0..1. A new face below 0.7 needs a higher score of the
+            landmark model than one that is followed, see tracker.tracking.presence.
+        eyes_px: (2, 2) the centres of the subject's right eye, then of the left one: in an upright face first the one
+            on the left in the picture. They give the rotation of the face in the picture and nothing else. A detector
+            that finds no eyes returns two points on a level line, such as (0, 0) and (1, 0), for upright faces.
     """
 
     box_px: Array
@@ -41,37 +41,84 @@ class Detection:
     eyes_px: Array
 
 
-class Detector(Protocol):
-    """Finds faces in one picture, without memory of earlier ones. Each thread needs its own."""
+@dataclass(frozen=True)
+class BoxCalibration:
+    """Where the view of a face lies, given the box that a detector draws around it.
 
-    name: str
+    The view is the square that the landmark model is shown: tracker.face.crop.VIEW times the extent of the landmarks.
+    All numbers are in sides of the box, sqrt(width * height), along the axes of the upright face.
+    `python -m tools.box_calibration` fits them to labelled faces.
+
+    Attributes:
+        right: from the middle of the box to the middle of the view, towards the right of the upright face's picture.
+        down: the same, towards the chin.
+        side: the side of the view.
+
+    Raises:
+        TrackerError: for a number that is not finite or above LIMIT, or a side that is not positive.
+    """
+
+    right: float
+    down: float
+    side: float
+
+    LIMIT = 100
+
+    def __post_init__(self) -> None:
+        """Refuse numbers of which no view can be made."""
+        if not (max(abs(self.right), abs(self.down), self.side) <= self.LIMIT and self.side * self.LIMIT >= 1):
+            raise TrackerError(
+                f"expected right and down within {self.LIMIT} sides of the box and a side of 1/{self.LIMIT} to "
+                f"{self.LIMIT}, got {self}"
+            )
+
+
+LANDMARKS_BOX = BoxCalibration(0.0, 0.0, VIEW)
+"""Of a box that spans the landmarks, from the brows to the chin: taken for a detector that has no calibration."""
+
+
+class Detector(Protocol):
+    """Finds faces in one picture, without memory of earlier ones: what Tracker(detector=...) takes.
+
+    It may have two attributes besides. name: str, for messages and reports, otherwise the name of its class.
+    calibration: BoxCalibration, of its boxes, otherwise LANDMARKS_BOX. Each thread needs a detector of its own.
+    """
 
     def detect(self, image_rgb: Image) -> list[Detection]:
-        """The faces in an RGB picture (H, W, 3) of any size, best score first; an empty list for none."""
+        """Find the faces in a picture.
+
+        The picture may be turned by a quarter or half turn: that is how faces at any roll are found.
+
+        Args:
+            image_rgb: (H, W, 3) RGB of any size. It must not be changed.
+
+        Returns:
+            The faces, the one with the best score first; an empty list for none.
+        """
 
 
-def load_detector(name: DetectorName = "auto", model_path: Path | None = None) -> Detector:
-    """The detector of that name, with its packaged file or the one at model_path.
+class CalibratedDetector(Detector, Protocol):
+    """A detector with its name and the calibration of its boxes: what the tracker works with."""
 
-    "auto" takes YuNet, which finds more small faces; with a model_path, the one that reads it: BlazeFace a .tflite
-    file, YuNet any other. Of YuNet a file of one's own may be given, such as one trained again; BlazeFace's decoding
-    fits the packaged network alone. Raises TrackerError when the file cannot be had or read, or a package is missing.
+    name: str
+    calibration: BoxCalibration
+
+
+def roi_of_detection(found: Detection, calibration: BoxCalibration) -> Roi:
+    """Return the view of a detected face, upright along its eyes.
+
+    Args:
+        found: the face.
+        calibration: of the detector that found it.
     """
-    expect_choice("detector", name, get_args(DetectorName))
-    if name == "auto":
-        name = "blazeface" if model_path is not None and model_path.suffix == ".tflite" else "yunet"
-        log.info("detector: %s%s", name, "" if model_path is None else f", which reads {model_path}")
-    if name == "yunet":
-        from tracker.detectors.yunet import YuNet
-
-        return YuNet(model_path)
-    if name == "blazeface":
-        from tracker.detectors.blazeface import BlazeFace
-
-        return BlazeFace(model_path)
-    from tracker.detectors.mediapipe import MediaPipe
-
-    return MediaPipe(model_path)
+    x, y, width, height = np.asarray(found.box_px, np.float64)
+    right_eye, left_eye = np.asarray(found.eyes_px, np.float64)
+    rotation = math.atan2(left_eye[1] - right_eye[1], left_eye[0] - right_eye[0])
+    size = math.sqrt(width * height)
+    cos, sin = math.cos(rotation), math.sin(rotation)
+    across, down = calibration.right * size, calibration.down * size
+    center = (x + width / 2 + cos * across - sin * down, y + height / 2 + sin * across + cos * down)
+    return Roi(center, calibration.side * size, rotation)
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tracker.detectors.base import Array, Detection, Image
-from tracker.detectors.blazeface import blazeface_content
+from tracker.detectors.blazeface import CALIBRATION, blazeface_content
 from tracker.errors import TrackerError
 from tracker.system.extras import describe_missing
 
@@ -18,6 +18,7 @@ class MediaPipe:
     """The same network as BlazeFace, with MediaPipe's own reading, decoding and merging."""
 
     name = "mediapipe"
+    calibration = CALIBRATION  # the network is BlazeFace
 
     def __init__(self, model_path: Path | None = None) -> None:
         """model_path: as BlazeFace's. Raises TrackerError as that, and when MediaPipe is missing or has no Tasks."""

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from tracker.detectors.base import Array, Detection, Detector, Image, resize
+from tracker.detectors.base import Array, CalibratedDetector, Detection, Image, resize
 from tracker.face.geometry import compose, transform_points
 
 LONGEST_PX = 640  # a picture that is turned is shrunk to this longer side before; detectors shrink it further
@@ -24,7 +24,7 @@ class Turn(NamedTuple):
 
 TURNS = {
     1: tuple(Turn(0, degrees) for degrees in (0, 90, 270, 180)),
-    2: tuple(Turn(*each) for each in ((0, 0), (1, 0), (0, 90), (1, 180), (0, 270), (1, 90), (0, 180), (1, 270))),
+    2: tuple(Turn(*each) for each in ((0, 0), (1, 0), (0, 90), (1, 180), (0, 270), (0, 180), (1, 90), (1, 270))),
 }
 """By the number of detectors, the order of the searches. Each detector finds faces that are rolled by up to about 60
 degrees surely, many that are rolled farther, and some of those that the other one misses."""
@@ -33,7 +33,7 @@ degrees surely, many that are rolled farther, and some of those that the other o
 class Search:
     """Takes one turn at each call of next_turn, from the first one on after begin."""
 
-    def __init__(self, detectors: Sequence[Detector]) -> None:
+    def __init__(self, detectors: Sequence[CalibratedDetector]) -> None:
         self.detectors = detectors
         self.turns = TURNS[len(detectors)]
         self._next = 0
@@ -41,6 +41,11 @@ class Search:
     def begin(self) -> None:
         """Start with the first turn again."""
         self._next = 0
+
+    @property
+    def complete(self) -> bool:
+        """Whether the first turn is due."""
+        return self._next % len(self.turns) == 0
 
     def next_turn(self) -> Turn:
         """The turn that is due; the one after it is due the next time."""

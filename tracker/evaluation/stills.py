@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker.datasets.labelled import Dataset, LabelledFace, Split, labelled_faces
-from tracker.detectors.base import Detection, Detector, DetectorName, load_detector
+from tracker.detectors.base import CalibratedDetector, Detection, roi_of_detection
+from tracker.detectors.loading import DetectorName, load_detector
 from tracker.engines.base import Engine
 from tracker.engines.loading import load_engine
 from tracker.errors import TrackerError
@@ -23,7 +24,6 @@ from tracker.face.crop import roi_of_landmarks
 from tracker.face.geometry import Array, box_iou, extent
 from tracker.metrics.accuracy import Errors, FaceError, face_error, plot_ced, summary, table
 from tracker.tracking.estimator import Measurer
-from tracker.tracking.roi import BOX_HABITS, roi_of_detection
 from tracker.weights.packaged import landmark_model
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class FaceResult:
 class Evaluation:
     """Measures labelled faces as Tracker would measure them in a first frame."""
 
-    def __init__(self, engine: Engine, detector: Detector) -> None:
+    def __init__(self, engine: Engine, detector: CalibratedDetector) -> None:
         """Raises TrackerError for a model of another scheme than the labels'."""
         expect_ibug68(engine)
         self.measurer = Measurer(engine)
@@ -61,7 +61,7 @@ class Evaluation:
         detection = nearest(self.detector.detect(image_rgb), extent(truth_px))
         if detection is None:
             return FaceResult(true_box, None, "not detected")
-        roi = roi_of_detection(detection.box_px, detection.eyes_px, BOX_HABITS[self.detector.name])
+        roi = roi_of_detection(detection, self.detector.calibration)
         landmarks, score = self.measurer.measure_twice(image_rgb, [roi])[0]
         if score < self.measurer.engine.spec.presence:
             return FaceResult(true_box, None, f"detected, but its score {score:.3f} is too low for a face")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tracker.datasets.clips import LabelledClip, VideoDataset, VideoSplit, labelled_clips
-from tracker.detectors.base import DetectorName
+from tracker.detectors.loading import DetectorName
 from tracker.errors import TrackerError
 from tracker.evaluation.clip_metrics import ClipFigures, clip_figures
 from tracker.evaluation.groups import group_figures

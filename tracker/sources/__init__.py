@@ -6,6 +6,7 @@ The only clock of the tracker is read here; everything after takes time as an ar
 from __future__ import annotations
 
 import os
+from typing import Literal
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -42,6 +43,7 @@ __all__ = [
     "as_picture",
     "as_rgb",
     "camera_lines",
+    "kind_of_source",
     "open_source",
     "open_url_source",
     "read_picture",
@@ -66,14 +68,28 @@ def open_source(source: object, patience: Patience | None = None) -> Source:
     if not isinstance(source, (str, os.PathLike)):
         return open_given(source)
     text = os.fspath(source)
-    if is_pipe(text):
-        return Video(text)
-    if text.startswith(("csi://", "/dev/")) or (" ! " in text and not os.path.exists(text)):
+    kind = kind_of_source(text)
+    if kind == "camera":
         return Camera(text, patience=patience)
+    if kind == "images":
+        return Pictures(text)
+    return open_url_source(text, patience) if "://" in text and not is_pipe(text) else Video(text)
+
+
+def kind_of_source(text: str) -> Literal["camera", "video", "images"]:
+    """What a text names: a camera by its device, csi://N or a GStreamer pipeline, pictures, or a video.
+
+    A stream's URL, a pipe, "-", an animated GIF and a file that is not there are videos. Nothing is opened but to see
+    whether a file is a picture.
+    """
+    if is_pipe(text):
+        return "video"
+    if text.startswith(("csi://", "/dev/")) or (" ! " in text and not os.path.exists(text)):
+        return "camera"
     if "://" in text:
-        return open_url_source(text, patience)
+        return "video"
     is_still = os.path.isfile(text) and is_picture(text) and not text.lower().endswith(".gif")
-    return Pictures(text) if is_still or os.path.isdir(text) else Video(text)
+    return "images" if is_still or os.path.isdir(text) else "video"
 
 
 def open_url_source(url: str, patience: Patience | None = None) -> Source:

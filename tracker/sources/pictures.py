@@ -73,16 +73,16 @@ def read_picture(path: Path) -> NDArray[np.uint8] | None:
         return None
 
 
-def decode_picture(path: Path) -> NDArray[np.uint8]:
+def decode_picture(path: Path, most_pixels: int = MOST_PIXELS) -> NDArray[np.uint8]:
     """The picture in a file, (H, W, 3) RGB. Not by cv2.imread: it fails on ü on Windows.
 
     Raises TrackerError for what is no picture, no plain file, larger than MOST_BYTES, or, by its header and before it
-    is decoded, of more than MOST_PIXELS.
+    is decoded, of more than most_pixels.
     """
     cannot = f"{path} cannot be decoded as a picture"
     try:
         content = read_plain(path, MOST_BYTES)
-        expect_size(stated_size(content), path)
+        expect_size(stated_size(content), path, most_pixels)
         if is_overstated(content):
             raise TrackerError(f"{cannot}: it states more bytes than it has")
         with quiet():
@@ -116,12 +116,12 @@ def _as_shown(image_rgb: NDArray[np.uint8], content: bytes) -> NDArray[np.uint8]
     return np.ascontiguousarray(image if axis is None else np.flip(image, axis))
 
 
-def expect_size(size: tuple[int, int] | None, path: str | Path) -> None:
+def expect_size(size: tuple[int, int] | None, path: str | Path, most_pixels: int = MOST_PIXELS) -> None:
     """Raise TrackerError for the size of a picture that is too large, or not known."""
     if size is None:
         raise TrackerError(f"{path} cannot be decoded as a picture")
-    if size[0] * size[1] > MOST_PIXELS:
+    if size[0] * size[1] > most_pixels:
         raise TrackerError(
             f"{path} cannot be decoded as a picture: it states {size[0]} x {size[1]} pixels, at most "
-            f"{MOST_PIXELS:,} in all are decoded"
+            f"{most_pixels:,} in all are decoded"
         )

@@ -19,6 +19,12 @@ _ENDING = ("SIGTERM", "SIGHUP", "SIGBREAK")  # the last is of Windows, which has
 _filled: set[int] = set()  # standard descriptors that were closed when the command began
 
 
+def command_name(module: str) -> str:
+    """The name of the command that runs, for its messages: `landmarks track`, or the module's as in `python -m`."""
+    started = "".join(sys.argv[:1])
+    return started if started.startswith("landmarks ") else module
+
+
 class Ended(KeyboardInterrupt):
     """A signal asked the process to end. It is raised in the main thread, as Ctrl-C is.
 

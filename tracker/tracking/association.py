@@ -143,26 +143,28 @@ class Identities:
     def found(self, sightings: Sequence[Measured], sure: bool = True) -> list[int]:
         """Faces that came from the detector: coasting ones that are there again, and new ones; returns their ids.
 
-        sure: whether they scored as high as faces that are plain to see; others do not bring back a face that once did,
-        which is covered rather. Those that are known already are left out, and new ones for which there is no room.
+        sure: whether they scored as high as faces that are plain to see: such a one takes the place of a face that was
+        measured there and never was; others do not bring back a face that once was, which is covered rather. Those that
+        are known already are left out, and new ones for which there is no room.
         """
         fresh: list[Measured] = []
         for seen in sightings:
             box = seen.landmarks.extent_px
             others = (other.landmarks.extent_px for other in fresh)
-            known = self.known(box) or (not sure and self.awaited(box, only_sure=True))
+            known = self.known(box, only_sure=sure) or (not sure and self.awaited(box, only_sure=True))
             if not known and not any(box_iou(box, other) > SAME_FACE_IOU for other in others):
                 fresh.append(seen)
-        back = self._assign(fresh)
+        back = {**self._assign(fresh), **(self._better_seen(fresh) if sure else {})}
         ids = [self._again(face, fresh[i], sure) for i, face in back.items()]
         newcomers = [seen for i, seen in enumerate(fresh) if i not in back]
         ids += [self._new(seen, sure) for seen in newcomers[: self.room()]]
         self._give_up_those_too_many()
         return ids
 
-    def known(self, box_px: ArrayLike) -> bool:
-        """Whether a box shows a face that has been measured in this frame already."""
-        return any(f.measured and box_iou(f.box_px, box_px) > SAME_FACE_IOU for f in self.faces)
+    def known(self, box_px: ArrayLike, only_sure: bool = False) -> bool:
+        """Whether a box shows a face that has been measured in this frame already; only_sure: and is a sure one."""
+        faces = [face for face in self.faces if face.measured and (face.sure or not only_sure)]
+        return any(box_iou(face.box_px, box_px) > SAME_FACE_IOU for face in faces)
 
     def shown_by(self, box_px: ArrayLike) -> Identity | None:
         """The face measured in this frame that a detector's box shows, None where it shows none of them."""
@@ -172,6 +174,11 @@ class Identities:
             key=lambda pair: pair[0],
         )
         return face if overlap > FARTHEST_IOU else None
+
+    def unsure_at(self, box_px: ArrayLike) -> Identity | None:
+        """The face measured in this frame that was never sure and that a box shows, perhaps another way up."""
+        unsure = (face for face in self.faces if face.measured and not face.sure)
+        return next((face for face in unsure if box_iou(face.box_px, box_px) > FARTHEST_IOU), None)
 
     def awaited(self, box_px: ArrayLike, only_sure: bool = False) -> bool:
         """Whether a box touches the place where a face that coasts is expected: it may be that face again."""
@@ -193,6 +200,11 @@ class Identities:
             return {}
         costs = np.array([[_cost(face, seen.landmarks, self._now_s) for face in coasting] for seen in sightings])
         return {int(i): coasting[j] for i, j in _pairs(costs) if costs[i, j] < APART}
+
+    def _better_seen(self, sightings: Sequence[Measured]) -> dict[int, Identity]:
+        """By the sighting's place in the list, the face that was never sure and that it shows."""
+        shown = {i: self.unsure_at(seen.landmarks.extent_px) for i, seen in enumerate(sightings)}
+        return {i: face for i, face in shown.items() if face}
 
     def _again(self, face: Identity, seen: Measured, sure: bool) -> int:
         moved = face.moved_to(seen.landmarks, seen.score, self._now_s)

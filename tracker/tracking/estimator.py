@@ -13,12 +13,11 @@ from numpy.typing import NDArray
 
 from tracker.engines.base import Engine, EngineOutput, GpuEngine
 from tracker.errors import TrackerError
-from tracker.face.crop import Roi, warp
+from tracker.face.crop import Roi, eye_rotation_rad, roi_of_landmarks, warp
 from tracker.face.geometry import Array, invert, transform_covariances, transform_points
 from tracker.face.landmarks import Landmarks
 from tracker.gpu_frame import GpuFrame
 from tracker.result import Measured
-from tracker.tracking.roi import next_roi
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +47,11 @@ class Stages:
 
     def _count(self, name: str, seconds: float) -> None:
         self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+
+
+def next_roi(landmarks: Landmarks) -> Roi:
+    """The view for the next frame: the landmarks' extent, upright along their outer eye corners."""
+    return roi_of_landmarks(landmarks.points_px, eye_rotation_rad(landmarks.points_px, landmarks.scheme))
 
 
 class Measurer:

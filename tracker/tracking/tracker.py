@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.detectors.base import Detection, Detector, DetectorName, load_detector
+from tracker.detectors.base import BoxCalibration, CalibratedDetector, Detection, Detector, roi_of_detection
+from tracker.detectors.checked import CheckedDetector, is_box
+from tracker.detectors.loading import DetectorName, load_detector
 from tracker.detectors.search import Search, Turn
 from tracker.engines.base import Engine
 from tracker.engines.loading import load_engine
@@ -28,11 +30,11 @@ from tracker.result import FrameResult, Measured, TrackedFace
 from tracker.sources import Frame, Source, open_source, still_of
 from tracker.tracking.association import Identities, Identity
 from tracker.tracking.clock import Clock
-from tracker.tracking.estimator import Measurer, Stages
+from tracker.tracking.estimator import Measurer, Stages, next_roi
 from tracker.tracking.presence import Presence
 from tracker.tracking.ranking import FAR_MORE, Follow, rated, worth_of
-from tracker.tracking.roi import BOX_HABITS, BoxHabit, DetectionSchedule, next_roi, roi_of_detection
 from tracker.tracking.scene_cut import SceneCut
+from tracker.tracking.schedule import DetectionSchedule
 from tracker.tracking.smoothing import Smoother, Smoothing, smoother
 from tracker.weights.packaged import landmark_model
 
@@ -40,11 +42,14 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
 MOST_FACES, MOST_COAST_FRAMES = 1000, 1_000_000
-SMALLEST_PX, FARTHEST_PX = 1, 1_000_000
-"""The least side of a detected box, and the largest coordinate: what lies outside is no face."""
+WAIT_S, USUAL_S = 0.05, 1 / 30
+"""Between frames that are no farther apart than the first, a face that the first turn of the search misses may be
+measured later; of those that are as far apart as the second, each takes one turn."""
 
 Steps = Generator[Sequence[Roi], list[Measured], FrameResult]
 """One frame's work: gives views to measure in it, is sent what was measured there, returns the result."""
+Taking = Generator[Sequence[Roi], list[Measured], list[Measured]]
+"""Measuring what was detected: gives views, is sent what was measured there, returns likely faces that are not sure."""
 
 
 class Tracker:
@@ -52,8 +57,9 @@ class Tracker:
 
     model: a landmark model, .onnx or a TensorRT .plan, or the name of a packaged one
     (tracker.weights.packaged.PACKAGED), whose first is taken if None; or an engine that is there already, as another
-    tracker's. detector: finds faces; auto lets YuNet and BlazeFace take turns. detector_model: its file. max_faces: how
-    many to follow at most; so many threads share the work where there are as many cores.
+    tracker's. detector: finds faces; auto lets YuNet and BlazeFace take turns; or a detector of your own, an object
+    with detect(image_rgb), see tracker.detectors.base.Detector. detector_model: the file of a detector given by its
+    name. max_faces: how many to follow at most; so many threads share the work where there are as many cores.
     smoothing: how each face is steadied, see tracker.tracking.smoothing.PRESETS; "none" leaves it raw. provider,
     allow_cpu: what ONNX Runtime runs an .onnx model on, and whether the CPU will do instead.
     follow: which faces are taken first: the largest, the most central, or those of which the detector is surest. A face
@@ -72,7 +78,7 @@ class Tracker:
     def __init__(
         self,
         model: Path | str | Engine | None = None,
-        detector: DetectorName = "auto",
+        detector: DetectorName | Detector = "auto",
         detector_model: Path | str | None = None,
         max_faces: int = 1,
         smoothing: Smoothing = "balanced",
@@ -87,7 +93,6 @@ class Tracker:
         _expect_whole("coast_frames", coast_frames, 0, MOST_COAST_FRAMES)
         for what, value, choices in (
             ("smoothing", smoothing, get_args(Smoothing)),
-            ("detector", detector, get_args(DetectorName)),
             ("provider", provider, get_args(Provider)),
         ):
             expect_choice(what, value, choices)
@@ -99,9 +104,7 @@ class Tracker:
         if model is None or isinstance(model, (Path, str)):
             model = load_engine(landmark_model(Path(model) if model else None), provider, allow_cpu, max_faces)
         self.scheme = model.spec.landmark_scheme()
-        found = [load_detector(detector, Path(detector_model) if detector_model else None)]
-        if detector == "auto" and detector_model is None:
-            found.append(load_detector("blazeface"))
+        found = _open_detectors(detector, Path(detector_model) if detector_model else None)
         self._models: tuple[Engine, Search] | None = model, Search(found)
         self._presence = Presence(model.spec.presence if min_score is None else min_score)
         self.max_faces = max_faces
@@ -116,8 +119,9 @@ class Tracker:
         return self._open_models()[0]
 
     @property
-    def detector(self) -> Detector:
-        """What finds faces, of several the first. Raises TrackerError after close."""
+    def detector(self) -> CalibratedDetector:
+        """What finds faces, of several the first; one of your own with the name and the calibration that it is used
+        with. Raises TrackerError after close."""
         return self._open_models()[1].detectors[0]
 
     @property
@@ -151,6 +155,8 @@ class Tracker:
             self._cut = SceneCut()
             self._shape: tuple[int, ...] = ()
             self._refused = 0
+            self._later: tuple[Taking, Sequence[Roi]] | None = None
+            self._checking = False  # whether turns of the search follow that may show an unsure face better
             if self._models is not None:
                 self._models[1].begin()
             self._smoothers: dict[int, Smoother] = {}
@@ -237,7 +243,8 @@ class Tracker:
         yield from self._follow(frame, now_s)
         faces = self._identities.faces
         measured = sum(face.measured for face in faces)
-        if self._schedule.due(measured, len(faces) - measured, now_s):
+        self._checking = self._checking and any(face.measured and not face.sure for face in faces)
+        if self._checking or self._schedule.due(measured, len(faces) - measured, now_s):
             self._schedule.detected(now_s)
             yield from self._search(frame, stages, first)
         with stages("smooth"):
@@ -269,43 +276,86 @@ class Tracker:
     def _search(self, frame: Frame, stages: Stages, all_turns: bool) -> Generator[Sequence[Roi], list[Measured], None]:
         """Take the turn that is due of the search; all_turns: go on until there is a sure face, as in a first frame.
 
-        Faces that are not sure are taken last, those with the best scores first: another turn may show them better.
+        Faces that are not sure are taken last, those with the best scores first. Another turn may show them better, so
+        after one was taken the other turns follow in the next frames.
         """
         search, faces = self._open_models()[1], self._identities
-        if not faces.room() or faces.lost or any(not face.measured for face in faces.faces):
+        if not self._checking and (not faces.room() or faces.lost or any(not face.measured for face in faces.faces)):
             search.begin()  # to confirm those that are known, or to find them again
-        doubtful: list[Measured] = []
-        for _ in search.turns if all_turns else search.turns[:1]:
-            doubtful += yield from self._detect(frame, search.next_turn(), stages)
-            if any(face.measured for face in faces.faces):
-                break
-        self._found(sorted(doubtful, key=lambda seen: -seen.score), sure=False)
+        later, self._later = self._later, None
+        if later and not (faces.faces or all_turns):
+            doubtful = yield from self._measure_later(*later)
+        else:
+            doubtful = []
+            for _ in search.turns if all_turns else search.turns[: self._turns_a_frame()]:
+                turn = search.next_turn()
+                with stages("detect"):
+                    detections = rated(self._detections(frame, turn), self._worth, frame.image_rgb.shape)
+                work = self._take(detections, search.detectors[turn.detector].calibration)
+                if self._may_wait(turn, all_turns):
+                    rois = next(work, None)
+                    self._later = (work, rois) if rois else None
+                    break
+                doubtful += yield from work
+                if any(face.measured for face in faces.faces):
+                    break
+        taken = self._found(sorted(doubtful, key=lambda seen: -seen.score), sure=False)
+        self._checking = not search.complete and (self._checking or taken)
 
-    def _detect(
-        self, frame: Frame, turn: Turn, stages: Stages
-    ) -> Generator[Sequence[Roi], list[Measured], list[Measured]]:
-        """Find faces that are not followed: those that may be a coasting one again, then others while there is room.
+    def _turns_a_frame(self) -> int:
+        """How many turns of the search a frame without a face takes: one, of sources below 20 frames a second more."""
+        return max(round(self._clock.interval_s / USUAL_S), 1)
+
+    def _may_wait(self, turn: Turn, all_turns: bool) -> bool:
+        """Whether what this turn detects is measured in the next frames, so that no frame without a face takes long.
+
+        Not so where faces are known, whom it may show, in the first turn, which shows most faces, and where the next
+        frame is far.
+        """
+        first = self._open_models()[1].turns[0]
+        return not (all_turns or self._identities.faces or turn == first) and self._clock.interval_s <= WAIT_S
+
+    def _measure_later(self, work: Taking, rois: Sequence[Roi]) -> Taking:
+        """Take what was detected before one measurement further, or as many as score like a face.
+
+        Returns likely faces once it is done, as _take.
+        """
+        try:
+            while True:
+                seen = yield rois
+                rois = work.send(seen)
+                if max(face.score for face in seen) < self.min_score:
+                    break
+        except StopIteration as done:
+            likely: list[Measured] = done.value
+            return likely
+        self._later = work, rois
+        return []
+
+    def _take(self, detections: Sequence[tuple[float, Detection]], calibration: BoxCalibration) -> Taking:
+        """Measure detections that are not followed: those that may be a coasting face, then others while there is room.
 
         Returns those that are likely faces, but not sure ones.
         """
-        with stages("detect"):
-            detections = rated(self._detections(frame, turn), self._worth, frame.image_rgb.shape)
-        self._identities.confirm([face.box_px for _, face in detections])
-        new = [(worth, face) for worth, face in detections if not self._identities.known(face.box_px)]
-        back = [face for _, face in new if self._identities.awaited(face.box_px)]
-        others = [(worth, face) for worth, face in new if not self._identities.awaited(face.box_px)]
-        habit = BOX_HABITS[self._open_models()[1].detectors[turn.detector].name]
+        faces = self._identities
+        if not self._checking:  # which takes turns that may not show those that are known
+            faces.confirm([face.box_px for _, face in detections])
+        new = [(worth, face) for worth, face in detections if not faces.known(face.box_px, only_sure=self._checking)]
+        back = [
+            face for _, face in new if faces.awaited(face.box_px) or (self._checking and faces.unsure_at(face.box_px))
+        ]
+        others = [(worth, face) for worth, face in new if not any(face is each for each in back)]
         doubtful: list[Measured] = []
         while True:
             room = self._identities.room()
             tried, back, others = [*back, *(face for _, face in others[:room])], [], others[room:]
             if not tried:
                 break
-            seen, doubted = yield from self._measure_new(tried, habit)
+            seen, doubted = yield from self._measure_new(tried, calibration)
             self._found(seen)
             doubtful += doubted
         better = self._better(others, detections)
-        if better and (seen := (yield from self._measure_new(better[1], habit))[0]):
+        if better and (seen := (yield from self._measure_new(better[1], calibration))[0]):
             self._identities.give_way(better[0])
             self._found(seen)
         return doubtful
@@ -320,7 +370,7 @@ class Tracker:
         return (face, better) if face and better else None
 
     def _measure_new(
-        self, detections: Sequence[Detection], habit: BoxHabit
+        self, detections: Sequence[Detection], calibration: BoxCalibration
     ) -> Generator[Sequence[Roi], list[Measured], tuple[list[Measured], list[Measured]]]:
         """Those of the detections that are faces: the sure ones, and the others.
 
@@ -328,7 +378,7 @@ class Tracker:
 
         A detector often takes the mouth of an upside-down face for its eyes, so each is measured both ways up at first.
         """
-        upright = [roi_of_detection(d.box_px, d.eyes_px, habit) for d in detections]
+        upright = [roi_of_detection(found, calibration) for found in detections]
         ways = yield [*upright, *(replace(roi, rotation_rad=roi.rotation_rad + math.pi) for roi in upright)]
         rough = [max(pair, key=lambda face: face.score) for pair in zip(ways, ways[len(upright) :])]
         measured = yield [next_roi(face.landmarks) for face in rough]
@@ -337,9 +387,12 @@ class Tracker:
         sure = [m for m in seen if m.score >= self._presence.sure]
         return sure, [m for m in seen if m.score < self._presence.sure]
 
-    def _found(self, seen: Sequence[Measured], sure: bool = True) -> None:
-        for number in self._identities.found(seen, sure):
+    def _found(self, seen: Sequence[Measured], sure: bool = True) -> bool:
+        """Take faces that were found; whether there are any that were not known."""
+        numbers = self._identities.found(seen, sure)
+        for number in numbers:
             self._smoothers.pop(number, None)  # where it was seen last says nothing of where it is
+        return bool(numbers)
 
     def _detections(self, frame: Frame, turn: Turn) -> list[Detection]:
         """What the detector finds; a box that holds nothing, or is none, is left out."""
@@ -350,11 +403,11 @@ class Tracker:
         except TrackerError:
             raise
         except Exception as error:  # OpenCV's and MediaPipe's have no common type
-            reason = " ".join(str(error).split())[:160]
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:160].rstrip(": ")
             raise TrackerError(
-                f"the detector {name} failed on frame {frame.index} ({reason}); try another --detector"
+                f"the detector {name} failed on frame {frame.index} ({reason}); try another detector (--detector)"
             ) from error
-        found = [d for d in found if np.abs(d.box_px).max() <= FARTHEST_PX and min(d.box_px[2:]) >= SMALLEST_PX]
+        found = [each for each in found if is_box(each.box_px)]
         return found if frame.gpu is None else [_on_gpu(frame.gpu, frame.image_rgb, each) for each in found]
 
     def _results(self) -> tuple[TrackedFace, ...]:
@@ -371,6 +424,18 @@ class Tracker:
         raw = face.landmarks
         points_px = self._smoothers[face.id](raw.points_px, face.seen_s, face.size_px, raw.covariances_px2)
         return raw if points_px is raw.points_px else raw.at(points_px)
+
+
+def _open_detectors(detector: DetectorName | Detector, model_path: Path | None) -> list[CalibratedDetector]:
+    """Return the detectors that take turns: the one that was given or named, of auto both packaged ones."""
+    if not isinstance(detector, str):
+        if model_path is not None:
+            raise TrackerError(f"detector_model {model_path} is for a detector given by its name; leave it out")
+        return [CheckedDetector(detector)]
+    found = [load_detector(detector, model_path)]
+    if detector == "auto" and model_path is None:
+        found.append(load_detector("blazeface"))
+    return found
 
 
 def _expect_whole(what: str, value: object, least: int, most: int) -> None:

@@ -140,4 +140,4 @@ def _read(path: Path, most_bytes: int | None = None) -> bytes:
     try:
         return read_plain(path, most_bytes)
     except OSError as error:
-        raise TrackerError(f"{path}: cannot read the model: {error.strerror}") from None
+        raise TrackerError(f"{path}: cannot read the model: {error.strerror}; check the path") from None

@@ -15,14 +15,13 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.detectors.base import Detection, Detector
+from tracker.detectors.base import CalibratedDetector, Detection, roi_of_detection
 from tracker.engines.loading import load_engine
 from tracker.errors import TrackerError
 from tracker.face.crop import Roi
 from tracker.face.geometry import Array
 from tracker.face.schemes import IBUG68, Scheme
-from tracker.tracking.estimator import Measurer
-from tracker.tracking.roi import BOX_HABITS, next_roi, roi_of_detection
+from tracker.tracking.estimator import Measurer, next_roi
 from tracker.weights.packaged import landmark_model, sha256_of
 from train.labels.mesh68 import TABLE, VERTICES, load_mesh68
 
@@ -142,10 +141,10 @@ class FaceMesh:
 class Model:
     """A model of this project: an .onnx file, or a packaged one by its name. It is shown what the tracker shows it."""
 
-    def __init__(self, path: Path, detector: Detector) -> None:
+    def __init__(self, path: Path, detector: CalibratedDetector) -> None:
         file = landmark_model(path)
         self._measurer = Measurer(load_engine(file))
-        self._habit = BOX_HABITS[detector.name]
+        self._calibration = detector.calibration
         self.about: dict[str, Any] = {"name": path.name, "sha256": sha256_of(file)}
         self.rules: dict[str, str] | None = None
         self.scheme = self._measurer.scheme
@@ -153,7 +152,7 @@ class Model:
         self.view_px = self._measurer.engine.spec.size
 
     def roi(self, image_rgb: Image, found: Detection) -> Roi:
-        rough = roi_of_detection(found.box_px, found.eyes_px, self._habit)
+        rough = roi_of_detection(found, self._calibration)
         return next_roi(self._measurer.measure(image_rgb, [rough])[0].landmarks)
 
     def look(self, views: Image) -> Array:
@@ -166,7 +165,7 @@ class Model:
         pass
 
 
-def open_teacher(name: Path, python: Path | None, detector: Detector) -> Teacher:
+def open_teacher(name: Path, python: Path | None, detector: CalibratedDetector) -> Teacher:
     """The teacher of that name: facemesh, a packaged model's name, or an .onnx file.
 
     Raises TrackerError for one that cannot be had.

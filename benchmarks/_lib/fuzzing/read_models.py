@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from benchmarks._lib.fuzzing.reader import Files, Reader, expect
 from export.lint import lint
 from export.triton import write_repository
-from tracker.detectors.base import load_detector
+from tracker.detectors.loading import load_detector
 from tracker.engines.onnx import OnnxEngine
 from tracker.engines.onnx_file import external_files, metadata_of, model_sha256, read_model
 from tracker.engines.spec import KEY, LONGEST_TEXT, SIZES, ModelSpec

@@ -13,6 +13,7 @@ import shutil
 import time
 from collections.abc import Iterator
 from itertools import count, islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -24,12 +25,13 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from benchmarks._lib.gpu.device import Device
 from benchmarks._lib.gpu.nets import HOURGLASS, configured
 from benchmarks._lib.gpu.stages import Record, Sizes, Task
-from benchmarks.gpu.weights import RECIPE, halved, write_halves
+from benchmarks._lib.gpu.weights import halved, write_halves
 from tracker.errors import TrackerError
 from tracker.metrics.nme import nme
 from train.loaders import EpochSampler, one_after_the_other
 from train.task import Batch, LandmarkTask
 
+RECIPE = Path(__file__).parents[2] / "gpu/training.yaml"
 TEST_SHARE, LEAST_TEST_S = 0.04, 3.0  # of the stage's time, kept for the test and the last checkpoint
 DECAY = 0.999  # of the averaged weights
 Tensors = tuple[Tensor, ...] | list[Tensor]

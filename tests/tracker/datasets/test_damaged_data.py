@@ -241,7 +241,8 @@ class TestPictures:
         (tmp_path / "b.png").write_bytes(png(*size))
         assert size[0] * size[1] > MOST_PIXELS
         assert faces_of(read, "skip") == 2
-        assert "b.png: expected a picture of at most 89 million pixels" in str(faces_of(read, "refuse"))
+        stated = f"it states {size[0]} x {size[1]} pixels, at most 89,000,000"
+        assert f"b.png cannot be decoded as a picture: {stated}" in str(faces_of(read, "refuse"))
 
     @pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".webp", ".tif"])
     @pytest.mark.parametrize("part", [0.0, 0.1, 0.5, 0.9])
@@ -250,7 +251,7 @@ class TestPictures:
         (tmp_path / "b.png").unlink()
         (tmp_path / f"b{suffix}").write_bytes(content[: int(part * len(content))])
         assert faces_of(read, "skip") == 2
-        assert f"b{suffix}: expected a picture" in str(faces_of(read, "refuse"))
+        assert f"b{suffix} cannot be decoded as a picture" in str(faces_of(read, "refuse"))
 
     @pytest.mark.parametrize("kind", ["folder", "dangling", "loop", "pipe"])
     @pytest.mark.parametrize("suffix", [".png", ".pts"])

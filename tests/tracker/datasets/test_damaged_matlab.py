@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import struct
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,15 @@ def test_a_file_that_ends_the_process_is_refused_and_the_others_are_read(tmp_pat
         assert str(found[i]).startswith(f"{paths[i]}: expected a .mat file with data, bbox, mask_new, nameList, ra, ")
         assert found[i].args == (str(found[i]),)  # type: ignore[union-attr]
     assert (np.asarray(found[4][0]) == np.asarray(found[0][0])).all()  # type: ignore[index]
+
+
+@pytest.mark.parametrize("package", ["h5py", "scipy"])
+def test_a_package_that_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+    mat_of_aflw(tmp_path)
+    monkeypatch.setitem(sys.modules, package, None)  # as if it were not installed
+    expected = rf"AFLWinfo_release\.mat: reading it needs {package}, which is not installed; pip install 'landmark-tra"
+    with pytest.raises(DatasetError, match=expected):
+        read_aflw19(tmp_path, "train")
 
 
 def test_one_that_takes_for_ever_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

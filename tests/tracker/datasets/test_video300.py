@@ -15,8 +15,7 @@ from numpy.testing import assert_allclose
 from tracker.datasets.pictures import Pictures
 from tracker.datasets.pts_files import read_pts, write_pts
 from tracker.datasets.sample import DatasetError
-from tracker.datasets.video300 import FrameSample, read_300vw, read_clip
-from tracker.datasets.video300_protocol import CLIPS, excluded_frames
+from tracker.datasets.video300 import CLIPS, FrameSample, excluded_frames, read_300vw, read_clip
 from tracker.face.schemes import IBUG68
 
 FRAMES, WIDTH, HEIGHT = 15, 64, 48

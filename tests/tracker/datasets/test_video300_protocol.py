@@ -6,7 +6,7 @@ import json
 from itertools import chain
 from pathlib import Path
 
-from tracker.datasets.video300_protocol import CLIPS, POINTS, excluded_frames
+from tracker.datasets.video300 import CLIPS, POINTS, excluded_frames
 from tracker.face.schemes import IBUG68
 
 # Published: frames with labels, and frames left out, of each category.

@@ -16,8 +16,7 @@ from hypothesis import strategies as st
 from tracker.datasets.collect import Bad
 from tracker.datasets.pts_files import write_pts
 from tracker.datasets.sample import DatasetError, Sample
-from tracker.datasets.w300 import Split, read_folder, read_test, read_training
-from tracker.datasets.w300_folders import TRAINING
+from tracker.datasets.w300 import TRAINING, Split, read_folder, read_test, read_training
 from tracker.face.schemes import IBUG68
 from train.datasets import W300
 
@@ -191,5 +190,5 @@ class TestPicture:
     @pytest.mark.parametrize("content", [b"", b"not a picture", b"\x89PNG\r\n\x1a\n"])
     def test_what_does_not_decode_is_named(self, tmp_path: Path, content: bytes) -> None:
         (tmp_path / "a.png").write_bytes(content)
-        with pytest.raises(ValueError, match=r"a\.png: expected a picture, it does not decode"):
+        with pytest.raises(ValueError, match=r"a\.png cannot be decoded as a picture"):
             Sample(tmp_path / "a.png", np.zeros((68, 2)), IBUG68).read_image()

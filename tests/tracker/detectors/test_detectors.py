@@ -17,8 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from tracker.detectors.base import Array, Detection, Detector, DetectorName, Image, load_detector, resize
+from tracker.detectors.base import Array, Detection, Detector, Image, resize
 from tracker.detectors.blazeface import BlazeFace, anchors, decode, letterbox, merge, overlaps
+from tracker.detectors.loading import DetectorName, load_detector
 from tracker.detectors.yunet import YuNet
 from tracker.errors import TrackerError
 from tracker.face.geometry import box_iou, extent, transform_points
@@ -243,7 +244,7 @@ class TestLoading:
 import random, sys
 from pathlib import Path
 import numpy as np
-from tracker.detectors.base import load_detector
+from tracker.detectors.loading import load_detector
 from tracker.errors import TrackerError
 from tracker.weights.packaged import WEIGHTS, YUNET
 path, refused = Path(sys.argv[1]), 0

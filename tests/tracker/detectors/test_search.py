@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 
 from tracker import Frame, Tracker, TrackerError
 from tracker.datasets.pts_files import labelled_pictures, read_pts
-from tracker.detectors.base import Detection, load_detector
+from tracker.detectors.base import Detection
+from tracker.detectors.loading import load_detector
 from tracker.detectors.search import TURNS, Search, Turn, small_from_turned
+from tracker.detectors.yunet import CALIBRATION
 from tracker.face.geometry import similarity, transform_points
 from tracker.sources import read_picture
 from tracker.sources.demo import DemoClip
@@ -31,6 +33,7 @@ class Nothing:
     """A detector that finds nothing, and counts."""
 
     name = "yunet"
+    calibration = CALIBRATION
 
     def __init__(self) -> None:
         self.shapes: list[tuple[int, ...]] = []
@@ -86,6 +89,32 @@ def test_one_search_a_frame_but_all_in_the_first_and_in_stills(make_tracker: Cal
     assert set(nothing.shapes) == {(900, 1200), (480, 640), (640, 480)}
 
 
+class Wall(Nothing):
+    """A detector that takes the same piece of the background for a face in each picture."""
+
+    def detect(self, image_rgb: Image) -> list[Detection]:
+        super().detect(image_rgb)
+        return [Detection(np.array([30.0, 30, 60, 60]), 0.75, np.array([[45.0, 50], [75, 50]]))]
+
+
+@pytest.mark.parametrize(("interval_s", "frames", "turns"), [(1 / 30, 22, 1), (1 / 10, 8, 3), (1.0, 8, 8)])
+def test_what_a_turn_finds_is_measured_in_the_next_frames(
+    make_tracker: Callable[..., Tracker], interval_s: float, frames: int, turns: int
+) -> None:
+    """No frame without a face both detects and measures, but for the first turn's; each of a slow source does, and
+    takes several turns."""
+    wall, noise = Wall(), np.random.default_rng(1).integers(0, 255, (480, 640, 3)).astype(np.uint8)
+    tracker, runs, both = make_tracker(wall), [], 0
+    for index in range(1 + frames):
+        result = tracker.step(Frame(noise, index * interval_s, index))
+        assert not result.faces
+        runs.append(len(wall.shapes))
+        both += index > 0 and {"detect", "engine"} <= set(result.stage_s)
+    assert both == (1 if turns == 1 else frames)
+    assert max(np.diff(runs)) == turns
+    assert runs[-1] == (16 if turns == 1 else 8 + turns * frames)  # 16: each turn has been taken twice
+
+
 def rolled(picture: Image, points: Array, degrees: float, side: int = 480) -> tuple[Image, Array]:
     """The face of a picture turned about its middle, a little less than half of a square picture."""
     low, high = points.min(0), points.max(0)
@@ -107,6 +136,24 @@ def test_faces_at_any_roll(shared: Path) -> None:
         away = [np.linalg.norm(face.landmarks.points_px - truth, axis=1).mean() for face in faces]
         errors.append(min(away, default=math.inf) / np.linalg.norm(truth[36] - truth[45]))
     assert sum(error < 0.15 for error in errors) >= 23
+
+
+@pytest.mark.parametrize(("index", "degrees"), [(96, 171.3), (114, 176.16), (130, 161.71)])
+def test_a_face_that_is_first_taken_upside_down_is_put_right(shared: Path, index: int, degrees: float) -> None:
+    """Its first turn shows a doubtful face there, and the turns that follow in the next frames a sure one."""
+    path, label = labelled_pictures(shared / "data/300w/lfpw/testset")[index]
+    picture = read_picture(path)
+    assert picture is not None
+    image, truth = rolled(picture, read_pts(label), degrees)
+    tracker, errors = Tracker(), []
+    for frame, shown in enumerate([np.full_like(image, 110), *[image] * 12]):
+        errors += [
+            np.linalg.norm(face.landmarks.points_px - truth, axis=1).mean() / np.linalg.norm(truth[36] - truth[45])
+            for face in tracker.step(Frame(shown, frame / 30, frame)).faces
+            if face.id == 1
+        ]
+    assert len(errors) == 12  # by one id from its first frame on
+    assert errors[0] > 1 > 0.15 > errors[-1]
 
 
 def test_what_scores_too_low_is_refused_and_counted(make_tracker: Callable[..., Tracker], frames: list[Frame]) -> None:

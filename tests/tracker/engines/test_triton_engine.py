@@ -35,8 +35,7 @@ from tracker.face.crop import crop
 from tracker.face.landmarks import Landmarks
 from tracker.face.schemes import IBUG68
 from tracker.sources.demo import DemoClip
-from tracker.tracking.estimator import Measurer
-from tracker.tracking.roi import next_roi
+from tracker.tracking.estimator import Measurer, next_roi
 
 NEEDED = "needs Triton's client: pip install 'tritonclient[grpc]'"
 triton_grpc: Any = pytest.importorskip("tritonclient.grpc", reason=NEEDED)

@@ -18,7 +18,9 @@ from numpy.typing import NDArray
 from tracker import Frame, Tracker
 from tracker.datasets.labelled import SPLITS, LabelledFace, labelled_faces
 from tracker.datasets.pts_files import write_pts
-from tracker.detectors.base import Detection, Image, load_detector
+from tracker.detectors.base import Detection, Image
+from tracker.detectors.loading import load_detector
+from tracker.detectors.yunet import CALIBRATION
 from tracker.engines.base import EngineOutput
 from tracker.engines.onnx import OnnxEngine
 from tracker.engines.spec import ModelSpec
@@ -207,6 +209,7 @@ class Sees:
     """A detector that gives fixed detections."""
 
     name = "yunet"
+    calibration = CALIBRATION
 
     def __init__(self, *found: Detection) -> None:
         self.found = list(found)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from benchmarks._lib.moving import MovingPicture
 from tracker.datasets.clips import LABELLINGS, LabelledClip, labelled_clips
 from tracker.datasets.pts_files import read_pts, write_pts
-from tracker.datasets.video300_protocol import POINTS
+from tracker.datasets.video300 import POINTS
 from tracker.engines.base import EngineOutput
 from tracker.engines.spec import ModelSpec
 from tracker.errors import TrackerError

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import subprocess
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -15,11 +16,13 @@ TONE = "-f lavfi -i sine=440:d=2.6"  # longer than the pictures, as in most file
 
 
 def find_program() -> str:
-    """The system's ffmpeg, or the one that imageio-ffmpeg carries."""
-    if found := shutil.which("ffmpeg"):
-        return found
-    carried = pytest.importorskip("imageio_ffmpeg", reason="needs ffmpeg, or pip install imageio-ffmpeg")
-    return str(carried.get_ffmpeg_exe())
+    """The ffmpeg that imageio-ffmpeg carries, or the system's, which may lack options of newer versions."""
+    try:
+        return str(import_module("imageio_ffmpeg").get_ffmpeg_exe())
+    except (ImportError, RuntimeError):
+        if found := shutil.which("ffmpeg"):
+            return found
+    pytest.skip("needs pip install imageio-ffmpeg, or ffmpeg 6 or newer")
 
 
 def make_clip(path: Path, arguments: str) -> Path:

@@ -178,6 +178,22 @@ class TestFound:
         assert not identities.known(extent(at(20).landmarks.points_px))
 
 
+class TestUnsure:
+    def test_a_sure_one_in_its_place_is_the_same_face(self) -> None:
+        identities = start(300)
+        identities.found([at(0)], sure=False)
+        assert [face.sure for face in identities.faces] == [True, False]
+        assert identities.unsure_at((0, 60, 100, 100)) is identities.faces[1]  # overlaps by a quarter
+        assert identities.unsure_at((300, 0, 100, 100)) is None
+        assert identities.found([at(0, 60)], sure=False) == [3]
+        assert identities.found([at(0, -60), at(310)]) == [2]  # the sure one at 300 stays as it was measured
+        assert [(f.id, f.sure, round(f.box_px[1])) for f in identities.faces] == [
+            (1, True, 0),
+            (2, True, -60),
+            (3, False, 60),
+        ]
+
+
 class TestOneFaceIsNotTwo:
     def test_who_was_expected_there_has_it(self) -> None:
         """The second stands at 150 where both have been measured; the first has slid over."""

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from tests.tracker.conftest import FakeDetector
 from tracker import Frame, FrameResult, Tracker, TrackerError, as_rgb, draw_faces, draw_landmarks, to_pandas
 from tracker.datasets.pts_files import read_pts
+from tracker.detectors.base import roi_of_detection
+from tracker.detectors.yunet import CALIBRATION
 from tracker.sources import Arrays, as_picture, read_picture
 from tracker.tracking.estimator import Measurer
-from tracker.tracking.roi import BOX_HABITS, roi_of_detection
 
 Image = NDArray[np.uint8]
 Make = Callable[..., Tracker]
@@ -63,7 +64,7 @@ class TestDetect:
         self, tracker: Tracker, image: Image, fake_detector: FakeDetector
     ) -> None:
         (found,) = fake_detector.detect(image)
-        roi = roi_of_detection(found.box_px, found.eyes_px, BOX_HABITS["yunet"])
+        roi = roi_of_detection(found, CALIBRATION)
         landmarks, score = Measurer(tracker.engine).measure_twice(image, [roi])[0]
         (face,) = tracker.detect(image).faces
         np.testing.assert_allclose(face.landmarks.points_px, landmarks.points_px, atol=1e-3)

@@ -11,15 +11,16 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from numpy.typing import NDArray
 
+from tests.tracker.views import Array, assert_same_view, motions, moved
 from tracker.engines.base import EngineOutput
 from tracker.engines.spec import ModelSpec
 from tracker.errors import TrackerError
-from tracker.face.crop import Roi
-from tracker.face.geometry import transform_points
+from tracker.face.crop import VIEW, Roi
+from tracker.face.geometry import extent, similarity, transform_points
+from tracker.face.landmarks import Landmarks
 from tracker.face.schemes import IBUG68
 from tracker.gpu_frame import GpuFrame
-from tracker.tracking.estimator import Measurer, Stages
-from tracker.tracking.roi import next_roi
+from tracker.tracking.estimator import Measurer, Stages, next_roi
 
 SIZE = 64
 PICTURE = np.zeros((100, 120, 3), np.uint8)
@@ -124,3 +125,23 @@ def test_a_frame_on_the_gpu_is_measured_as_one_of_the_host() -> None:
 def test_a_frame_on_the_gpu_needs_an_engine_there() -> None:
     with pytest.raises(TrackerError, match=r"takes pictures of the host only.*need a TensorRT engine"):
         Measurer(SameEverywhere(POINTS)).measure(FRAME, ROIS)
+
+
+class TestNextView:
+    @given(move=motions)
+    def test_moves_with_them(self, move: tuple[float, ...], face68: Array) -> None:
+        scale, rotation_rad, *shift = move
+        motion = similarity(scale, rotation_rad, (40, 60), (40 + shift[0], 60 + shift[1]))
+        view = next_roi(Landmarks.from_points(face68, IBUG68))
+        turned = next_roi(Landmarks.from_points(transform_points(motion, face68), IBUG68))
+        assert_same_view(turned, moved(view, scale, rotation_rad, motion))
+
+    def test_shows_all_of_the_face_upright_in_the_middle(self, face68: Array) -> None:
+        turned = transform_points(similarity(1.7, 2.5, (0, 0), (200, 100)), face68)
+        size = 128
+        seen = transform_points(next_roi(Landmarks.from_points(turned, IBUG68)).crop_from_image(size), turned)
+        assert_allclose(seen[36, 1], seen[45, 1])
+        assert seen[36, 0] < seen[45, 0]
+        x, y, width, height = extent(seen)
+        assert_allclose([x + width / 2, y + height / 2], (size - 1) / 2)
+        assert_allclose(max(width, height), size / VIEW)

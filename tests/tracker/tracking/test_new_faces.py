@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from tracker import Frame, Tracker
 from tracker.detectors.base import Detection
+from tracker.detectors.yunet import CALIBRATION
 from tracker.engines.base import Engine, EngineOutput
 from tracker.tracking.presence import Presence
 
@@ -60,8 +61,11 @@ class Scoring:
 class Surely:
     """Another detector's faces, with the score that is set."""
 
+    name = "yunet"
+    calibration = CALIBRATION
+
     def __init__(self, detector: object, score: float) -> None:
-        self.detector, self.score, self.name = detector, score, "yunet"
+        self.detector, self.score = detector, score
 
     def detect(self, image_rgb: NDArray[np.uint8]) -> list[Detection]:
         return [Detection(d.box_px, self.score, d.eyes_px) for d in self.detector.detect(image_rgb)]  # type: ignore[attr-defined]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tracker import Frame, Tracker, TrackerError
 from tracker.detectors.base import Detection
+from tracker.detectors.yunet import CALIBRATION
 from tracker.sources.demo import DemoClip
 from tracker.tracking.ranking import FAR_MORE, WORTH, rated, worth_of
 
@@ -23,6 +24,7 @@ class Stage:
     """A grey picture with the demo's face at three places, each of its own size; and what a detector says of it."""
 
     name = "yunet"
+    calibration = CALIBRATION
     corners = ((40, 60), (330, 10), (230, 130))
 
     def __init__(self, clip: DemoClip, truth: Detection) -> None:
@@ -148,7 +150,7 @@ def test_worth() -> None:
         ({"follow": "biggest"}, "unknown value 'biggest' of follow; choose largest, central, confident"),
         ({"hold_s": -1.0}, "hold_s must be a number of seconds from 0 on, got -1.0"),
         ({"hold_s": float("nan")}, "hold_s must be a number of seconds from 0 on, got nan"),
-        ({"coast_frames": -1}, "coast_frames must be a whole number in 0..1000000, got -1"),
+        ({"coast_frames": -1}, r"coast_frames must be a whole number in 0\.\.1000000, got -1"),
     ],
 )
 def test_wrong_options(options: dict[str, Any], message: str) -> None:

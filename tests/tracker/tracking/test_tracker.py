@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 
 from tracker import Frame, FrameResult, Tracker, TrackerError
 from tracker.datasets.pts_files import read_pts
-from tracker.detectors.base import Detection
+from tracker.detectors.base import Detection, roi_of_detection
+from tracker.detectors.yunet import CALIBRATION
 from tracker.engines.base import EngineOutput
 from tracker.face.crop import Roi, crop, roi_of_landmarks, warp
 from tracker.gpu_frame import GpuFrame
 from tracker.sources import read_picture
 from tracker.sources.demo import DemoClip, DemoReport
 from tracker.tracking.estimator import Measurer
-from tracker.tracking.roi import BOX_HABITS, roi_of_detection
 from tracker.tracking.tracker import step_together
 
 Image = NDArray[np.uint8]
@@ -39,6 +39,7 @@ class Fake:
     """A FakeDetector that says what it is told to."""
 
     name = "yunet"
+    calibration = CALIBRATION
 
     def __init__(self, detect: Callable[[Image], list[Detection]]) -> None:
         self.detect = detect
@@ -181,7 +182,7 @@ class TestDemoClip:
         box = exact.box_px * (1, 1, 0.85, 0.85) + np.array([0.17, -0.03, 0, 0]) * exact.box_px[2]
         tracker = make_tracker(Fake(lambda _: [Detection(box, 0.9, exact.eyes_px)]))
         (face,) = tracker.step(Frame(image, 0.0, 0)).faces
-        measurer, view = Measurer(tracker.engine), [roi_of_detection(box, exact.eyes_px, BOX_HABITS["yunet"])]
+        measurer, view = Measurer(tracker.engine), [roi_of_detection(Detection(box, 0.9, exact.eyes_px), CALIBRATION)]
         (once,), (twice,) = (measure(image, view) for measure in (measurer.measure, measurer.measure_twice))
         np.testing.assert_allclose(face.raw.points_px, twice.landmarks.points_px)
         assert error_percent(face.raw.points_px, once.landmarks.points_px) > 0.5

@@ -19,6 +19,7 @@ from tracker.cli.command import run_command
 from tracker.datasets.folder import read_own
 from tracker.datasets.pts_files import read_pts
 from tracker.detectors.base import Detection
+from tracker.detectors.yunet import CALIBRATION
 from tracker.system.files import held_folder
 from train.label import label
 from train.labels import teachers
@@ -33,6 +34,7 @@ class FakeDetector:
     """Finds the one drawn face, where there is one."""
 
     name = "yunet"
+    calibration = CALIBRATION
 
     def detect(self, image_rgb: np.ndarray) -> list[Detection]:
         if not (image_rgb[..., 1] > 180).any():

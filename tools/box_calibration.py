@@ -1,5 +1,5 @@
-"""python -m tools.box_habits --labels FOLDER: what each detector's boxes span, BOX_HABITS of
-tracker/tracking/roi.py."""
+"""python -m tools.box_calibration --labels FOLDER: the calibration of each packaged detector's boxes; calibrate() fits
+that of any other."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 
 from tracker.cli.command import run_command
 from tracker.datasets.labelled import LabelledFace, labelled_faces
-from tracker.detectors.base import Detector, load_detector
+from tracker.detectors.base import BoxCalibration, Detector, roi_of_detection
+from tracker.detectors.loading import load_detector
+from tracker.errors import TrackerError
 from tracker.evaluation.stills import nearest
 from tracker.face.crop import roi_of_landmarks
 from tracker.face.geometry import Array, extent, transform_points
-from tracker.tracking.roi import BoxHabit, roi_of_detection
 
-BOX_ITSELF = BoxHabit(right=0.0, down=0.0, side=1.0)
+BOX_ITSELF = BoxCalibration(right=0.0, down=0.0, side=1.0)
 BORDER = 0.5
 """Of the longer side, added around each picture: FairFace's are cut so near to the face that a detector sees no more
 than it, as it seldom does in a camera's picture."""
@@ -26,11 +27,11 @@ than it, as it seldom does in a camera's picture."""
 
 def main() -> int:
     """Run the command line."""
-    return run_command(box_habits, "tools.box_habits")
+    return run_command(box_calibration, "tools.box_calibration")
 
 
-def box_habits(labels: Path, faces: int = 600, threads: int = 1) -> None:
-    """Print the medians over labelled faces as lines of BOX_HABITS, and how much they vary.
+def box_calibration(labels: Path, faces: int = 600, threads: int = 1) -> None:
+    """Print the medians over labelled faces as the CALIBRATION of each detector, and how much they vary.
 
     Args:
         labels: a folder of NAME.jpg beside NAME.pts, 68 points.
@@ -42,9 +43,8 @@ def box_habits(labels: Path, faces: int = 600, threads: int = 1) -> None:
     for detector in (load_detector("yunet"), load_detector("blazeface")):
         spans = box_spans(chosen, detector)
         low, high = np.percentile(spans, (10, 90), axis=0)
-        found = habit(spans)
-        print(f'    "{detector.name}": BoxHabit({found.right}, {found.down}, {found.side}),')
-        print(f"        {len(spans)} of {len(chosen)} faces; 10th to 90th percentile: {ranges(low, high)}")
+        print(f"{detector.name}: {median(spans)}")
+        print(f"    {len(spans)} of {len(chosen)} faces; 10th to 90th percentile: {ranges(low, high)}")
 
 
 def evenly(faces: list[LabelledFace], count: int) -> list[LabelledFace]:
@@ -52,14 +52,30 @@ def evenly(faces: list[LabelledFace], count: int) -> list[LabelledFace]:
     return [faces[i] for i in np.linspace(0, len(faces) - 1, min(count, len(faces))).astype(int)]
 
 
-def habit(spans: Array) -> BoxHabit:
-    """The medians of spans (N, 3), but right: it turns its sign in mirrored pictures, so it is 0."""
+def calibrate(faces: list[LabelledFace], detector: Detector) -> BoxCalibration:
+    """Fit the calibration of a detector's boxes.
+
+    Args:
+        faces: labelled with 68 points, see tracker.datasets.labelled.labelled_faces; some hundreds.
+        detector: whose boxes are compared with the labels.
+
+    Raises:
+        TrackerError: when the detector finds none of the faces.
+    """
+    spans = box_spans(faces, detector)
+    if not len(spans):
+        raise TrackerError(f"the detector finds none of the {len(faces)} faces, so its boxes cannot be calibrated")
+    return median(spans)
+
+
+def median(spans: Array) -> BoxCalibration:
+    """Return the medians of spans (N, 3), but 0 for right: it changes its sign in mirrored pictures."""
     _, down, side = np.median(spans, axis=0).round(2).tolist()
-    return BoxHabit(0.0, down, side)
+    return BoxCalibration(0.0, down, side)
 
 
 def box_spans(faces: list[LabelledFace], detector: Detector) -> Array:
-    """(N, 3) right, down and side, as BoxHabit has them, of the faces that are detected."""
+    """(N, 3) right, down and side, as BoxCalibration has them, of the faces that are detected."""
     spans = [box_span(*face.read(), detector) for face in faces]
     return np.array([span for span in spans if span is not None]).reshape(-1, 3)
 
@@ -71,7 +87,7 @@ def box_span(image_rgb: NDArray[np.uint8], points_px: Array, detector: Detector)
     found = nearest(detector.detect(wider), extent(points_px + border))
     if found is None:
         return None
-    box = roi_of_detection(found.box_px, found.eyes_px, BOX_ITSELF)
+    box = roi_of_detection(found, BOX_ITSELF)
     view = roi_of_landmarks(points_px + border, box.rotation_rad)
     right, down = transform_points(box.crop_from_image(1), view.center_px)  # the box as one pixel, its middle at 0
     return np.array([right, down, view.side_px / box.side_px])
