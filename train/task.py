@@ -115,6 +115,7 @@ class LandmarkTask(lightning.LightningModule):
         self.stride: int = net.stride  # type: ignore[assignment]
         self.start = start
         self.errors: list[float] = []
+        self.describes = False  # whether to log how wide the labels of the next faces are
         self.curve: dict[int, float] = {}  # validation NME in percent by epoch, kept in checkpoints
 
     def forward(self, crops: Tensor) -> Output:
@@ -132,6 +133,9 @@ class LandmarkTask(lightning.LightningModule):
         cells = _fusion(stacks[0]).shape[-1]
         self.expect_edges(batch.edges.shape[1])
         labels = Labels(batch.points_px, batch.edges, cells, self.stride, self.scheme)
+        if self.describes:
+            self.describes = False
+            rank_zero_info(describe(self.objective.smoothing, labels))
         counted = inside(batch.points_px, self.size)
         loss = self.objective.loss_for(labels)
         losses = {"landmarks": [_mean(loss(_fusion(maps)), counted, batch.weights) for maps in stacks]}
@@ -191,7 +195,7 @@ class LandmarkTask(lightning.LightningModule):
         if self.start is not None and self.global_step == 0:  # a resumed training has its own
             own = {type(part).__module__ for part in (self.net, self.objective)}  # the user's configuration names them
             load_weights(self, read_checkpoint(self.start, sorted(own)), self.start)
-        rank_zero_info(describe(self.objective.smoothing, self.size // self.stride))
+        self.describes = True
 
     def on_train_batch_start(self, batch: Batch, index: int) -> None:
         place = np.random.SeedSequence((self.seed, self.global_rank, self.global_step))

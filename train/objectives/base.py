@@ -102,15 +102,19 @@ def label_distribution(labels: Labels, smoothing: Smoothing | None) -> Tensor:
     if not isinstance(smoothing, ImageAware):
         sigma_cells = smoothing.sigma_cells if smoothing else 1e-3
         return gaussian.encode(labels.points_px, labels.cells, labels.stride, sigma_cells)
-    covariances = label_smoothing.covariances(
-        labels.edges, labels.points_px, labels.stride, smoothing, labels.scheme.curves
+    return label_smoothing.distribution(labels.points_px, _covariances(labels, smoothing), labels.cells, labels.stride)
+
+
+def describe(smoothing: Smoothing | None, labels: Labels) -> str:
+    """How wide the labels of these faces are, for a log."""
+    if not isinstance(smoothing, ImageAware):
+        return f"labels spread by {smoothing.sigma_cells:.2f} cells" if smoothing else "labels are points"
+    across, along = label_smoothing.deviations(_covariances(labels, smoothing)).flatten(0, -2).median(0).values.tolist()
+    count = labels.points_px[..., 0].numel()
+    return (
+        f"labels spread by {across:.2f} cells across and {along:.2f} along, medians of {count} landmarks ({smoothing})"
     )
-    return label_smoothing.distribution(labels.points_px, covariances, labels.cells, labels.stride)
 
 
-def describe(smoothing: Smoothing | None, cells: int) -> str:
-    """How wide labels are on a map of that many cells a side, for a log."""
-    if isinstance(smoothing, ImageAware):
-        across, along = label_smoothing.straight_edge_deviations(smoothing, cells)
-        return f"labels spread by {across:.2f} cells across and {along:.2f} along a straight edge ({smoothing})"
-    return f"labels spread by {smoothing.sigma_cells:.2f} cells" if smoothing else "labels are points"
+def _covariances(labels: Labels, smoothing: ImageAware) -> Tensor:
+    return label_smoothing.covariances(labels.edges, labels.points_px, labels.stride, smoothing, labels.scheme.curves)

@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from tracker.face.schemes import Curve
 from train.codecs.gaussian import cells_from_pixels
+from train.targets.branches import branch_maps
 
 BLUR_CELLS = 9  # taps of the blur of edge maps
 SHARPNESS = 5.0
@@ -43,13 +44,14 @@ class ImageAware:
 
     A wide patch holds the edges of the whole face. On 300W the long axis follows the jaw at the jaw's landmarks up to
     half_width 8, and lies across it from 16 on: b is 0.9 across its axis and 1.2 along it, and not along the edge. So
-    tune the widths that come out, which straight_edge_deviations and deviations say, with half_width 4 to 8 and gamma:
-    half_width 8 and gamma 0.2, in cells, are 0.5 and 0.8.
+    tune the widths that come out, which a training logs for its first faces, with half_width 4 to 8 and gamma:
+    half_width 8 and gamma 0.2, in cells, are 0.5 and 0.8 at one straight edge.
 
     edges: whose curves a label's patch shows. "all" is the text of A1.3, one edge map E of the whole face. Where other
     curves are near, which is everywhere but at the jaw, the long axis then has little to do with the curve that the
-    landmark lies on. "own" takes the landmark's own curves alone, as the distributions of Fig. 1 and A2 look; one on no
-    curve keeps the round N. docs/methods/structured.md has the angles between axis and curve.
+    landmark lies on. "own" takes the landmark's own curve alone, as the distributions of Fig. 1 and A2 look: of a curve
+    with corners the branch from one to the next, such as a lid, and at a corner the branches that meet there. One on
+    no curve keeps the round N. docs/methods/structured.md has the angles between axis and curve.
 
     Raises ValueError for a patch that does not hold the Gaussian N, or a gamma that is not positive.
     """
@@ -105,27 +107,15 @@ def covariances(
     Sigma_M is the second moment of M = 0.01 E' / max E' + N over the patch around the point's cell, about that cell;
     N, of 5 taps, sigma 1.1 and peak 1, lies there too, so that without edges it is isotropic. Outside the map there
     are no edges; for a point outside the nearest cell stands in. curves: the E that the edges are of, which say whose
-    edges are a landmark's own where smoothing asks for those.
+    edges are a landmark's own, where smoothing asks for those.
     """
     with torch.autocast(edges.device.type, enabled=False):  # moments need their digits
         if smoothing.edges == "all":
             return _covariances(edges, points_px, stride, smoothing)
         found = _covariances(torch.zeros_like(edges[:, :1]), points_px, stride, smoothing)
-        for of_curves, landmarks in curve_groups(curves):
-            found[:, landmarks] = _covariances(edges[:, of_curves], points_px[:, landmarks], stride, smoothing)
+        for maps, landmarks in branch_maps(edges, cells_from_pixels(points_px, stride), curves):
+            found[:, landmarks] = _covariances(maps, points_px[:, landmarks], stride, smoothing)
         return found
-
-
-def curve_groups(curves: Sequence[Curve]) -> list[tuple[list[int], list[int]]]:
-    """Landmarks that lie on the same curves: the indices of those curves, and of the landmarks."""
-    on: dict[int, list[int]] = {}
-    for index, curve in enumerate(curves):
-        for landmark in curve.indices:
-            on.setdefault(landmark, []).append(index)
-    groups: dict[tuple[int, ...], list[int]] = {}
-    for landmark, of_curves in sorted(on.items()):
-        groups.setdefault(tuple(of_curves), []).append(landmark)
-    return [([*of_curves], landmarks) for of_curves, landmarks in groups.items()]
 
 
 def _covariances(edges: Tensor, points_px: Tensor, stride: int, smoothing: ImageAware) -> Tensor:
@@ -181,17 +171,3 @@ def deviations(covariances: Tensor) -> Tensor:
     xx, xy, yy = covariances.unbind(-1)
     mean, apart = (xx + yy) / 2, torch.hypot((xx - yy) / 2, xy)
     return torch.stack([mean - apart, mean + apart], -1).clamp_min(0).sqrt()
-
-
-def straight_edge_deviations(smoothing: ImageAware, cells: int) -> tuple[float, float]:
-    """Standard deviations in cells across and along one straight edge through the middle of a map, for a log.
-
-    The edge is that of train.targets.boundaries' procedure "distance". On real faces: deviations(covariances(...)).
-    """
-    middle = cells // 2
-    offsets = torch.arange(cells, dtype=torch.float64) - middle
-    profile = torch.exp(-offsets.square() / 2) * (offsets.abs() < 3)
-    label = torch.full((1, 1, 2), float(middle), dtype=torch.float64)
-    edge = profile.expand(1, 1, cells, cells)
-    across, along = deviations(_covariances(edge, label, 1, smoothing))[0, 0].tolist()
-    return across, along

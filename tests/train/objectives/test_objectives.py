@@ -32,7 +32,7 @@ from train.objectives import (
     label_distribution,
 )
 from train.targets.boundaries import edge_maps
-from train.targets.label_smoothing import ImageAware
+from train.targets.label_smoothing import ImageAware, covariances, deviations
 
 CELLS, STRIDE = 16, 4
 OBJECTIVES: dict[str, Objective] = {
@@ -257,11 +257,15 @@ def test_only_image_aware_smoothing_needs_edges() -> None:
     assert needing == ["image-aware", "star, image-aware, drawn", "image-aware, own curves"]
 
 
-def test_says_how_wide_labels_are() -> None:
-    """Half width 8 and gamma 0.2 are 0.5 cells across and 0.8 along: references of the paper's readings."""
-    assert describe(ImageAware(half_width=8, gamma=0.2), 64).startswith("labels spread by 0.48 cells across and 0.78")
-    assert describe(Isotropic(0.9), 64) == "labels spread by 0.90 cells"
-    assert describe(None, 64) == "labels are points"
+def test_says_how_wide_labels_are(labels: Labels) -> None:
+    """Of these faces and their edges, not of a synthetic edge."""
+    for smoothing in (ImageAware(half_width=4, gamma=0.2), ImageAware(half_width=4, gamma=0.2, edges="own")):
+        widths = deviations(covariances(labels.edges, labels.points_px, STRIDE, smoothing, labels.scheme.curves))
+        across, along = np.median(widths.reshape(-1, 2).numpy().astype(float), 0)
+        expected = f"labels spread by {across:.2f} cells across and {along:.2f} along, medians of 68 landmarks"
+        assert describe(smoothing, labels).startswith(expected)
+    assert describe(Isotropic(0.9), labels) == "labels spread by 0.90 cells"
+    assert describe(None, labels) == "labels are points"
 
 
 def test_points_are_in_the_maps_own_coordinates() -> None:
