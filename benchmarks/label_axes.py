@@ -12,10 +12,13 @@ import torch
 from torch import Tensor
 
 from tracker.cli.command import run_command
+from tracker.datasets.collect import expect_scheme
 from tracker.datasets.folder import read_own
+from tracker.datasets.sample import DatasetError
+from tracker.errors import TrackerError
 from tracker.face.crop import roi_of_landmarks
 from tracker.face.geometry import Array, transform_points
-from tracker.face.schemes import Scheme, scheme_named
+from tracker.face.schemes import Scheme
 from train.targets.boundaries import EdgeProcedure, edge_maps
 from train.targets.branches import branches
 from train.targets.label_smoothing import ImageAware, covariances, deviations
@@ -56,20 +59,48 @@ def label_axes(
         half_width: Of train.targets.label_smoothing.ImageAware.
         gamma: Likewise.
     """
-    faces = [sample.points_px for sample in read_own(path, scheme)]
+    shape, aware = scheme_of(scheme), aware_of(half_width, gamma)
+    for size in sizes:
+        expect_size(size)
+    try:
+        faces = [sample.points_px for sample in read_own(path, scheme)]
+    except DatasetError as error:
+        raise TrackerError(str(error)) from None
     print(f"{len(faces)} faces; degrees between axis and curve, ratio of the axes, cells across x along; medians")
     for size in sizes:
-        points, shape = in_crops(faces, size), scheme_named(scheme)
+        points = in_crops(faces, size)
         for procedure in edges:
             maps = draw_edges(points, shape, size, procedure)
-            for whose in ("all", "own"):
-                found = measure(points, maps, shape, ImageAware(half_width, gamma, edges=whose))
+            for whose, smoothing in aware.items():
+                found = measure(points, maps, shape, smoothing)
                 print(f"{size} px, {procedure}, edges {whose}:")
                 for group, axes in found.items():
                     print(
                         f"  {group:<10} {axes.degrees:3.0f} {axes.ratio:5.2f}  {axes.across:.2f} x {axes.along:.2f}",
                         flush=True,
                     )
+
+
+def scheme_of(name: str) -> Scheme:
+    """The scheme of that name. Raises TrackerError for another."""
+    try:
+        return expect_scheme(name)
+    except DatasetError as error:
+        raise TrackerError(f"--scheme: {error}") from None
+
+
+def aware_of(half_width: int, gamma: float) -> dict[str, ImageAware]:
+    """The smoothing with the edges of all curves, and with those of the own one. Raises TrackerError as ImageAware."""
+    try:
+        return {"all": ImageAware(half_width, gamma, edges="all"), "own": ImageAware(half_width, gamma, edges="own")}
+    except ValueError as error:
+        raise TrackerError(f"--{error}") from None
+
+
+def expect_size(size: int) -> None:
+    """Raise TrackerError for a side of the crop that edge maps cannot be drawn for."""
+    if size < 32 or size % STRIDE:
+        raise TrackerError(f"--size: expected a multiple of {STRIDE} from 32 on, got {size}")
 
 
 def in_crops(faces: Sequence[Array], size: int) -> Tensor:

@@ -52,6 +52,20 @@ def test_soft_argmax_leaves_the_peaks_where_they_are(rate: float) -> None:
     assert (highest == torch.tensor([1, 9])).all()
 
 
+@pytest.mark.parametrize("width", [1.0, 2.5])
+@pytest.mark.parametrize("rate", [0.3, 10.0])
+def test_soft_argmax_leaves_wide_peaks_where_they_are(
+    width: float, rate: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells = torch.arange(11.0)
+    bumps = [height * torch.exp(-((cells - cell) ** 2) / (2 * width**2)) for cell, height in ((9, 4.0), (1, 3.0))]
+    monkeypatch.setattr("demos.toy_1d.START", torch.maximum(*bumps))
+    heatmaps, _ = descend(LOSSES["soft-argmax, l2"], 50, rate)
+    padded = torch.nn.functional.pad(heatmaps[-1], (1, 1), value=-torch.inf)
+    peaks = (heatmaps[-1] > padded[:-2]) & (heatmaps[-1] > padded[2:])
+    assert peaks.nonzero().flatten().tolist() == [1, 9]
+
+
 @pytest.mark.slow
 def test_draws_both(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(tmp_path / "made")

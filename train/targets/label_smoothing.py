@@ -75,7 +75,7 @@ class ImageAware:
         return self.gamma * (label / covariance) ** 2
 
 
-def _gaussian(taps: int, like: Tensor) -> tuple[Tensor, Tensor]:
+def gaussian_taps(taps: int, like: Tensor) -> tuple[Tensor, Tensor]:
     """Offsets and values (taps,), peak 1, of the Gaussian that torchvision takes where no sigma is given."""
     sigma = 0.3 * ((taps - 1) / 2 - 1) + 0.8
     offsets = torch.arange(taps, dtype=like.dtype, device=like.device) - (taps - 1) / 2
@@ -89,7 +89,7 @@ def refine(edges: Tensor) -> Tensor:
     a 3 x 3 mean, clipped to [0, 1], border cells left as they are).
     """
     maps = edges.amax(1, keepdim=True)
-    _, weights = _gaussian(BLUR_CELLS, maps)
+    _, weights = gaussian_taps(BLUR_CELLS, maps)
     weights = weights / weights.sum()
     maps = functional.pad(maps, [BLUR_CELLS // 2] * 4, mode="reflect")
     maps = functional.conv2d(functional.conv2d(maps, weights.view(1, 1, 1, -1)), weights.view(1, 1, -1, 1))
@@ -148,7 +148,7 @@ def _patch_moments(maps: Tensor, label_cells: Tensor, half_width: int) -> Tensor
 
 def _spot_moments(like: Tensor) -> Tensor:
     """(3, 3) the same sums of the Gaussian N."""
-    offsets, values = _gaussian(SPOT_CELLS, like)
+    offsets, values = gaussian_taps(SPOT_CELLS, like)
     powers = torch.stack([torch.ones_like(offsets), offsets, offsets.square()])
     return torch.outer(powers @ values, powers @ values)
 

@@ -20,6 +20,7 @@ from benchmarks.label_axes import draw_edges, in_crops, measure
 from tracker.datasets.pts_files import read_pts
 from tracker.face.schemes import COFW29, IBUG68, WFLW98, Curve, Scheme
 from train.codecs import gaussian
+from train.tables import ROWS
 from train.targets.label_smoothing import (
     ImageAware,
     covariances,
@@ -374,6 +375,16 @@ class TestRealFaces:
         for group, axes in measure(points, edges, IBUG68, ImageAware(8, edges="own")).items():
             assert axes.degrees <= 20, group
             assert axes.ratio >= 1.25, group
+
+    def test_are_as_wide_as_the_image_unaware_ones_that_the_paper_compares_with(
+        self, points: Tensor, edges: Tensor
+    ) -> None:
+        """Table 6 (c) and (e), by the geometric mean, so that they differ in shape alone."""
+        unaware, aware = (ROWS[f"yy-t6{letter}"].options["model"]["objective"]["init_args"] for letter in "ce")
+        full = covariances(edges, points, 4, ImageAware(**aware["smoothing"]), IBUG68.curves)
+        assert deviations(full).log().mean().exp().item() == pytest.approx(
+            unaware["smoothing"]["sigma_cells"], abs=0.02
+        )
 
     def test_all_edges_give_it_at_the_jaw_alone(self, points: Tensor, edges: Tensor) -> None:
         """The reading of the paper's text."""
