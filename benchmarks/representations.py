@@ -52,6 +52,7 @@ from train.objectives import (
 )
 from train.task import Batch, LandmarkTask, Weights
 
+SIGMA_CELLS = 1.0  # of all heatmaps: HIH's on 300W, and Subpixel's
 DECIMALS, OFFSETS = 96, 40  # widths of heads, about as costly; HIH's 384 are for nets of 256 channels
 WIDTH, CELLS = CHANNELS[0], 32
 SETS = ("validation", "lfpw/testset")
@@ -71,17 +72,21 @@ class Representation:
 
 
 REPRESENTATIONS = {
-    "integer heatmap": Representation(IntegerHeatmap(), ("quarter", "argmax", "dark")),
+    "integer heatmap": Representation(IntegerHeatmap(SIGMA_CELLS), ("quarter", "argmax", "dark")),
     "integer heatmap + offset vector": Representation(
-        OffsetVector(), ("vector",), partial(OffsetVectorHead, WIDTH, 68, OFFSETS)
+        OffsetVector(SIGMA_CELLS), ("vector",), partial(OffsetVectorHead, WIDTH, 68, OFFSETS)
     ),
-    "integer heatmap + offset map": Representation(OffsetMap(), ("map",), partial(OffsetMapHead, WIDTH, OFFSETS)),
+    "integer heatmap + offset map": Representation(
+        OffsetMap(SIGMA_CELLS), ("map",), partial(OffsetMapHead, WIDTH, OFFSETS)
+    ),
     "heatmap in heatmap": Representation(
-        HeatmapInHeatmap(), ("decimals", "quarter"), partial(DecimalHead, WIDTH, 68, CELLS, width=DECIMALS)
+        HeatmapInHeatmap(SIGMA_CELLS), ("decimals", "quarter"), partial(DecimalHead, WIDTH, 68, CELLS, width=DECIMALS)
     ),
-    "continuous heatmap (Subpixel)": Representation(Subpixel(), ("local_softmax", "dark", "quarter")),
+    "continuous heatmap (Subpixel)": Representation(Subpixel(SIGMA_CELLS), ("local_softmax", "dark", "quarter")),
     "Subpixel, Siamese": Representation(
-        Subpixel(), ("local_softmax",), options={"views": 2, "weights": Weights(landmarks=0, consistency=0, siamese=1)}
+        Subpixel(SIGMA_CELLS),
+        ("local_softmax",),
+        options={"views": 2, "weights": Weights(landmarks=0, consistency=0, siamese=1)},
     ),
     "soft-argmax, l2": Representation(SoftArgmax(), ("softmax_mean",)),
     "STAR": Representation(Star(), ("softmax_mean",)),

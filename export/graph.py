@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from export.uncertainty import NOTHING, Spread, narrowed
-from train.codecs.reading import ReadingName, read
+from train.codecs.reading import ReadingName
 from train.models.heads import Placed
 from train.task import LandmarkTask, normalise
 
@@ -56,7 +56,7 @@ class LandmarkGraph(nn.Module):
     def decode(self, logits: Tensor, places: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """What forward answers, from what maps answers."""
         logits = logits * (1 / self.calibration.temperature)
-        points, scores, covariances = read(self.decoder, logits, places, self.stride, self.objective.window)
+        points, scores, covariances = self.objective.read(logits, places, self.stride, self.decoder)
         return points, scores, narrowed(covariances, self.calibration.spread)
 
     def maps(self, crops: Tensor) -> tuple[Tensor, Tensor | None]:

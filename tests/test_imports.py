@@ -86,6 +86,7 @@ MAY_IMPORT = {
 # What one file alone may import besides.
 ALSO = {
     "tracker.face.crop": ("cv2",),
+    "train.tables.__main__": ("tracker.cli.command",),
     "tracker.datasets.matlab_process": ("scipy",),
     "tracker.tracking.association": ("scipy",),
     "tracker.pyinstaller.hook-tracker": ("PyInstaller",),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tracker.datasets import aflw, cofw, folder, star_tsv, video300, w300, wflw
+from tracker.datasets import aflw, cofw, folder, menpo, star_tsv, video300, w300, w300_lp, wflw
 from tracker.datasets.collect import Bad
 from tracker.datasets.sample import DatasetError, Sample
 from tracker.datasets.video300 import Category
@@ -117,21 +117,72 @@ def _apart(training: Faces, others: Faces) -> Faces:
 
 @dataclass
 class W300(Source):
-    """300W: root holds afw, helen and lfpw, and ibug to test on the full set. test_split: which faces are tested."""
+    """300W: root holds afw, helen and lfpw, and ibug to test on the full set.
+
+    test_split: which faces are tested. test_root: the folder that holds them, root if None; the private set has one of
+    its own. training: "official", the 3,148 faces; "split_one", the 3,837 with the full test set, for the private set.
+    """
 
     root: Path
     test_split: w300.Split = "full"
     bad: Bad = "refuse"
     validation: Validation = VALIDATION_SHARE
+    test_root: Path | None = None
+    training: Literal["official", "split_one"] = "official"
 
     def labelled(self) -> Faces:
-        return w300.read_training(self.root, self.bad)
+        if self.training == "official":
+            return w300.read_training(self.root, self.bad)
+        if self.test_split != "private":
+            raise DatasetError(
+                "data.source.training: split_one trains on the full test set; expected data.source.test_split to be "
+                f"private, got {self.test_split}"
+            )
+        return w300.read_split_one(self.root, self.bad)
 
     def key(self, sample: Sample) -> str:
         return w300.person(self.root, sample)
 
     def test(self) -> Faces:
-        return w300.read_test(self.root, self.test_split, self.bad)
+        return w300.read_test(self.test_root or self.root, self.test_split, self.bad)
+
+
+@dataclass
+class W300Lp(Source):
+    """300W-LP, to begin a training with: root holds AFW, HELEN, IBUG, LFPW and landmarks. It has no test faces."""
+
+    root: Path
+    bad: Bad = "refuse"
+    validation: Validation = VALIDATION_SHARE
+
+    def labelled(self) -> Faces:
+        return w300_lp.read_300w_lp(self.root, self.bad)
+
+    def key(self, sample: Sample) -> str:
+        """The picture that a face was turned from: all turns of IMAGE_0_N are named so."""
+        return f"{sample.picture.parent.name}/{sample.picture.stem.rpartition('_')[0]}"
+
+    def test(self) -> Faces:
+        raise DatasetError("300W-LP has no test faces: test with another data.source, such as 300W's private set")
+
+
+@dataclass
+class Menpo(Source):
+    """Menpo 2D's near-frontal faces, of 68 points: root holds the training set, test_root what is tested on."""
+
+    root: Path
+    test_root: Path | None = None
+    bad: Bad = "refuse"
+    validation: Validation = VALIDATION_SHARE
+
+    def labelled(self) -> Faces:
+        return menpo.read_menpo(self.root, self.bad)
+
+    def key(self, sample: Sample) -> str:
+        return sample.picture.name
+
+    def test(self) -> Faces:
+        return menpo.read_menpo(_given(self.test_root, "test_root"), self.bad)
 
 
 @dataclass
@@ -168,6 +219,24 @@ class Cofw(Source):
 
     def test(self) -> Faces:
         return cofw.read_cofw(self.root, "test", self.bad)
+
+
+@dataclass
+class Cofw68(Source):
+    """COFW's test faces with 68 points: root holds COFW_test_color.mat and COFW68_Data. To test a net of 300W on."""
+
+    root: Path
+    bad: Bad = "refuse"
+    validation: Validation = VALIDATION_SHARE
+
+    def labelled(self) -> Faces:
+        raise DatasetError("COFW-68 has no training faces: train on another data.source, such as 300W")
+
+    def key(self, sample: Sample) -> str:
+        return sample.name.rpartition("/")[2]
+
+    def test(self) -> Faces:
+        return cofw.read_cofw68(self.root, self.bad)
 
 
 @dataclass
@@ -260,7 +329,7 @@ class StarTable(Source):
         return star_tsv.read_star_tsv(_given(self.test_path), self.pictures, self.scheme, self.bad)
 
 
-def _given(path: Path | None) -> Path:
+def _given(path: Path | None, option: str = "test_path") -> Path:
     if path is None:
-        raise DatasetError("there is nothing to test on: give data.source.test_path")
+        raise DatasetError(f"there is nothing to test on: give data.source.{option}")
     return path

@@ -19,7 +19,7 @@ from tracker.datasets.sample import DatasetError, Sample
 from train.augmentation import Augmentation, Choices, apply
 from train.datasets import Source, split
 from train.targets.boundaries import EdgeProcedure, edge_maps
-from train.task import Batch, SetupError, check_range
+from train.task import Batch, LandmarkTask, SetupError, check_range
 
 LOG = logging.getLogger(__name__)
 
@@ -76,7 +76,7 @@ class AugmentedCrops(Dataset[Batch]):
     """Crops under random choices, which follow from the seed, the epoch and the face, and from nothing else.
 
     So an epoch is the same however many workers or processes load it, and when it is run again after an interruption.
-    views: crops of a face, which differ a little in shift, rotation and scale alone (Augmentation.draw_near).
+    views: crops of a face, the others as Augmentation.draw_other says.
     """
 
     def __init__(self, crops: Crops, augmentation: Augmentation, seed: int, views: int = 1) -> None:
@@ -90,7 +90,7 @@ class AugmentedCrops(Dataset[Batch]):
         epoch, index = place
         rng = np.random.default_rng((self.seed, epoch, index))
         choices = self.augmentation.draw(rng)
-        others = [self.augmentation.draw_near(choices, rng) for _ in range(self.views - 1)]
+        others = [self.augmentation.draw_other(choices, rng) for _ in range(self.views - 1)]
         return _joined([self.crops.crop(index, each) for each in (choices, *others)], torch.stack)
 
 
@@ -169,6 +169,9 @@ class FaceData(lightning.LightningDataModule):
         if stage == "test":
             self.testing = self._crops("test", self.source.test())
             return
+        task = getattr(self.trainer, "lightning_module", None)
+        if stage == "fit" and self.edges is None and isinstance(task, LandmarkTask):
+            task.expect_edges(0)  # before the pictures are read, which takes long
         training, validation = self.source.faces()
         if stage == "fit":
             self._expect_nothing_chosen()

@@ -15,8 +15,8 @@ def find_config(name: str | os.PathLike[str], kind: Literal["train", "export", "
     """The path of a configuration file.
 
     Args:
-        name: a path, or else the name of a file that the package has: edge68.yaml, hourglass/wflw_star.yaml, or as in
-            the repository, configs/train/edge68.yaml.
+        name: a path, or else the name of a file that the package has: edge68.yaml, hourglass/300w_structured.yaml, or
+            as in the repository, configs/train/edge68.yaml.
         kind: the folder of configs/ in which the name is looked up.
 
     Returns:

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tracker.datasets.sample import Sample
-from tracker.face.geometry import Array
+from tracker.face.crop import roi_of_landmarks
+from tracker.face.geometry import Array, scale_of
 from tracker.face.landmarks import Landmarks
 from tracker.metrics.accuracy import Errors, face_error, plot_ced, summary, table
 from tracker.system.files import expect_writable, write_whole
@@ -66,7 +67,7 @@ class Report(lightning.Callback):
         points, scores, truth = (
             np.concatenate([part[name].numpy() for part in self.outputs]) for name in ("points", "scores", "truth")
         )
-        errors = errors_of(data.testing.samples, points, scores, truth)
+        errors = errors_of(data.testing.samples, points, scores, truth, task.size)
         by_subset = subsets_of(data.testing.samples, errors)
         figures = {name: summary(part) for name, part in by_subset.items()}
         rank_zero_info(table(figures))
@@ -89,13 +90,24 @@ class Report(lightning.Callback):
             raise SetupError(f"--report.folder {self.folder}: cannot write {name} there: {error.strerror}") from None
 
 
-def errors_of(samples: Sequence[Sample], points: Array, scores: Array, truth: Array) -> Errors:
-    """The error of each face by its name; points and truth (N, K, 2) and scores (N, K) in the order of the samples."""
+def errors_of(samples: Sequence[Sample], points: Array, scores: Array, truth: Array, size: int) -> Errors:
+    """The error of each face by its name; points and truth (N, K, 2) and scores (N, K) in the order of the samples.
+
+    size: side in pixels of the crops that points and truth lie in.
+    """
     errors = {}
     for i, sample in enumerate(samples):
         found = Landmarks(points[i], scores[i], np.zeros((sample.scheme.count, 3)), sample.scheme)
-        errors[sample.name] = face_error(found, truth[i], float(scores[i].mean()))
+        errors[sample.name] = face_error(found, truth[i], float(scores[i].mean()), _box_size_px(sample, size))
     return errors
+
+
+def _box_size_px(sample: Sample, size: int) -> tuple[float, float] | None:
+    """Width and height in pixels of the crop of the box that the data set gives, where it gives one."""
+    if sample.box_px is None:
+        return None
+    width, height = (sample.box_px[2:] * scale_of(roi_of_landmarks(sample.points_px).crop_from_image(size))).tolist()
+    return width, height
 
 
 def subsets_of(samples: Sequence[Sample], errors: Errors) -> dict[str, Errors]:

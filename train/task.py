@@ -18,13 +18,13 @@ from torch import Tensor, nn
 from tracker.face.schemes import scheme_named
 from tracker.metrics.nme import nme
 from train.checkpoints import load_weights, read_checkpoint
-from train.codecs.reading import HeadName, read
+from train.codecs.reading import HeadName
 from train.losses.adaptive_wing import adaptive_wing_loss
 from train.losses.consistency import consistency_loss
 from train.losses.heatmap import gaussian_map, star_point_map
 from train.losses.siamese import siamese_loss
 from train.models.heads import Placed
-from train.models.hourglass import StackMaps
+from train.models.hourglass import StackedHourglass, StackMaps
 from train.objectives import HeatmapMse, Labels, Objective, describe
 
 Output = list[Tensor] | list[StackMaps] | Placed
@@ -115,6 +115,7 @@ class LandmarkTask(lightning.LightningModule):
         self.stride: int = net.stride  # type: ignore[assignment]
         self.start = start
         self.errors: list[float] = []
+        self.describes = False  # whether to log how wide the labels of the next faces are
         self.curve: dict[int, float] = {}  # validation NME in percent by epoch, kept in checkpoints
 
     def forward(self, crops: Tensor) -> Output:
@@ -130,17 +131,23 @@ class LandmarkTask(lightning.LightningModule):
         """
         stacks, places = split(output)
         cells = _fusion(stacks[0]).shape[-1]
-        labels = Labels(batch.points_px, batch.edges, cells, self.stride)
+        self.expect_edges(batch.edges.shape[1])
+        labels = Labels(batch.points_px, batch.edges, cells, self.stride, self.scheme)
+        if self.describes:
+            self.describes = False
+            rank_zero_info(describe(self.objective.smoothing, labels))
         counted = inside(batch.points_px, self.size)
         loss = self.objective.loss_for(labels)
         losses = {"landmarks": [_mean(loss(_fusion(maps)), counted, batch.weights) for maps in stacks]}
         auxiliary = [maps for maps in stacks if isinstance(maps, StackMaps)]
-        if auxiliary:
+        if auxiliary and self.weights.points:
             points = self._point_maps(labels, batch.points_px)
             losses["points"] = [adaptive_wing_loss(maps.points, points).mean() for maps in auxiliary]
+        if auxiliary and self.weights.edges:
             losses["edges"] = [adaptive_wing_loss(maps.edges, batch.edges).mean() for maps in auxiliary]
         if places is not None:
-            losses["places"] = [_mean(self.objective.places_loss_for(labels)(places), counted, batch.weights)]
+            place_loss = self.objective.places_loss_for(labels, _fusion(stacks[-1]))
+            losses["places"] = [_mean(place_loss(places), counted, batch.weights)]
         if self.views > 1 and self.weights.consistency:
             losses["consistency"] = [self._consistency(maps, places, batch.points_px, counted) for maps in stacks]
         if self.weights.siamese:
@@ -148,6 +155,17 @@ class LandmarkTask(lightning.LightningModule):
         over = _evenly if self.objective.even_stacks else _over_stacks
         weights = {name: getattr(self.weights, name) for name in losses}
         return {name: weights[name] * over(values) for name, values in losses.items() if weights[name]}
+
+    def expect_edges(self, edges: int) -> None:
+        """Raises SetupError where edge maps are needed, for so many as a batch holds."""
+        why = "image-aware label smoothing" if self.objective.needs_edges else ""
+        if self.weights.edges and isinstance(self.net, StackedHourglass):
+            why = why or f"model.weights.edges ({self.weights.edges:g})"
+        if why and edges != len(self.scheme.curves):
+            raise SetupError(
+                f"{why} needs the {len(self.scheme.curves)} edge maps of {self.scheme.name}, the data have {edges}: "
+                "set data.edges to distance, polyline or star"
+            )
 
     def _consistency(
         self, maps: Tensor | StackMaps, places: Tensor | None, points_px: Tensor, counted: Tensor
@@ -177,7 +195,7 @@ class LandmarkTask(lightning.LightningModule):
         if self.start is not None and self.global_step == 0:  # a resumed training has its own
             own = {type(part).__module__ for part in (self.net, self.objective)}  # the user's configuration names them
             load_weights(self, read_checkpoint(self.start, sorted(own)), self.start)
-        rank_zero_info(describe(self.objective.smoothing, self.size // self.stride))
+        self.describes = True
 
     def on_train_batch_start(self, batch: Batch, index: int) -> None:
         place = np.random.SeedSequence((self.seed, self.global_rank, self.global_step))
@@ -206,7 +224,7 @@ class LandmarkTask(lightning.LightningModule):
 
     def _read(self, maps: Tensor | StackMaps, places: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         logits = self.objective.logits(_fusion(maps))
-        return read(self.objective.decoder, logits, places, self.stride, self.objective.window)
+        return self.objective.read(logits, places, self.stride)
 
     def on_validation_epoch_start(self) -> None:
         self.errors = []

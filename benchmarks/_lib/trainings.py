@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader
 
 from benchmarks._lib.machine import machine
 from tracker.datasets.w300 import read_folder
+from train.augmentation import Augmentation
 from train.datasets import W300
 from train.loaders import Crops, FaceData
 from train.models.edge import EdgeHourglass
@@ -35,9 +36,13 @@ def task_of(objective: Objective, seed: int, place: nn.Module | None = None, **o
 
 
 def fit(task: LandmarkTask, root: Path, epochs: int) -> tuple[FaceData, lightning.Trainer]:
-    """Train with the whole schedule in so many epochs, without averaging; what it was trained on and by."""
+    """Train with the whole schedule in so many epochs, without averaging; what it was trained on and by.
+
+    Views of Siamese training are drawn independently of each other, as in its paper.
+    """
     edges = "distance" if task.objective.needs_edges else None
-    data = FaceData(W300(root), edges=edges, seed=task.seed, views=task.views)  # type: ignore[arg-type]
+    augmentation = Augmentation(near="independent") if task.weights.siamese else Augmentation()
+    data = FaceData(W300(root), augmentation=augmentation, edges=edges, seed=task.seed, views=task.views)  # type: ignore[arg-type]
     trainer = lightning.Trainer(
         accelerator="auto", max_epochs=epochs, logger=False, enable_checkpointing=False, num_sanity_val_steps=0
     )

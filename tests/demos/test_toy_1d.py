@@ -6,9 +6,10 @@ from pathlib import Path
 
 import cv2
 import pytest
+import torch
 
 pytest.importorskip("matplotlib")
-from demos.toy_1d import LABEL, LOSSES, START, descend, main
+from demos.toy_1d import LABEL, LOSSES, SHOWN, START, descend, main, moving
 
 
 def test_starts_with_two_peaks_and_none_on_the_label() -> None:
@@ -33,6 +34,36 @@ def test_soft_argmax_has_not_at_step_50(rate: float) -> None:
     heatmaps, updates = descend(LOSSES["soft-argmax, l2"], rate=rate)
     assert (heatmaps.argmax(1) != LABEL).all()
     assert updates[0, LABEL].abs() < updates[0].abs().max() / 5  # the label's own update is small
+
+
+@pytest.mark.parametrize("step", SHOWN)
+def test_the_small_correct_update_of_soft_argmax_is_drawn(step: int) -> None:
+    """The paper's first observation: the label's cell goes up, by little, in all three panels."""
+    _, updates = descend(LOSSES["soft-argmax, l2"], max(SHOWN))
+    assert LABEL in moving(updates[step])
+    assert 0 < updates[step, LABEL] < updates[step].max() / 20
+    assert updates[step].abs().max() > 1e-3  # it has not converged
+
+
+@pytest.mark.parametrize("rate", [0.1, 2.0])
+def test_soft_argmax_leaves_the_peaks_where_they_are(rate: float) -> None:
+    heatmaps, _ = descend(LOSSES["soft-argmax, l2"], 2000, rate)
+    highest = heatmaps.argsort(1)[:, -2:].sort(1).values
+    assert (highest == torch.tensor([1, 9])).all()
+
+
+@pytest.mark.parametrize("width", [1.0, 2.5])
+@pytest.mark.parametrize("rate", [0.3, 10.0])
+def test_soft_argmax_leaves_wide_peaks_where_they_are(
+    width: float, rate: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells = torch.arange(11.0)
+    bumps = [height * torch.exp(-((cells - cell) ** 2) / (2 * width**2)) for cell, height in ((9, 4.0), (1, 3.0))]
+    monkeypatch.setattr("demos.toy_1d.START", torch.maximum(*bumps))
+    heatmaps, _ = descend(LOSSES["soft-argmax, l2"], 50, rate)
+    padded = torch.nn.functional.pad(heatmaps[-1], (1, 1), value=-torch.inf)
+    peaks = (heatmaps[-1] > padded[:-2]) & (heatmaps[-1] > padded[2:])
+    assert peaks.nonzero().flatten().tolist() == [1, 9]
 
 
 @pytest.mark.slow

@@ -111,17 +111,30 @@ def training_parser() -> jsonargparse.ArgumentParser:
         return jsonargparse.capture_parser(TrainingCLI.run)
 
 
+@pytest.fixture(scope="module")
+def papers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What `python -m train.tables write papers` makes, as the documents say."""
+    pytest.importorskip("lightning")
+    from train.tables import ROWS
+    from train.tables.configuration import write_rows
+
+    folder = tmp_path_factory.mktemp("papers")
+    write_rows(ROWS.values(), folder, Path("data"), Path("runs"))
+    return folder
+
+
 @pytest.mark.parametrize(("arguments", "page"), TRAINING, ids=lambda value: str(value))
 def test_training_options_exist(
     arguments: tuple[str, ...],
     page: str,
     training_parser: jsonargparse.ArgumentParser,
+    papers: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(ROOT)
     try:
-        training_parser.parse_args(list(arguments))
+        training_parser.parse_args([argument.replace("papers", str(papers)) for argument in arguments])
     except SystemExit:
         pytest.fail(f"{page}: {capsys.readouterr().err}")
 

@@ -207,11 +207,74 @@ class TestDraw:
         assert nothing.draw(np.random.default_rng(0)) == Choices()
 
 
+class TestAsPapersPrintIt:
+    """Uniform ranges, shares of faces, colours, and views that are independent of each other."""
+
+    def test_uniform_ranges_end_where_they_say(self) -> None:
+        rng = np.random.default_rng(0)
+        stated = Augmentation(spread="uniform", rotation_deg=30, scale=0.15, shift=0.1)
+        drawn = [stated.draw(rng) for _ in range(4000)]
+        for values, middle, end in (
+            (np.degrees([d.rotation_rad for d in drawn]), 0, 30),
+            (np.array([d.scale for d in drawn]), 1, 0.15),
+            (np.array([d.shift for d in drawn]), 0, 0.1),
+        ):
+            assert np.abs(values - middle).max() <= end
+            assert values.std() == pytest.approx(end / math.sqrt(3), rel=0.04)
+            assert values.max() > middle + 0.98 * end
+
+    def test_only_a_share_is_shifted_and_turned(self) -> None:
+        rng = np.random.default_rng(1)
+        drawn = [Augmentation(shifted=0.25, rotated=0.5).draw(rng) for _ in range(4000)]
+        for share, of in ((0.25, [d.shift != (0.0, 0.0) for d in drawn]), (0.5, [d.rotation_rad != 0 for d in drawn])):
+            assert np.mean(of) == pytest.approx(share, abs=4 * math.sqrt(share * (1 - share) / 4000))
+
+    def test_what_was_drawn_before_is_drawn_alike(self) -> None:
+        """A training that was started without these options goes on with the same faces."""
+        for seed in range(20):
+            plain, shared = (Augmentation(**more).draw(np.random.default_rng(seed)) for more in ({}, {"colour": 0.4}))
+            assert replace(shared, colour=None) == plain
+
+    def test_colours_are_multiplied_each_by_its_own_factor(self, face: tuple[Image, Array]) -> None:
+        image = np.full_like(face[0], 100)
+        image[..., 2] = 200
+        shown, _ = apply(image, face[1], IBUG68, Choices(colour=(0.6, 1.0, 1.4)), SIZE)
+        assert shown[SIZE // 2, SIZE // 2].tolist() == [60, 100, 255]
+        drawn = [Augmentation(colour=0.4).draw(np.random.default_rng(i)).colour for i in range(500)]
+        factors = np.array(drawn)
+        assert 0.6 <= factors.min() < 0.62 and 1.38 < factors.max() <= 1.4
+        assert np.abs(np.corrcoef(factors.T) - np.eye(3)).max() < 0.15
+
+    def test_a_gaussian_blur_has_its_sigma(self, face68: Array) -> None:
+        """Variances add: that of a spot grows by sigma squared."""
+        points = face68 * 1.4 + (48.3, 61.8)
+        widths = []
+        for blur in (None, 0.02):
+            shown, _ = apply(spot(points[30]), points, IBUG68, Choices(blur=blur, soft=True), SIZE)
+            weights = shown[..., 0].astype(np.float64)
+            x = np.arange(SIZE)
+            mean = np.average(x, weights=weights.sum(0))
+            widths.append(np.average((x - mean) ** 2, weights=weights.sum(0)))
+        assert widths[1] - widths[0] == pytest.approx((0.02 * SIZE) ** 2, rel=0.1)
+
+    def test_independent_views_share_their_mirroring_alone(self) -> None:
+        rng = np.random.default_rng(2)
+        augmentation = Augmentation(near="independent", rotation_deg=30, spread="uniform", colour=0.4)
+        pairs = [
+            (first, augmentation.draw_other(first, rng)) for first in (augmentation.draw(rng) for _ in range(3000))
+        ]
+        assert all(first.flip == other.flip for first, other in pairs)
+        turns = np.degrees([[first.rotation_rad, other.rotation_rad] for first, other in pairs])
+        assert abs(np.corrcoef(turns.T)[0, 1]) < 0.06
+        assert np.diff(turns, axis=1).std() == pytest.approx(30 * math.sqrt(2 / 3), rel=0.05)  # 24.5 degrees
+        assert sum(first.blur is None and other.blur is not None for first, other in pairs) > 300
+
+
 def test_a_near_view_is_the_same_picture_seen_as_far_away_as_said() -> None:
     augmentation = Augmentation(near=0.4)
     rng = np.random.default_rng(5)
     firsts = [augmentation.draw(rng) for _ in range(2000)]
-    nears = [augmentation.draw_near(first, rng) for first in firsts]
+    nears = [augmentation.draw_other(first, rng) for first in firsts]
     for first, near in zip(firsts, nears, strict=True):
         view = {"shift": first.shift, "rotation_rad": first.rotation_rad, "scale": first.scale}
         assert replace(near, **view) == first

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy.io import loadmat, savemat
 
 from tracker.datasets.pts_files import write_pts
 from tracker.datasets.sample import DatasetError, Sample
 from tracker.face.schemes import IBUG68
 from train import datasets
-from train.datasets import VALIDATION_SHARE, W300, Own, Source, _number, split
+from train.datasets import VALIDATION_SHARE, W300, Cofw68, Menpo, Own, Source, W300Lp, _number, split
 
 
 def sample(name: str) -> Sample:
@@ -139,7 +141,9 @@ def test_300w_can_be_trained_on_as_a_whole(w300: Path) -> None:
 
 
 MADE = [
-    cls for _, cls in inspect.getmembers(datasets, inspect.isclass) if issubclass(cls, Source) and cls is not Source
+    cls
+    for _, cls in inspect.getmembers(datasets, inspect.isclass)
+    if issubclass(cls, Source) and cls not in (Source, Cofw68)
 ]
 
 
@@ -150,3 +154,114 @@ def test_a_missing_set_is_one_sentence(cls: type[Source], tmp_path: Path) -> Non
     with pytest.raises(DatasetError, match="gone") as error:
         cls(**{name: value for name, value in options.items() if name in fields}).faces()
     assert "\n" not in str(error.value)
+
+
+def test_cofw68_is_for_tests_alone(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="COFW-68 has no training faces: train on another"):
+        Cofw68(tmp_path).faces()
+    with pytest.raises(DatasetError, match="COFW_test_color"):
+        Cofw68(tmp_path).test()
+
+
+class TestSplitOne:
+    @pytest.fixture
+    def root(self, w300: Path, tmp_path: Path) -> Path:
+        """300W with its full test set, and the private set beside it."""
+        shutil.copytree(w300, tmp_path / "300w")
+        for name in ("helen/testset", "lfpw/testset", "ibug"):
+            shutil.copytree(w300 / "afw", tmp_path / "300w" / name)
+        for name in ("01_Indoor", "02_Outdoor"):
+            shutil.copytree(w300 / "lfpw/trainset", tmp_path / "private" / name)
+        return tmp_path
+
+    def test_trains_on_the_full_test_set_too_and_tests_on_the_private_one(self, root: Path) -> None:
+        source = W300(root / "300w", "private", validation="none", test_root=root / "private", training="split_one")
+        official = W300(root / "300w", validation="none")
+        assert (len(official.faces()[0]), len(official.test())) == (12, 12)
+        assert len(source.faces()[0]) == 24
+        assert {face.picture for face in source.test()}.isdisjoint(face.picture for face in source.faces()[0])
+        assert {name for face in source.test() for name in face.subsets} == {"indoor", "outdoor"}
+
+    def test_is_never_tested_on_what_it_was_trained_on(self, root: Path) -> None:
+        with pytest.raises(DatasetError, match=r"expected data\.source\.test_split to be private, got full"):
+            W300(root / "300w", training="split_one").faces()
+
+    def test_holds_faces_of_all_its_folders_back(self, root: Path) -> None:
+        source = W300(root / "300w", "private", validation=0.5, training="split_one")
+        training, validation = source.faces()
+        assert len(training) + len(validation) == 24
+
+
+class TestW300Lp:
+    """Pictures AFW/NAME_0.jpg and labels landmarks/AFW/NAME_0_pts.mat with pts_2d."""
+
+    @pytest.fixture
+    def root(self, tmp_path: Path) -> Path:
+        rng = np.random.default_rng(0)
+        for name in ("AFW", "HELEN", "IBUG", "LFPW", "AFW_Flip"):
+            (tmp_path / name).mkdir()
+            (tmp_path / "landmarks" / name).mkdir(parents=True)
+            for turn in range(2):
+                cv2.imwrite(str(tmp_path / name / f"{name}_a_{turn}.jpg"), np.zeros((60, 60, 3), np.uint8))
+                label = {"pts_2d": rng.uniform(5, 55, (68, 2)), "pts_3d": np.zeros((68, 2))}
+                savemat(tmp_path / "landmarks" / name / f"{name}_a_{turn}_pts.mat", label)
+        return tmp_path
+
+    def test_are_the_faces_that_are_not_mirrored(self, root: Path) -> None:
+        faces = W300Lp(root, validation="none").labelled()
+        assert [face.picture.stem for face in faces][:3] == ["AFW_a_0", "AFW_a_1", "HELEN_a_0"]
+        assert len(faces) == 8
+        stored = loadmat(root / "landmarks/IBUG/IBUG_a_1_pts.mat")["pts_2d"]
+        assert np.array_equal(faces[5].points_px, stored)
+        assert faces[5].scheme is IBUG68
+
+    def test_turns_of_one_picture_fall_on_one_side(self, root: Path) -> None:
+        training, validation = W300Lp(root, validation=0.4).faces()
+        assert {face.picture.parent for face in training}.isdisjoint(face.picture.parent for face in validation)
+
+    def test_a_picture_without_a_label_is_named(self, root: Path) -> None:
+        (root / "landmarks/HELEN/HELEN_a_1_pts.mat").unlink()
+        with pytest.raises(DatasetError, match=r"HELEN_a_1_pts\.mat: .*no such file"):
+            W300Lp(root).labelled()
+        assert len(W300Lp(root, bad="skip").labelled()) == 7
+
+    def test_has_no_test_faces(self, root: Path) -> None:
+        with pytest.raises(DatasetError, match="300W-LP has no test faces"):
+            W300Lp(root).test()
+
+
+class TestMenpo:
+    @pytest.fixture
+    def root(self, tmp_path: Path) -> Path:
+        """Two folders, in each two near-frontal faces and one in profile."""
+        rng = np.random.default_rng(0)
+        for folder in (tmp_path, tmp_path / "more"):
+            folder.mkdir(exist_ok=True)
+            for name, count in (("frontal_1", 68), ("frontal_2", 68), ("profile", 39)):
+                cv2.imwrite(str(folder / f"{name}.jpg"), np.zeros((60, 60, 3), np.uint8))
+                write_pts(folder / f"{name}.pts", rng.uniform(5, 55, (count, 2)))
+        return tmp_path
+
+    def test_are_the_near_frontal_faces(self, root: Path) -> None:
+        faces = Menpo(root, test_root=root / "more", validation="none")
+        assert [face.picture.relative_to(root).as_posix() for face in faces.labelled()] == [
+            "frontal_1.jpg",
+            "frontal_2.jpg",
+            "more/frontal_1.jpg",
+            "more/frontal_2.jpg",
+        ]
+        assert len(faces.test()) == 2
+
+    def test_another_number_of_points_is_a_mistake_not_a_profile(self, root: Path) -> None:
+        write_pts(root / "profile.pts", np.random.default_rng(1).uniform(5, 55, (40, 2)))
+        with pytest.raises(DatasetError, match="expected 68 points, got 40"):
+            Menpo(root).labelled()
+
+    def test_a_label_without_a_picture_is_named(self, root: Path) -> None:
+        (root / "more/profile.jpg").unlink()
+        with pytest.raises(DatasetError, match=r"profile\.pts: expected one picture and one \.pts file"):
+            Menpo(root).labelled()
+
+    def test_has_to_be_told_what_to_test_on(self, root: Path) -> None:
+        with pytest.raises(DatasetError, match=r"give data\.source\.test_root"):
+            Menpo(root).test()

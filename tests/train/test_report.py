@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ import numpy as np
 import pytest
 
 from tracker.datasets.folder import read_pairs
+from tracker.face.crop import roi_of_landmarks
+from tracker.face.geometry import invert, transform_points
 from tracker.face.schemes import IBUG68
 from tracker.metrics.nme import nme
 from train.loaders import Crops
@@ -45,7 +48,7 @@ def shifted(crops: Crops) -> Array:
 
 def test_errors_are_those_of_the_metrics(crops: Crops) -> None:
     points = shifted(crops)
-    errors = errors_of(crops.samples, points, np.full((8, 68), 0.5), labels(crops))
+    errors = errors_of(crops.samples, points, np.full((8, 68), 0.5), labels(crops), 48)
     for i, sample in enumerate(crops.samples):
         error = errors[sample.name]
         assert error is not None
@@ -55,8 +58,20 @@ def test_errors_are_those_of_the_metrics(crops: Crops) -> None:
         assert error.score == 0.5
 
 
+def test_errors_over_the_data_sets_own_box_do_not_depend_on_the_crop(crops: Crops) -> None:
+    """The box is in the picture's pixels, the points in the crop's: the same face in its picture, by hand."""
+    sample = replace(crops.samples[2], box_px=np.array([5.0, 6.0, 64.0, 36.0]))
+    image_from_crop = invert(roi_of_landmarks(sample.points_px).crop_from_image(48))
+    points = shifted(crops)[2:3]
+    (error,) = errors_of([sample], points, np.ones((1, 68)), labels(crops)[2:3], 48).values()
+    assert error is not None
+    in_picture = transform_points(image_from_crop, points[0])
+    expected = np.linalg.norm(in_picture - sample.points_px, axis=1).mean() / 48
+    assert error.nme["face_box"] == pytest.approx(expected, rel=1e-4)
+
+
 def test_subsets_are_parts_of_the_whole(crops: Crops) -> None:
-    errors = errors_of(crops.samples, shifted(crops), np.ones((8, 68)), labels(crops))
+    errors = errors_of(crops.samples, shifted(crops), np.ones((8, 68)), labels(crops), 48)
     parts = subsets_of(crops.samples, errors)
     assert list(parts) == ["all", "indoor", "outdoor"]
     assert {**parts["indoor"], **parts["outdoor"]} == parts["all"]
@@ -65,7 +80,7 @@ def test_subsets_are_parts_of_the_whole(crops: Crops) -> None:
 
 def test_the_worst_face_comes_first_with_both_sets_of_points(crops: Crops) -> None:
     points = shifted(crops)
-    sheet = worst_sheet(crops, points, errors_of(crops.samples, points, np.ones((8, 68)), labels(crops)))
+    sheet = worst_sheet(crops, points, errors_of(crops.samples, points, np.ones((8, 68)), labels(crops), 48))
     side = 48 * ZOOM
     assert sheet.shape == (2 * side, 6 * side, 3)
     first = sheet[:side, :side].reshape(-1, 3).astype(int)

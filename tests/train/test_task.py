@@ -26,12 +26,14 @@ from tracker.datasets.w300 import read_folder
 from tracker.face.schemes import IBUG68
 from tracker.metrics.nme import nme
 from train.codecs import gaussian, subpixel
-from train.codecs.reading import read
-from train.loaders import Crops
+from train.datasets import W300
+from train.loaders import Crops, FaceData
 from train.losses.structured import margin_map, structured_loss
 from train.models.edge import EdgeHourglass
 from train.models.heads import DecimalHead, OffsetMapHead, OffsetVectorHead
+from train.models.hourglass import StackedHourglass
 from train.objectives import HeatmapInHeatmap, Objective, OffsetMap, OffsetVector, Structured, Subpixel
+from train.targets.label_smoothing import ImageAware
 from train.task import Batch, LandmarkTask, SetupError, Weights, normalise
 
 Fit = Callable[..., None]
@@ -135,7 +137,7 @@ class TestLearns:
         with torch.no_grad():
             logits, places = LandmarkGraph(task.eval()).maps(faces.crops)
         own, middle = (
-            error_of(read(name, logits, places, task.stride, objective.window)[0], faces)
+            error_of(objective.read(logits, places, task.stride, name)[0], faces)
             for name in (objective.decoder, "argmax")
         )
         assert own < 0.9 * middle
@@ -188,6 +190,31 @@ class TestLoss:
         total(task, maps, points).backward()  # type: ignore[no-untyped-call]
         torch.testing.assert_close(gradient[1], 0.25 * maps[0].grad[1])
         torch.testing.assert_close(gradient[0, 4:], maps[0].grad[0, 4:])
+
+    def test_image_aware_labels_without_edges_are_refused(self) -> None:
+        task = tiny(size=32, objective=Structured(smoothing=ImageAware(half_width=4)))
+        maps, points = [torch.zeros(2, 68, 8, 8)], torch.rand(2, 68, 2)
+        with pytest.raises(SetupError, match=r"image-aware label smoothing needs the 9 edge maps.*set data\.edges"):
+            total(task, maps, points)
+        with pytest.raises(SetupError, match="the data have 5"):
+            task.terms(maps, Batch(torch.empty(0), points, torch.zeros(2, 5, 8, 8)))
+
+    def test_before_any_picture_is_read(self, tmp_path: Path) -> None:
+        """The folder is not even there."""
+        task = tiny(size=32, objective=Structured(smoothing=ImageAware(half_width=4)))
+        data = FaceData(W300(tmp_path / "gone"), size=32)
+        data.trainer = SimpleNamespace(lightning_module=task, callbacks=[])  # type: ignore[assignment]
+        with pytest.raises(SetupError, match="edge maps"):
+            data.setup("fit")
+
+    def test_edge_maps_of_a_net_need_edges_unless_they_weigh_nothing(self) -> None:
+        net = StackedHourglass("ibug68", stacks=1, levels=2, width=8)
+        maps = net(torch.zeros(1, 3, 32, 32))
+        batch = Batch(torch.empty(0), torch.full((1, 68, 2), 9.0), torch.zeros(1, 0, 8, 8))
+        with pytest.raises(SetupError, match=r"model\.weights\.edges \(10\) needs the 9 edge maps"):
+            tiny(32, net=net).terms(maps, batch)  # type: ignore[arg-type]
+        task = tiny(32, net=net, weights=Weights(points=0, edges=0))  # type: ignore[arg-type]
+        assert [*task.terms(maps, batch)] == ["landmarks"]
 
     def test_points_on_the_outermost_pixels_do(self) -> None:
         task = tiny(size=32)

@@ -40,10 +40,11 @@ def read_pairs(
     """
     files = group_by_name(list_folder(folder, "a folder of pictures and .pts files"))
     labels = [(str(folder / f"{stem}.pts"), paths) for stem, paths in files.items()]
-    return collect(folder, labels, partial(_pair, scheme, subsets), bad)
+    return collect(folder, labels, partial(read_pair, scheme, subsets), bad)
 
 
-def _pair(scheme: Scheme, subsets: frozenset[str], paths: list[Path]) -> Sample:
+def read_pair(scheme: Scheme, subsets: frozenset[str], paths: list[Path]) -> Sample:
+    """The face of a picture and its label, the files of one name. Raises DatasetError and ValueError for others."""
     try:
         picture, label = as_pair(paths)
     except ValueError as error:

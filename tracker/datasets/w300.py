@@ -42,6 +42,12 @@ def read_training(root: Path, bad: Bad = "refuse") -> list[Sample]:
     return [sample for name in TRAINING for sample in read_folder(root / name, bad)]
 
 
+def read_split_one(root: Path, bad: Bad = "refuse") -> list[Sample]:
+    """The 3,837 training faces of split I (Bulat et al., BMVC 2021, appendix A): the official training faces and the
+    full test set. The private set (600) is what it is tested on. Raises DatasetError as read_training."""
+    return read_training(root, bad) + read_test(root, "full", bad)
+
+
 def person(root: Path, sample: Sample) -> str:
     """The folder and name of a training picture, without the number that AFW gives each of its faces."""
     picture = sample.picture.relative_to(root)

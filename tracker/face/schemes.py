@@ -17,11 +17,15 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class Curve:
-    """A boundary curve through landmarks, in drawing order; a closed one returns to its start."""
+    """A boundary curve through landmarks, in drawing order; a closed one returns to its start.
+
+    corners: those of its landmarks where it turns back, as from the upper lid to the lower one.
+    """
 
     name: str
     indices: tuple[int, ...]
     closed: bool = False
+    corners: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,10 +107,10 @@ IBUG68 = Scheme(
         Curve("left_brow", _span(22, 26)),
         Curve("nose_bridge", _span(27, 30)),
         Curve("nostrils", _span(31, 35)),
-        Curve("right_eye", _span(36, 41), closed=True),
-        Curve("left_eye", _span(42, 47), closed=True),
-        Curve("outer_lips", _span(48, 59), closed=True),
-        Curve("inner_lips", _span(60, 67), closed=True),
+        Curve("right_eye", _span(36, 41), closed=True, corners=(36, 39)),
+        Curve("left_eye", _span(42, 47), closed=True, corners=(42, 45)),
+        Curve("outer_lips", _span(48, 59), closed=True, corners=(48, 54)),
+        Curve("inner_lips", _span(60, 67), closed=True, corners=(60, 64)),
     ),
     groups=_groups(
         jaw=_span(0, 16),
@@ -132,14 +136,14 @@ WFLW98 = Scheme(
     pupil=((96,), (97,)),
     curves=(
         Curve("jaw", _span(0, 32)),
-        Curve("right_brow", _span(33, 41), closed=True),
-        Curve("left_brow", _span(42, 50), closed=True),
+        Curve("right_brow", _span(33, 41), closed=True, corners=(33, 37, 38)),
+        Curve("left_brow", _span(42, 50), closed=True, corners=(42, 46, 50)),
         Curve("nose_bridge", _span(51, 54)),
         Curve("nostrils", _span(55, 59)),
-        Curve("right_eye", _span(60, 67), closed=True),
-        Curve("left_eye", _span(68, 75), closed=True),
-        Curve("outer_lips", _span(76, 87), closed=True),
-        Curve("inner_lips", _span(88, 95), closed=True),
+        Curve("right_eye", _span(60, 67), closed=True, corners=(60, 64)),
+        Curve("left_eye", _span(68, 75), closed=True, corners=(68, 72)),
+        Curve("outer_lips", _span(76, 87), closed=True, corners=(76, 82)),
+        Curve("inner_lips", _span(88, 95), closed=True, corners=(88, 92)),
     ),
     groups=_groups(
         jaw=_span(0, 32),
@@ -158,13 +162,13 @@ COFW29 = Scheme(
     ocular=((8,), (9,)),
     pupil=((16,), (17,)),
     curves=(
-        Curve("right_brow", (0, 4, 2, 5), closed=True),
-        Curve("left_brow", (1, 6, 3, 7), closed=True),
-        Curve("right_eye", (8, 12, 10, 13), closed=True),
-        Curve("left_eye", (9, 14, 11, 15)),  # open in STAR's table, unlike the right eye
-        Curve("nose", (18, 20, 19, 21), closed=True),
-        Curve("outer_lips", (22, 26, 23, 27), closed=True),
-        Curve("inner_lips", (22, 24, 23, 25), closed=True),
+        Curve("right_brow", (0, 4, 2, 5), closed=True, corners=(0, 2)),
+        Curve("left_brow", (1, 6, 3, 7), closed=True, corners=(1, 3)),
+        Curve("right_eye", (8, 12, 10, 13), closed=True, corners=(8, 10)),
+        Curve("left_eye", (9, 14, 11, 15), corners=(9, 11)),  # open in STAR's table, unlike the right eye
+        Curve("nose", (18, 20, 19, 21), closed=True, corners=(18, 19)),
+        Curve("outer_lips", (22, 26, 23, 27), closed=True, corners=(22, 23)),
+        Curve("inner_lips", (22, 24, 23, 25), closed=True, corners=(22, 23)),
     ),
     groups=_groups(
         brows=_span(0, 7),
@@ -215,7 +219,11 @@ def _part(scheme: Scheme, name: str, dropped: tuple[int, ...]) -> Scheme:
         flip=np.array(renumbered(scheme.flip[kept].tolist())),
         ocular=(renumbered(scheme.ocular[0]), renumbered(scheme.ocular[1])),
         pupil=(renumbered(scheme.pupil[0]), renumbered(scheme.pupil[1])),
-        curves=tuple(Curve(c.name, renumbered(c.indices), c.closed) for c in scheme.curves if renumbered(c.indices)),
+        curves=tuple(
+            Curve(c.name, renumbered(c.indices), c.closed, renumbered(c.corners))
+            for c in scheme.curves
+            if renumbered(c.indices)
+        ),
         groups={part: renumbered(indices) for part, indices in scheme.groups.items() if renumbered(indices)},
     )
 

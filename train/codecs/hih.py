@@ -36,10 +36,13 @@ def encode(
     """Points (..., 2) as integer maps (..., cells, cells) and decimal maps (..., decimals, decimals), of peak 1.
 
     sigma_cells: the paper has 1.5, and 1 for 300W. decimals: the paper has 8, and tries 4 and 16. sigma_decimals: in
-    decimal cells. Both Gaussians are cut at 3 sigma. A point outside the map lies at the border of the nearest cell.
+    decimal cells; 0 is the hard label, 1 in the decimal cell and 0 in the others. Both Gaussians are cut at 3 sigma. A
+    point outside the map lies at the border of the nearest cell.
     """
     _, fraction = integer.split(points_px, cells, stride)
     decimal = (fraction * decimals - FIRST[places] + 0.5).floor().clamp(0, decimals - 1)
+    if sigma_decimals == 0:
+        return integer.encode(points_px, cells, stride, sigma_cells), heatmap(decimal, decimals, 1.0, 0.0)
     maps = heatmap(decimal, decimals, sigma_decimals, integer.REACH * sigma_decimals)
     return integer.encode(points_px, cells, stride, sigma_cells), maps
 

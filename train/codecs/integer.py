@@ -34,6 +34,10 @@ def encode(points_px: Tensor, cells: int, stride: int, sigma_cells: float) -> Te
     HIH's Eq. 1 takes the floor of the place, Subpixel's Eq. 2 rounds a coordinate whose whole numbers are the cells'
     middles: the same cell. HIH's code rounds where it encodes no decimals, so its cells reach half a cell to either
     side of their first edge; and for sigma 1.5 it draws the first five rows and columns one cell too late.
+
+    The cut is a square around the cell, as in the code of HIH, HRNet and FAN. Eq. 1 prints a disc around the label
+    itself: single cells would differ by up to 0.06 of the peak at sigma 1.5 and 0.14 at sigma 1, and the squared
+    difference is 0.07 and 0.35 % of the map's squares in the mean over labels.
     """
     cell, _ = split(points_px, cells, stride)
     return heatmap(cell, cells, sigma_cells, REACH * sigma_cells)

@@ -8,7 +8,7 @@ from typing import Literal
 from torch import Tensor
 
 from train.codecs import hih, offsets
-from train.codecs.decoders import DECODERS, DecoderName
+from train.codecs.decoders import DECODERS, DecoderName, dark
 
 HeadDecoder = Callable[[Tensor, Tensor, int, int], tuple[Tensor, Tensor, Tensor]]
 """Logits (N, K, H, W), what the head answered, stride and window, to points, scores, covariances."""
@@ -23,12 +23,15 @@ ReadingName = DecoderName | HeadName
 
 
 def read(
-    name: ReadingName, logits: Tensor, places: Tensor | None, stride: int, window: int
+    name: ReadingName, logits: Tensor, places: Tensor | None, stride: int, window: int, label_cells: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Logits (N, K, H, W) and the head's answer to points (N, K, 2), scores (N, K), covariances (N, K, 3).
 
     places: (N, K, D, D) for "decimals", (N, K, 2) for "vector", (N, 2, H, W) for "map", None for the others.
+    label_cells: the width of the labels, which DARK blurs with.
     """
+    if name == "dark":
+        return dark(logits, stride, window, label_cells)
     if name == "decimals" or name == "vector" or name == "map":
         assert places is not None
         return HEAD_DECODERS[name](logits, places, stride, window)

@@ -1,7 +1,7 @@
 """Consistency over views: one face, shifted, turned and scaled, should get the same points.
 
 Siamese training after Bulat et al., "Subpixel Heatmap Regression for Facial Landmark Localization", BMVC 2021, section
-3.3. There the maps of two views are warped back and compared; here the points that are decoded from them are, which is
+3.4. There the maps of two views are warped back and merged; here the points that are decoded from them are, which is
 what a tracker's user sees, and which needs no resampling. A net of stride 4 is not equivariant by itself: the same
 face lies otherwise on its grid in every frame of a video, and its points tremble by that.
 """

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from train.models.heads import PooledHead
 from train.models.hourglass import Affine
 from train.models.stacks import FusedStacks, Stacks
 
@@ -66,12 +67,13 @@ class FanNet(Stacks):
     """Pictures (N, 3, S, S) in [-1, 1] to one list entry a stack: maps (N, landmarks, S / 4, S / 4).
 
     S is a multiple of 64. stacks: hourglasses in a row, each refining the one before; FAN has 4, Subpixel 2. The maps
-    have no activation: Subpixel regresses heatmaps of peak 1 (train.codecs.subpixel).
+    have no activation: Subpixel regresses heatmaps of peak 1 (train.codecs.subpixel). offsets: whether a PooledHead
+    answers beside the maps; then the answer is Placed (Subpixel's Table 1, "coord-correction").
     """
 
     stride = 4
 
-    def __init__(self, landmarks: int = 68, stacks: int = 2) -> None:
+    def __init__(self, landmarks: int = 68, stacks: int = 2, offsets: bool = False) -> None:
         super().__init__(
             nn.Sequential(
                 *_normed(nn.Conv2d(3, WIDTH // 4, 7, stride=2, padding=3)),
@@ -87,6 +89,7 @@ class FanNet(Stacks):
             ],
             WIDTH,
             landmarks,
+            PooledHead(WIDTH, landmarks) if offsets else None,
         )
 
     def fused(self) -> FusedStacks:

@@ -16,6 +16,7 @@ from train.codecs.reading import HeadName
 from train.models.layers import conv_bn, conv_bn_relu
 
 WIDTH = 384
+OFFSET_WIDTH = 144  # of the offset heads on HIH's hourglass: it gives the multiplications of HIH's Table VI
 DEVIATION = 0.001  # of a convolution's weights before training
 
 
@@ -107,6 +108,35 @@ class OffsetMapHead(nn.Sequential):
     def __init__(self, features: int, width: int = WIDTH) -> None:
         super().__init__(Trunk(features, width), conv_bn_relu(width, width), nn.Conv2d(width, 2, 1))
         start_small(self)
+
+
+class PooledHead(nn.Sequential):
+    """Features (N, features, H, W) to offsets (N, landmarks, 2): a global average and a fully connected layer.
+
+    Bulat et al., BMVC 2021, section 4.1 ("coord-correction"), after DeepCut (Pishchulin et al., CVPR 2016).
+    """
+
+    kind: HeadName = "vector"
+
+    def __init__(self, features: int, landmarks: int) -> None:
+        super().__init__(
+            nn.AdaptiveAvgPool2d(1),
+            nn.Flatten(),
+            nn.Linear(features, 2 * landmarks),
+            nn.Unflatten(1, (landmarks, 2)),
+        )
+
+
+def make_head(kind: HeadName, features: int, landmarks: int, cells: int, decimals: int) -> nn.Module:
+    """HIH's head of that kind for so many features on maps of cells x cells. Raises ValueError as DecimalHead.
+
+    The width of the offset heads is not published; OFFSET_WIDTH is what their published multiplications leave.
+    """
+    if kind == "decimals":
+        return DecimalHead(features, landmarks, cells, decimals)
+    if kind == "vector":
+        return OffsetVectorHead(features, landmarks, OFFSET_WIDTH)
+    return OffsetMapHead(features, OFFSET_WIDTH)
 
 
 def start_small(net: nn.Module) -> None:

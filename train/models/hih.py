@@ -1,8 +1,9 @@
-"""The nets of heatmap in heatmap: stacked hourglasses with a decimal head (Lan et al., HIH; layers as in their code).
+"""The nets of heatmap in heatmap: stacked hourglasses with a head (Lan et al., HIH; layers as in their code).
 
-1, 2 and 4 stacks are HIH-T, HIH-S and HIH-B: 10.366, 14.469 and 22.677 M parameters for the 98 landmarks of WFLW. Of
-these 0.94, 1.87 and 3.72 M never act: each block owns a skip convolution, used only where the width changes. They
-are kept, as the published counts and checkpoints have them.
+1, 2 and 4 stacks with a decimal head are HIH-T, HIH-S and HIH-B: 10.366, 14.469 and 22.677 M parameters for the 98
+landmarks of WFLW. Of these 0.94, 1.87 and 3.72 M never act: each block owns a skip convolution, used only where the
+width changes. They are kept, as the published counts and checkpoints have them. The solutions that HIH compares itself
+with (Tables V and VI) are the same hourglass with another head, or, of 280 channels, without one.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.nn import functional
 
-from train.models.heads import DecimalHead, Placed, start_small
+from train.codecs.reading import HeadName
+from train.models.heads import Placed, make_head, start_small
 from train.models.layers import conv_bn, conv_bn_relu
 
 WIDTH = 256
@@ -35,12 +37,12 @@ class Residual(nn.Module):
 
 
 class Hourglass(nn.Module):
-    """One level, and everything below it at half the size: (N, 256, H, W) to the same."""
+    """One level, and everything below it at half the size: (N, width, H, W) to the same."""
 
-    def __init__(self, levels: int) -> None:
+    def __init__(self, levels: int, width: int) -> None:
         super().__init__()
-        self.skip, self.down, self.up = (Residual(WIDTH, WIDTH) for _ in range(3))
-        self.inner = Hourglass(levels - 1) if levels > 1 else Residual(WIDTH, WIDTH)
+        self.skip, self.down, self.up = (Residual(width, width) for _ in range(3))
+        self.inner = Hourglass(levels - 1, width) if levels > 1 else Residual(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
         low = self.up(self.inner(self.down(functional.max_pool2d(x, 2))))
@@ -51,13 +53,13 @@ class Hourglass(nn.Module):
 
 
 class Stack(nn.Module):
-    """Features (N, 256, H, W) to this stack's maps (N, K, H, W), and to the features of what follows it."""
+    """Features (N, width, H, W) to this stack's maps (N, K, H, W), and to the features of what follows it."""
 
-    def __init__(self, landmarks: int) -> None:
+    def __init__(self, landmarks: int, width: int) -> None:
         super().__init__()
-        self.features = nn.Sequential(Hourglass(LEVELS), Residual(WIDTH, WIDTH), conv_bn_relu(WIDTH, WIDTH))
-        self.maps = nn.Conv2d(WIDTH, landmarks, 1)
-        self.merge_features, self.merge_maps = conv_bn_relu(WIDTH, WIDTH), conv_bn_relu(landmarks, WIDTH)
+        self.features = nn.Sequential(Hourglass(LEVELS, width), Residual(width, width), conv_bn_relu(width, width))
+        self.maps = nn.Conv2d(width, landmarks, 1)
+        self.merge_features, self.merge_maps = conv_bn_relu(width, width), conv_bn_relu(landmarks, width)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         features = self.features(x)
@@ -66,45 +68,69 @@ class Stack(nn.Module):
 
 
 class HihNet(nn.Module):
-    """Pictures (N, 3, S, S) to Placed; S is a multiple of 64, and S / 4 is decimals times a power of two.
+    """Pictures (N, 3, S, S) to Placed, or to the maps of every stack where there is no head.
 
-    size: S, which sets how often the decimal head halves. Raises ValueError as train.models.heads.DecimalHead.
+    Args:
+        landmarks: K.
+        stacks: Hourglasses in a row: 1, 2 and 4 are HIH-T, S and B.
+        size: S, a multiple of 64; it sets how often the decimal head halves.
+        decimals: Cells along a side of a decimal map. S / 4 is this times a power of two.
+        width: Channels. 256; the baseline without a head has 280 in the paper (section IV-D).
+        place: The head: "decimals" is HIH's own, "vector" WOV's, "map" WOM's, None that of the baseline, WSM and DARK.
+
+    Raises:
+        ValueError: The decimal head does not fit, as train.models.heads.DecimalHead says.
     """
 
     stride = 4
 
-    def __init__(self, landmarks: int = 68, stacks: int = 4, size: int = 256, decimals: int = 8) -> None:
+    def __init__(
+        self,
+        landmarks: int = 68,
+        stacks: int = 4,
+        size: int = 256,
+        decimals: int = 8,
+        width: int = WIDTH,
+        place: HeadName | None = "decimals",
+    ) -> None:
         super().__init__()
         self.stem = nn.Sequential(
-            conv_bn_relu(3, WIDTH // 4, 7, 2),
-            Residual(WIDTH // 4, WIDTH // 2),
+            conv_bn_relu(3, width // 4, 7, 2),
+            Residual(width // 4, width // 2),
             nn.MaxPool2d(2),
-            Residual(WIDTH // 2, WIDTH // 2),
-            Residual(WIDTH // 2, WIDTH),
+            Residual(width // 2, width // 2),
+            Residual(width // 2, width),
         )
-        self.stacks = nn.ModuleList(Stack(landmarks) for _ in range(stacks))
+        self.stacks = nn.ModuleList(Stack(landmarks, width) for _ in range(stacks))
         start_small(self)
-        self.place = DecimalHead(WIDTH, landmarks, size // self.stride, decimals)
+        self.place = make_head(place, width, landmarks, size // self.stride, decimals) if place else None
+        if place is None:  # nothing reads what the last stack would merge
+            last = self.stacks[-1]
+            last.merge_features.requires_grad_(False)
+            last.merge_maps.requires_grad_(False)
 
-    def forward(self, x: Tensor) -> Placed:
+    def forward(self, x: Tensor) -> Placed | list[Tensor]:
         x, stacks = self.stem(x), []
         for stack in self.stacks:
             maps, x = stack(x)
             stacks.append(maps)
-        return Placed(stacks, self.place(x))
+        return stacks if self.place is None else Placed(stacks, self.place(x))
 
     def fused(self) -> FusedHih:
-        """The same net for inference: the last stack's maps and the decimal maps."""
+        """The same net for inference: the last stack's maps and the head's answer."""
         return FusedHih(self)
 
 
 class FusedHih(nn.Module):
-    """Pictures (N, 3, S, S) to Placed of the last stack alone."""
+    """Pictures (N, 3, S, S) to the last stack's maps, as Placed where there is a head."""
 
     def __init__(self, net: HihNet) -> None:
         super().__init__()
         self.net = net
 
-    def forward(self, x: Tensor) -> Placed:
-        stacks, places = self.net(x)
-        return Placed(stacks[-1:], places)
+    def forward(self, x: Tensor) -> Placed | Tensor:
+        output = self.net(x)
+        if isinstance(output, Placed):
+            return Placed(output.stacks[-1:], output.places)
+        maps: Tensor = output[-1]
+        return maps

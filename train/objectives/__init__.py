@@ -5,7 +5,7 @@ which decoder reads them (train.codecs.reading). So everything is validated, exp
 """
 
 from train.objectives.base import Isotropic, Labels, Loss, Objective, Smoothing, describe, label_distribution
-from train.objectives.coordinates import SoftArgmax, Star
+from train.objectives.coordinates import AnisotropicDirection, Mahalanobis, SoftArgmax, Star
 from train.objectives.heatmaps import (
     HeatmapInHeatmap,
     HeatmapMse,
@@ -17,12 +17,14 @@ from train.objectives.heatmaps import (
 from train.objectives.structured import Structured
 
 __all__ = [
+    "AnisotropicDirection",
     "HeatmapInHeatmap",
     "HeatmapMse",
     "IntegerHeatmap",
     "Isotropic",
     "Labels",
     "Loss",
+    "Mahalanobis",
     "Objective",
     "OffsetMap",
     "OffsetVector",

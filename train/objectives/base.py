@@ -8,8 +8,9 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from tracker.face.schemes import Scheme
 from train.codecs import gaussian
-from train.codecs.reading import HEAD_DECODERS, HeadName, ReadingName
+from train.codecs.reading import HEAD_DECODERS, HeadName, ReadingName, read
 from train.targets import label_smoothing
 from train.targets.label_smoothing import ImageAware
 
@@ -21,13 +22,14 @@ class Labels(NamedTuple):
     """What the landmarks of a batch are learned from, for maps of cells x cells, stride pixels each.
 
     points_px: (N, K, 2) in pixels of the crop. edges: (N, E, cells, cells) of train.targets.boundaries; E is 0 where
-    nobody asked for them.
+    nobody asked for them. scheme: of the K landmarks, whose curves are the E edges.
     """
 
     points_px: Tensor
     edges: Tensor
     cells: int
     stride: int
+    scheme: Scheme
 
     @property
     def points(self) -> Tensor:
@@ -64,6 +66,11 @@ class Objective(ABC):
         return isinstance(self.smoothing, ImageAware)
 
     @property
+    def label_cells(self) -> float:
+        """Width in cells of the Gaussians that the maps are learned from, which DARK blurs with; 0.9 without any."""
+        return self.smoothing.sigma_cells if isinstance(self.smoothing, Isotropic) else Isotropic().sigma_cells
+
+    @property
     def head(self) -> HeadName | None:
         """The head of train.models.heads that the net must have."""
         return self.decoder if self.decoder in HEAD_DECODERS else None
@@ -72,13 +79,22 @@ class Objective(ABC):
     def loss_for(self, labels: Labels) -> Loss:
         """The loss of a batch with these labels; what its stacks share is made once."""
 
-    def places_loss_for(self, labels: Labels) -> Loss:
-        """The loss (N, K) of what the net's head answers, for objectives that have one."""
+    def places_loss_for(self, labels: Labels, maps: Tensor) -> Loss:
+        """The loss (N, K) of what the net's head answers beside the last stack's maps (N, K, H, W)."""
         raise NotImplementedError(f"{type(self).__name__} learns from maps alone")
 
     def logits(self, maps: Tensor) -> Tensor:
         """Maps (N, K, H, W) as logits for the decoder."""
         return maps
+
+    def read(
+        self, logits: Tensor, places: Tensor | None, stride: int, decoder: ReadingName | None = None
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Logits (N, K, H, W) and the head's answer to points, scores and covariances, as train.codecs.reading.
+
+        decoder: None for the objective's own.
+        """
+        return read(decoder or self.decoder, logits, places, stride, self.window, self.label_cells)
 
 
 def label_distribution(labels: Labels, smoothing: Smoothing | None) -> Tensor:
@@ -86,13 +102,19 @@ def label_distribution(labels: Labels, smoothing: Smoothing | None) -> Tensor:
     if not isinstance(smoothing, ImageAware):
         sigma_cells = smoothing.sigma_cells if smoothing else 1e-3
         return gaussian.encode(labels.points_px, labels.cells, labels.stride, sigma_cells)
-    covariances = label_smoothing.covariances(labels.edges, labels.points_px, labels.stride, smoothing)
-    return label_smoothing.distribution(labels.points_px, covariances, labels.cells, labels.stride)
+    return label_smoothing.distribution(labels.points_px, _covariances(labels, smoothing), labels.cells, labels.stride)
 
 
-def describe(smoothing: Smoothing | None, cells: int) -> str:
-    """How wide labels are on a map of that many cells a side, for a log."""
-    if isinstance(smoothing, ImageAware):
-        across, along = label_smoothing.straight_edge_deviations(smoothing, cells)
-        return f"labels spread by {across:.2f} cells across and {along:.2f} along a straight edge ({smoothing})"
-    return f"labels spread by {smoothing.sigma_cells:.2f} cells" if smoothing else "labels are points"
+def describe(smoothing: Smoothing | None, labels: Labels) -> str:
+    """How wide the labels of these faces are, for a log."""
+    if not isinstance(smoothing, ImageAware):
+        return f"labels spread by {smoothing.sigma_cells:.2f} cells" if smoothing else "labels are points"
+    across, along = label_smoothing.deviations(_covariances(labels, smoothing)).flatten(0, -2).median(0).values.tolist()
+    count = labels.points_px[..., 0].numel()
+    return (
+        f"labels spread by {across:.2f} cells across and {along:.2f} along, medians of {count} landmarks ({smoothing})"
+    )
+
+
+def _covariances(labels: Labels, smoothing: ImageAware) -> Tensor:
+    return label_smoothing.covariances(labels.edges, labels.points_px, labels.stride, smoothing, labels.scheme.curves)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 from torch import Tensor
 from torch.nn import functional
 
 from train.codecs import hih, integer, offsets, subpixel
 from train.codecs.decoders import DecoderName
+from train.codecs.gaussian import find_peaks
 from train.losses.classification import soft_classification_loss
 from train.losses.heatmap import gaussian_map, heatmap_loss
 from train.losses.maps import full_precision
@@ -24,6 +27,10 @@ class HeatmapMse(Objective):
 
     sigma_cells: float = 1.0
     window: int = 7
+
+    @property
+    def label_cells(self) -> float:
+        return self.sigma_cells
 
     def target(self, labels: Labels) -> Tensor:
         """(N, K, cells, cells): the heatmaps that are learned."""
@@ -41,18 +48,28 @@ class HeatmapMse(Objective):
 class Subpixel(HeatmapMse):
     """Bulat et al., BMVC 2021: heatmaps around the real coordinate, read by a softmax in 5 x 5 cells around the peak.
 
-    Their Siamese training is the task's weight of that name.
+    window: side of the local soft-argmax, 3, 5 and 7 in Table 3. temperature: tau of Eq. 4. decoder: "local_softmax" is
+    Eq. 4; "argmax" and "quarter" read the same maps as the baseline does (Table 2, "w/o 3.3"; Table 3, "none"). Their
+    Siamese training is the task's weight of that name.
+
+    Raises ValueError for a temperature that is not positive.
     """
 
     window: int = subpixel.PATCH
+    temperature: float = subpixel.TEMPERATURE
+    decoder: DecoderName = "local_softmax"
     even_stacks = True
+
+    def __post_init__(self) -> None:
+        if not 0 < self.temperature < math.inf:
+            raise ValueError(f"temperature: expected a positive number, got {self.temperature}")
 
     def target(self, labels: Labels) -> Tensor:
         """Eq. 1 and 3."""
         return subpixel.encode(labels.points_px, labels.cells, labels.stride, self.sigma_cells)
 
     def logits(self, maps: Tensor) -> Tensor:
-        return subpixel.TEMPERATURE * maps
+        return self.temperature * maps
 
 
 @dataclass
@@ -76,37 +93,58 @@ class IntegerHeatmap(_Integer):
     decoder: DecoderName = "quarter"
 
 
+DecimalLoss = Literal["csc", "l2"]
+
+
 @dataclass
 class HeatmapInHeatmap(_Integer):
     """Lan et al., HIH: the integer map and, from the net's head, a decimal map that divides its cell.
 
-    sigma_cells: the paper has 1.5, and 1 for 300W. sigma_decimals: in decimal cells.
+    sigma_cells: the paper has 1.5, and 1 for 300W. sigma_decimals: in decimal cells; 0 for one cell alone (the hard
+    label of Table VII). decimal_loss: of the decimal maps, coordinate soft-classification (Eq. 5) or the mean squared
+    error ("l2", Tables VI and VIII).
     """
 
     sigma_decimals: float = 1.0
+    decimal_loss: DecimalLoss = "csc"
     decoder = "decimals"
 
-    def places_loss_for(self, labels: Labels) -> Loss:
-        """Eq. 5. The number of decimal cells is that of the maps."""
+    def places_loss_for(self, labels: Labels, maps: Tensor) -> Loss:
+        """The number of decimal cells is that of the head's maps."""
+        loss_of = soft_classification_loss if self.decimal_loss == "csc" else heatmap_loss
 
-        def loss(maps: Tensor) -> Tensor:
+        def loss(decimals: Tensor) -> Tensor:
             _, target = hih.encode(
-                labels.points_px, labels.cells, labels.stride, self.sigma_cells, maps.shape[-1], self.sigma_decimals
+                labels.points_px, labels.cells, labels.stride, self.sigma_cells, decimals.shape[-1], self.sigma_decimals
             )
-            return soft_classification_loss(maps, target)
+            return loss_of(decimals, target)
 
         return loss
 
 
+OffsetTarget = Literal["encoding", "prediction"]
+OffsetDistance = Literal["smooth_l1", "l2"]
+
+
 @dataclass
 class OffsetVector(_Integer):
-    """HIH's WOV: the integer map and, from the net's head, two numbers for the place in its cell."""
+    """HIH's WOV: the integer map and, from the net's head, two numbers for the place in its cell.
 
+    Subpixel's "coord-correction" (section 4.1) is the same with the distance l2. target_of: what the numbers are
+    learned from. "encoding": the label's place in its own cell, the error of encoding (WOV, and Subpixel's static
+    ground truth). "prediction": where the label lies from the cell that the map answers, in cells, measured at every
+    step (Subpixel's dynamic ground truth); no gradient passes through the answer.
+    """
+
+    target_of: OffsetTarget = "encoding"
+    distance: OffsetDistance = "smooth_l1"
     decoder = "vector"
 
-    def places_loss_for(self, labels: Labels) -> Loss:
-        _, fractions = integer.split(labels.points_px, labels.cells, labels.stride)
-        return partial(_offset_error, fractions=fractions)
+    def places_loss_for(self, labels: Labels, maps: Tensor) -> Loss:
+        cell, fractions = integer.split(labels.points_px, labels.cells, labels.stride)
+        if self.target_of == "prediction":
+            fractions = cell + fractions - find_peaks(self.logits(maps.detach())).cell
+        return partial(_offset_error, fractions=fractions, distance=self.distance)
 
 
 @dataclass
@@ -118,7 +156,7 @@ class OffsetMap(_Integer):
 
     decoder = "map"
 
-    def places_loss_for(self, labels: Labels) -> Loss:
+    def places_loss_for(self, labels: Labels, maps: Tensor) -> Loss:
         cell, fractions = integer.split(labels.points_px, labels.cells, labels.stride)
 
         def loss(offset_map: Tensor) -> Tensor:
@@ -127,6 +165,7 @@ class OffsetMap(_Integer):
         return loss
 
 
-def _offset_error(found: Tensor, fractions: Tensor) -> Tensor:
-    """(N, K): torch's smooth L1, as in HIH's code, over x and y."""
-    return functional.smooth_l1_loss(full_precision(found), fractions, reduction="none").mean(-1)
+def _offset_error(found: Tensor, fractions: Tensor, distance: OffsetDistance = "smooth_l1") -> Tensor:
+    """(N, K): torch's smooth L1, as in HIH's code, or the squared error, a mean over x and y."""
+    error = functional.smooth_l1_loss if distance == "smooth_l1" else functional.mse_loss
+    return error(full_precision(found), fractions, reduction="none").mean(-1)

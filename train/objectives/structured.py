@@ -13,11 +13,13 @@ from train.objectives.base import Isotropic, Labels, Loss, Objective, Smoothing,
 class Structured(Objective):
     """Yang & Yeh, ICCV 2025, Eq. 9 to 13: the maps are logits.
 
-    margin, epsilon: of Eq. 12 and 11; epsilon 0 is the hard maximum of Eq. 9. smoothing: the distribution of labels.
-    samples: 0 for the exact expectation, else how many cells are drawn from it (the paper: 10). window: in cells.
+    margin, alpha: the distance of Eq. 12 and its weight. epsilon: of Eq. 11; 0 is the hard maximum of Eq. 9. smoothing:
+    the distribution of labels. samples: 0 for the exact expectation, else how many cells are drawn from it (the paper:
+    10). window: in cells.
     """
 
     margin: Margin = "smooth_l1"
+    alpha: float = 1.0
     epsilon: float = 1.0
     smoothing: Smoothing | None = field(default_factory=Isotropic)
     samples: int = 0
@@ -27,8 +29,8 @@ class Structured(Objective):
     def loss_for(self, labels: Labels) -> Loss:
         distribution = label_distribution(labels, self.smoothing)
         if not self.samples:
-            margin = margin_map(labels.points, labels.cells, self.margin)
+            margin = margin_map(labels.points, labels.cells, self.margin, self.alpha)
             return partial(structured_loss, distribution=distribution, margin=margin, epsilon=self.epsilon)
         drawn = draw_cells(distribution, self.samples)
-        margin = margin_map(cell_middles(drawn, labels.cells), labels.cells, self.margin)
+        margin = margin_map(cell_middles(drawn, labels.cells), labels.cells, self.margin, self.alpha)
         return partial(sampled_loss, drawn=drawn, margin=margin, epsilon=self.epsilon)

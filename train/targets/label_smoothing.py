@@ -8,6 +8,7 @@ have cells as in train.codecs.gaussian; covariances are xx, xy, yy in cells of t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,7 +16,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from tracker.face.schemes import Curve
 from train.codecs.gaussian import cells_from_pixels
+from train.targets.branches import branch_maps
 
 BLUR_CELLS = 9  # taps of the blur of edge maps
 SHARPNESS = 5.0
@@ -41,8 +44,14 @@ class ImageAware:
 
     A wide patch holds the edges of the whole face. On 300W the long axis follows the jaw at the jaw's landmarks up to
     half_width 8, and lies across it from 16 on: b is 0.9 across its axis and 1.2 along it, and not along the edge. So
-    tune the widths that come out, which straight_edge_deviations and deviations say, with half_width 4 to 8 and gamma:
-    half_width 8 and gamma 0.2, in cells, are 0.5 and 0.8.
+    tune the widths that come out, which a training logs for its first faces, with half_width 4 to 8 and gamma:
+    half_width 8 and gamma 0.2, in cells, are 0.5 and 0.8 at one straight edge.
+
+    edges: whose curves a label's patch shows. "all" is the text of A1.3, one edge map E of the whole face. Where other
+    curves are near, which is everywhere but at the jaw, the long axis then has little to do with the curve that the
+    landmark lies on. "own" takes the landmark's own curve alone, as the distributions of Fig. 1 and A2 look: of a curve
+    with corners the branch from one to the next, such as a lid, and at a corner the branches that meet there. One on
+    no curve keeps the round N. docs/methods/structured.md has the angles between axis and curve.
 
     Raises ValueError for a patch that does not hold the Gaussian N, or a gamma that is not positive.
     """
@@ -51,6 +60,7 @@ class ImageAware:
     gamma: float = 0.01
     covariance_unit: Literal["cell", "patch"] = "cell"
     label_unit: Literal["cell", "map"] = "cell"
+    edges: Literal["all", "own"] = "all"
 
     def __post_init__(self) -> None:
         if self.half_width < SPOT_CELLS // 2:
@@ -65,7 +75,7 @@ class ImageAware:
         return self.gamma * (label / covariance) ** 2
 
 
-def _gaussian(taps: int, like: Tensor) -> tuple[Tensor, Tensor]:
+def gaussian_taps(taps: int, like: Tensor) -> tuple[Tensor, Tensor]:
     """Offsets and values (taps,), peak 1, of the Gaussian that torchvision takes where no sigma is given."""
     sigma = 0.3 * ((taps - 1) / 2 - 1) + 0.8
     offsets = torch.arange(taps, dtype=like.dtype, device=like.device) - (taps - 1) / 2
@@ -79,7 +89,7 @@ def refine(edges: Tensor) -> Tensor:
     a 3 x 3 mean, clipped to [0, 1], border cells left as they are).
     """
     maps = edges.amax(1, keepdim=True)
-    _, weights = _gaussian(BLUR_CELLS, maps)
+    _, weights = gaussian_taps(BLUR_CELLS, maps)
     weights = weights / weights.sum()
     maps = functional.pad(maps, [BLUR_CELLS // 2] * 4, mode="reflect")
     maps = functional.conv2d(functional.conv2d(maps, weights.view(1, 1, 1, -1)), weights.view(1, 1, -1, 1))
@@ -89,21 +99,33 @@ def refine(edges: Tensor) -> Tensor:
     return (smooth + SHARPNESS * (maps - smooth)).clamp(0, 1).squeeze(1)
 
 
-def covariances(edges: Tensor, points_px: Tensor, stride: int, smoothing: ImageAware) -> Tensor:
+def covariances(
+    edges: Tensor, points_px: Tensor, stride: int, smoothing: ImageAware, curves: Sequence[Curve] = ()
+) -> Tensor:
     """(N, K, 3) of the label distributions, for edge maps (N, E, cells, cells) and points (N, K, 2).
 
     Sigma_M is the second moment of M = 0.01 E' / max E' + N over the patch around the point's cell, about that cell;
     N, of 5 taps, sigma 1.1 and peak 1, lies there too, so that without edges it is isotropic. Outside the map there
-    are no edges; for a point outside the nearest cell stands in.
+    are no edges; for a point outside the nearest cell stands in. curves: the E that the edges are of, which say whose
+    edges are a landmark's own, where smoothing asks for those.
     """
     with torch.autocast(edges.device.type, enabled=False):  # moments need their digits
-        refined, cells = refine(edges), edges.shape[-1]
-        label_cells = cells_from_pixels(points_px, stride).round().clamp(0, cells - 1).to(refined.dtype)
-        peak = _patch_peaks(refined, label_cells, smoothing.half_width)[..., None, None]
-        weight = torch.where(peak > NO_EDGE, EDGE_WEIGHT / peak, 0)
-        joint = weight * _patch_moments(refined, label_cells, smoothing.half_width) + _spot_moments(refined)
-        (mass, _, xx), (_, xy, _), (yy, _, _) = (row.unbind(-1) for row in joint.unbind(-2))
-        return torch.stack([xx, xy, yy], -1) / mass[..., None] * smoothing.factor(cells)
+        if smoothing.edges == "all":
+            return _covariances(edges, points_px, stride, smoothing)
+        found = _covariances(torch.zeros_like(edges[:, :1]), points_px, stride, smoothing)
+        for maps, landmarks in branch_maps(edges, cells_from_pixels(points_px, stride), curves):
+            found[:, landmarks] = _covariances(maps, points_px[:, landmarks], stride, smoothing)
+        return found
+
+
+def _covariances(edges: Tensor, points_px: Tensor, stride: int, smoothing: ImageAware) -> Tensor:
+    refined, cells = refine(edges), edges.shape[-1]
+    label_cells = cells_from_pixels(points_px, stride).round().clamp(0, cells - 1).to(refined.dtype)
+    peak = _patch_peaks(refined, label_cells, smoothing.half_width)[..., None, None]
+    weight = torch.where(peak > NO_EDGE, EDGE_WEIGHT / peak, 0)
+    joint = weight * _patch_moments(refined, label_cells, smoothing.half_width) + _spot_moments(refined)
+    (mass, _, xx), (_, xy, _), (yy, _, _) = (row.unbind(-1) for row in joint.unbind(-2))
+    return torch.stack([xx, xy, yy], -1) / mass[..., None] * smoothing.factor(cells)
 
 
 def _patch_peaks(maps: Tensor, label_cells: Tensor, half_width: int) -> Tensor:
@@ -126,7 +148,7 @@ def _patch_moments(maps: Tensor, label_cells: Tensor, half_width: int) -> Tensor
 
 def _spot_moments(like: Tensor) -> Tensor:
     """(3, 3) the same sums of the Gaussian N."""
-    offsets, values = _gaussian(SPOT_CELLS, like)
+    offsets, values = gaussian_taps(SPOT_CELLS, like)
     powers = torch.stack([torch.ones_like(offsets), offsets, offsets.square()])
     return torch.outer(powers @ values, powers @ values)
 
@@ -149,17 +171,3 @@ def deviations(covariances: Tensor) -> Tensor:
     xx, xy, yy = covariances.unbind(-1)
     mean, apart = (xx + yy) / 2, torch.hypot((xx - yy) / 2, xy)
     return torch.stack([mean - apart, mean + apart], -1).clamp_min(0).sqrt()
-
-
-def straight_edge_deviations(smoothing: ImageAware, cells: int) -> tuple[float, float]:
-    """Standard deviations in cells across and along one straight edge through the middle of a map, for a log.
-
-    The edge is that of train.targets.boundaries' procedure "distance". On real faces: deviations(covariances(...)).
-    """
-    middle = cells // 2
-    offsets = torch.arange(cells, dtype=torch.float64) - middle
-    profile = torch.exp(-offsets.square() / 2) * (offsets.abs() < 3)
-    label = torch.full((1, 1, 2), float(middle), dtype=torch.float64)
-    edge = profile.expand(1, 1, cells, cells)
-    across, along = deviations(covariances(edge, label, 1, smoothing))[0, 0].tolist()
-    return across, along

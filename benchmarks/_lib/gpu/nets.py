@@ -22,7 +22,6 @@ from export.graph import Calibration, LandmarkGraph
 from export.uncertainty import narrowed
 from tracker.engines.onnx import OnnxEngine
 from tracker.weights.packaged import landmark_model
-from train.codecs.reading import read
 from train.command_line import TrainingCLI
 from train.loaders import FaceData
 from train.models.hourglass import Affine, Residual
@@ -102,7 +101,7 @@ class Deployed:
         graph = self._graph
         with self._constants:
             logits = graph.objective.logits(maps.float()) * (1 / graph.calibration.temperature)
-            points, scores, covariances = read(graph.decoder, logits, None, graph.stride, graph.objective.window)
+            points, scores, covariances = graph.objective.read(logits, None, graph.stride, graph.decoder)
             return points, scores, narrowed(covariances, graph.calibration.spread)
 
 

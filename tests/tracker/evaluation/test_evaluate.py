@@ -150,11 +150,39 @@ class TestFigures:
         assert (figures["found"], figures["faces"]) == (3, 4)
         assert figures["nme_percent"]["ocular"] == pytest.approx(100 * (0.02 + 0.06 + 0.09) / 3, abs=1e-4)
         assert figures["parts_nme_percent"]["jaw"] == figures["nme_percent"]["ocular"]
-        assert figures["failure_percent"] == {"0.05": 75, "0.08": 50, "0.10": 25}
-        assert figures["auc"]["0.05"] == pytest.approx((0.05 - 0.02) / 0.05 / 4, abs=1e-3)
+        assert figures["failure_percent"] == {"ocular": {"0.05": 75, "0.07": 50, "0.08": 50, "0.10": 25}}
+        assert figures["auc"]["ocular"]["0.05"] == pytest.approx((0.05 - 0.02) / 0.05 / 4, abs=1e-3)
         assert [face["name"] for face in figures["worst"]] == ["gone", "c", "b", "a"]
         assert figures["worst"][0]["nme_percent"] is None
         json.dumps(figures, allow_nan=False)
+
+    def test_failures_and_areas_by_every_normaliser(self) -> None:
+        """Papers give COFW's by the pupils and Menpo's, COFW-68's and AFLW's by the box up to 7 %."""
+        errors: Errors = {
+            "a": FaceError({"ocular": 0.02, "pupil": 0.11, "box": 0.01}, {"jaw": 0.0}, 1.0),
+            "b": FaceError({"ocular": 0.04, "pupil": 0.06, "box": 0.035}, {"jaw": 0.0}, 1.0),
+            "gone": None,
+        }
+        figures = summary(errors)
+        assert figures["failure_percent"]["pupil"]["0.10"] == pytest.approx(200 / 3, abs=1e-3)
+        assert figures["failure_percent"]["box"]["0.07"] == pytest.approx(100 / 3, abs=1e-3)
+        assert figures["auc"]["box"]["0.07"] == pytest.approx(((0.07 - 0.01) + (0.07 - 0.035)) / 0.07 / 3, abs=1e-3)
+        printed = table({"set": figures})
+        assert "FR pupil over 0.10, %" in printed and "AUC box to 0.07" in printed
+
+    def test_a_box_that_not_every_face_has_is_left_out(self) -> None:
+        with_box = FaceError({"ocular": 0.02, "face_box": 0.01}, {"jaw": 0.0}, 1.0)
+        assert [*summary({"a": error_of(0.02), "b": with_box})["nme_percent"]] == ["ocular"]
+        assert [*summary({"a": with_box, "b": with_box})["auc"]] == ["ocular", "face_box"]
+
+    def test_the_data_sets_own_box(self) -> None:
+        truth = face_px()
+        found = Landmarks.from_points(truth + (3, 4), IBUG68)
+        error = face_error(found, truth, 1.0, (80.0, 45.0))
+        assert error.nme["face_box"] == pytest.approx(5 / 60)
+        assert error.nme["face_diagonal"] == pytest.approx(5 / np.hypot(80, 45))
+        for none in (None, (0.0, 45.0)):
+            assert "face_box" not in face_error(found, truth, 1.0, none).nme
 
     def test_ten_worst(self) -> None:
         figures = summary({f"{i:02}": error_of(i / 100) for i in range(30)})

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from train.models.fan import FanNet, HierarchicalBlock, Preactivated
+from train.models.heads import Placed
 
 Weights = dict[str, Tensor]
 PUBLIC = {1: 6_249_668, 2: 12_106_504, 4: 23_820_176}  # counted in the public code's class, 68 landmarks
@@ -151,6 +152,19 @@ class TestNet:
         net = trained_a_little(FanNet(landmarks=5, stacks=2))
         torch.stack(net(pictures)).square().sum().backward()  # type: ignore[no-untyped-call]
         assert [name for name, p in net.named_parameters() if p.grad is None or not p.grad.any()] == []
+
+    def test_offsets_are_read_from_the_pooled_last_features(self, pictures: Tensor) -> None:
+        """Section 4.1: a global average and a fully connected layer, and the net is the same without them."""
+        torch.manual_seed(0)
+        net = FanNet(landmarks=5, stacks=2, offsets=True).double().eval()
+        seen: list[Tensor] = []
+        net.features[-1].register_forward_hook(lambda _, __, output: seen.append(output))
+        with torch.no_grad():
+            answer = net(pictures.double())
+        assert isinstance(answer, Placed)
+        layer = net.place[2]  # type: ignore[index]
+        expected = seen[0].mean((2, 3)) @ layer.weight.T + layer.bias
+        assert_allclose(answer.places.flatten(1), expected.detach())
 
     def test_the_last_stack_refines_the_first(self, net: FanNet, pictures: Tensor) -> None:
         bias = net.heads[0].bias

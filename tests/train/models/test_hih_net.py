@@ -9,10 +9,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from train.codecs import hih
+from train.codecs.reading import HeadName
 from train.losses.classification import soft_classification_loss
-from train.models.heads import DecimalHead
+from train.models.heads import DecimalHead, Placed
 from train.models.hih import HihNet, Residual
 
 seeds = st.integers(0, 10**6)
@@ -42,6 +44,32 @@ def test_only_the_unused_skips_have_no_gradient() -> None:
     assert without == {name for name, parameter in net.named_parameters() if not parameter.requires_grad}
     blocks = [(name, block) for name, block in net.named_modules() if isinstance(block, Residual)]
     assert without == {f"{name}.skip.{p}" for name, b in blocks if not b.widens for p, _ in b.skip.named_parameters()}
+
+
+@pytest.mark.parametrize(
+    ("place", "width", "published"),
+    [(None, 280, 6.67), ("decimals", 256, 6.93), ("vector", 256, 6.91), ("map", 256, 6.85)],
+)
+def test_has_the_published_number_of_multiplications(place: HeadName | None, width: int, published: float) -> None:
+    """Table VI, in 1e9, of one hourglass: baseline, HIH, WOV and WOM. They are those of 98 landmarks."""
+    counter = FlopCounterMode(display=False)
+    with torch.device("meta"), counter, torch.no_grad():
+        HihNet(98, 1, width=width, place=place).eval().fused()(torch.zeros(1, 3, 256, 256))
+    assert counter.get_total_flops() / 2e9 == pytest.approx(published, rel=0.003)
+
+
+@pytest.mark.parametrize("place", [None, "vector", "map"])
+def test_every_parameter_of_the_other_solutions_learns(place: HeadName | None) -> None:
+    net = HihNet(landmarks=5, stacks=2, size=64, width=32, place=place)
+    output = net(torch.randn(2, 3, 64, 64))
+    maps = output.stacks if isinstance(output, Placed) else output
+    assert [tuple(one.shape) for one in maps] == [(2, 5, 16, 16)] * 2
+    answers = [*maps, output.places] if isinstance(output, Placed) else maps
+    sum(one.square().sum() for one in answers).backward()  # type: ignore[union-attr]
+    without = {name for name, parameter in net.named_parameters() if parameter.grad is None}
+    assert without == {name for name, parameter in net.named_parameters() if not parameter.requires_grad}
+    last = net.eval().fused()(torch.zeros(1, 3, 64, 64))
+    assert isinstance(last, Placed) is bool(place)
 
 
 class TestDecimalHead:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -15,19 +16,17 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from torch import Tensor
 
+from benchmarks.label_axes import draw_edges, in_crops, measure
 from tracker.datasets.pts_files import read_pts
-from tracker.face.crop import roi_of_landmarks
-from tracker.face.geometry import transform_points
-from tracker.face.schemes import IBUG68
+from tracker.face.schemes import COFW29, IBUG68, WFLW98, Curve, Scheme
 from train.codecs import gaussian
-from train.targets.boundaries import edge_maps
+from train.tables import ROWS
 from train.targets.label_smoothing import (
     ImageAware,
     covariances,
     deviations,
     distribution,
     refine,
-    straight_edge_deviations,
 )
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -223,6 +222,16 @@ class TestCovariances:
         assert_allclose(got, exact, rtol=1e-4, atol=1e-6)
 
 
+def straight_edge_deviations(smoothing: ImageAware, cells: int) -> list[float]:
+    """Across and along one straight edge of a distance transform through the middle of a map."""
+    offsets = torch.arange(cells, dtype=torch.float64) - cells // 2
+    profile = torch.exp(-offsets.square() / 2) * (offsets.abs() < 3)
+    widths: list[float] = deviations(covariances(profile.expand(1, 1, cells, cells), middle(cells), 1, smoothing))[
+        0, 0
+    ].tolist()
+    return widths
+
+
 class TestUnits:
     @pytest.mark.parametrize(
         ("smoothing", "expected"),
@@ -321,17 +330,31 @@ class TestDistribution:
         assert image[9, 5] == 1
 
 
+class TestOwnCurves:
+    @given(seed=seeds)
+    @settings(max_examples=6)
+    def test_are_the_covariances_of_those_curves_alone(self, seed: int) -> None:
+        """Landmark 0 on the first curve, 1 on the second, 2 on both, 3 on none."""
+        curves = (Curve("first", (0, 2)), Curve("second", (1, 2)))
+        edges, points = drawn(seed, count=4)
+        smoothing = ImageAware(4, gamma=0.7, edges="own")
+        found = covariances(edges, points, STRIDE, smoothing, curves)
+        for n, k in np.ndindex(2, 4):
+            of_curves = [e for e, curve in enumerate(curves) if k in curve.indices]
+            refined = slow_refine(edges[n, of_curves].numpy()) if of_curves else np.zeros((CELLS, CELLS))
+            point = gaussian.cells_from_pixels(points[n, k], STRIDE).numpy()
+            assert_allclose(matrix(found[n, k]), 0.7 * slow_covariance(refined, point, 4), atol=1e-9)
+
+
 @pytest.fixture(scope="module")
 def points(shared: Path) -> Tensor:
-    labels = sorted((shared / "data/300w").glob("*/*set/*.pts"))[::150]
-    read = [read_pts(path) for path in labels]
-    crops = [transform_points(roi_of_landmarks(p).crop_from_image(256), p) for p in read]
-    return torch.from_numpy(np.stack(crops))
+    labels = sorted((shared / "data/300w").glob("*/*set/*.pts"))[::50]
+    return in_crops([read_pts(path) for path in labels], 256)
 
 
 @pytest.fixture(scope="module")
 def edges(points: Tensor) -> Tensor:
-    return torch.from_numpy(np.stack([edge_maps(p, IBUG68, 256, 4, "distance") for p in points.numpy()]))
+    return draw_edges(points, IBUG68, 256)
 
 
 class TestRealFaces:
@@ -347,6 +370,39 @@ class TestRealFaces:
         turn = torch.atan2(2 * xy, xx - yy) / 2 - torch.atan2(tangent[..., 1], tangent[..., 0])
         degrees = torch.rad2deg(torch.asin(torch.sin(turn)).abs()).median()  # of an axis, not an arrow
         assert degrees < 8 if along else degrees > 45
+
+    def test_own_edges_give_the_direction_at_every_group(self, points: Tensor, edges: Tensor) -> None:
+        for group, axes in measure(points, edges, IBUG68, ImageAware(8, edges="own")).items():
+            assert axes.degrees <= 20, group
+            assert axes.ratio >= 1.25, group
+
+    def test_are_as_wide_as_the_image_unaware_ones_that_the_paper_compares_with(
+        self, points: Tensor, edges: Tensor
+    ) -> None:
+        """Table 6 (c) and (e), by the geometric mean, so that they differ in shape alone."""
+        unaware, aware = (ROWS[f"yy-t6{letter}"].options["model"]["objective"]["init_args"] for letter in "ce")
+        full = covariances(edges, points, 4, ImageAware(**aware["smoothing"]), IBUG68.curves)
+        assert deviations(full).log().mean().exp().item() == pytest.approx(
+            unaware["smoothing"]["sigma_cells"], abs=0.02
+        )
+
+    def test_all_edges_give_it_at_the_jaw_alone(self, points: Tensor, edges: Tensor) -> None:
+        """The reading of the paper's text."""
+        found = measure(points, edges, IBUG68, ImageAware(8, edges="all"))
+        assert found["jaw"].degrees < 8
+        assert min(axes.degrees for group, axes in found.items() if group != "jaw") > 20
+        assert max(axes.ratio for group, axes in found.items() if group != "jaw") < 1.25
+
+    @pytest.mark.parametrize(("scheme", "narrow"), [(WFLW98, False), (COFW29, True), (IBUG68, False)])
+    def test_on_the_samples_of_other_sets(self, shared: Path, scheme: Scheme, narrow: bool) -> None:
+        """Eyes of less than 8 cells, as two of the four of COFW's samples, have a smaller ratio; see the page."""
+        name = {"wflw98": "wflw", "cofw29": "cofw", "ibug68": "300w"}[scheme.name]
+        labels = json.loads((shared / f"data/samples/{name}/test_{name}.json").read_text())["annotations"]
+        points = in_crops([np.reshape(face["keypoints"], (scheme.count, 3))[:, :2] for face in labels], 256)
+        found = measure(points, draw_edges(points, scheme, 256), scheme, ImageAware(8, edges="own"))
+        assert max(axes.degrees for axes in found.values()) <= 20
+        for group, axes in found.items():
+            assert axes.ratio >= (1.19 if narrow and group.endswith("eye") else 1.25), group
 
     def test_make_distributions_around_every_label(self, points: Tensor, edges: Tensor) -> None:
         full = covariances(edges, points, 4, ImageAware(8, gamma=0.2))

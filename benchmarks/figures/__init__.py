@@ -1,0 +1,1 @@
+"""The pictures that the papers draw, from checkpoints and labelled faces."""
