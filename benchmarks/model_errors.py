@@ -25,7 +25,7 @@ from tracker.face.schemes import IBUG68
 from tracker.system.files import write_whole
 from tracker.tracking.estimator import LandmarkEstimator
 from tracker.weights.packaged import identify_model, landmark_model
-from train.datasets import Own, split
+from train.datasets import CustomDataset, split
 
 RESAMPLINGS, INTERVAL = 2000, (2.5, 97.5)  # of the bootstrap: how often, and between which percentiles
 
@@ -50,12 +50,12 @@ def model_errors(
         models: names of packaged models, or files.
         rolled: turn each view upright by the labels' eyes.
         groups: a table (.csv) whose first column is a picture's name, and each other one a way to group the faces.
-        held_back: only the faces that train.datasets.Own holds back from training.
+        held_back: only the faces that train.datasets.CustomDataset holds back from training.
         report: the .json file to write.
     """
     chosen = labelled_faces("folder", faces)
     if held_back:
-        own = Own(faces, IBUG68.name)
+        own = CustomDataset(faces, IBUG68.name)
         names = {own.key(sample) for sample in split(own.labelled(), own.key)[1]}
         chosen = [face for face in chosen if face.picture.name in names]
     table = {} if groups is None else _read_groups(groups)

@@ -62,7 +62,7 @@ def calibration_faces(data: FaceData, seed: int = 0) -> AugmentedCrops:
     try:
         training, _ = data.source.faces()
         drawn = np.random.default_rng(seed).permutation(len(training))[:FACES]
-        crops = Crops([training[i] for i in drawn], data.size, bad=data.source.bad)
+        crops = Crops([training[i] for i in drawn], data.size, on_invalid=data.source.on_invalid)
     except ValueError as error:
         raise TrackerError(f"int8 is calibrated on the checkpoint's own training faces: {error}") from None
     return AugmentedCrops(crops, data.augmentation, seed)

@@ -28,7 +28,7 @@ from tracker.face.pts import as_pts, expect_near
 from tracker.face.schemes import IBUG68
 from tracker.sources.pictures import decode_picture
 from tracker.system.files import read_text, write_whole
-from train.datasets import Own
+from train.datasets import CustomDataset
 
 PARTS = {
     "face": (-0.3, -0.15, 1.3, 1.25),
@@ -68,7 +68,7 @@ def choose(labels: Path, groups: Path, output: Path, count: int = 50, seed: int 
         seed: of the choice.
     """
     try:
-        held_back = {sample.picture.name for sample in Own(labels, IBUG68.name).faces()[1]}
+        held_back = {sample.picture.name for sample in CustomDataset(labels, IBUG68.name).faces()[1]}
         table = csv.DictReader(io.StringIO(read_text(groups, 100_000_000)), restval="")
         if missing := {*GROUPS} - set(table.fieldnames or ()):
             raise TrackerError(f"{groups}: expected a column {min(missing)}, found none; add it")

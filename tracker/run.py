@@ -30,9 +30,9 @@ from tracker.result import FrameResult
 from tracker.sinks import Sink, Window, has_display
 from tracker.sinks.avatars import Avatars
 from tracker.sinks.vmc import Shapes
-from tracker.sources import STDIN, Camera, Frame, Live, Patience, Pictures, Source, Video, open_url_source
+from tracker.sources import STDIN, Camera, Frame, Live, Pictures, ReconnectPolicy, Source, Video, open_url_source
 from tracker.sources.demo import DemoClip, DemoReport
-from tracker.sources.turned import Rotation, turned
+from tracker.sources.rotation import Rotation, rotate_frame
 from tracker.system.process import put_off_signals
 from tracker.tracking.ranking import Follow
 from tracker.tracking.smoothing import Smoothing
@@ -148,7 +148,7 @@ def run(
         records = stack.enter_context(outputs.records())
         if given:
             wanted = (_size(camera_size), camera_fps)
-            source = stack.enter_context(_source(camera, wanted, video, pictures, Patience(give_up_s=give_up_s)))
+            source = stack.enter_context(_source(camera, wanted, video, pictures, ReconnectPolicy(give_up_s=give_up_s)))
         else:
             source, show = _default_source(show)
             stack.enter_context(source)
@@ -174,12 +174,12 @@ def _source(
     wanted: tuple[tuple[int, int] | None, float | None],
     video: str | None,
     pictures: Pictures | None,
-    patience: Patience,
+    reconnect: ReconnectPolicy,
 ) -> Source:
     if camera is not None:
-        return Camera(camera, *wanted, patience)
+        return Camera(camera, *wanted, reconnect)
     if video is not None:
-        return open_url_source(video, patience) if "://" in video else Video(video)
+        return open_url_source(video, reconnect) if "://" in video else Video(video)
     return pictures or DemoClip()
 
 
@@ -242,7 +242,7 @@ def _loop(
     try:
         frames = shown_frames(source, window)
         for taken in tqdm(frames, total=source.frame_count, unit=f" {summary.unit}", disable=None, leave=False):
-            frame = turned(taken, rotate, mirror)
+            frame = rotate_frame(taken, rotate, mirror)
             result = tracker.step(frame)
             seconds = _age(source, frame)
             written = time.perf_counter()

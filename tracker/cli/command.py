@@ -18,8 +18,8 @@ from tracker.cli.suggestions import suggest
 from tracker.errors import TrackerError, one_line
 from tracker.redaction import redact, redact_arguments
 from tracker.system.process import (
+    EXIT_SIGPIPE,
     INTERRUPTED,
-    READER_GONE,
     UNWRITTEN,
     Ended,
     command_name,
@@ -244,7 +244,7 @@ def run_command(
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        return READER_GONE
+        return EXIT_SIGPIPE
 
 
 def _status(function: Callable[..., None], prog: str, given: list[str], words: Callable[[list[str]], list[str]]) -> int:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tracker.datasets.collect import Bad, collect, expect_scheme, face_numbers
+from tracker.datasets.collect import OnInvalid, collect, expect_scheme, face_numbers
 from tracker.datasets.matlab import as_numbers, read_variables
 from tracker.datasets.sample import DatasetError, Sample
 from tracker.face.geometry import Array
@@ -18,7 +18,7 @@ TRAIN_FACES = 20000
 """How many of the release's order are to train on; the others, 4,386, are to test on."""
 
 
-def read_aflw19(root: Path, split: Literal["train", "test"], bad: Bad = "refuse") -> list[Sample]:
+def read_aflw19(root: Path, split: Literal["train", "test"], on_invalid: OnInvalid = "refuse") -> list[Sample]:
     """The faces to train or to test on, in the release's order, with the face's box and the points' occlusion.
 
     Hidden points are taken as labelled too, as all public readers do. Faces of which every point is visible are
@@ -38,7 +38,7 @@ def read_aflw19(root: Path, split: Literal["train", "test"], bad: Bad = "refuse"
     faces = list(zip(pictures, face_numbers(str(Path(name)) for name in pictures), data, boxes, visible))
     chosen = chosen[:TRAIN_FACES] if split == "train" else chosen[TRAIN_FACES:]
     labels = [(f"{path} face {i}", faces[i - 1]) for i in chosen.astype(int).tolist()]
-    return collect(path, labels, partial(_face, root / "flickr", scheme), bad)
+    return collect(path, labels, partial(_face, root / "flickr", scheme), on_invalid)
 
 
 def _text(path: Path, cell: Any) -> str:

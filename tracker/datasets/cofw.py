@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.datasets.collect import Bad, collect
+from tracker.datasets.collect import OnInvalid, collect
 from tracker.datasets.matlab import Variables, as_numbers, read_files, read_variables
 from tracker.datasets.sample import DatasetError, Sample, expect_size
 from tracker.face.geometry import Array
@@ -58,7 +58,7 @@ class StoredSample(Sample):
         return np.ascontiguousarray(image)
 
 
-def read_cofw(root: Path, split: Literal["train", "test"], bad: Bad = "refuse") -> list[Sample]:
+def read_cofw(root: Path, split: Literal["train", "test"], on_invalid: OnInvalid = "refuse") -> list[Sample]:
     """The 1,345 faces to train on or the 507 to test on, with 29 points, their occlusion and the face's box.
 
     root: the folder with the two files. Raises DatasetError for a file that is missing, broken or whose variables
@@ -70,7 +70,7 @@ def read_cofw(root: Path, split: Literal["train", "test"], bad: Bad = "refuse") 
     boxes = as_numbers(path, f"bboxes{ending}", boxes, (-1, 4))
     _expect_pairs(path, _references(path, f"Is{ending}", cells), labels, boxes)
     faces = [(f"{path} face {i}", (i, label, box)) for i, (label, box) in enumerate(zip(labels, boxes), 1)]
-    return collect(path, faces, partial(_face29, path, f"Is{ending}"), bad)
+    return collect(path, faces, partial(_face29, path, f"Is{ending}"), on_invalid)
 
 
 def _face29(path: Path, cells: str, face: tuple[int, Array, Array]) -> Sample:
@@ -80,7 +80,7 @@ def _face29(path: Path, cells: str, face: tuple[int, Array, Array]) -> Sample:
     return StoredSample(path, points, COFW29, box, occluded > 0.5, cells=cells, number=number)
 
 
-def read_cofw68(root: Path, bad: Bad = "refuse") -> list[Sample]:
+def read_cofw68(root: Path, on_invalid: OnInvalid = "refuse") -> list[Sample]:
     """The 507 test faces with the 68 points of COFW-68, their occlusion and its boxes.
 
     root: the folder with COFW_test_color.mat and COFW68_Data. Raises DatasetError as read_cofw.
@@ -95,7 +95,7 @@ def read_cofw68(root: Path, bad: Bad = "refuse") -> list[Sample]:
     labels += sorted({*folder.glob("test_annotations/*_points.mat")} - {*labels})
     contents = read_files(labels, "Points", "Occ")
     faces = zip_longest(labels, contents, boxes)
-    return collect(folder, [(str(f[0]), (i, *f)) for i, f in enumerate(faces, 1)], partial(_face68, path), bad)
+    return collect(folder, [(str(f[0]), (i, *f)) for i, f in enumerate(faces, 1)], partial(_face68, path), on_invalid)
 
 
 def _face68(path: Path, face: tuple[int, Path, Variables | DatasetError, Array | None]) -> Sample:

@@ -19,7 +19,7 @@ from tracker.metrics.nme import normaliser
 from tracker.system.files import read_text
 
 LOG = logging.getLogger(__name__)
-Bad = Literal["refuse", "skip"]
+OnInvalid = Literal["refuse", "skip"]
 """What becomes of bad faces. refuse: a DatasetError counts them and names the first; skip: they are left out, and
 a warning in the log counts and names them all."""
 FURTHEST_PX = 1e6
@@ -35,7 +35,10 @@ T = TypeVar("T")
 
 
 def collect(
-    source: Path | str, labels: Sequence[tuple[str, T | DatasetError]], read: Callable[[T], Sample], bad: Bad
+    source: Path | str,
+    labels: Sequence[tuple[str, T | DatasetError]],
+    read: Callable[[T], Sample],
+    on_invalid: OnInvalid,
 ) -> list[Sample]:
     """The faces that read makes of the labels of a set, in order.
 
@@ -45,7 +48,7 @@ def collect(
             be bad.
         read: makes the face of a label, and refuses a bad one by a ValueError or an OSError, whose message need not
             name the label.
-        bad: what becomes of bad faces.
+        on_invalid: what becomes of bad faces.
 
     Bad are, besides what read refuses: another number of points than the scheme has, numbers that are not finite or
     further than FURTHEST_PX, faces smaller than LEAST_FACE_PX, outer eye corners that lie on each other, and a picture
@@ -65,10 +68,10 @@ def collect(
         except (ValueError, OSError) as error:
             reason = str(error) if str(error).startswith(name) else f"{name}: {error}"
             reasons.append(_CONTROL.sub(" ", reason)[:MOST_CHARACTERS])
-    if reasons and bad != "skip":
+    if reasons and on_invalid != "skip":
         raise DatasetError(
             f"{reasons[0]} (in {source} {len(reasons)} of {len(labels)} labelled faces are bad: "
-            "mend them, or leave them out with bad=skip)"
+            "mend them, or leave them out with on_invalid=skip)"
         )
     if reasons:
         LOG.warning("%s: skipped %d of %d faces:\n%s", source, len(reasons), len(labels), "\n".join(reasons))

@@ -9,7 +9,16 @@ from pathlib import Path
 
 import numpy as np
 
-from tracker.datasets.collect import Bad, Row, collect, expect_scheme, labelled_rows, list_folder, numbers, read_lines
+from tracker.datasets.collect import (
+    OnInvalid,
+    Row,
+    collect,
+    expect_scheme,
+    labelled_rows,
+    list_folder,
+    numbers,
+    read_lines,
+)
 from tracker.datasets.pts_files import as_pair, group_by_name, read_pts
 from tracker.datasets.sample import DatasetError, Sample
 from tracker.face.geometry import Array, extent
@@ -19,19 +28,19 @@ HALF_SPREAD = 0.01
 """A point with this spread, as a part of the larger extent of the face's points, counts half."""
 
 
-def read_own(source: Path, scheme: str, bad: Bad = "refuse") -> list[Sample]:
+def read_custom(source: Path, scheme: str, on_invalid: OnInvalid = "refuse") -> list[Sample]:
     """The faces of a folder, as `read_pairs`, or of a .csv file, as `read_table`, in the scheme of that name.
 
     Raises DatasetError for an unknown scheme, and as `tracker.datasets.collect.collect`.
     """
     known = expect_scheme(scheme)
     if source.suffix.lower() == ".csv":
-        return read_table(source, known, bad)
-    return read_pairs(source, known, bad)
+        return read_table(source, known, on_invalid)
+    return read_pairs(source, known, on_invalid)
 
 
 def read_pairs(
-    folder: Path, scheme: Scheme, bad: Bad = "refuse", subsets: frozenset[str] = frozenset()
+    folder: Path, scheme: Scheme, on_invalid: OnInvalid = "refuse", subsets: frozenset[str] = frozenset()
 ) -> list[Sample]:
     """The faces of the pictures and labels directly in a folder: NAME.jpg (or .png ...) beside NAME.pts, 1-based.
 
@@ -40,7 +49,7 @@ def read_pairs(
     """
     files = group_by_name(list_folder(folder, "a folder of pictures and .pts files"))
     labels = [(str(folder / f"{stem}.pts"), paths) for stem, paths in files.items()]
-    return collect(folder, labels, partial(_pair, scheme, subsets), bad)
+    return collect(folder, labels, partial(_pair, scheme, subsets), on_invalid)
 
 
 def _pair(scheme: Scheme, subsets: frozenset[str], paths: list[Path]) -> Sample:
@@ -76,7 +85,7 @@ def weights_of_spread(spread_px: Array, points_px: Array) -> Array:
     return np.asarray(1 / (1 + np.square(spread_px / (HALF_SPREAD * longest))))
 
 
-def read_table(path: Path, scheme: Scheme, bad: Bad = "refuse") -> list[Sample]:
+def read_table(path: Path, scheme: Scheme, on_invalid: OnInvalid = "refuse") -> list[Sample]:
     """The faces of a CSV with the header picture,x0,y0,x1,y1,... and one face a row.
 
     picture: relative to the table's folder; several rows may name one, its name has no line breaks. Points: in our
@@ -94,7 +103,7 @@ def read_table(path: Path, scheme: Scheme, bad: Bad = "refuse") -> list[Sample]:
             f"got {len(header)} columns, {','.join(header[:5])[:80]!r}"
         )
     labels = labelled_rows(path, ["", *lines], _cells, 0, path.parent)
-    return collect(path, labels, partial(_row, path.parent, scheme), bad)
+    return collect(path, labels, partial(_row, path.parent, scheme), on_invalid)
 
 
 def _cells(line: str) -> list[str]:

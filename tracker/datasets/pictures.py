@@ -10,7 +10,7 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.datasets.collect import Bad, collect
+from tracker.datasets.collect import OnInvalid, collect
 from tracker.datasets.sample import DatasetError, Sample
 from tracker.face.pts import expect_near
 
@@ -48,7 +48,7 @@ class Pictures:
         kept = self.kept.get(sample.image_name)
         return sample.read_image() if kept is None else kept
 
-    def good(self, samples: Sequence[Sample], bad: Bad, source: str = "the set") -> list[Sample]:
+    def good(self, samples: Sequence[Sample], on_invalid: OnInvalid, source: str = "the set") -> list[Sample]:
         """The faces with a picture that decodes and labels near it (tracker.face.pts.expect_near).
 
         Those with some points outside are counted in the log. source: the set, for messages. Raises DatasetError as
@@ -67,7 +67,7 @@ class Pictures:
             cut += int(not inside.all())
             return sample
 
-        faces = collect(source, [(sample.name, sample) for sample in samples], check, bad)
+        faces = collect(source, [(sample.name, sample) for sample in samples], check, on_invalid)
         if cut:
             LOG.info("%d of %d faces have points outside of their picture", cut, len(faces))
         return faces

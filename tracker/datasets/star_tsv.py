@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from tracker.datasets.collect import Bad, Row, collect, expect_scheme, labelled_rows, numbers, read_lines
+from tracker.datasets.collect import OnInvalid, Row, collect, expect_scheme, labelled_rows, numbers, read_lines
 from tracker.datasets.sample import DatasetError, Sample
 from tracker.datasets.wflw import SUBSETS
 from tracker.face.schemes import Scheme
 
 
-def read_star_tsv(path: Path, pictures: Path, scheme: str, bad: Bad = "refuse") -> list[Sample]:
+def read_star_tsv(path: Path, pictures: Path, scheme: str, on_invalid: OnInvalid = "refuse") -> list[Sample]:
     """The faces of one of STAR's tables, in the scheme of that name.
 
     A line has the picture, five points, the points x,y,x,y,..., scale, the crop's centre x and y and, in WFLW's test
@@ -28,7 +28,7 @@ def read_star_tsv(path: Path, pictures: Path, scheme: str, bad: Bad = "refuse") 
     known = expect_scheme(scheme)
     lines = read_lines(path, "one of STAR's tables")
     labels = labelled_rows(path, lines, _columns, 0, pictures)
-    return collect(path, labels, partial(_face, pictures, known), bad)
+    return collect(path, labels, partial(_face, pictures, known), on_invalid)
 
 
 def _columns(line: str) -> list[str]:

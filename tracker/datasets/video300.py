@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.datasets.collect import Bad, collect, expect_file, expect_folders, list_folder
+from tracker.datasets.collect import OnInvalid, collect, expect_file, expect_folders, list_folder
 from tracker.datasets.pts_files import PICTURE_SUFFIXES, read_pts
 from tracker.datasets.sample import DatasetError, Sample, expect_size
 from tracker.face.schemes import IBUG68
@@ -74,7 +74,7 @@ class FrameSample(Sample):
         return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
 
 
-def read_300vw(root: Path, category: Category, bad: Bad = "refuse") -> list[Sample]:
+def read_300vw(root: Path, category: Category, on_invalid: OnInvalid = "refuse") -> list[Sample]:
     """The labelled frames of the 50 clips to train on, or of the test clips of a category, clip after clip.
 
     The test frames that the challenge leaves out are left out. A frame is filed under its category and its clip, so
@@ -87,12 +87,12 @@ def read_300vw(root: Path, category: Category, bad: Bad = "refuse") -> list[Samp
     return [
         sample
         for clip in CLIPS[category]
-        for sample in read_clip(root / clip, left_out.get(clip, ()), bad, frozenset({category, clip}))
+        for sample in read_clip(root / clip, left_out.get(clip, ()), on_invalid, frozenset({category, clip}))
     ]
 
 
 def read_clip(
-    clip: Path, excluded: Collection[int] = (), bad: Bad = "refuse", subsets: frozenset[str] = frozenset()
+    clip: Path, excluded: Collection[int] = (), on_invalid: OnInvalid = "refuse", subsets: frozenset[str] = frozenset()
 ) -> list[Sample]:
     """The labelled frames of a clip but the excluded ones. A frame without a label is no error, a label without is.
 
@@ -104,9 +104,9 @@ def read_clip(
     if os.path.isdir(clip / "imgs"):
         pictures = list_folder(clip / "imgs", "a folder of the clip's frames")
         frames = {p.stem: p for p in pictures if p.suffix.lower() in PICTURE_SUFFIXES}
-        return collect(clip, labels, partial(_extracted, frames, subsets), bad)
+        return collect(clip, labels, partial(_extracted, frames, subsets), on_invalid)
     video = expect_file(clip / "vid.avi", "the clip's video")
-    return collect(clip, labels, partial(_in_video, video, _frame_count(video), subsets), bad)
+    return collect(clip, labels, partial(_in_video, video, _frame_count(video), subsets), on_invalid)
 
 
 def _extracted(frames: Mapping[str, Path], subsets: frozenset[str], label: Path) -> Sample:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from tracker.datasets.collect import Bad, expect_folders
+from tracker.datasets.collect import OnInvalid, expect_folders
 from tracker.datasets.folder import read_pairs
 from tracker.datasets.sample import Sample
 from tracker.face.schemes import IBUG68
@@ -31,15 +31,15 @@ TEST_FOLDERS: Mapping[Split, Mapping[str, str]] = {
 """The folders of each test set, and the subset that their faces are filed under."""
 
 
-def read_folder(folder: Path, bad: Bad = "refuse") -> list[Sample]:
+def read_folder(folder: Path, on_invalid: OnInvalid = "refuse") -> list[Sample]:
     """The faces of one folder. Raises DatasetError as `tracker.datasets.collect.collect`."""
-    return read_pairs(folder, IBUG68, bad)
+    return read_pairs(folder, IBUG68, on_invalid)
 
 
-def read_training(root: Path, bad: Bad = "refuse") -> list[Sample]:
+def read_training(root: Path, on_invalid: OnInvalid = "refuse") -> list[Sample]:
     """The official training faces. Raises DatasetError naming missing folders, and as `collect`."""
     expect_folders(root, TRAINING, f"the 300W folders {', '.join(TRAINING)}")
-    return [sample for name in TRAINING for sample in read_folder(root / name, bad)]
+    return [sample for name in TRAINING for sample in read_folder(root / name, on_invalid)]
 
 
 def person(root: Path, sample: Sample) -> str:
@@ -48,7 +48,7 @@ def person(root: Path, sample: Sample) -> str:
     return f"{picture.parent.as_posix()}/{re.sub(r'_[0-9]{1,2}$', '', picture.stem)}"
 
 
-def read_test(root: Path, split: Split, bad: Bad = "refuse") -> list[Sample]:
+def read_test(root: Path, split: Split, on_invalid: OnInvalid = "refuse") -> list[Sample]:
     """A test set: common (554 faces), challenging (135), full (both), private, the challenge's own (600), or lfpw,
     LFPW's part of common (224).
 
@@ -60,5 +60,5 @@ def read_test(root: Path, split: Split, bad: Bad = "refuse") -> list[Sample]:
     return [
         sample
         for name, subset in folders.items()
-        for sample in read_pairs(root / name, IBUG68, bad, frozenset({subset}))
+        for sample in read_pairs(root / name, IBUG68, on_invalid, frozenset({subset}))
     ]

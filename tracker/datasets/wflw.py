@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from tracker.datasets.collect import Bad, Row, collect, labelled_rows, numbers, read_lines
+from tracker.datasets.collect import OnInvalid, Row, collect, labelled_rows, numbers, read_lines
 from tracker.datasets.sample import Sample
 from tracker.face.schemes import WFLW98
 
@@ -20,7 +20,7 @@ COORDINATES = 2 * WFLW98.count
 NUMBERS = COORDINATES + 4 + len(SUBSETS)
 
 
-def read_wflw(root: Path, split: Literal["train", "test"], bad: Bad = "refuse") -> list[Sample]:
+def read_wflw(root: Path, split: Literal["train", "test"], on_invalid: OnInvalid = "refuse") -> list[Sample]:
     """The 7,500 faces to train on or the 2,500 to test on, filed under their subsets.
 
     A line has 196 coordinates, the box x1 y1 x2 y2, six flags and the picture, of which several lines may be. The
@@ -31,7 +31,7 @@ def read_wflw(root: Path, split: Literal["train", "test"], bad: Bad = "refuse") 
     path = root / LIST.format(split=split)
     lines = read_lines(path, "WFLW's list of labels")
     labels = labelled_rows(path, lines, lambda line: line.split(maxsplit=NUMBERS), -1, root / "WFLW_images")
-    return collect(path, labels, partial(_face, root / "WFLW_images"), bad)
+    return collect(path, labels, partial(_face, root / "WFLW_images"), on_invalid)
 
 
 def _face(pictures: Path, label: Row) -> Sample:

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from tracker.errors import TrackerError
-from tracker.sources.arrays import Arrays
+from tracker.sources.arrays import ArraySource
 from tracker.sources.as_picture import as_picture
 from tracker.sources.base import FALLBACK_FPS, Losses, Source
 from tracker.sources.camera import Camera
@@ -21,7 +21,7 @@ from tracker.sources.devices import camera_lines
 from tracker.sources.file_names import STDIN, is_pipe, path_of_url
 from tracker.sources.frame import Frame, as_rgb
 from tracker.sources.given import open_given, still_of
-from tracker.sources.live import Live, Patience, Stream
+from tracker.sources.live import Live, ReconnectPolicy, Stream
 from tracker.sources.picture_files import is_picture
 from tracker.sources.pictures import Pictures, read_picture
 from tracker.sources.video import Video
@@ -29,14 +29,14 @@ from tracker.sources.video import Video
 __all__ = [
     "FALLBACK_FPS",
     "STDIN",
-    "Arrays",
+    "ArraySource",
     "Camera",
     "Folder",
     "Frame",
     "Live",
     "Losses",
-    "Patience",
     "Pictures",
+    "ReconnectPolicy",
     "Source",
     "Stream",
     "Video",
@@ -56,24 +56,24 @@ _STREAMING = ("http", "https", "rtmp", "rtmps", "rtp", "rtsp", "rtsps", "srt", "
 _FILES = (".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
 
 
-def open_source(source: object, patience: Patience | None = None) -> Source:
+def open_source(source: object, reconnect: ReconnectPolicy | None = None) -> Source:
     """What is named: a camera by number, device, csi://N or GStreamer pipeline; a stream's URL; a picture, a folder of
     pictures, or a list of them; a video, an animated GIF, a pipe that gives one, or "-" for standard input. Or
     pictures themselves, see open_given.
 
-    patience: of cameras and streams. Raises TrackerError when it cannot be opened, and for what is none of these.
+    reconnect: of cameras and streams. Raises TrackerError when it cannot be opened, and for what is none of these.
     """
     if isinstance(source, (int, np.integer)) and not isinstance(source, bool):
-        return Camera(int(source), patience=patience)
+        return Camera(int(source), reconnect=reconnect)
     if not isinstance(source, (str, os.PathLike)):
         return open_given(source)
     text = path_of_url(os.fspath(source))
     kind = kind_of_source(text)
     if kind == "camera":
-        return Camera(text, patience=patience)
+        return Camera(text, reconnect=reconnect)
     if kind == "images":
         return Pictures(text)
-    return open_url_source(text, patience) if "://" in text and not is_pipe(text) else Video(text)
+    return open_url_source(text, reconnect) if "://" in text and not is_pipe(text) else Video(text)
 
 
 def kind_of_source(text: str) -> Literal["camera", "video", "images"]:
@@ -92,7 +92,7 @@ def kind_of_source(text: str) -> Literal["camera", "video", "images"]:
     return "images" if is_still or os.path.isdir(text) else "video"
 
 
-def open_url_source(url: str, patience: Patience | None = None) -> Source:
+def open_url_source(url: str, reconnect: ReconnectPolicy | None = None) -> Source:
     """A URL's frames: as a Video, none of them dropped, where its container announces a length, else as a Stream.
 
     RTSP is a Stream always: its server sends in real time. A stream that is down is waited for, see Stream; raises
@@ -105,10 +105,10 @@ def open_url_source(url: str, patience: Patience | None = None) -> Source:
     except TrackerError:
         if not _may_come(url):
             raise
-        return Stream(url, patience)
+        return Stream(url, reconnect)
     if stated_count(capture) is not None and not url.lower().startswith("rtsp"):
         return Video(url, capture)
-    return Stream(url, patience, capture)
+    return Stream(url, reconnect, capture)
 
 
 def _may_come(url: str) -> bool:

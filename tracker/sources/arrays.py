@@ -14,7 +14,7 @@ from tracker.sources.base import Source, Timeline
 from tracker.sources.frame import Frame
 
 
-class Arrays(Source):
+class ArraySource(Source):
     """Pictures out of memory: a list of arrays, one array (N, H, W, 3), or a generator; none is dropped.
 
     images_rgb: each (H, W, 3) uint8 RGB, of any size, or what else as_picture takes. Times: at fps frames a second, or

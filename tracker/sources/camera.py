@@ -14,7 +14,7 @@ from tracker.errors import TrackerError
 from tracker.redaction import redact_source
 from tracker.sources.capture import Capture, open_capture
 from tracker.sources.devices import DEV, device_number, stable_path
-from tracker.sources.live import Live, Patience
+from tracker.sources.live import Live, ReconnectPolicy
 
 log = logging.getLogger(__name__)
 
@@ -38,11 +38,11 @@ class Camera(Live):
         camera: int | str,
         size: tuple[int, int] | None = None,
         fps: float | None = None,
-        patience: Patience | None = None,
+        reconnect: ReconnectPolicy | None = None,
     ) -> None:
         if isinstance(camera, str) and camera.isdecimal():
             camera = int(camera)
-        super().__init__(_name(camera), _opener(camera, size, fps), patience)
+        super().__init__(_name(camera), _opener(camera, size, fps), reconnect)
 
 
 def _name(camera: int | str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tracker.errors import TrackerError
-from tracker.sources.arrays import Arrays
+from tracker.sources.arrays import ArraySource
 from tracker.sources.as_picture import as_picture, kind_of
 from tracker.sources.base import Source
 from tracker.sources.frame import Frame
@@ -45,9 +45,9 @@ def open_given(source: object) -> Source:
         TrackerError: for anything else.
     """
     if hasattr(source, "convert") or (isinstance(source, np.ndarray) and source.ndim < 4):
-        return Arrays([as_picture(source)], still=True)
+        return ArraySource([as_picture(source)], still=True)
     if isinstance(source, np.ndarray):
-        return Arrays(source)
+        return ArraySource(source)
     if not isinstance(source, Iterable) or isinstance(source, (bytes, bytearray, memoryview, dict)):
         raise TrackerError(
             f"expected a source: a video's or picture's name, a camera's number, pictures, or a Source, got "
@@ -62,4 +62,4 @@ def open_given(source: object) -> Source:
         if any(not isinstance(name, (str, os.PathLike)) for name in names):
             raise TrackerError("expected names of pictures only, or pictures only, got both")
         return Pictures([Path(name) for name in names])
-    return Arrays(source if isinstance(source, (list, tuple)) else chain([first], items))
+    return ArraySource(source if isinstance(source, (list, tuple)) else chain([first], items))

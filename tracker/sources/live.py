@@ -21,7 +21,7 @@ from tracker.sources.reader import Picture, Reader
 
 log = logging.getLogger(__name__)
 
-MOST_HANGING = 4
+MAX_STUCK_READERS = 4
 CLOSE_S = 2.0
 LONGEST_S = 1e6  # that a thread can be told to wait everywhere
 START_S = 30.0
@@ -29,7 +29,7 @@ START_S = 30.0
 
 
 @dataclass(frozen=True)
-class Patience:
+class ReconnectPolicy:
     """How long a live source is waited for, in seconds.
 
     stall_s: without a picture, after which it counts as lost. open_s: the same for a connection's first picture,
@@ -59,12 +59,12 @@ class Live(Source):
     driver took before is not in them. Index: counts the frames that were given. losses: pictures dropped and
     unreadable, and gaps.
 
-    A connection that ends, or stalls for longer than patience allows, is given up and opened again until it is back;
+    A connection that ends, or stalls for longer than reconnect allows, is given up and opened again until it is back;
     loss and return are logged as warnings, the time between is a gap, and lost is true meanwhile. The frame after a gap
-    is told by its timestamp alone: with the usual Patience the gap is longer than a Tracker holds a face, so all is
-    forgotten.
+    is told by its timestamp alone: with the default ReconnectPolicy the gap is longer than a Tracker holds a face, so
+    all tracks end.
     A read that never returns, as in OpenCV after some unplugs, is left behind in its thread and replaced; such a thread
-    cannot be killed, it ends when the driver returns. MOST_HANGING of them end the source with an error.
+    cannot be killed, it ends when the driver returns. MAX_STUCK_READERS of them end the source with an error.
 
     open_capture opens it: here, unless capture is it, opened already, and later in the thread. await_start: one that
     cannot be opened here counts as lost. Frames are asked for by one thread; close() may come from any.
@@ -76,17 +76,17 @@ class Live(Source):
         self,
         name: str,
         open_capture: Callable[[], Capture],
-        patience: Patience | None = None,
+        reconnect: ReconnectPolicy | None = None,
         capture: Capture | None = None,
         await_start: bool = False,
     ) -> None:
         self._open = open_capture
-        self._patience = patience or Patience()
+        self._reconnect = reconnect or ReconnectPolicy()
         self._changed = threading.Condition()
         self._closed = False
         self._given = 0
         self._last_s = time.monotonic()
-        self._retry_s = self._patience.retry_s
+        self._retry_s = self._reconnect.retry_s
         self._readers: list[Reader] = []  # all whose threads may still run
         self._end = weakref.finalize(self, _end, self._readers)  # at exit too: a thread that is in OpenCV then aborts
         first = capture or self._open_first(await_start)
@@ -94,13 +94,13 @@ class Live(Source):
         self._awaited = first is None  # until its first picture
         super().__init__(name, None, None if first is None else stated_fps(first), live=True)
         self._reader: Reader | None = None if first is None else self._read_by_thread(lambda: first)
-        self._again_s = time.monotonic() + self._patience.retry_s  # when to try again, while there is no reader
+        self._again_s = time.monotonic() + self._reconnect.retry_s  # when to try again, while there is no reader
 
     def _open_first(self, await_start: bool) -> Capture | None:
         try:
             return self._open()
         except TrackerError as error:
-            if not await_start or self._patience.give_up_s == 0:
+            if not await_start or self._reconnect.give_up_s == 0:
                 raise
             log.warning("%s Trying again", error)
             return None
@@ -148,7 +148,7 @@ class Live(Source):
         """Seconds until something must be done even if nothing happens."""
         if self._reader is None:
             return self._again_s - time.monotonic()
-        allowed_s = self._patience.stall_s if self._reader.begun else self._patience.open_s
+        allowed_s = self._reconnect.stall_s if self._reader.begun else self._reconnect.open_s
         return allowed_s - self._reader.silent_s()
 
     def _frame(self, picture: Picture) -> Frame:
@@ -160,7 +160,7 @@ class Live(Source):
             self.losses.gap_s += gap_s
             log.warning("%s is back after %.1f s without a picture", self.name, gap_s)
         self._awaited = False
-        self.lost, self._retry_s, self._last_s = False, self._patience.retry_s, picture.grabbed_s
+        self.lost, self._retry_s, self._last_s = False, self._reconnect.retry_s, picture.grabbed_s
         self._given += 1
         return Frame(picture.image_rgb, picture.grabbed_s - self.started_s, self._given - 1)
 
@@ -173,13 +173,13 @@ class Live(Source):
             raise reader.failure
         if self.started_s is None and not self._awaited:
             raise TrackerError(f"{self.name} was opened but delivers no picture: does another program use it?")
-        if len(self._readers) >= MOST_HANGING:
-            raise TrackerError(f"{self.name}: {MOST_HANGING} reads hang in its driver; unplug it and start again")
+        if len(self._readers) >= MAX_STUCK_READERS:
+            raise TrackerError(f"{self.name}: {MAX_STUCK_READERS} reads hang in its driver; unplug it and start again")
         self._plan_retry(reader.failure)
 
     def _plan_retry(self, failure: Exception | None) -> None:
         now_s = time.monotonic()
-        wait_s = self._patience.give_up_s
+        wait_s = self._reconnect.give_up_s
         if self._awaited and math.isinf(wait_s):
             wait_s = START_S
         hope_s = self._last_s + wait_s - now_s
@@ -192,7 +192,7 @@ class Live(Source):
             log.warning("%s was lost after %d frames; trying to get it back", self.name, self._given)
         self.lost = True
         self._again_s = now_s + min(self._retry_s, hope_s)
-        self._retry_s = min(2 * self._retry_s, self._patience.longest_retry_s)
+        self._retry_s = min(2 * self._retry_s, self._reconnect.longest_retry_s)
 
 
 def _end(readers: list[Reader]) -> int:
@@ -209,5 +209,5 @@ class Stream(Live):
     One that is down at the start is waited for like one that was lost.
     """
 
-    def __init__(self, url: str, patience: Patience | None = None, capture: Capture | None = None) -> None:
-        super().__init__(redact_source(url), lambda: open_url(url), patience, capture, await_start=True)
+    def __init__(self, url: str, reconnect: ReconnectPolicy | None = None, capture: Capture | None = None) -> None:
+        super().__init__(redact_source(url), lambda: open_url(url), reconnect, capture, await_start=True)

@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Any
 
 INTERRUPTED = 130
-READER_GONE = 141  # as a command ends that SIGPIPE stops
+EXIT_SIGPIPE = 141  # 128 + SIGPIPE: the reader of standard output has closed it
 UNWRITTEN = 2
 _ENDING = ("SIGTERM", "SIGHUP", "SIGBREAK")  # the last is of Windows, which has no SIGHUP
 _filled: set[int] = set()  # standard descriptors that were closed when the command began

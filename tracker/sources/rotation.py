@@ -15,7 +15,7 @@ Rotation = Literal[0, 90, 180, 270]
 _CODES = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 
 
-def turned(frame: Frame, rotate: Rotation = 0, mirror: bool = False) -> Frame:
+def rotate_frame(frame: Frame, rotate: Rotation = 0, mirror: bool = False) -> Frame:
     """The frame turned clockwise by so many degrees, then mirrored left to right; the same one where neither is asked.
 
     What is measured in it is in pixels of the turned picture.
