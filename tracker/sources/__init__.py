@@ -51,17 +51,25 @@ __all__ = [
 ]
 
 
-Folder = Pictures  # its name while it took a folder only
+Folder = Pictures  # the former name
 _STREAMING = ("http", "https", "rtmp", "rtmps", "rtp", "rtsp", "rtsps", "srt", "tcp", "udp")
 _FILES = (".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
 
 
 def open_source(source: object, reconnect: ReconnectPolicy | None = None) -> Source:
-    """What is named: a camera by number, device, csi://N or GStreamer pipeline; a stream's URL; a picture, a folder of
-    pictures, or a list of them; a video, an animated GIF, a pipe that gives one, or "-" for standard input. Or
-    pictures themselves, see open_given.
+    """Open a source of frames by its name, or wrap pictures that the application holds.
 
-    reconnect: of cameras and streams. Raises TrackerError when it cannot be opened, and for what is none of these.
+    Args:
+        source: a camera's number, device, csi://N or GStreamer pipeline; a stream's URL; a picture, a folder of
+            pictures, or a list of them; a video, an animated GIF, a pipe that gives one, or "-" for standard input;
+            or the pictures themselves, see open_given.
+        reconnect: how long a lost camera or stream is waited for; other sources ignore it.
+
+    Returns:
+        The opened source; close it, or use it as a context manager.
+
+    Raises:
+        TrackerError: if it cannot be opened, or is none of these.
     """
     if isinstance(source, (int, np.integer)) and not isinstance(source, bool):
         return Camera(int(source), reconnect=reconnect)
@@ -77,10 +85,16 @@ def open_source(source: object, reconnect: ReconnectPolicy | None = None) -> Sou
 
 
 def kind_of_source(text: str) -> Literal["camera", "video", "images"]:
-    """What a text names: a camera by its device, csi://N or a GStreamer pipeline, pictures, or a video.
+    """Tell what kind of source a text names.
 
-    A stream's URL, a pipe, "-", an animated GIF and a file that is not there are videos. Nothing is opened but to see
-    whether a file is a picture.
+    A file is opened only to see whether it is a picture.
+
+    Args:
+        text: the name, as given on the command line.
+
+    Returns:
+        "camera" for a device, csi://N or a GStreamer pipeline; "images" for a picture or a folder; else "video", which
+        includes a stream's URL, a pipe, "-", an animated GIF and a file that does not exist.
     """
     if is_pipe(text):
         return "video"
@@ -93,10 +107,20 @@ def kind_of_source(text: str) -> Literal["camera", "video", "images"]:
 
 
 def open_url_source(url: str, reconnect: ReconnectPolicy | None = None) -> Source:
-    """A URL's frames: as a Video, none of them dropped, where its container announces a length, else as a Stream.
+    """Open a URL as a Video, whose frames are never dropped, or as a live Stream.
 
-    RTSP is a Stream always: its server sends in real time. A stream that is down is waited for, see Stream; raises
-    TrackerError for a file by its name, or another protocol, that cannot be opened. Of file:// the file is a Video.
+    It is a Video if its container states a length, and for file://. RTSP is always a Stream, because its server sends
+    in real time.
+
+    Args:
+        url: with its protocol, such as rtsp://camera/1.
+        reconnect: how long a lost stream is waited for.
+
+    Returns:
+        The source. A stream that is down at the start is waited for, see Stream.
+
+    Raises:
+        TrackerError: if a URL that names a file, or has a protocol that does not stream, cannot be opened.
     """
     if (path := path_of_url(url)) != url:
         return Video(path)
@@ -112,6 +136,6 @@ def open_url_source(url: str, reconnect: ReconnectPolicy | None = None) -> Sourc
 
 
 def _may_come(url: str) -> bool:
-    """Whether a URL that cannot be opened may be a stream that is down, and not a file that is not there."""
+    """Tell whether a URL that cannot be opened may be a stream that is down rather than a missing file."""
     parts = urlsplit(url)
     return parts.scheme.lower() in _STREAMING and not parts.path.lower().endswith(_FILES)
