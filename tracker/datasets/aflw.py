@@ -15,17 +15,23 @@ from tracker.face.geometry import Array
 from tracker.face.schemes import Scheme
 
 TRAIN_FACES = 20000
-"""How many of the release's order are to train on; the others, 4,386, are to test on."""
+"""The number of training faces in the release's order; the other 4,386 are test faces."""
 
 
 def read_aflw19(root: Path, split: Literal["train", "test"], on_invalid: OnInvalid = "refuse") -> list[Sample]:
-    """The faces to train or to test on, in the release's order, with the face's box and the points' occlusion.
+    """Read the training or test faces, in the release's order, with their boxes and the points' occlusion.
 
-    Hidden points are taken as labelled too, as all public readers do. Faces of which every point is visible are
-    filed under "frontal" (the SAN code asks besides that the points lie in the box). Coordinates are taken as they
-    are, the first pixel's centre at 0, as public readers take them; whether the release counts from 1 is not said.
+    Hidden points count as labelled, as in all public readers. Faces with all points visible are in the subset "frontal"
+    (the SAN code also requires that the points lie in the box). Coordinates are taken unchanged, the first pixel's
+    centre at 0, as in public readers; the release does not say whether it counts from 1.
 
-    Raises DatasetError for a missing or broken AFLWinfo_release.mat, and as `tracker.datasets.collect.collect`.
+    Args:
+        root: the folder with AFLWinfo_release.mat and flickr.
+        split: which part.
+        on_invalid: whether to refuse or skip invalid faces.
+
+    Raises:
+        DatasetError: if AFLWinfo_release.mat is missing or damaged, and as `tracker.datasets.collect.collect`.
     """
     path, scheme = root / "AFLWinfo_release.mat", expect_scheme("aflw19")
     data, boxes, visible, cells, order = read_variables(path, "data", "bbox", "mask_new", "nameList", "ra")
@@ -42,7 +48,7 @@ def read_aflw19(root: Path, split: Literal["train", "test"], on_invalid: OnInval
 
 
 def _text(path: Path, cell: Any) -> str:
-    """What a cell of names holds. Raises DatasetError for anything but one text."""
+    """Return the text in a cell of names; raise DatasetError for anything else."""
     text = cell.item() if isinstance(cell, np.ndarray) and cell.size == 1 else cell
     if not isinstance(text, str):
         raise DatasetError(f"{path}: expected nameList to be cells of text, got one of type {type(text).__name__}")

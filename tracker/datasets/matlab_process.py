@@ -1,9 +1,9 @@
-"""Reads .mat files for tracker.datasets.matlab, in a process of its own, which is started by this file's path.
+"""Reads .mat files for tracker.datasets.matlab, in a separate process, which is started by this file's path.
 
-Damaged files can end the process within scipy or HDF5, by a signal that nobody can catch.
+Damaged files can crash SciPy or HDF5 with a signal that cannot be handled.
 
-Standard input holds a JSON list of [file, variables] pairs; for each, a pickle goes to standard output: a list of
-arrays, or a sentence that says what is wrong.
+Standard input is a JSON list of [file, variables] pairs; for each pair a pickle is written to standard output: a list
+of arrays, or an error message.
 """
 
 from __future__ import annotations
@@ -21,11 +21,16 @@ if TYPE_CHECKING:
     import h5py
 
 MOST_BYTES = 2**31
-"""Of the variables of one file together, and of the memory that reading them may take in addition to the libraries."""
+"""The largest total size of the variables of one file; a quarter of the memory limit of the process."""
 
 
 def read(path: str, names: list[str]) -> list[NDArray[Any]]:
-    """The variables as MATLAB shows them; of cells in a file of version 7.3, which are references, None each."""
+    """Read variables, with the axes of MATLAB; None for each cell of a file of version 7.3, which is a reference.
+
+    Args:
+        path: of the file.
+        names: of the variables.
+    """
     if not os.path.isfile(path):  # a pipe would be waited for
         raise FileNotFoundError("there is no such file")
     import h5py

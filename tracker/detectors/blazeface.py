@@ -86,9 +86,9 @@ def blazeface_content(path: Path | None) -> bytes:
 
 
 def anchors() -> Array:
-    """(896, 2) the anchors' centres in the network's input: 2 in each cell of 8 px, then 6 in each of 16 px.
+    """Return the anchors' centres (896, 2) in the network's input: 2 per cell of 8 px, then 6 per cell of 16 px.
 
-    Positions are measured from the picture's corner, so that the first pixel's centre is at 0.5.
+    The origin is the picture's corner, so the first pixel's centre is at 0.5.
     """
 
     def grid(stride: int, repeats: int) -> Array:
