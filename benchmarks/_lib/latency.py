@@ -1,4 +1,4 @@
-"""How long engines take for one face, in turns."""
+"""Latency of engines for one face, measured alternately."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clips whose truth is known: a labelled picture, moved over the frame by a known motion."""
+"""Clips with ground truth: a labelled picture, moved over the frame by a known motion."""
 
 from __future__ import annotations
 
