@@ -140,7 +140,7 @@ def quantise(path: Path, quantisation: Quantisation) -> None:
             extra_options={
                 "ActivationSymmetric": target.symmetric,
                 "QuantizeBias": target.biases,
-                "OpTypesToExcludeOutputQuantization": list(target.operators),  # it would be done before the ReLU
+                "OpTypesToExcludeOutputQuantization": list(target.operators),  # it would come before the ReLU
             },
         )
         path.write_bytes(quantised.read_bytes())

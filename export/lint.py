@@ -90,7 +90,7 @@ class _Graph:
         yield from (output for output in self.outputs if output.type.tensor_type.elem_type in kinds)
 
 
-_Found = Iterator[tuple[str, str]]  # where, and the sentence
+_Found = Iterator[tuple[str, str]]  # node and sentence
 
 
 def lint(onnx: Path) -> list[Finding]:
@@ -287,7 +287,7 @@ def _load(path: Path) -> onnx.ModelProto:
         model = onnx.load(str(path)) if beside else onnx.load_model_from_string(content)
         onnx.checker.check_model(model)
         return onnx.shape_inference.infer_shapes(model)
-    except Exception as error:  # of protobuf, of the checker, of the inference: all derived from Exception only
+    except Exception as error:  # errors of protobuf, checker and shape inference derive from Exception only
         reason = " ".join(str(error).split())[:160]
         raise TrackerError(f"{path}: expected an ONNX model, this is none ({reason})") from None
 

@@ -89,7 +89,7 @@ def _trace(graph: LandmarkGraph, crops: torch.Tensor, path: Path) -> None:
 
 def _embed(path: Path, spec: ModelSpec) -> None:
     model = onnx.load(str(path))
-    for output in model.graph.output:  # the tracer loses the number of landmarks behind the dynamic batch
+    for output in model.graph.output:  # the tracer loses the number of landmarks after the dynamic batch
         output.type.tensor_type.shape.dim[1].dim_value = spec.landmark_scheme().count
     onnx.helper.set_model_props(model, spec.to_metadata())
     model.producer_name = "landmark-tracker"

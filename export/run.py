@@ -102,7 +102,7 @@ def export(
         if not allow_untrained:
             _expect_trained(checkpoint, reference, data)
         quantisation = quantisation_for(data, to) if precision == "int8" else None
-    except (ValueError, OSError) as error:  # of pictures and labels that changed since
+    except (ValueError, OSError) as error:  # pictures or labels have changed
         raise TrackerError(f"{checkpoint}: its faces cannot be read: {' '.join(str(error).split())}") from None
     difference = write_onnx(engine, spec, reference, output, budget, quantisation)
     print(f"{output}: {output.stat().st_size / 1e6:.2f} MB, {precision}")
@@ -198,7 +198,7 @@ def load(checkpoint: Path, trust: str = "") -> tuple[LandmarkTask, FaceData, dic
     raw = read_checkpoint(checkpoint, trust)
     config = {"model": raw["hyper_parameters"], "data": raw["datamodule_hyper_parameters"], "epoch": raw["epoch"]}
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Attribute 'net' is an instance")  # saved as its configuration
+        warnings.filterwarnings("ignore", message="Attribute 'net' is an instance")  # it is saved as its configuration
         task = build(LandmarkTask, raw, checkpoint)
     load_weights(task, raw, checkpoint)
     data = build(FaceData, raw, checkpoint)

@@ -189,7 +189,7 @@ def _parse(parser: Any, network: Any, model: tuple[bytes, Path], who: str) -> No
         more = f", and {len(errors) - 1} nodes more" if len(errors) > 1 else ""
         hint = "`python -m export.lint` names what to change"
         raise TrackerError(f"{who} refuses {node}: {short_reason(errors[0].desc().splitlines())}{more}; {hint}")
-    if errors or not parsed or not network.num_outputs:  # some text parses as a model without anything in it
+    if errors or not parsed or not network.num_outputs:  # some texts parse as an empty model
         raise TrackerError(f"{who} cannot read it, expected an ONNX model")
 
 

@@ -58,7 +58,7 @@ def read_ict_head(folder: Path) -> IctHead:
         points = vertices[names["landmarks_multi_pie68"]]
         points[:JAW] = vertices[names["right_jawline_0_7"]]
         points[IBUG68.flip[:JAW]] = points[:JAW] * [-1, 1, 1]
-        points = (points + points[IBUG68.flip] * [-1, 1, 1]) / 2  # the mesh is symmetric to .05 mm
+        points = (points + points[IBUG68.flip] * [-1, 1, 1]) / 2  # the mesh is symmetric to 0.05 mm
         eyeballs = [_middle_of_ball(vertices[_used(faces[f"M_Sclera{side}"])]) for side in ("Right", "Left")]
         licence = (folder / LICENCE).read_text(encoding="ascii")
     except OSError as error:

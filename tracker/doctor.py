@@ -250,7 +250,7 @@ def _compare(title: str, other: Engine, reference: Engine, crops: NDArray[np.uin
     distances = np.linalg.norm(other.run(crops).points_px - reference.run(crops).points_px, axis=2)
     p99, largest = float(np.percentile(distances, 99)), float(distances.max())
     print(f"{title} against {_REFERENCE}: 99 % of the points within {p99:.4f} px, largest {largest:.4f} px")
-    if not p99 <= BUDGET_PX:  # nor is NaN
+    if not p99 <= BUDGET_PX:  # also true for NaN
         raise TrackerError(
             f"the engines disagree: {title} puts 1 % of the points more than {p99:.3f} px from where {_REFERENCE} "
             f"does, {BUDGET_PX} px are allowed; do not use it"

@@ -147,7 +147,7 @@ class Outputs:
             for sink in self._open(source, scheme, max_faces, window):
                 stack.push(_completing(sink))
                 sinks.append(sink)
-            yield sinks[::-1]  # drawing takes longest: the others need not wait for it
+            yield sinks[::-1]  # drawing is slowest, so it comes last
 
     def _open(self, source: Source, scheme: Scheme, max_faces: int, window: Window | None) -> Iterator[Sink]:
         names = source.names if isinstance(source, Pictures) else None
@@ -213,7 +213,7 @@ class Records:
         try:
             with profiler:
                 yield
-        finally:  # also of a run that was ended early
+        finally:  # also after an interruption
             profiler.create_stats()
             self._write_profile(marshal.dumps(profiler.stats))
 

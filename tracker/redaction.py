@@ -10,10 +10,10 @@ import os
 import re
 
 HIDDEN = "***"
-_SCHEME = re.compile(r"[A-Za-z][\w+.-]{0,40}://")  # bounded: else the time grows with the square of a text
+_SCHEME = re.compile(r"[A-Za-z][\w+.-]{0,40}://")  # bounded, to avoid quadratic time
 _HOST = re.compile(r"(\[[\w:.%]*\]|[^:%\[\]\s]*)(:\d{1,5})?")
 _PATH_ENDS = re.compile(r"[?#;=&|,\s\"'<>]|%3[fbd]|%2[36]", re.IGNORECASE)  # where parameters may begin, %-encoded too
-_ENCODED = re.compile(r"[A-Za-z][\w+.-]{0,40}%3A%2F%2F\S*", re.IGNORECASE)  # a whole URL in that way
+_ENCODED = re.compile(r"[A-Za-z][\w+.-]{0,40}%3A%2F%2F\S*", re.IGNORECASE)  # a %-encoded URL
 _ELEMENT = re.compile(r"[A-Za-z][\w-]*")
 _NAMES = (
     "pass|password|passwd|passphrase|passcode|pwd|pw|user-?pw|proxy-?pw|pin|token|secret|credentials?|api-?key|key|"
@@ -34,7 +34,7 @@ _HEADER = re.compile(r"(\b(?:authorization|set-cookie)[\"']?\s*[:=])[^\n]*", re.
 _QUERY = re.compile(r"\?[^\s?]*=\S*")
 _LOGIN = re.compile(r"^[^:]*:.*@", re.DOTALL)  # of one word
 _DRIVE = re.compile(r"\W*[A-Za-z]:[\\/]")
-_MOST_PASSES = 5  # what is left of a URL may look like a part of another
+_MOST_PASSES = 5  # the rest of a URL may look like a part of another one
 _SPACED_LOGIN = re.compile(r"(://)[^\s/@:\[]+:(?!\d{1,5}\b)[^\s@]*\s[^@\n]*@\S*")  # a password with a space
 
 
@@ -84,7 +84,7 @@ def _word(word: str) -> str:
     match = _SCHEME.search(word)
     if match is not None:
         return redact(word[: match.start()]) + match[0] + _after_scheme(word[match.end() :])
-    if not (os.name == "nt" and _DRIVE.match(word)):  # there it is a file
+    if not (os.name == "nt" and _DRIVE.match(word)):  # on Windows it is a file
         word = _LOGIN.sub("", word)
     return _QUERY.sub(f"?{HIDDEN}", word)
 

@@ -182,7 +182,7 @@ class FrameResult:
     def _place(self) -> dict[str, Any]:
         """Return the fields that identify the frame or picture."""
         picture = {} if self.picture is None else {"picture": printable_name(self.picture)}
-        time_s = float(self.timestamp_s)  # an application's may be NumPy's, which json does not take
+        time_s = float(self.timestamp_s)  # it may be a NumPy number, which json refuses
         return {"frame": int(self.index), **picture, "timestamp_s": time_s if math.isfinite(time_s) else None}
 
 

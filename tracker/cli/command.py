@@ -125,7 +125,7 @@ class _Parser(FileOptions, ArgumentParser):
         if (none := re.search(r'key "(\w+)"', message)) and "value: None" in message:
             message = message.replace("value: None", f"value: {_texts(self._given).get(none[1])}")
         message = one_line(_dashed(" ".join(_plain(redact_arguments(message, self._given)).split())))
-        if len(message) > LONGEST:  # it quotes what was given
+        if len(message) > LONGEST:  # it quotes the input
             message = f"{message[: LONGEST // 2]} ... {message[-LONGEST // 2 :]}"
         print(f"{self.prog}: {message} (--help lists the options)", file=sys.stderr)
         sys.exit(USER_ERROR)
@@ -266,6 +266,6 @@ def _status(function: Callable[..., None], prog: str, given: list[str], words: C
     except TrackerError as error:
         print(f"{prog}: {redact_arguments(str(error), given)}", file=sys.stderr)
         return USER_ERROR
-    except SystemExit as stop:  # of argparse
+    except SystemExit as stop:  # raised by argparse
         return stop.code if isinstance(stop.code, int) else 0
     return 0

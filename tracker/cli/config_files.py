@@ -53,7 +53,13 @@ def _guarded(load: Callable[..., Any]) -> Callable[..., Any]:
             return load(text)
         except yaml.MarkedYAMLError as error:
             raise _without_text(error) from None
-        except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:  # odd numbers and keys
+        except (
+            ValueError,
+            TypeError,
+            LookupError,
+            AttributeError,
+            RecursionError,
+        ) as error:  # from unusual numbers and keys
             raise yaml.YAMLError(f"it is no YAML that can be read ({str(error)[:80]})") from None
 
     load_within_limits.within_limits = True  # type: ignore[attr-defined]
@@ -65,7 +71,7 @@ def expect_limits(text: str) -> None:
     if len(text) > MOST_BYTES:
         raise yaml.YAMLError(f"it has {len(text):,} characters, at most {MOST_BYTES:,} are read")
     sizes: dict[str, int] = {}  # by anchor, once it is complete
-    parts: list[tuple[str | None, int]] = []  # the anchors that are open, and how many values came before them
+    parts: list[tuple[str | None, int]] = []  # open anchors, and the number of values before each
     values = 0
     try:
         for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):

@@ -31,9 +31,9 @@ SPLITS: Mapping[VideoSplit, tuple[Category, ...]] = {
     "C": ("C",),
     "train": ("train",),
 }
-EXTRACTED_FPS = 25.0  # of extracted frames, whose video is not there to state it
+EXTRACTED_FPS = 25.0  # for extracted frames without the video
 
-# FGNET's index of a point and iBUG's, where both mean the same.
+# iBUG's index by FGNET's, for the points that both have.
 _FGNET = {27: 36, 29: 39, 34: 42, 32: 45, **{lip: lip for lip in range(48, 60)}, 7: 8, 67: 30}
 
 

@@ -54,7 +54,7 @@ class StoredSample(Sample):
                 image = stored[()].T  # MATLAB stores columns first
         except DatasetError:
             raise
-        except Exception as error:  # h5py raises errors of many kinds
+        except Exception as error:  # h5py's errors have no common type
             raise DatasetError(f"{self.name}: expected a picture, reading it gave {error}") from None
         if image.dtype != np.uint8 or image.shape[2:] not in ((), (3,)) or image.size == 0:
             raise DatasetError(f"{self.name}: expected 8-bit grey or RGB, got {image.dtype} of shape {image.shape}")

@@ -31,14 +31,14 @@ def read(path: str, names: list[str]) -> list[NDArray[Any]]:
         path: of the file.
         names: of the variables.
     """
-    if not os.path.isfile(path):  # a pipe would be waited for
+    if not os.path.isfile(path):  # reading a pipe would block
         raise FileNotFoundError("there is no such file")
     import h5py
     from scipy.io import loadmat
 
     if not h5py.is_hdf5(path):
         variables = loadmat(path, variable_names=names)
-        return [np.asarray(variables[name]) for name in names]  # of a sparse matrix one object, which is refused
+        return [np.asarray(variables[name]) for name in names]  # a sparse matrix becomes one object, which is refused
     with h5py.File(path, "r") as file:
         datasets = [file[name] for name in names]
         if sum(dataset.size * dataset.dtype.itemsize for dataset in datasets) > MOST_BYTES:
@@ -65,7 +65,7 @@ def main() -> None:
     for path, names in requests:
         try:
             answer: Any = read(path, names)
-        except Exception as error:  # a broken file raises errors of many kinds in both libraries
+        except Exception as error:  # errors of a damaged file have no common type
             answer = " ".join(f"reading it gave {type(error).__name__}: {error}".split())
         pickle.dump(answer, sys.stdout.buffer)
         sys.stdout.buffer.flush()

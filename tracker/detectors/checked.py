@@ -18,14 +18,12 @@ class CheckedDetector:
         detector: the detector as it was given.
         name: its attribute `name`, otherwise the name of its class.
         calibration: its attribute `calibration`, otherwise LANDMARKS_BOX.
+
+    Raises:
+        TrackerError: if it has no method `detect`, or its calibration is not a BoxCalibration.
     """
 
     def __init__(self, detector: Detector) -> None:
-        """Wrap a detector.
-
-        Raises:
-            TrackerError: if it has no method `detect`, or its calibration is not a BoxCalibration.
-        """
         if isinstance(detector, type) or not callable(getattr(detector, "detect", None)):
             got = f"the class {detector.__name__}" if isinstance(detector, type) else _short(detector)
             raise TrackerError(
@@ -63,7 +61,7 @@ class CheckedDetector:
                 found.box_px,
             )
         score = _numbers(found.score, ())
-        if score is None or not -1e-6 <= score <= 1 + 1e-6:  # a float32 softmax may exceed 1 by its rounding
+        if score is None or not -1e-6 <= score <= 1 + 1e-6:  # a float32 softmax may exceed 1 through rounding
             raise self._expected("score as a number in 0..1", found.score)
         eyes = _numbers(found.eyes_px, (2, 2))
         if eyes is None:

@@ -15,13 +15,13 @@ from tracker.system.onnx_runtime import import_onnxruntime
 from tracker.system.opencv_log import quiet
 from tracker.weights.packaged import YUNET, own_detector, packaged_detector
 
-SIDE_PX = 320  # the longer side of the searched picture, at most; the network was trained at this size
+SIDE_PX = 320  # the largest longer side of the searched picture; the network's training size
 SHORTEST_PX = 64  # smaller pictures are padded: below 33 px, OpenCV 4.14 reports false faces
 MIN_SCORE = 0.6
 MAX_OVERLAP = 0.3
 CALIBRATION = BoxCalibration(right=0.0, down=0.15, side=1.12)
 """Medians over 600 faces of FairFace, fitted by tools/box_calibration.py."""
-OUTPUTS = {  # name: values for each cell of so many pixels
+OUTPUTS = {  # shapes by name; a cell has `stride` pixels
     f"{kind}_{stride}": (1, (SIDE_PX // stride) ** 2, values)
     for kind, values in (("cls", 1), ("obj", 1), ("bbox", 4), ("kps", 10))
     for stride in (8, 16, 32)
@@ -109,7 +109,7 @@ def own_yunet(path: Path) -> bytes:
     try:
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"], enable_fallback=0)
         found = session.run(list(OUTPUTS), {"input": np.zeros((1, 3, SIDE_PX, SIDE_PX), np.float32)})
-    except Exception as error:  # onnxruntime raises its own types, all derived from Exception only
+    except Exception as error:  # onnxruntime's errors derive from Exception only
         reason = " ".join(str(error).split())[:160]
         raise TrackerError(f"{path}: expected YuNet as an ONNX file, ONNX Runtime cannot run it ({reason})") from None
     shapes = dict(zip(OUTPUTS, (output.shape for output in found)))

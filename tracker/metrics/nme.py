@@ -60,7 +60,7 @@ def failure_rate(nmes: ArrayLike, threshold: float) -> float:
         nmes: (N,) fractions; infinity or NaN for a face that was not found, which is a failure.
         threshold: a fraction, such as 0.08.
     """
-    return float((~(np.asarray(nmes, np.float64) <= threshold)).mean())  # so that NaN fails
+    return float((~(np.asarray(nmes, np.float64) <= threshold)).mean())  # NaN counts as a failure
 
 
 def ced(nmes: ArrayLike, threshold: float, step: float = 1e-4) -> tuple[Array, Array]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from tracker.errors import TrackerError
 
 EXPECTED = "expected a picture as an RGB array (height, width, 3) of uint8 or as a PIL image"
-_DEEP_MODES = ("I", "F")  # of PIL, which cuts them off at 255: 32 and 16 bits a pixel, floating point
+_DEEP_MODES = ("I", "F")  # PIL's modes of 32 and 16 bits and of floats, which it would clip at 255
 
 
 def as_picture(image: object) -> NDArray[np.uint8]:
@@ -58,7 +58,7 @@ def _of_pil(image: Any) -> object:
         )
     try:
         return np.asarray(image.convert("RGB"))
-    except Exception as error:  # of a damaged file, which PIL decodes now: its decoders' errors have no common type
+    except Exception as error:  # PIL decodes the file only now; its decoders' errors have no common type
         raise TrackerError(f"{EXPECTED}, got a PIL image that cannot be read as RGB: {error}") from None
 
 

@@ -107,7 +107,7 @@ class Timeline:
         self._name = name
         self._interval_s = interval_s
         self._last_s = -math.inf
-        self._zero_s = 0.0  # what is stated at time 0
+        self._zero_s = 0.0  # the stated time that counts as 0
 
     def __call__(self, stated_s: float) -> float:
         """Return the corrected time for the next stated one, both in seconds."""
@@ -131,6 +131,6 @@ class Timeline:
         self.mended += 1
         self._last_s = max(
             self._last_s + self._interval_s, math.nextafter(self._last_s, math.inf)
-        )  # the former may be 0
+        )  # interval_s may be 0
         if math.isfinite(stated_s) and not missing:
             self._zero_s = stated_s - self._last_s

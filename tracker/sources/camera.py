@@ -63,7 +63,7 @@ def _opener(camera: int | str, size: tuple[int, int] | None, fps: float | None) 
     if isinstance(camera, str) and "!" in camera:
         return lambda: _open_pipeline(camera, name)
     if isinstance(camera, int):
-        if not 0 <= camera <= MOST_CAMERAS:  # OpenCV takes others for something else, or crashes
+        if not 0 <= camera <= MOST_CAMERAS:  # OpenCV misinterprets other numbers, or crashes
             raise TrackerError(f"camera {camera} does not exist: cameras are numbered from 0 to {MOST_CAMERAS}")
         device = Path(stable_path(DEV / f"video{camera}"))
     elif camera.startswith(f"{DEV}/"):
@@ -89,7 +89,7 @@ def _open_device(device: Path, name: str, size: tuple[int, int] | None, fps: flo
 
 def _ask_for(capture: cv2.VideoCapture, name: str, size: tuple[int, int] | None, fps: float | None) -> None:
     """Request a size and a rate; warn where the camera gives another."""
-    capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))  # raw, USB has no room for large or fast pictures
+    capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))  # USB is too slow for large raw pictures
     keys = (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FPS)
     asked = {key: value for key, value in zip(keys, (*(size or (None, None)), fps)) if value is not None}
     for key, value in asked.items():

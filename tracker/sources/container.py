@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-_LARGEST_INDEX = 64 << 20  # bytes of an MP4's moov box that are looked at: that of a clip of many hours
+_LARGEST_INDEX = 64 << 20  # the largest MP4 moov box that is read, in bytes: that of many hours
 _ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _ASF_FILE = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _EBML, _SEGMENT = 0x1A45DFA3, 0x18538067

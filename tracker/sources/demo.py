@@ -76,7 +76,7 @@ class DemoClip(Source):
         x, tilt, zoom = (0.27, -10.0, 1.3) if index >= self.cut else (0.6, 4.0, 1.4)
         zoom *= np.exp(0.17 * np.sin(turns / 7))
         x += 0.09 * np.sin(turns / 5)
-        y = zoom / 4 + 0.03 * np.sin(turns / 3.5)  # near the top: the border mirrors no second face in
+        y = zoom / 4 + 0.03 * np.sin(turns / 3.5)  # near the top, so that the reflected border shows no second face
         roll = np.radians(tilt + 14 * np.sin(turns / 6))
         zoom *= min(self.size[0] / 640, self.size[1] / 480)
         return similarity(zoom, roll, _FACE_PX, (x * self.size[0], y * self.size[1]))

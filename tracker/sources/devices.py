@@ -8,7 +8,7 @@ from pathlib import Path
 
 DEV = Path("/dev")
 VIDEO4LINUX = Path("/sys/class/video4linux")
-_LINKS = ("v4l/by-id", "v4l/by-path")  # the camera wherever it is plugged in; else whatever is in that socket
+_LINKS = ("v4l/by-id", "v4l/by-path")  # the same camera in any socket; any camera in the same socket
 
 
 @dataclass(frozen=True)

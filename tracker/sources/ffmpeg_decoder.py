@@ -13,7 +13,7 @@ from tracker.errors import TrackerError
 from tracker.sources.capture import open_capture
 from tracker.system.ffmpeg import find_ffmpeg
 
-_RAW = ("-map", "0:v:0", "-c:v", "rawvideo", "-pix_fmt", "bgr24", "-f", "nut", "pipe:1")  # with its times
+_RAW = ("-map", "0:v:0", "-c:v", "rawvideo", "-pix_fmt", "bgr24", "-f", "nut", "pipe:1")  # NUT keeps the timestamps
 
 
 class Decoded:

@@ -102,8 +102,8 @@ class Live(Source):
         self._given = 0
         self._last_s = time.monotonic()
         self._retry_s = self._reconnect.retry_s
-        self._readers: list[Reader] = []  # all whose threads may still run
-        self._end = weakref.finalize(self, _end, self._readers)  # at exit too: a thread that is in OpenCV then aborts
+        self._readers: list[Reader] = []  # those whose threads may still run
+        self._end = weakref.finalize(self, _end, self._readers)  # also at exit, when a thread inside OpenCV would abort
         first = capture or self._open_first(await_start)
         self.lost = first is None
         self._awaited = first is None  # until its first picture

@@ -23,7 +23,7 @@ file; other files are only counted."""
 
 _VIDEOS = (".avi", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
 _HEAD_BYTES = 32
-_MOST_KINDS = 5  # of files left out that are named
+_MOST_KINDS = 5  # how many suffixes of other files a message names
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ MOST_PIXELS = 1 << 28
 """The largest width times height of a picture or a video: 268 million, more than any camera has; 0.8 GB in RGB."""
 
 _JPEG_ALONE = {0x01, *range(0xD0, 0xDA)}  # markers that no segment follows
-_JPEG_NO_SIZE = {0xC4, 0xC8, 0xCC}  # between the markers of frames, but none
-_LONGEST_TEXT = 1 << 16  # of the headers that are text
-_HEIF = (b"avif", b"avis", b"heic", b"heix", b"mif1")  # what "ftyp" states
+_JPEG_NO_SIZE = {0xC4, 0xC8, 0xCC}  # within the range of frame markers, but not frames
+_LONGEST_TEXT = 1 << 16  # of text headers, in bytes
+_HEIF = (b"avif", b"avis", b"heic", b"heix", b"mif1")  # brands in the ftyp box
 _TURNS = (b"irot", b"imir")
 _PAM = re.compile(rb"^P7\s(?:.*\n)*?(?=ENDHDR)")
 _HDR = re.compile(rb"^#\?(?:RADIANCE|RGBE)\n(?:.*\n)*?[-+]Y (\d{1,18}) [-+]X (\d{1,18})\n")

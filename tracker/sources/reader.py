@@ -88,7 +88,7 @@ class Reader:
     def _run(self) -> None:
         try:
             self._grab_all()
-        except Exception as error:  # raised again where the frames are asked for
+        except Exception as error:  # raised again where frames are read
             self.failure = error
         with self._changed:
             self.over = True

@@ -64,7 +64,9 @@ class Video(Source):
         self._capture = capture or _open(target, name)
         self._container = read_container(target) if is_file else Container(_counts(target))
         if self._container.mirrored:
-            self._capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)  # OpenCV turns such pictures and does not mirror them
+            self._capture.set(
+                cv2.CAP_PROP_ORIENTATION_AUTO, 0
+            )  # OpenCV would rotate such pictures without mirroring them
         self._pixel_aspect = pixel_aspect(self._capture)
         fps = stated_fps(self._capture)
         super().__init__(name, stated_count(self._capture), fps or FALLBACK_FPS)
@@ -213,6 +215,6 @@ def _expect_picture_size(path: str) -> None:
         with open(path, "rb") as file:
             size = stated_size(file.read(HEAD_BYTES))
     except OSError:
-        return  # OpenCV will say so
+        return  # OpenCV reports it
     if size is not None:
         expect_size(size, path)

@@ -376,7 +376,7 @@ def _held(part: Path, path: str | Path) -> int:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode) or (os.name == "posix" and status.st_uid != os.geteuid()):
                 raise TrackerError(f"{part} is in the way: delete it, or give another name than {path}")
-            with suppress(FileNotFoundError):  # the run that had it may have completed it just now
+            with suppress(FileNotFoundError):  # another run may have completed it meanwhile
                 if os.path.samestat(os.lstat(part), status):
                     os.ftruncate(descriptor, 0)
                     return descriptor

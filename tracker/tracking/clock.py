@@ -35,7 +35,7 @@ class Clock:
         self.interval_s = 0.0
         self._coast_s = coast_s
         self._last_s: float | None = None
-        self._ahead_s = 0.0  # of this clock, before the frames' timestamps
+        self._ahead_s = 0.0  # how far this clock is ahead of the frames' timestamps
         self._steps_s: deque[float] = deque(maxlen=KEPT)
         self._said: set[str] = set()
 
