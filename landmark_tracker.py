@@ -1,7 +1,7 @@
 """The command `landmarks`, also `python -m landmark_tracker`: starts the command lines of tracker, train and export.
 
-It stands outside the packages because it must run where one of them cannot be imported: where OpenCV or PyTorch is
-missing, or where a file of the user's own has the name of a package. A package is imported only when its command runs.
+It is not part of a package because it must run when one of them cannot be imported: if OpenCV or PyTorch is missing,
+or if a file of the user has the name of a package. A package is imported only when its command runs.
 """
 
 from __future__ import annotations
@@ -20,7 +20,13 @@ INTERRUPTED = 130
 
 
 class Command(NamedTuple):
-    """The module whose main() it is, the extra that installs what it needs, and a line for the help."""
+    """A command of `landmarks`.
+
+    Attributes:
+        module: whose main() is called.
+        extra: the extra of landmark-tracker with its dependencies.
+        help: a line for the help.
+    """
 
     module: str
     extra: str
@@ -45,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: the command's name and its options; sys.argv's if None.
 
     Returns:
-        The exit status of the command; 2 where there is no such command or it cannot be started.
+        The exit status of the command; 2 if there is no such command, or it cannot be started.
     """
     given = [*(sys.argv[1:] if arguments is None else arguments)]
     name, rest = (given[0], given[1:]) if given else ("--help", [])
@@ -83,13 +89,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def shadowed(module: str) -> str | None:
-    """Look whether Python would import something else under the name of a package that a module needs.
+    """Check whether Python would import something else under the name of a package that a module needs.
+
+    The packages are not imported for it.
 
     Args:
         module: such as "train.run", which needs the packages tracker and train.
 
     Returns:
-        One sentence that names what is in the way; None where nothing is. The packages are not imported for it.
+        One sentence that names the file in the way; None if there is none.
     """
     needed = PACKAGES[: PACKAGES.index(module.partition(".")[0]) + 1]
     for name in needed:
@@ -107,10 +115,10 @@ def shadowed(module: str) -> str | None:
 
 
 def refuse_shadowed(name: str, module: str) -> None:
-    """End a command of `python -m` where something stands in the way of a package that it needs.
+    """Exit from a command of `python -m` if another file shadows a package that it needs.
 
     Args:
-        name: the module's __name__; nothing is done where it is imported and not run.
+        name: the module's __name__; nothing is done if it is imported and not run.
         module: its dotted name, see shadowed.
     """
     if name == "__main__" and (sentence := shadowed(module)) is not None:
@@ -118,7 +126,7 @@ def refuse_shadowed(name: str, module: str) -> None:
 
 
 def _version() -> str:
-    """The version. The package is not imported for it, as that needs OpenCV."""
+    """Return the version without importing the package, which needs OpenCV."""
     spec = spec_from_file_location("version", HERE / "tracker/version.py")
     assert spec is not None and spec.loader is not None
     module = module_from_spec(spec)

@@ -1,4 +1,4 @@
-"""Measurements that anybody can repeat; README.md says how."""
+"""Reproducible measurements; README.md says how to run them."""
 
 from train.extras import name_what_is_missing
 

@@ -1,4 +1,4 @@
-"""python -m benchmarks.blinks --videos '[CLIP, ...]': the closures of the eyes that Blinks finds, by threshold."""
+"""python -m benchmarks.blinks --videos '[CLIP, ...]': counts the eye closures that Blinks finds, by threshold."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def main() -> int:
 
 
 def blinks(videos: list[Path], threads: int = 1) -> None:
-    """Print the closures in each clip with the thresholds as they are, then how many there are with others.
+    """Print the closures in each clip with the default thresholds, then their number with other thresholds.
 
     Args:
         videos: clips of one face each.
@@ -39,7 +39,7 @@ def blinks(videos: list[Path], threads: int = 1) -> None:
 
 
 def track(video: Path) -> Track:
-    """The raw landmarks of the first face of every frame where it was measured."""
+    """Return the raw landmarks of the first face in each frame in which it was measured."""
     return [
         (result.timestamp_s, face.raw)
         for result in Tracker(max_faces=1).run(video)
@@ -49,6 +49,7 @@ def track(video: Path) -> Track:
 
 
 def closures(face: Track) -> list[Blink]:
+    """Find the closures of the eyes in a track."""
     found = Blinks()
     return [blink for seconds, landmarks in face if (blink := found.step(landmarks, seconds))]
 

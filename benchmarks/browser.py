@@ -1,4 +1,4 @@
-"""python -m benchmarks.browser: the page of demos/browser in Chromium, against Python on the same frames."""
+"""python -m benchmarks.browser: compares the page of demos/browser in Chromium with Python on the same frames."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def browser(seconds: float = 10.0, report: Path = Path("runs/browser.json"), scr
 
 
 def camera_figures(live: dict[str, Any]) -> dict[str, float]:
-    """Frames a second, steps and frames that were dropped, while the clip was the camera."""
+    """Return frames per second, steps and dropped frames while the clip was the camera."""
     seen = live["seen"]
     steps = [each["stepMs"] for each in seen]
     return {
@@ -96,12 +96,12 @@ def camera_figures(live: dict[str, Any]) -> dict[str, float]:
 
 
 def table(record: dict[str, Any]) -> str:
-    """The figures, one a line, with the bar of those that have one."""
+    """Format the figures, one per line, with the limit of those that have one."""
     return "\n".join(f"{name:24}{value}{verdict(name, value)}" for name, value in record.items())
 
 
 def verdict(name: str, value: Any) -> str:
-    """The bar of a figure that has one, and whether it is met."""
+    """Return the limit of a figure that has one, and whether it is met."""
     if name not in BARS:
         return ""
     how, limit = BARS[name]
@@ -109,7 +109,7 @@ def verdict(name: str, value: Any) -> str:
 
 
 def meets(value: float, bar: tuple[str, float]) -> bool:
-    """Whether a figure is as the bar asks."""
+    """Tell whether a figure meets its limit."""
     how, limit = bar
     return value >= limit if how == "at least" else value < limit if how == "below" else value <= limit
 

@@ -1,4 +1,4 @@
-"""python -m benchmarks.convergence: the same small net, data, seeds and steps; only the objective differs."""
+"""python -m benchmarks.convergence: compares objectives with the same small net, data, seeds and steps."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def convergence(
 ) -> None:
     """Train every objective with every seed; print a table and write the curves as a picture beside the report.
 
-    What the report holds already is not trained again. The learning rate is the same for all; the loss's scale
-    does not matter to AdamW.
+    Results that the report already has are kept. The learning rate is the same for all; AdamW does not depend on the
+    loss's scale.
 
     Args:
         root: 300W, with afw, helen and lfpw in it.
@@ -56,7 +56,7 @@ def convergence(
 
 
 def trained(objective: Objective, root: Path, epochs: int, seed: int) -> Record:
-    """Its curve, and its NME on the test faces after the last epoch."""
+    """Train once; return the validation curve, and the NME on the test faces after the last epoch."""
     task = task_of(objective, seed)
     data, trainer = fit(task, root, epochs)
     (figures,) = trainer.validate(task, lfpw_test(root, data), verbose=False)
@@ -65,12 +65,12 @@ def trained(objective: Objective, root: Path, epochs: int, seed: int) -> Record:
 
 
 def curves(runs: Record, name: str) -> NDArray[np.float64]:
-    """(seeds, epochs) the validation NME of an objective, in percent."""
+    """Return the validation NME (seeds, epochs) of an objective, in percent."""
     return np.array([run["validation_nme_percent"] for run in runs_of(runs, name)])
 
 
 def epochs_to(curve: NDArray[np.float64], level: float) -> float:
-    """When a curve first reaches the level, in epochs, straight between them; nan where it never does."""
+    """Return the epochs until a curve reaches the level, interpolated linearly; NaN if it never does."""
     reached = np.flatnonzero(curve <= level)
     if not len(reached):
         return float("nan")
@@ -82,7 +82,7 @@ def epochs_to(curve: NDArray[np.float64], level: float) -> float:
 
 
 def table(runs: Record) -> str:
-    """Markdown. Levels: what STAR ends at, and what the worst of those ends at that have learned anything."""
+    """Format as Markdown, with two levels: the final NME of STAR, and the worst final NME of those that converged."""
     last = {name: float(curves(runs, name)[:, -1].mean()) for name in OBJECTIVES}
     levels = [last["STAR"], max(error for error in last.values() if error < LEARNED)]
     rows = [
@@ -102,7 +102,7 @@ def table(runs: Record) -> str:
 
 
 def _when(found: NDArray[np.float64], level: float) -> str:
-    """The mean curve's epochs to the level, and the range over the seeds; those that never reach it are counted."""
+    """Format the epochs to the level: of the mean curve, the range over the seeds, and how many never reach it."""
     each = [epochs_to(curve, level) for curve in found]
     reached = [epochs for epochs in each if np.isfinite(epochs)]
     if not reached:
@@ -113,7 +113,7 @@ def _when(found: NDArray[np.float64], level: float) -> str:
 
 
 def draw(runs: Record, path: Path) -> None:
-    """The mean curve of every objective, and the range over its seeds."""
+    """Plot the mean curve of every objective, and the range over its seeds."""
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")

@@ -1,4 +1,4 @@
-"""python -m benchmarks.decode: what decoding inside the graph costs, and what decoding in NumPy would."""
+"""python -m benchmarks.decode: times decoding inside the graph against decoding in NumPy."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def decode(model: Path | None = None, report: Path = Path("runs/decode.json")) -
 
 
 def session(model: bytes) -> onnxruntime.InferenceSession:
-    """On one thread, as the tracker's."""
+    """Open an ONNX Runtime session on one thread, as the tracker does."""
     onnxruntime = import_onnxruntime()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
@@ -73,7 +73,7 @@ def session(model: bytes) -> onnxruntime.InferenceSession:
 
 
 def net_alone(path: Path) -> tuple[onnxruntime.InferenceSession, str]:
-    """The model up to its maps, the output of the last convolution, and their name."""
+    """Return the model up to its maps, the output of the last convolution, and their name."""
     model = onnx.shape_inference.infer_shapes(onnx.load(str(path)))
     logits = [node.output[0] for node in model.graph.node if node.op_type == "Conv"][-1]
     part = Extractor(model).extract_model(["crops"], [logits])
@@ -85,7 +85,7 @@ def net_alone(path: Path) -> tuple[onnxruntime.InferenceSession, str]:
 def in_numpy(
     logits: NDArray[np.float32], temperature: float
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """What train.codecs.gaussian.decode answers, for maps (N, K, H, W): points, scores and covariances."""
+    """Decode maps (N, K, H, W) into points, scores and covariances, like train.codecs.gaussian.decode."""
     logits = logits * np.float32(1 / temperature)
     faces, count, height, width = logits.shape
     flat = logits.reshape(faces * count, -1)
@@ -117,14 +117,14 @@ def check(
     crops: NDArray[np.uint8],
     temperature: float,
 ) -> None:
-    """Both ways answer alike; random pixels may have peaks that tie, so not every point need agree."""
+    """Check that both decoders agree; not every point must, because random pixels may have ties of peaks."""
     points = engine.run(["points_px"], {"crops": crops})[0]
     difference = np.abs(in_numpy(net.run([logits], {"crops": crops})[0], temperature)[0] - points)
     assert np.percentile(difference, 95) < 0.01, "the net's maps are not what the engine decodes"
 
 
 def timed(ways: dict[str, Callable[[], object]]) -> dict[str, list[float]]:
-    """The median of every round, in milliseconds; the first round warms up."""
+    """Return the median of each round in milliseconds; the first round is a warm-up."""
     medians: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(ROUNDS + 1):
         for name, call in ways.items():
@@ -139,7 +139,7 @@ def timed(ways: dict[str, Callable[[], object]]) -> dict[str, list[float]]:
 
 
 def table(ms: dict[str, dict[str, list[float]]]) -> str:
-    """Markdown: medians over the rounds and their range, and the share of decoding."""
+    """Format as Markdown: medians over the rounds and their range, and the share of decoding."""
     rows = [
         "| faces | engine, ms | its net alone | net + NumPy | decoding, of the net |",
         "| --- | --- | --- | --- | --- |",

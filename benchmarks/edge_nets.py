@@ -1,4 +1,4 @@
-"""python -m benchmarks.edge_nets: small nets trained alike for a few epochs, their error against their latency."""
+"""python -m benchmarks.edge_nets: compares error and latency of small nets, each trained for a few epochs."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def edge_nets(
     """Print a Markdown table: parameters, median milliseconds of one face, validation NME after some epochs.
 
     Every net is trained with the seed, the data and the settings of configs/train/edge68.yaml, but for a shorter
-    schedule and no average. What the report holds already is not trained again.
+    schedule and no average. Results that the report already has are kept.
 
     Args:
         root: 300W, with afw, helen and lfpw in it.
@@ -69,7 +69,7 @@ def edge_nets(
 
 
 def task_of(name: str) -> LandmarkTask:
-    """An untrained task of that name, as configs/train/edge68.yaml makes it."""
+    """Return an untrained task with a net of that name, as configured by configs/train/edge68.yaml."""
     size, options = NETS[name]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Attribute 'net' is an instance")
@@ -79,12 +79,12 @@ def task_of(name: str) -> LandmarkTask:
 
 
 def latencies_ms() -> dict[str, float]:
-    """Median time of one face in ONNX Runtime, decoding included, one thread; the nets take turns."""
+    """Return the median time of one face in ONNX Runtime, with decoding, on one thread; the nets alternate."""
     return medians_ms({name: untrained_engine(name) for name in NETS})
 
 
 def untrained_engine(name: str) -> OnnxEngine:
-    """Time does not depend on the weights."""
+    """Export an untrained net, because the latency does not depend on the weights."""
     task = task_of(name)
     spec = ModelSpec(
         size=task.size, scheme=task.scheme.name, presence=0.5, decode="", licence="untrained", config={}, commit="none"
@@ -99,7 +99,7 @@ def untrained_engine(name: str) -> OnnxEngine:
 
 
 def trained_nme_percent(name: str, root: Path, epochs: int) -> float:
-    """Of the validation faces, after a training with the whole schedule in that many epochs."""
+    """Return the NME of the validation faces after a training with the complete schedule in that many epochs."""
     lightning.seed_everything(1)
     task = task_of(name)
     data = FaceData(W300(root), size=task.size)
@@ -113,7 +113,7 @@ def trained_nme_percent(name: str, root: Path, epochs: int) -> float:
 
 
 def table(ms: dict[str, float], nme: dict[str, float], epochs: int) -> str:
-    """Markdown, the fastest first."""
+    """Format as Markdown, the fastest first."""
     rows = [
         f"| net | input | maps | channels | parameters | engine, ms | validation NME after {epochs} epochs, % |",
         "| --- | --- | --- | --- | --- | --- | --- |",

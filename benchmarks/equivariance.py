@@ -1,4 +1,4 @@
-"""python -m benchmarks.equivariance: how far a model's points move when the view of a face does, on still pictures."""
+"""python -m benchmarks.equivariance: measures how much a model's points move when the ROI of a face moves."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ VIEWS = 16
 
 @dataclass(frozen=True)
 class Jitter:
-    """The largest change of a view: shift in its side, scale, and rotation in radians; uniform between."""
+    """The largest change of a ROI: shift in units of its side, scale, and rotation in radians; uniform up to it."""
 
     shift: float
     scale: float
     rotation_rad: float
 
     def views(self, roi: Roi, rng: np.random.Generator) -> list[Roi]:
-        """VIEWS random ones near roi."""
+        """Return VIEWS random ROIs near roi."""
         return [self._moved(roi, rng.uniform(-1, 1, 4)) for _ in range(VIEWS)]
 
     def _moved(self, roi: Roi, draw: Array) -> Roi:
@@ -46,9 +46,12 @@ JITTERS = {"small": Jitter(0.015, 0.015, 0.02), "large": Jitter(0.06, 0.08, 0.12
 
 @dataclass(frozen=True)
 class Row:
-    """NME in percent of the ocular length, in the true view and of the mean over the large jitter's views. Spread: the
-    root mean square distance of a point from its mean over the views, mapped back to the picture: in pixels of the
-    model's crop and in percent of the ocular length."""
+    """The figures of a model.
+
+    NME in percent of the inter-ocular distance, in the true ROI and of the mean over the ROIs of the large jitter.
+    Spread: the root mean square distance of a point from its mean over the ROIs, mapped back to the picture, in pixels
+    of the model's crop and in percent of the inter-ocular distance.
+    """
 
     size: int
     nme: float
@@ -65,7 +68,7 @@ def main() -> int:
 def equivariance(
     root: Path, models: Sequence[Path | None] = (None,), report: Path = Path("runs/equivariance.json")
 ) -> None:
-    """Measure models on the validation faces of 300W's training sets, which no test face is among.
+    """Measure models on the validation faces of 300W's training sets, which do not include test faces.
 
     Args:
         root: holds afw, helen and lfpw of 300W.
@@ -81,7 +84,7 @@ def equivariance(
 
 
 def measured(estimator: LandmarkEstimator, faces: Sequence[Sample]) -> Row:
-    """What a model answers to the faces, whose views are the same for every model."""
+    """Measure a model; the ROIs are the same for every model."""
     rng = np.random.default_rng(0)
     plain, of_mean, squares = [], [], {name: [] for name in JITTERS}  # type: ignore[var-annotated]
     for face in faces:
@@ -104,13 +107,13 @@ def measured(estimator: LandmarkEstimator, faces: Sequence[Sample]) -> Row:
 
 
 def variance(points: Array) -> float:
-    """The mean squared distance of points (V, K, 2) from their means over the V views, without bias."""
+    """Return the unbiased mean squared distance of points (V, K, 2) from their means over the V ROIs."""
     distances = np.square(points - points.mean(0)).sum(-1)
     return float(distances.mean()) * len(points) / (len(points) - 1)
 
 
 def table(rows: dict[str, Row]) -> str:
-    """Markdown."""
+    """Format as Markdown."""
     lines = [
         f"| model | crop, px | NME, % | of the mean over {VIEWS} views, % | spread, small jitter, px (%) | large |",
         "| --- | --- | --- | --- | --- | --- |",

@@ -1,4 +1,4 @@
-"""python -m benchmarks.faces: what four faces cost, compared with one, on one core and on all there are."""
+"""python -m benchmarks.faces: times four faces against one, on one core and on all cores."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def faces(report: Path = Path("runs/faces.json")) -> None:
 
 
 def timed() -> dict[int, list[float]]:
-    """The median of every round, in milliseconds, of frames that needed no detector; the first round warms up."""
+    """Return the median in ms of each round, over frames without the detector; the first round is a warm-up."""
     pictures = {count: [picture(index, count) for index in range(60)] for count in FACES}
     trackers = {count: Tracker(max_faces=count) for count in FACES}
     medians: dict[int, list[float]] = {count: [] for count in FACES}
@@ -58,7 +58,7 @@ def timed() -> dict[int, list[float]]:
 
 
 def step(tracker: Tracker, pictures: list[NDArray[np.uint8]], index: int, count: int) -> float:
-    """Seconds; NaN where the detector ran. There and back through the pictures."""
+    """Time a step in seconds, NaN if the detector ran; the pictures are played forwards and backwards."""
     place = index % (2 * len(pictures) - 2)
     frame = Frame(pictures[min(place, 2 * len(pictures) - 2 - place)], index / 30, index)
     start = time.perf_counter()
@@ -70,7 +70,7 @@ def step(tracker: Tracker, pictures: list[NDArray[np.uint8]], index: int, count:
 
 
 def picture(index: int, count: int) -> NDArray[np.uint8]:
-    """(480, 640, 3) RGB with so many faces, each at another moment of the clip."""
+    """Return a picture (480, 640, 3) RGB with so many faces, each at another moment of the clip."""
     clip, image = _CLIP, np.full((480, 640, 3), 120, np.uint8)
     for n, (x, y) in enumerate(PLACES[:count]):
         image[y : y + 240, x : x + 320] = clip.picture(index + 20 * n)
@@ -81,7 +81,7 @@ _CLIP = DemoClip(size=(320, 240))
 
 
 def table(ms: dict[str, dict[int, list[float]]]) -> str:
-    """Markdown: medians over the rounds and their range, and the ratio round by round."""
+    """Format as Markdown: medians over the rounds and their range, and the ratio round by round."""
     rows = ["| cores | one face, ms | four faces, ms | ratio |", "| --- | --- | --- | --- |"]
     for cores, times in ms.items():
         cells = [f"{np.median(t):.2f} ({min(t):.2f} to {max(t):.2f})" for t in times.values()]

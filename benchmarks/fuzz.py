@@ -1,7 +1,7 @@
-"""python -m benchmarks.fuzz --minutes 10: mutated files and odd arguments against everything that reads.
+"""python -m benchmarks.fuzz --minutes 10: feeds mutated files and unusual arguments to everything that reads input.
 
-Nothing but a result or the project's own error with one sentence may come of any input: no other exception, no crash,
-no hang, no flood of memory. benchmarks/fuzz.md has what was measured. Linux only.
+Every input must give a result or the project's own error with one sentence: no other exception, no crash, no hang, no
+excessive memory. benchmarks/fuzz.md has the results. Linux only.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FOUND = 1
 
 
 def main() -> int:
-    """Run the command line; the status is 1 where something was found, or a seeded fault was not."""
+    """Run the command line; the status is 1 if something was found, or a seeded fault was not."""
     found: list[bool] = []
 
     def fuzz(
@@ -68,7 +68,7 @@ def _names(readers: str) -> list[str]:
 
 
 def fuzz_readers(names: Sequence[str], minutes: float, seed: int, findings: Path) -> bool:
-    """Fuzz each reader for its share of the time and print the table; whether anything was found."""
+    """Fuzz each reader for its share of the time and print the table; return whether anything was found."""
     end_s = time.monotonic() + 60 * minutes
     campaigns = [Campaign(name, seed) for name in names]
     with Worker() as worker:
@@ -90,7 +90,7 @@ def fuzz_readers(names: Sequence[str], minutes: float, seed: int, findings: Path
 
 
 def table(campaigns: Sequence[Campaign]) -> str:
-    """The table of outcomes by reader."""
+    """Format the table of outcomes by reader."""
     rows = [
         "| reader | inputs | a second | accepted | refused | lines reached | foreign | crashes | timeouts | memory |"
     ]
@@ -104,9 +104,9 @@ def table(campaigns: Sequence[Campaign]) -> str:
 
 
 def find_seeded(readers: Sequence[str], seed: int, seconds: float) -> bool:
-    """Look for each seeded fault and print which are found; whether any is not.
+    """Look for each seeded fault and print which are found; return whether any is not.
 
-    A fault counts as found where the input that shows it is read as it should be without the fault.
+    A fault counts as found if the input that shows it is read correctly without the fault.
     """
     tried = missed = 0
     with Worker() as sound:
@@ -132,7 +132,7 @@ def find_seeded(readers: Sequence[str], seed: int, seconds: float) -> bool:
 
 
 def read_again(path: Path) -> bool:
-    """Read the input of a finding once more and print what becomes of it; whether that must not be."""
+    """Read the input of a finding again and print the outcome; return whether it is a fault."""
     try:
         reader, files = load_finding(path)
     except (OSError, ValueError, KeyError) as error:

@@ -1,4 +1,4 @@
-"""python -m benchmarks.int8 --checkpoint runs/edge68_finish/best.ckpt: what INT8 costs in error and gains in time."""
+"""python -m benchmarks.int8 --checkpoint runs/edge68_finish/best.ckpt: error and time of INT8."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def compare(checkpoint: Path, report: Path = Path("runs/int8.json")) -> None:
 
 
 def write_engines(checkpoint: Path, folder: Path) -> dict[str, Difference]:
-    """fp32.onnx, int8.onnx and int8_tensorrt.onnx, and what each differs from torch on the validation faces."""
+    """Write fp32.onnx, int8.onnx and int8_tensorrt.onnx; return the difference of each from PyTorch."""
     task, data, _ = load(checkpoint)
     faces = data.validation.together()
     calibration = calibration_of(task, faces)
@@ -83,7 +83,7 @@ def write_engines(checkpoint: Path, folder: Path) -> dict[str, Difference]:
 
 
 def table(ms: dict[str, dict[str, list[float]]], errors: dict[str, Difference]) -> str:
-    """Markdown: medians over the rounds and their range; the median of the rounds' ratios; distances from torch."""
+    """Format as Markdown: medians and ranges over the rounds, median ratios, distances from PyTorch."""
     rows = [
         "| engine | "
         + " | ".join(f"{faces}, ms | of fp32" for faces in ms)

@@ -1,4 +1,4 @@
-"""python -m benchmarks.label_accuracy --labels FOLDER --truth FOLDER: how far a labeller's points are from hand labels.
+"""python -m benchmarks.label_accuracy --labels FOLDER --truth FOLDER: compares a labeller's points with hand labels.
 
 Both folders hold NAME.pts of the same pictures, as `train.label` writes them and as 300W has them.
 """
@@ -56,7 +56,7 @@ def label_accuracy(
 
 
 def in_eyes_frame(vectors: Array, truth: Array, scheme: Scheme) -> Array:
-    """Vectors (K, 2) along and across the line through the outer eye corners, over the distance of these."""
+    """Return vectors (K, 2) along and across the line through the outer eye corners, divided by their distance."""
     across = scheme.ocular_axis @ truth
     length = np.linalg.norm(across)
     right = across / length
@@ -64,7 +64,7 @@ def in_eyes_frame(vectors: Array, truth: Array, scheme: Scheme) -> Array:
 
 
 def raw_and_removed(errors: Array, scheme: Scheme) -> dict[str, dict[str, float]]:
-    """The figures of by_part for errors (N, K, 2), as they are and without the mean offset of each point."""
+    """Return the figures of by_part for errors (N, K, 2), with and without the mean offset of each point."""
     return {
         "raw_percent": by_part(errors, scheme),
         "offset_removed_percent": by_part(errors - errors.mean(0), scheme),
@@ -72,7 +72,7 @@ def raw_and_removed(errors: Array, scheme: Scheme) -> dict[str, dict[str, float]
 
 
 def by_part(errors: Array, scheme: Scheme) -> dict[str, float]:
-    """Mean lengths of errors (N, K, 2) in percent: of all points, and by part."""
+    """Return mean lengths of errors (N, K, 2) in percent: of all points, and by part."""
     percent = 100 * np.linalg.norm(errors, axis=2).mean(0)
     groups = {"all": range(scheme.count), **scheme.groups}
     return {name: round(float(percent[list(indices)].mean()), 3) for name, indices in groups.items()}

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tracker.cli.command import run_command
 from tracker.datasets.collect import expect_scheme
-from tracker.datasets.folder import read_own
+from tracker.datasets.folder import read_custom
 from tracker.datasets.sample import DatasetError
 from tracker.errors import TrackerError
 from tracker.face.crop import roi_of_landmarks
@@ -27,8 +27,11 @@ STRIDE = 4
 
 
 class Axes(NamedTuple):
-    """Of a group of landmarks on all faces, medians: degrees between a label's long axis and its curve, the ratio of
-    the axes, and the standard deviations across and along in cells."""
+    """Medians over a group of landmarks on all faces.
+
+    Degrees between a label's long axis and its curve, the ratio of the axes, and the standard deviations across and
+    along the curve, in cells.
+    """
 
     degrees: float
     ratio: float
@@ -52,7 +55,7 @@ def label_axes(
     """Measure direction and shape of image-aware labels on the labelled faces of a folder.
 
     Args:
-        path: A folder of pictures with .pts files, or a .csv table, as train.datasets.Own takes it.
+        path: A folder of pictures with .pts files, or a .csv table, as train.datasets.CustomDataset takes it.
         scheme: The landmarks' scheme.
         sizes: Sides of the crop in pixels; the maps have a cell for four pixels.
         edges: How edge maps are drawn.
@@ -63,7 +66,7 @@ def label_axes(
     for size in sizes:
         expect_size(size)
     try:
-        faces = [sample.points_px for sample in read_own(path, scheme)]
+        faces = [sample.points_px for sample in read_custom(path, scheme)]
     except DatasetError as error:
         raise TrackerError(str(error)) from None
     print(f"{len(faces)} faces; degrees between axis and curve, ratio of the axes, cells across x along; medians")

@@ -1,4 +1,4 @@
-"""python -m benchmarks.live: what ten visitors of the live view and three UDP receivers cost the tracker's step."""
+"""python -m benchmarks.live: times the tracker's step with ten visitors of the live view and three UDP receivers."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def main() -> int:
 
 
 def live(rounds: int = 6, seconds: float = 15.0, report: Path = Path("runs/live.json")) -> None:
-    """Time the step on frames that come at 30 a second, in turns with and without --serve, --osc and who looks.
+    """Time the step at 30 frames per second, alternating with and without --serve, --osc and their clients.
 
     Both turns write the results to a file, in which no frame may be missing.
 
@@ -78,7 +78,7 @@ def live(rounds: int = 6, seconds: float = 15.0, report: Path = Path("runs/live.
 
 
 def _track(tracker: Tracker, frames: Iterator[Frame], sinks: Sequence[Sink], seconds: float) -> list[float]:
-    """Milliseconds of each step."""
+    """Return the milliseconds of each step."""
     steps_ms = []
     start_s = time.perf_counter()
     for index in range(int(seconds * FPS)):

@@ -1,4 +1,4 @@
-"""python -m benchmarks.loading: augmented faces a worker loads in a second, pictures kept or decoded anew."""
+"""python -m benchmarks.loading: augmented faces that a worker loads per second, with and without cached pictures."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def main() -> int:
 def loading(
     root: Path = Path("../shared/data/300w"), size: int = 256, report: Path = Path("runs/loading.json")
 ) -> None:
-    """Load the same faces from pictures of several sizes, kept decoded and not, in turns; print a table.
+    """Load the same faces from pictures of several sizes, alternating with and without the cache; print a table.
 
     Args:
         root: 300W, with afw in it, whose pictures are enlarged or shrunk to each size.
@@ -64,7 +64,7 @@ def loading(
 
 
 def resized(faces: list[Sample], side: int, folder: Path) -> list[Sample]:
-    """The faces in JPEG pictures whose larger side has that many pixels."""
+    """Save the faces in JPEG pictures whose larger side has that many pixels."""
     samples = []
     for i, face in enumerate(faces):
         image = face.read_image()

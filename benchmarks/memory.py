@@ -1,4 +1,4 @@
-"""python -m benchmarks.memory: what importing tracker and taking one step costs in memory and in time."""
+"""python -m benchmarks.memory: memory and time of importing tracker and of one step."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def memory(model: Path | None = None) -> None:
 
 
 def run(code: list[str], arguments: list[str]) -> str:
-    """What a fresh Python prints. Raises TrackerError with its last words when it fails."""
+    """Return the output of a new Python process; raise TrackerError with its last message if it fails."""
     command = [sys.executable, "-c", "\n".join(code), *arguments]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
     if done.returncode != 0:

@@ -1,6 +1,6 @@
 """python -m benchmarks.model_errors --faces FOLDER: errors of models on labelled pictures, by part and by group.
 
-Each face is measured once, in the view that its labels give ("true box"), turned upright by its eyes with --rolled.
+Each face is measured once, in the ROI of its labels ("true box"), upright along its eyes with --rolled.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from tracker.face.schemes import IBUG68
 from tracker.system.files import write_whole
 from tracker.tracking.estimator import LandmarkEstimator
 from tracker.weights.packaged import identify_model, landmark_model
-from train.datasets import Own, split
+from train.datasets import CustomDataset, split
 
 RESAMPLINGS, INTERVAL = 2000, (2.5, 97.5)  # of the bootstrap: how often, and between which percentiles
 
@@ -50,12 +50,12 @@ def model_errors(
         models: names of packaged models, or files.
         rolled: turn each view upright by the labels' eyes.
         groups: a table (.csv) whose first column is a picture's name, and each other one a way to group the faces.
-        held_back: only the faces that train.datasets.Own holds back from training.
+        held_back: only the faces that train.datasets.CustomDataset holds back from training.
         report: the .json file to write.
     """
     chosen = labelled_faces("folder", faces)
     if held_back:
-        own = Own(faces, IBUG68.name)
+        own = CustomDataset(faces, IBUG68.name)
         names = {own.key(sample) for sample in split(own.labelled(), own.key)[1]}
         chosen = [face for face in chosen if face.picture.name in names]
     table = {} if groups is None else _read_groups(groups)
@@ -75,7 +75,7 @@ def model_errors(
 
 
 def measure(estimator: LandmarkEstimator, faces: Sequence[LabelledFace], rolled: bool) -> Array:
-    """(N, 68, 2) the errors along and across the line of the eyes, over the outer eye corners' distance."""
+    """Return errors (N, 68, 2) along and across the line of the eyes, over the outer eye corners' distance."""
     errors = []
     for face in faces:
         image_rgb, truth = face.read()
@@ -86,7 +86,7 @@ def measure(estimator: LandmarkEstimator, faces: Sequence[LabelledFace], rolled:
 
 
 def by_group(errors: Array, groups: Sequence[Mapping[str, str]]) -> dict[str, dict[str, dict[str, Any]]]:
-    """By column and value: how many faces, their mean error in percent, and its bootstrap interval."""
+    """Return by column and value the number of faces, their mean error in percent, and its bootstrap interval."""
     of_face = 100 * np.linalg.norm(errors, axis=2).mean(1)
     removed = 100 * np.linalg.norm(errors - errors.mean(0), axis=2).mean(1)
     result: dict[str, dict[str, dict[str, Any]]] = {"all": {"all": _with_interval(of_face, removed)}}
@@ -111,7 +111,7 @@ def _with_interval(percent: Array, removed: Array) -> dict[str, Any]:
 
 
 def _read_groups(path: Path) -> dict[str, dict[str, str]]:
-    """By the picture's name without its suffix: the columns of the table."""
+    """Read the columns of the table by the picture's name without its suffix."""
     try:
         with path.open(encoding="utf-8", newline="") as file:
             rows = list(csv.DictReader(file))

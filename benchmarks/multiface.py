@@ -29,7 +29,7 @@ ON_FACE = 0.15
 
 @dataclass
 class Counts:
-    """What became of the labelled faces of one picture.
+    """Tracking figures of the labelled faces of one picture.
 
     detected: in at least half of the frames. tracked: of those, in at least nine of ten frames since the first half
     second. frames: those in which a detected face is tracked, in percent. switches: how often a face is given another
@@ -48,21 +48,24 @@ class Counts:
 
 
 class FaceLog:
-    """One labelled face through a clip: when the detector saw it, and the identity it was given, 0 for none."""
+    """One labelled face in a clip: in which frames it was detected, and its id in each, 0 for none."""
 
     def __init__(self) -> None:
         self.detected: list[bool] = []
         self.ids: list[int] = []
 
     def switches(self) -> int:
+        """Return how often the id of the face changed."""
         known = [one for one in self.ids if one]
         return sum(a != b for a, b in pairwise(known))
 
     def tracked_share(self, start: int) -> float:
+        """Return the fraction of frames, from start on, in which the face is tracked."""
         return float(np.mean([one != 0 for one in self.ids[start:]]))
 
     @property
     def is_detected(self) -> bool:
+        """Whether the face was detected in at least half of the frames."""
         return 2 * sum(self.detected) >= len(self.detected)
 
 
@@ -80,7 +83,7 @@ def multiface(
     detector: DetectorName = "auto",
     only: str = "",
 ) -> None:
-    """Follow every face of each picture while it pans, zooms and rolls, and count what the tracker did with them.
+    """Track every face of each picture while it pans, zooms and rolls, and count losses and changes of id.
 
     Args:
         root: a folder of NAME.jpg, and NAME_1.pts, NAME_2.pts and so on for its faces.
@@ -102,7 +105,7 @@ def multiface(
 
 
 def labelled_pictures(root: Path, only: str) -> list[tuple[Path, list[Path]]]:
-    """Pictures and the labels of their faces. Raises TrackerError where there is none."""
+    """Find pictures and the labels of their faces; raise TrackerError if there are none."""
     pictures = [p for p in sorted(root.glob("*")) if p.suffix.lower() in PICTURE_SUFFIXES and only in ("", p.stem)]
     found = [(p, sorted(root.glob(f"{p.stem}_*.pts"), key=lambda q: int(q.stem.rpartition("_")[2]))) for p in pictures]
     if not any(labels for _, labels in found):
@@ -111,7 +114,7 @@ def labelled_pictures(root: Path, only: str) -> list[tuple[Path, list[Path]]]:
 
 
 def moving(picture: Path, labels: Sequence[Path], frames: int) -> MovingPicture:
-    """The clip of a picture. Raises TrackerError for one that does not decode."""
+    """Make the clip of a picture; raise TrackerError if it cannot be decoded."""
     image_rgb = read_picture(picture)
     if image_rgb is None:
         raise TrackerError(f"{picture}: expected a picture, it does not decode")
@@ -135,11 +138,12 @@ def follow(tracker: Tracker, clip: MovingPicture) -> Counts:
 
 
 def is_detected(detections: Sequence[Detection], truth_px: Array) -> bool:
+    """Tell whether a detection is on the labelled face."""
     return nearest(detections, extent(truth_px)) is not None
 
 
 def face_on(faces: Sequence[TrackedFace], truth_px: Array) -> TrackedFace | None:
-    """The tracked face that is on a labelled one (68, 2); None where none is."""
+    """Return the tracked face that is on a labelled one (68, 2); None if there is none."""
     size = np.sqrt(np.prod(extent(truth_px)[2:]))
     distances = {i: np.linalg.norm(f.landmarks.points_px - truth_px, axis=1).mean() / size for i, f in enumerate(faces)}
     best = min(distances, key=lambda i: distances[i], default=None)
@@ -147,7 +151,7 @@ def face_on(faces: Sequence[TrackedFace], truth_px: Array) -> TrackedFace | None
 
 
 def counts(logs: Sequence[FaceLog], extra: int, start: int) -> Counts:
-    """start: the frame from which a face is expected to be tracked."""
+    """Count tracking errors; start is the frame from which a face is expected to be tracked."""
     detected = [log for log in logs if log.is_detected]
     shares = [log.tracked_share(start) for log in detected]
     return Counts(
@@ -163,7 +167,7 @@ def counts(logs: Sequence[FaceLog], extra: int, start: int) -> Counts:
 
 
 def swaps(logs: Sequence[FaceLog]) -> int:
-    """How often an identity is on another labelled face than it was last."""
+    """Count how often an id moves to another labelled face."""
     owner: dict[int, int] = {}
     changed = 0
     for ids in zip(*(log.ids for log in logs)):
@@ -174,7 +178,7 @@ def swaps(logs: Sequence[FaceLog]) -> int:
 
 
 def table(rows: dict[str, Counts]) -> str:
-    """A line for each picture, and their sums."""
+    """Format a line for each picture, and their sums."""
     names = ("labelled", "detected", "tracked", "frames_percent", "switches", "swaps", "extra", "untracked")
     total = Counts(*(sum(getattr(row, name) for row in rows.values()) for name in names[:3]))
     share = sum(row.frames_percent * row.detected for row in rows.values()) / max(total.detected, 1)

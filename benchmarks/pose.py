@@ -1,7 +1,7 @@
-"""python -m benchmarks.pose --root 300W --videos '[CLIP, ...]': how true and how steady head_pose is, in degrees.
+"""python -m benchmarks.pose --root 300W --videos '[CLIP, ...]': accuracy and jitter of head_pose in degrees.
 
-Nobody measured the heads in these pictures, so truth is known only for projections of the mean head. For pictures:
-what a mirror and a turn do to the pose through the whole of crop and engine, where they must do a known thing.
+The true poses in these pictures are unknown, so accuracy is measured on projections of the mean head. On pictures, the
+pose is checked for consistency under mirroring and rotation, through crop and engine.
 """
 
 from __future__ import annotations
@@ -55,15 +55,17 @@ def pose(root: Path, videos: list[Path], threads: int = 1) -> None:
 
 
 def degrees(errors_rad: Array) -> str:
+    """Format the root mean squares of errors (N, 3) in degrees."""
     return ", ".join(f"{value:.2f}" for value in np.degrees(np.sqrt(np.square(errors_rad).mean(0))))
 
 
 def angles(pose: HeadPose | None) -> Array:
+    """Return pitch, yaw and roll in radians; NaN without a pose."""
     return np.array([pose.pitch_rad, pose.yaw_rad, pose.roll_rad] if pose else [np.nan] * 3)
 
 
 def synthetic(count: int) -> Array:
-    """(count, 3) errors of known poses, 60 cm before a camera of 640x480."""
+    """Return errors (count, 3) of known poses, 60 cm in front of a camera of 640x480."""
     rng, camera = np.random.default_rng(0), camera_matrix(640, 480)
     errors = []
     for truth in rng.uniform(-0.6, 0.6, (count, 3)):
@@ -77,7 +79,7 @@ def synthetic(count: int) -> Array:
 
 
 def consistency(estimator: LandmarkEstimator, image_rgb: NDArray[np.uint8], labels_px: Array) -> tuple[Array, Array]:
-    """(3,) each: what the mirror and the turn change besides what they must."""
+    """Return the deviations (3,) from the expected effect of mirroring and of rotation."""
     height, width = image_rgb.shape[:2]
     middle = ((width - 1) / 2, (height - 1) / 2)
     turn = similarity(1, TURN_RAD, middle, middle)
@@ -90,14 +92,14 @@ def consistency(estimator: LandmarkEstimator, image_rgb: NDArray[np.uint8], labe
 
 
 def measured(estimator: LandmarkEstimator, image_rgb: NDArray[np.uint8], labels_px: Array) -> Array:
-    """The angles through the packaged model, in the view of the labels."""
+    """Return the angles with the packaged model, in the ROI of the labels."""
     height, width = image_rgb.shape[:2]
     face = estimator.estimate(image_rgb, [next_roi(Landmarks.from_points(labels_px, IBUG68))])[0]
     return angles(head_pose(face.landmarks, camera_matrix(width, height)))
 
 
 def jitter(video: Path) -> Array:
-    """(N, 3) second differences of the raw pose, over sqrt(6): of white noise, its standard deviation."""
+    """Return second differences (N, 3) of the raw pose over sqrt(6), the standard deviation of white noise."""
     tracker = Tracker(max_faces=1, smoothing="none")
     with open_source(str(video)) as frames:
         poses = [

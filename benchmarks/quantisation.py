@@ -1,4 +1,4 @@
-"""python -m benchmarks.quantisation --labels 300W/labels: what encoding and decoding alone cost, without any network.
+"""python -m benchmarks.quantisation --labels 300W/labels: the error of encoding and decoding alone, without a network.
 
 The labels of 300W's test sets are encoded at 256 px in and 64 x 64 cells out, decoded, and compared with themselves
 (Lan et al., HIH, Fig. 4 and Table IX; Bulat et al., Subpixel, Fig. 3). No picture is needed.
@@ -37,40 +37,46 @@ View = Callable[[Array], Array]
 
 
 def of_rounded(points_px: Tensor, decoder: Decoder) -> Tensor:
+    """Encode with Gaussians centred on a cell, and decode."""
     return decoder(_log(integer.encode(points_px, CELLS, STRIDE, SIGMA)), STRIDE)[0]
 
 
 def of_edges(points_px: Tensor) -> Tensor:
-    """As HIH's code does without decimals: cell j stands for its first edge, and the nearest edge is taken."""
+    """Encode and decode like HIH's code without decimals: cell j stands for its first edge, and edges are rounded."""
     return of_rounded(points_px + STRIDE / 2, DECODERS["argmax"]) - STRIDE / 2
 
 
 def of_continuous(points_px: Tensor, decoder: Decoder) -> Tensor:
+    """Encode with Gaussians centred on the point, and decode."""
     return decoder(_log(subpixel.encode(points_px, CELLS, STRIDE, SIGMA)), STRIDE)[0]
 
 
 def of_subpixel(points_px: Tensor, temperature: float) -> Tensor:
+    """Encode and decode with Subpixel Heatmap Regression."""
     maps = subpixel.encode(points_px, CELLS, STRIDE, SIGMA)
     return subpixel.decode(maps, STRIDE, temperature=temperature)[0]
 
 
 def of_hih(points_px: Tensor, decimals: int, encoded: hih.Places, decoded: hih.Places) -> Tensor:
+    """Encode and decode with HIH's maps."""
     maps, small = hih.encode(points_px, CELLS, STRIDE, SIGMA, decimals, places=encoded)
     return hih.decode(_log(maps), small, STRIDE, places=decoded)[0]
 
 
 def of_vector(points_px: Tensor) -> Tensor:
+    """Encode and decode with an offset vector."""
     maps, vector = offsets.encode_vector(points_px, CELLS, STRIDE, SIGMA)
     return offsets.decode_vector(_log(maps), vector, STRIDE)[0]
 
 
 def of_map(points_px: Tensor) -> Tensor:
+    """Encode and decode with an offset map."""
     maps, offset_map = offsets.encode_map(points_px, CELLS, STRIDE, SIGMA)
     return offsets.decode_map(_log(maps), offset_map, STRIDE)[0]
 
 
 def _log(maps: Tensor) -> Tensor:
-    """Logits whose softmax is the heatmap over its sum."""
+    """Return logits whose softmax is the normalised heatmap."""
     return maps.clamp_min(1e-30).log()
 
 
@@ -90,13 +96,16 @@ CODECS: dict[str, Codec] = {
 
 
 def our_view(labels_px: Array) -> Array:
-    """The crop that everything here is trained and measured in."""
+    """Return the labels in this project's crop."""
     return transform_points(roi_of_landmarks(labels_px).crop_from_image(SIZE), labels_px)
 
 
 def hih_view(labels_px: Array) -> Array:
-    """The crop of HIH's data, which is PIPNet's: 1-based labels cut to whole pixels, 1.1 times their width and height,
-    both stretched to SIZE. PIPNet keeps the crop inside the picture, which is not at hand here."""
+    """Return the labels in the crop of HIH's data, which is that of PIPNet.
+
+    The 1-based labels are truncated to whole pixels, and 1.1 times their width and height are stretched to SIZE. PIPNet
+    also keeps the crop inside the picture, which is not available here.
+    """
     whole = np.trunc(labels_px + 1)
     low, sides = whole.min(0), np.ptp(whole, axis=0)
     corner = np.maximum(low - np.trunc(0.05 * sides), 0)
@@ -104,7 +113,7 @@ def hih_view(labels_px: Array) -> Array:
 
 
 def subpixel_view(labels_px: Array) -> Array:
-    """A face of about 220 px in 256 px: the larger extent of the labels, in a square."""
+    """Return the labels in a crop in which the larger extent of the face is about 220 of 256 px."""
     return our_view(labels_px) * (220 / (SIZE / VIEW)) + (1 - 220 / (SIZE / VIEW)) * (SIZE - 1) / 2
 
 
@@ -136,7 +145,7 @@ def quantisation(labels: Path, threads: int = 1) -> None:
 
 
 def read_labels(path: Path) -> Array:
-    """The faces (N, 68, 2) of a table as HRNet publishes them, 1-based there, in our pixels.
+    """Read the faces (N, 68, 2) of a table of HRNet, which is 1-based, with the first pixel's centre at 0.
 
     Raises TrackerError for a file that cannot be read or is another table.
     """
@@ -151,7 +160,7 @@ def read_labels(path: Path) -> Array:
 
 
 def table(faces: Mapping[str, Array], view: View, by: Normaliser = "ocular") -> str:
-    """A row for each codec, a column for each set of faces (N, 68, 2), and for common and challenging as one."""
+    """Format a row for each codec, a column for each set of faces (N, 68, 2), and one for common and challenging."""
     crops = {name: np.stack([view(face) for face in some]) for name, some in faces.items()}
     rows = []
     for codec, through in CODECS.items():
@@ -164,7 +173,7 @@ def table(faces: Mapping[str, Array], view: View, by: Normaliser = "ocular") -> 
 
 
 def errors(codec: Codec, crops_px: Array, by: Normaliser = "ocular") -> Array:
-    """(N,) the NME of each face (N, 68, 2) in its crop's pixels, a fraction."""
+    """Return the NME (N,) of each face (N, 68, 2) in pixels of its crop, a fraction."""
     chunks = torch.split(torch.from_numpy(crops_px.astype(np.float32)), AT_ONCE)
     found = np.concatenate([codec(chunk).numpy() for chunk in chunks])
     return np.array([nme(points, truth, IBUG68, by) for points, truth in zip(found, crops_px, strict=True)])

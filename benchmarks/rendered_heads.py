@@ -1,7 +1,7 @@
-"""python -m benchmarks.rendered_heads --ict FOLDER: the error of head_pose on a head whose pose is known.
+"""python -m benchmarks.rendered_heads --ict FOLDER: the error of head_pose on renders with known poses.
 
-The head is ICT-FaceKit's neutral one, which the mean head was made of: projected to points, and drawn as a picture in
-which the packaged model finds the points. So this measures the solution and the model, not how heads differ.
+The head is ICT-FaceKit's neutral one, from which the mean head was made: projected to points, and rendered as pictures
+in which the packaged model finds the points. So this measures the solver and the model, not variation among heads.
 """
 
 from __future__ import annotations
@@ -98,43 +98,46 @@ def rendered_heads(ict: Path, model: Path | None = None, pictures: Path | None =
 
 
 def row(name: str, errors_rad: Array) -> str:
-    """A line of a table."""
+    """Format a row of a table."""
     figures = np.degrees([errors_rad.mean(0), np.sqrt(np.square(errors_rad).mean(0))])
     mean, spread = (", ".join(f"{value:.2f}" for value in values) for values in figures.round(2) + 0.0)
     return f"| {name} | {mean} | {spread} |"
 
 
 def rotation_of(pitch: float, yaw: float, roll: float) -> Array:
-    """Rz(roll) @ Ry(yaw) @ Rx(pitch), radians."""
+    """Return Rz(roll) @ Ry(yaw) @ Rx(pitch), angles in radians."""
     x, y, z = (cv2.Rodrigues(angle * axis)[0] for angle, axis in zip((pitch, yaw, roll), np.eye(3)))
     return np.asarray(z @ y @ x, np.float64)
 
 
 def true_angles(rotation: Array) -> Array:
-    """(3,) pitch, yaw and roll."""
+    """Return pitch, yaw and roll (3,)."""
     return angles(HeadPose(rotation, np.zeros(3), 0.0))
 
 
 def project(points_mm: Array, rotation: Array, camera: Array) -> Array:
-    """(N, 2) through a pinhole, DISTANCE_MM before it."""
+    """Project through a pinhole at DISTANCE_MM, (N, 2)."""
     seen = (points_mm @ rotation.T + (0, 0, DISTANCE_MM)) @ camera.T
     return np.asarray(seen[:, :2] / seen[:, 2:])
 
 
 def errors(points_px: Array, poses: list[Array], camera: Array, used: Sequence[int] = RIGID) -> Array:
-    """(N, 3) the nearest pose's angles less the true ones; used: the points to solve on."""
+    """Return the estimated minus the true angles (N, 3); used are the points to solve with."""
     found = [angles(nearest_pose(points, camera, used)) for points in points_px]
     return np.stack(found) - [true_angles(rotation) for rotation in poses]
 
 
 def in_mm(head: IctHead) -> Array:
-    """(V, 3) the vertices in the frame of tracker.analysis.head_pose."""
+    """Return the vertices (V, 3) in the frame of tracker.analysis.head_pose."""
     return np.asarray((head.vertices - origin(head)) * millimetres(head))
 
 
 def with_contour_jaw(head: IctHead, rotation: Array, camera: Array) -> Array:
-    """(68, 2) the projected points; where the jaw line is hidden behind the cheek, its points lie on the cheek's
-    outline at their height, as annotators and models put them."""
+    """Return the projected points (68, 2).
+
+    Points of the jaw that are hidden behind the cheek are moved to the cheek's outline at the same height, where
+    annotators and models put them.
+    """
     points, points_px = mean_head_mm(), project(mean_head_mm(), rotation, camera)
     skin = in_mm(head)[sorted({index for polygon in head.faces["M_Face"] for index in polygon})]
     skin_px = project(skin, rotation, camera)
@@ -151,7 +154,7 @@ def with_contour_jaw(head: IctHead, rotation: Array, camera: Array) -> Array:
 
 
 class DrawnHead:
-    """The head as pictures of SIZE, polygon by polygon from the farthest on, matt, under one light."""
+    """Renders the head as pictures of SIZE with the painter's algorithm, matt, under one light."""
 
     def __init__(self, head: IctHead) -> None:
         self._vertices = in_mm(head)
@@ -182,7 +185,7 @@ class DrawnHead:
 
 
 def colour(head: IctHead, place: list[float], material: str) -> tuple[int, int, int]:
-    """Of a place, in the unit of the mesh: skin, lips, brows, the white and the iris of the eyes, lashes."""
+    """Return the colour of a surface point, in the unit of the mesh: skin, lips, brows, sclera, iris or lashes."""
     x, y, z = place
     if material == "M_EyeLashes":
         return HAIR
@@ -200,7 +203,7 @@ def colour(head: IctHead, place: list[float], material: str) -> tuple[int, int, 
 
 
 def near(line: Array, x: float) -> Array:
-    """(2,) the point of a line (N, 2), ordered along x, at x or at its nearer end."""
+    """Return the point (2,) of a line (N, 2), ordered along x, at x or at its nearer end."""
     at = float(np.clip(x, line[0, 0], line[-1, 0]))
     return np.array([at, np.interp(at, line[:, 0], line[:, 1])])
 

@@ -1,8 +1,7 @@
-"""python -m benchmarks.representations: one small net, the same data, steps and seeds; how a landmark is represented
-differs.
+"""python -m benchmarks.representations: compares landmark representations with the same net, data, steps and seeds.
 
-Every representation is trained, validated with each decoder that reads it, exported with the decoding inside, verified,
-and built by TensorRT-RTX where that is installed.
+Every representation is trained, validated with each of its decoders, exported with the decoding inside, verified, and
+built by TensorRT-RTX if that is installed.
 """
 
 from __future__ import annotations
@@ -60,7 +59,7 @@ SETS = ("validation", "lfpw/testset")
 
 @dataclass(frozen=True)
 class Representation:
-    """What is trained, and the decoders its maps are read by, the objective's own first."""
+    """A representation to train, and the decoders of its maps, the objective's own first."""
 
     objective: Objective
     decoders: tuple[ReadingName, ...]
@@ -68,6 +67,7 @@ class Representation:
     options: dict[str, Any] = field(default_factory=dict)
 
     def task(self, seed: int) -> LandmarkTask:
+        """Return an untrained task with this representation."""
         return task_of(self.objective, seed, self.head() if self.head else None, **self.options)
 
 
@@ -105,9 +105,9 @@ def representations(
     seeds: int = 3,
     report: Path = Path("runs/representations.json"),
 ) -> None:
-    """Train every representation with every seed and print a table; engines come to lie beside the report.
+    """Train every representation with every seed and print a table; engines are written beside the report.
 
-    What the report holds already is not trained again. The learning rate is the same for all.
+    Results that the report already has are kept. The learning rate is the same for all.
 
     Args:
         root: 300W, with afw, helen and lfpw in it.
@@ -125,8 +125,12 @@ def representations(
 
 
 def trained(name: str, root: Path, epochs: int, seed: int, engines: Path) -> Record:
-    """NME in percent by set and decoder, how the exported engines do, how far their points move when the view does, and
-    the size of the net."""
+    """Train once and measure.
+
+    Returns:
+        NME in percent by set and decoder, the differences of the exported engines, the spread of their points when the
+        ROI moves, and the size of the net.
+    """
     one = REPRESENTATIONS[name]
     task = one.task(seed)
     data, _ = fit(task, root, epochs)
@@ -142,7 +146,7 @@ def trained(name: str, root: Path, epochs: int, seed: int, engines: Path) -> Rec
 
 
 def errors(task: LandmarkTask, faces: DataLoader[Batch], decoders: Sequence[ReadingName]) -> dict[str, float]:
-    """Mean NME in percent by decoder."""
+    """Return the mean NME in percent by decoder."""
     graphs = {decoder: LandmarkGraph(task, decoder=decoder).eval() for decoder in decoders}
     found: dict[str, list[float]] = {decoder: [] for decoder in decoders}
     with torch.no_grad():
@@ -155,7 +159,7 @@ def errors(task: LandmarkTask, faces: DataLoader[Batch], decoders: Sequence[Read
 
 
 def exported(task: LandmarkTask, data: FaceData, decoder: ReadingName, path: Path) -> Record:
-    """Differences from torch of the .onnx files in both precisions, and whether they pass, lint and build."""
+    """Return the .onnx files' differences from PyTorch in both precisions, and whether they pass, lint and build."""
     faces = data.validation.together()
     calibration = calibration_of(task, faces, decoder)
     graph = LandmarkGraph(task, decoder=decoder, calibration=calibration).eval()
@@ -179,7 +183,7 @@ def exported(task: LandmarkTask, data: FaceData, decoder: ReadingName, path: Pat
 
 
 def spread(engine: Path, data: FaceData) -> dict[str, float]:
-    """Of the points of the validation faces, in percent, by how much the view moves: benchmarks.equivariance."""
+    """Return the spread of the points of the validation faces in percent, see benchmarks.equivariance."""
     return measured(LandmarkEstimator(OnnxEngine(engine)), data.validation.samples).spread_percent
 
 
@@ -188,6 +192,7 @@ def _file(path: Path, precision: str) -> Path:
 
 
 def verified(graph: LandmarkGraph, spec: ModelSpec, reference: Reference, output: Path) -> Record:
+    """Write and compare an .onnx file, and try to build it with TensorRT-RTX."""
     precision: Precision = "fp16" if graph.dtype == torch.float16 else "fp32"
     difference = write_onnx(graph, spec, reference, output, ANYTHING)
     return {
@@ -200,7 +205,7 @@ def verified(graph: LandmarkGraph, spec: ModelSpec, reference: Reference, output
 
 
 def size_of(task: LandmarkTask) -> Record:
-    """Parameters and multiply-accumulates of the net as it is deployed, for one face, decoding left out."""
+    """Return parameters and multiply-accumulates of the deployed net for one face, without decoding."""
     net = task.net.fused().eval()
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():
@@ -209,14 +214,14 @@ def size_of(task: LandmarkTask) -> Record:
 
 
 def latencies_ms(engines: Path) -> dict[str, float]:
-    """Median time of one face by "representation, decoder", decoding included, FP32, one thread."""
+    """Return the median time of one face by "representation, decoder", with decoding, FP32, one thread."""
     ending = ", seed 1.fp32.onnx"
     files = sorted(engines.glob(f"*{ending}"))
     return medians_ms({file.name.removesuffix(ending): OnnxEngine(file) for file in files})
 
 
 def table(runs: Record, ms: dict[str, float]) -> str:
-    """Markdown: a row for every decoder of every representation; figures are means over the seeds, and their range."""
+    """Format as Markdown: a row for every decoder of every representation, with means and ranges over the seeds."""
     rows = [
         "| representation | decoder | parameters | MACs, M | engine, ms | validation NME, % | lfpw/testset NME, % | "
         "spread, small, % | FP16, p99 px |",

@@ -1,6 +1,6 @@
-"""python -m benchmarks.search: whether faces are found at any roll, in time, and where there are none.
+"""python -m benchmarks.search: detection at any roll, its delay, and false detections.
 
-It uses only what the tracker has had from its first version on, so it can be copied into an older checkout.
+It uses only functions that the tracker has had since its first version, so it can be copied into an older checkout.
 """
 
 from __future__ import annotations
@@ -129,19 +129,19 @@ def rolled_face(picture: Image, points: Array, degrees: float, side: int = 480) 
 
 
 def error_of(tracker: Tracker, image: Image, truth: Array) -> float:
-    """The error of the nearest face in a first frame, in distances between the outer eye corners."""
+    """Return the error of the nearest face in a first frame, in distances between the outer eye corners."""
     tracker.reset()
     return nearest_error(tracker.step(Frame(image, 0.0, 0)).faces, truth)
 
 
 def nearest_error(faces: Iterable[Any], truth: Array) -> float:
-    """Infinite where there is no face."""
+    """Return the error of the nearest face; infinite if there is none."""
     away = [np.linalg.norm(face.landmarks.points_px - truth, axis=1).mean() for face in faces]
     return float(min(away, default=np.inf) / np.linalg.norm(truth[36] - truth[45]))
 
 
 def frames_until_found(tracker: Tracker, image: Image, truth: Array) -> int:
-    """Frames from the one in which a face appears on to the one in which it is right; one too many for never."""
+    """Count frames from the one in which a face appears to the one in which it is right; one too many if never."""
     tracker.reset()
     tracker.step(Frame(BLANK, 0.0, 0))
     for index in range(1, WANTED_FRAMES + 1):
@@ -151,7 +151,7 @@ def frames_until_found(tracker: Tracker, image: Image, truth: Array) -> int:
 
 
 def measure_stills(folder: Path, max_faces: int) -> dict[str, Any]:
-    """How many labelled faces of a folder are among those found, in all and by the flags of their pictures."""
+    """Count the labelled faces of a folder that are found, in all and by the flags of their pictures."""
     tracker, flags, errors = Tracker(max_faces=max_faces), read_flags(folder / "flags.csv"), {}
     for picture, label in tqdm(labelled_pictures(folder), desc="stills"):
         image = read_picture(picture)
@@ -170,7 +170,7 @@ def measure_stills(folder: Path, max_faces: int) -> dict[str, Any]:
 
 
 def read_flags(path: Path) -> dict[str, set[str]]:
-    """The names that each column but the first of a CSV file marks with a number above 0; none without the file."""
+    """Read the names that each column but the first of a CSV file marks with a number above 0; empty without a file."""
     if not path.exists():
         return {}
     with path.open(newline="") as file:
@@ -182,7 +182,7 @@ def read_flags(path: Path) -> dict[str, set[str]]:
 def faceless_pictures(
     folders: Sequence[Path], drawn: int, rng: np.random.Generator
 ) -> Iterator[tuple[str, str, Image]]:
-    """Group, name and picture: scikit-image's where it is installed, drawn ones, and those of folders."""
+    """Yield group, name and picture: scikit-image's if it is installed, drawn ones, and those of folders."""
     try:
         from skimage import data
     except ImportError:
@@ -200,7 +200,7 @@ def faceless_pictures(
 
 
 def packaged(data: Any, name: str) -> Image | None:
-    """A picture of scikit-image as RGB bytes; None for one that this version would have to download."""
+    """Return a picture of scikit-image as RGB bytes; None if this version would have to download it."""
     try:
         image = np.asarray(getattr(data, name)())
     except (AttributeError, OSError, ModuleNotFoundError):
@@ -233,7 +233,7 @@ def draw(rng: np.random.Generator) -> Image:
 
 
 def measure_faceless(pictures: Sequence[tuple[str, str, Image]]) -> dict[str, Any]:
-    """By group: pictures in which a face is found with one face allowed, and faces found with four allowed."""
+    """Count by group the pictures in which a face is found with max_faces 1, and the faces found with max_faces 4."""
     one, four = Tracker(), Tracker(max_faces=4)
     groups: dict[str, dict[str, Any]] = {}
     for group, name, image in tqdm(pictures, desc="faceless"):
@@ -249,7 +249,7 @@ def measure_faceless(pictures: Sequence[tuple[str, str, Image]]) -> dict[str, An
 
 
 def measure_speed(pictures: Sequence[Image]) -> dict[str, float]:
-    """Quantiles of Tracker.step in milliseconds over frames in which no face is found, the first one left out.
+    """Return quantiles of Tracker.step in milliseconds over frames without a face, except for the first one.
 
     Each picture is a video of its own, in 640 x 480, so that each turn of the search is among them.
     """

@@ -1,4 +1,4 @@
-"""python -m benchmarks.small_faces: what is lost where a face has few pixels, on labelled stills shrunk so far."""
+"""python -m benchmarks.small_faces: the error on small faces, by shrinking labelled pictures."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def main() -> int:
 
 
 def small_faces(root: Path, models: Sequence[str] = PACKAGED, report: Path = Path("runs/small_faces.json")) -> None:
-    """Measure models in the true views of faces whose pictures are shrunk until the view has a given side.
+    """Measure models in the ROIs of the labels, in pictures that are shrunk until the ROI has a given side.
 
     Args:
         root: a folder of pictures with .pts files beside them, such as the LFPW test set of 300W.
@@ -48,7 +48,7 @@ def small_faces(root: Path, models: Sequence[str] = PACKAGED, report: Path = Pat
 def error_percent(
     estimator: LandmarkEstimator, faces: Sequence[tuple[NDArray[np.uint8], Array]], side_px: int
 ) -> float:
-    """The mean NME, in percent of the ocular length, over faces that are at most so large."""
+    """Return the mean NME in percent of the inter-ocular distance, over faces of at most that size."""
     errors = []
     for image_rgb, points_px in faces:
         small_rgb, image_from_small = resize(image_rgb, min(1.0, side_px / roi_of_landmarks(points_px).side_px))
@@ -59,7 +59,7 @@ def error_percent(
 
 
 def table(rows: dict[str, dict[int, float]]) -> str:
-    """Markdown."""
+    """Format as Markdown."""
     lines = [f"| view, px | {' | '.join(f'{side}' for side in SIDES_PX)} |", "| --- " * (1 + len(SIDES_PX)) + "|"]
     lines += [f"| `{name}` | {' | '.join(f'{row[side]:.2f}' for side in SIDES_PX)} |" for name, row in rows.items()]
     return "\n".join(lines)

@@ -1,4 +1,4 @@
-"""python -m benchmarks.smoothing --root DIR: jitter on a still face against lag on a moving one, filter by filter."""
+"""python -m benchmarks.smoothing --root DIR: jitter on a still face and lag on a moving one, for each filter."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ DRAWN_HZ = 2.0  # the cutoff of the speed whose curves are drawn
 
 @dataclass(frozen=True, eq=False)
 class Track:
-    """What was measured in a clip of T frames at the 18 points that FaceMesh has too, and where they were.
+    """Measured and true positions in a clip of T frames, at the 18 points that FaceMesh has as well.
 
     raw, truth: (T, 18, 2). covariances: (T, 18, 3). sizes_px: (T,) of the face, as the tracker counts it. meshes:
     FaceMesh's points (T, 18, 2) by name.
@@ -62,21 +62,28 @@ class Track:
     meshes: dict[str, Array]
 
     def smoothed(self, make: Callable[[], Smoother]) -> Array:
+        """Return the landmarks (T, 18, 2) after a filter."""
         smooth = make()
         rows = zip(self.raw, self.sizes_px, self.covariances)
         return np.array([smooth(raw, n / FPS, size, noise) for n, (raw, size, noise) in enumerate(rows)])
 
     def figures(self, points: Array) -> tuple[float, float, float]:
-        """Jitter: mean size of the error's second difference; wander: mean distance from each point's mean place beside
-        the truth; both in percent of the distance between the outer eye corners. Lag in frames behind the truth."""
+        """Return jitter, wander and lag of points (T, 18, 2).
+
+        Jitter is the mean norm of the error's second difference, wander the mean distance of the error from its mean,
+        both in percent of the distance between the outer eye corners. Lag is in frames behind the truth.
+        """
         points, truth = points[SETTLED:], self.truth[SETTLED:]
         eyes = np.linalg.norm(truth[:, POINTS.index(45)] - truth[:, POINTS.index(36)], axis=1)
         jitter, wander = acceleration(points - truth, eyes), offset_removed(points, truth, eyes)
         return 100 * jitter, 100 * wander, lag_frames(points, truth, MOST_LAG)
 
     def blink_kept(self, make: Callable[[], Smoother]) -> float:
-        """What is left of the depth of a blink, put into what was measured: the points sink by 5 % of the face and rise
-        again, within 200 ms, which is sudden where the motions of the clips are not."""
+        """Return the fraction of a blink's depth that the filter keeps.
+
+        The blink is added to the measured points: they move down by 5 % of the face and up again within 200 ms, which
+        is faster than the motions of the clips.
+        """
         seconds = np.arange(len(self.raw)) / FPS - 2
         wave = 0.025 * (1 + np.cos(2 * np.pi * seconds / 0.2)) * (np.abs(seconds) < 0.1)
         shift = np.stack([np.zeros_like(wave), wave * self.sizes_px], axis=1)[:, None]
@@ -109,7 +116,7 @@ def smoothing(
     report: Path = Path("runs/smoothing.json"),
     plot: Path = Path("runs/smoothing.png"),
 ) -> None:
-    """Photographed faces stand still and move by a known motion, with sensor noise and a video codec's losses.
+    """Measure filters on photographs that are still or have a known motion, with sensor noise and video compression.
 
     Args:
         root: a folder of NAME.jpg or .png with NAME.pts, as the LFPW test set of 300W; the first faces are taken.
@@ -136,7 +143,7 @@ def smoothing(
 
 
 def squares(root: Path, count: int) -> list[tuple[Image, Array]]:
-    """Pictures (480, 480, 3) of one face each, and its labels in them. Raises TrackerError where there are too few."""
+    """Return pictures (480, 480, 3) of one face each with labels; raise TrackerError if there are too few."""
     found: list[tuple[Image, Array]] = []
     for path in sorted(p for p in root.glob("*") if p.suffix.lower() in PICTURE_SUFFIXES):
         image_rgb, labels = read_picture(path), path.with_suffix(".pts")
@@ -151,12 +158,13 @@ def squares(root: Path, count: int) -> list[tuple[Image, Array]]:
 
 
 def clip(still: Image, labels: Array, speed: float, frames: int) -> MovingPicture:
+    """Make a clip of a picture that moves at a relative speed; 0 for a still one."""
     held = range(0, frames if speed == 0 else 0)
     return MovingPicture(still, [labels], frames, FPS / speed if speed else FPS, zoom=1.0, still=held)
 
 
 def track(moving: MovingPicture, meshes: Mapping[str, FaceMesh]) -> Track:
-    """All follow the same decoded frames. Raises TrackerError where we lose the face."""
+    """Track the same decoded frames with all systems; raise TrackerError if our tracker loses the face."""
     raw: list[Landmarks] = []
     found: dict[str, list[Array]] = {name: [] for name in meshes}
     tracker = Tracker(smoothing="none")
@@ -177,7 +185,7 @@ def track(moving: MovingPicture, meshes: Mapping[str, FaceMesh]) -> Track:
 
 
 def filmed(moving: MovingPicture) -> Iterator[Image]:
-    """The clip as a webcam gives it: noise of photons and of reading, 2 to 4 grey levels, then MPEG-4 and back."""
+    """Simulate a webcam: shot and read noise of 2 to 4 grey levels, then MPEG-4 compression."""
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory() as folder:
         path = str(Path(folder) / "clip.mp4")
@@ -193,7 +201,7 @@ def filmed(moving: MovingPicture) -> Iterator[Image]:
 
 
 def figures(tracks: Tracks) -> Record:
-    """By name of the filter: means over the faces of jitter and wander while still, of the lags, of a blink's rest."""
+    """Return means over the faces by filter: jitter and wander at rest, lags, and the remaining depth of a blink."""
     filters: dict[str, Callable[[], Smoother]] = dict(PRESETS.items())
     for grid in product(CUTOFFS_HZ, BETAS, SPEED_CUTOFFS_HZ):
         filters[one_euro(*grid)] = partial(OneEuro, *grid)
@@ -207,6 +215,7 @@ def figures(tracks: Tracks) -> Record:
 
 
 def means(each: Mapping[str, list[tuple[float, float, float]]]) -> dict[str, float]:
+    """Average the figures over the faces."""
     mean = {speed: np.mean(rows, axis=0).tolist() for speed, rows in each.items()}
     return {
         "jitter": mean["still"][0],
@@ -217,11 +226,12 @@ def means(each: Mapping[str, list[tuple[float, float, float]]]) -> dict[str, flo
 
 
 def one_euro(cutoff_hz: float, beta: float, speed_cutoff_hz: float) -> str:
+    """Return the title of a One Euro filter."""
     return f"OneEuro({cutoff_hz:g}, {beta:g}, {speed_cutoff_hz:g})"
 
 
 def better(record: Record) -> Iterator[str]:
-    """For each preset of One Euro, that of the grid with the least jitter that is not worse in anything else."""
+    """Return for each preset of One Euro the filter of the grid with the least jitter that is not worse otherwise."""
     for name in ("accurate", "balanced", "steady"):
         mine = record[name]
         others = [
@@ -235,18 +245,19 @@ def better(record: Record) -> Iterator[str]:
 
 
 def cells(row: Mapping[str, float]) -> str:
+    """Format a row of the table."""
     return " | ".join(f"{row[key]:.3f}" if key in row else "-" for key in COLUMNS)
 
 
 def table(record: Record) -> str:
-    """Markdown, without the grid."""
+    """Format as Markdown, without the grid."""
     names = (*PRESETS, *FACEMESH.values())
     rows = [f"| {name} | {cells(record[name])} |" for name in names]
     return "\n".join([f"| | {' | '.join(COLUMNS.values())} |", "| --- " * (len(COLUMNS) + 1) + "|", *rows])
 
 
 def draw(record: Record, path: Path) -> None:
-    """Lag to the right, jitter upwards: a curve for each cutoff at rest, over beta; presets and FaceMesh as points."""
+    """Plot jitter over lag: a curve for each cutoff at rest, over beta; presets and FaceMesh as points."""
     import matplotlib.pyplot as plt
 
     figure, both = plt.subplots(1, 2, figsize=(10, 4.5), layout="constrained", sharey=True)

@@ -1,4 +1,4 @@
-"""python -m benchmarks.soak --root DIR: 200,000 frames with faces coming and going, and what memory does."""
+"""python -m benchmarks.soak --root DIR: memory over 200,000 frames with faces that come and go."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ BAR_MIB = 5.0
 
 @dataclass(frozen=True)
 class Look:
-    """The process after that many frames: resident memory, threads, open handles, identities given so far."""
+    """The process after that many frames: resident memory, threads, open handles, ids given so far."""
 
     frames: int
     resident_mib: float
@@ -63,7 +63,7 @@ def soak(
     model: Path | None = None,
     detector: DetectorName = "auto",
 ) -> None:
-    """Follow faces that come, cross and go, and write them as JSONL and CSV; look at the process every 1,000 frames.
+    """Track faces that come, cross and go, and write JSONL and CSV; check the process every 1,000 frames.
 
     Args:
         root: a folder of NAME.jpg or .png with NAME.pts, as the LFPW test set of 300W; the first six faces are taken.
@@ -94,7 +94,7 @@ def soak(
 
 
 def people(root: Path) -> list[Image]:
-    """Square pictures of the first faces. Raises TrackerError where there are too few."""
+    """Return square pictures of the first faces; raise TrackerError if there are too few."""
     faces = []
     for path in sorted(p for p in root.glob("*") if p.suffix.lower() in PICTURE_SUFFIXES)[:PEOPLE]:
         image_rgb, labels = read_picture(path), path.with_suffix(".pts")
@@ -107,14 +107,16 @@ def people(root: Path) -> list[Image]:
 
 
 def cycle(person: int, seconds: float) -> tuple[int, float]:
-    """How often that person has been on the stage before, and how far into the present turn, 0 .. 1. No two have the
-    same period, so that they meet anew each time."""
+    """Return how many passes a person has completed, and the fraction of the present one, 0 .. 1.
+
+    All periods differ, so that the persons meet in new combinations.
+    """
     turns, part = divmod(seconds / (23.0 + 3.1 * person) + 0.37 * person, 1.0)
     return int(turns), part
 
 
 def scene(faces: Sequence[Image], index: int) -> Image:
-    """Frame number index, (480, 640, 3): each walks from one side to the other, every other one leftwards."""
+    """Render a frame (480, 640, 3): each face moves from one side to the other, every other one leftwards."""
     picture: Image = np.full((HEIGHT, WIDTH, 3), GREY, np.uint8)
     for person, face in enumerate(faces):
         _, part = cycle(person, index / FPS)
@@ -128,7 +130,7 @@ def scene(faces: Sequence[Image], index: int) -> Image:
 
 
 def run(tracker: Tracker, faces: Sequence[Image], frames: int, until_s: float) -> tuple[list[Look], int]:
-    """Looks at the process while all goes through, and how many visits there were."""
+    """Run all frames; return the observations of the process, and how many visits there were."""
     looks: list[Look] = []
     identities = done = 0
     with ExitStack() as stack:  # gigabytes of results, which nobody reads
@@ -152,7 +154,7 @@ def run(tracker: Tracker, faces: Sequence[Image], frames: int, until_s: float) -
 
 
 def look(frames: int, identities: int) -> Look:
-    """At this process, now."""
+    """Observe this process now."""
     status = dict(line.split(":", 1) for line in (PROC / "status").read_text().splitlines())
     handles = len(os.listdir(PROC / "fd"))
     resident_mib = int(status["VmRSS"].split()[0]) / 1024
@@ -160,7 +162,7 @@ def look(frames: int, identities: int) -> Look:
 
 
 def verdict(looks: Sequence[Look]) -> dict[str, object]:
-    """What has changed since the process had settled. Raises TrackerError if it never did."""
+    """Return what has changed since the process was stable; raise TrackerError if it never was."""
     settled = [each for each in looks if each.frames >= SETTLED]
     if len(settled) < 2:
         raise TrackerError(f"ended before {SETTLED + EVERY} frames, too early to say anything; give it more --minutes")
@@ -178,7 +180,7 @@ def verdict(looks: Sequence[Look]) -> dict[str, object]:
 
 
 def table(record: dict[str, object]) -> str:
-    """The record for people."""
+    """Format the record as a table."""
     kept = abs(float(str(record["growth_mib"]))) <= BAR_MIB
     return "\n".join(
         [

@@ -1,4 +1,4 @@
-"""python -m benchmarks.speed: our step against MediaPipe's FaceMesh, one face, 640x480, tracked, one core."""
+"""python -m benchmarks.speed: times a step against MediaPipe's FaceMesh, one tracked face, 640x480, one core."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def speed(
     block: int = 100,
     report: Path = Path("runs/speed.json"),
 ) -> None:
-    """Time both on the same frames in the same minutes: in each round, both have a turn of a block of frames.
+    """Time both on the same frames, alternating: in each round, both have a turn of a block of frames.
 
     Args:
         video: frames to use instead of the demo clip's; the first 300, resized to 640x480.
@@ -92,7 +92,7 @@ def speed(
 
 
 def mediapipe_environment(folder: Path) -> Path:
-    """The Python of an environment with MediaPipe in that folder, made where there is none.
+    """Return the Python of an environment with MediaPipe in that folder, making it if necessary.
 
     Raises TrackerError when MediaPipe cannot be installed for this Python.
     """
@@ -111,7 +111,7 @@ def mediapipe_environment(folder: Path) -> Path:
 
 
 def pictures(video: Path | None) -> Iterator[NDArray[np.uint8]]:
-    """RGB frames (480, 640, 3): of the video, or of the demo clip up to where the face is covered."""
+    """Return RGB frames (480, 640, 3) of the video, or of the demo clip before its occlusion."""
     if video is None:
         clip = DemoClip(SIZE)
         yield from (clip.picture(index) for index in range(clip.covered.start))
@@ -122,7 +122,7 @@ def pictures(video: Path | None) -> Iterator[NDArray[np.uint8]]:
 
 
 def write_frames(frames: Iterator[NDArray[np.uint8]], path: Path) -> Path:
-    """The frames as one .npy file (N, H, W, 3), which both sides read."""
+    """Write the frames as one .npy file (N, H, W, 3), which both sides read."""
     np.save(path, np.stack(list(frames)))
     return path
 
@@ -159,7 +159,7 @@ class Worker:
         return self._answer()
 
     def _answer(self) -> dict[str, Any]:
-        """Raises TrackerError with the last words of a process that has ended."""
+        """Raise TrackerError with the last message of a process that has ended."""
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
@@ -178,7 +178,7 @@ class Worker:
 
 
 def summary(turns: list[dict[str, Any]]) -> dict[str, Any]:
-    """Milliseconds over all turns and by turn; stages over the frames in which they ran."""
+    """Return milliseconds over all turns and by turn, and stages over the frames in which they ran."""
     by_round = [1000 * np.array(turn["seconds"]) for turn in turns]
     every = np.concatenate(by_round)
     steps = [stages for turn in turns for stages in turn["stages"]]
@@ -194,12 +194,12 @@ def summary(turns: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def ratio(ours: float, theirs: float) -> float:
-    """Below 1: ours is faster."""
+    """Return the ratio of the times; below 1, ours is faster."""
     return round(ours / theirs, 3)
 
 
 def table(record: dict[str, Any]) -> str:
-    """The record for people."""
+    """Format the record as a table."""
     about, ours, theirs = record["machine"], record["tracker"], record["facemesh"]
     low, high = min(record["ratio_by_round"]), max(record["ratio_by_round"])
     rounds = [f"{min(side['p50_ms_by_round'])} .. {max(side['p50_ms_by_round'])}" for side in (ours, theirs)]

@@ -55,7 +55,7 @@ def talking_face(
     mediapipe_python: Path | None = None,
     report: Path = Path("runs/talking_face.json"),
 ) -> None:
-    """Both follow the same decoded frames in the same run; nobody's landmarks are smoothed but by their own filters.
+    """Run both on the same decoded frames; landmarks are smoothed only by each system's own filter.
 
     Args:
         root: the folder of the clip, with vid.avi and annot.
@@ -94,11 +94,12 @@ def talking_face(
 
 
 def missing() -> Array:
+    """Return NaN for each point, for a frame without a face."""
     return np.full((len(POINTS), 2), np.nan)
 
 
 class FaceMesh:
-    """FaceMesh in its own environment, see facemesh_points.py. size: (height, width) of the pictures."""
+    """FaceMesh in a separate environment, see facemesh_points.py; size is (height, width) of the pictures."""
 
     def __init__(self, python: Path, side: str, size: tuple[int, ...]) -> None:
         self._complaints = tempfile.TemporaryFile("w+")  # noqa: SIM115
@@ -112,7 +113,7 @@ class FaceMesh:
         self.versions = self._answer()
 
     def step(self, image_rgb: NDArray[np.uint8]) -> Array:
-        """(18, 2) its vertices at our points as shares of the picture times its size; NaN for no face."""
+        """Return its vertices (18, 2) at our points, fractions times the picture's size; NaN without a face."""
         assert self._process.stdin is not None
         self._process.stdin.write(image_rgb.tobytes())
         self._process.stdin.flush()
@@ -123,7 +124,7 @@ class FaceMesh:
         return np.asarray(shares * image_rgb.shape[1::-1], np.float64)
 
     def _answer(self) -> Any:
-        """Raises TrackerError with the last words of a process that has ended."""
+        """Raise TrackerError with the last message of a process that has ended."""
         assert self._process.stdout is not None
         line = self._process.stdout.readline()
         if not line:
@@ -140,7 +141,7 @@ class FaceMesh:
         self.close()
 
     def close(self) -> None:
-        """Closing its stdin ends it."""
+        """End the process by closing its standard input."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         with suppress(BrokenPipeError):
@@ -151,8 +152,11 @@ class FaceMesh:
 
 
 def figures(points: Array, truth: Array, fps: float, from_edge: bool) -> dict[str, float | None]:
-    """One side's figures over (T, 18, 2). from_edge: the points count from the picture's edge, not from the first
-    pixel's centre, half a pixel further on; the NME is given both as they are and brought to our convention."""
+    """Return the figures of one system's points (T, 18, 2).
+
+    With from_edge, the origin of the points is the picture's edge, half a pixel before the first pixel's centre; the
+    NME is then given both unchanged and converted to our convention.
+    """
     right, left = POINTS.index(36), POINTS.index(45)
     length = np.linalg.norm(truth[:, right] - truth[:, left], axis=1)
 
@@ -169,7 +173,7 @@ def figures(points: Array, truth: Array, fps: float, from_edge: bool) -> dict[st
 
 
 def table(record: dict[str, Any]) -> str:
-    """The record for people."""
+    """Format the record as a table."""
     lines = [f"{'':26}" + "".join(f"{title:>22}" for title in COLUMNS.values())]
     for name, side in record["sides"].items():
         cells = ("-" if side[key] is None else f"{side[key]:.{0 if key == 'lost' else 2}f}" for key in COLUMNS)

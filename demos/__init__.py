@@ -1,0 +1,1 @@
+"""Demonstrations: scripts that use only the public interface."""

@@ -28,6 +28,7 @@ class TrackVideo:
 
     @daft.method(return_dtype=DataType.struct({"rows": DataType.int64(), "error": DataType.string()}))
     def track(self, video: str, result: str) -> dict[str, Any]:
+        """Track one video into one Parquet file."""
         try:
             return {"rows": track_to_parquet(video, result, self.tracker), "error": ""}
         except TrackerError as error:  # such as a damaged video: the others go on

@@ -24,6 +24,7 @@ class TrackVideo:
         self.tracker = Tracker(max_faces=max_faces)
 
     def __call__(self, task: dict[str, Any]) -> dict[str, Any]:
+        """Track one video into one Parquet file."""
         try:
             return {**task, "rows": track_to_parquet(task["video"], task["result"], self.tracker), "error": ""}
         except TrackerError as error:  # such as a damaged video: the others go on

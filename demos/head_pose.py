@@ -1,4 +1,4 @@
-"""python demos/head_pose.py CLIP: the head's axes, its angles, and blinks, drawn into out/head_pose.mp4."""
+"""python demos/head_pose.py CLIP: draws the head's axes, its angles and blinks into out/head_pose.mp4."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ COLOURS = ((255, 0, 0), (0, 200, 0), (0, 0, 255))  # x, y, z in RGB
 
 
 def main(clip: str, output: Path = Path("out/head_pose.mp4")) -> None:
-    """Draw the first face of every frame; one line on the terminal for each blink."""
+    """Draw the first face of every frame, and print a line for each blink."""
     output.parent.mkdir(parents=True, exist_ok=True)
     tracker, blinks, writer = Tracker(), Blinks(), None
     for frame in open_source(clip):

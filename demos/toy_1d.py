@@ -36,12 +36,12 @@ Loss = Callable[[Tensor], Tensor]
 
 
 def soft_argmax_l2(heatmap: Tensor) -> Tensor:
-    """Eq. 4: the squared error of the softmax's mean; heatmap (11,)."""
+    """Return the squared error of the softmax's mean (Eq. 4); heatmap (11,)."""
     return (torch.softmax(heatmap, 0) @ CELLS - CELLS[LABEL]).square()
 
 
 def structured(heatmap: Tensor) -> Tensor:
-    """Eq. 11 with epsilon 1 and the squared distance as margin; heatmap (11,)."""
+    """Return the loss of Eq. 11 with epsilon 1 and the squared distance as margin; heatmap (11,)."""
     label = torch.nn.functional.one_hot(torch.tensor(LABEL), len(CELLS)).float()
     margin = (CELLS - CELLS[LABEL]).square()
     return structured_loss(heatmap[None], label[None], margin[None])
@@ -67,7 +67,7 @@ def moving(update: Tensor) -> Tensor:
 
 
 def draw(axes: Axes, heatmap: Tensor, update: Tensor, title: str) -> None:
-    """The heatmap as bars, the label and the highest cell in colour, and an arrow where a cell is going."""
+    """Draw the heatmap as bars, the label and the highest cell in colour, and arrows for changes of cells."""
     colours = ["#c8ccd2"] * len(heatmap)
     colours[int(heatmap.argmax())] = "#d1495b"
     colours[LABEL] = "#2e7d5b"
@@ -91,7 +91,7 @@ def figure(path: Path) -> None:
 
 
 def animation(path: Path) -> None:
-    """Both losses side by side, a frame a step."""
+    """Animate both losses side by side, one frame per step."""
     picture, both = plt.subplots(1, len(LOSSES), figsize=(9, 3.6), sharey=True)
     runs = {name: descend(loss, max(SHOWN)) for name, loss in LOSSES.items()}
 

@@ -1,0 +1,1 @@
+"""Export of trained models: ONNX files, TensorRT engines, Triton model repositories."""

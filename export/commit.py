@@ -1,4 +1,4 @@
-"""Which code exported a model."""
+"""The version of the code that exports a model."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def commit() -> str:
-    """The commit that is checked out, 12 hex digits; the package's version where it was installed without git.
+    """Return the commit that is checked out, 12 hex digits, else the package's version.
 
-    "unknown" where there is neither. A repository that this package merely lies in, as in a virtual environment, does
-    not count.
+    A repository that contains the installed package, such as that of a virtual environment, does not count.
+
+    Returns:
+        "unknown" if there is neither.
     """
     if top := _git("rev-parse", "--show-toplevel"):
         head = _git("rev-parse", "--short=12", "HEAD")
@@ -27,7 +29,7 @@ def commit() -> str:
 
 
 def _git(*arguments: str) -> str:
-    """What it prints; nothing where it fails, is missing, or finds no repository."""
+    """Return the output of git; empty if it fails, is not installed, or finds no repository."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
     try:
         done = subprocess.run(

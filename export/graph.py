@@ -1,4 +1,4 @@
-"""The whole engine as one module: uint8 crop, normalise, network, decode, points, scores, covariances."""
+"""The complete model as one module: normalisation, network and decoding, from uint8 crops to landmarks."""
 
 from __future__ import annotations
 
@@ -19,19 +19,28 @@ Precision = Literal["fp32", "fp16", "int8"]
 
 @dataclass(frozen=True)
 class Calibration:
-    """What is fitted on validation faces (export.calibration.fit). temperature: what the logits are divided by. spread:
-    what is taken off the covariances."""
+    """Parameters fitted on validation faces, see export.calibration.fit.
+
+    Attributes:
+        temperature: by which the logits are divided.
+        spread: the correction of the covariances.
+    """
 
     temperature: float = 1.0
     spread: Spread = NOTHING
 
 
 class LandmarkGraph(nn.Module):
-    """Crops (N, S, S, 3) uint8 RGB to points_px (N, K, 2), scores (N, K), covariances_px2 (N, K, 3), float32.
+    """Maps crops (N, S, S, 3) uint8 RGB to points_px (N, K, 2), scores (N, K) and covariances_px2 (N, K, 3), float32.
 
-    Only the last stack's maps are computed and decoded. precision: of the net; pixels are normalised and maps decoded
-    in float32 all the same, so that coordinates never pass through half precision. int8 is float32 here: it is put
-    into the file (export.int8). decoder: None for the objective's own.
+    Only the last stack's maps are computed and decoded.
+
+    Args:
+        task: the trained model.
+        precision: of the net. Pixels are always normalised and maps decoded in float32, so that coordinates are never
+            in half precision. int8 is float32 here; the file is quantised later, see export.int8.
+        decoder: of the maps; None for the objective's own.
+        calibration: of the logits and covariances.
     """
 
     def __init__(
@@ -51,16 +60,17 @@ class LandmarkGraph(nn.Module):
         self.calibration = calibration
 
     def forward(self, crops: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return points, scores and covariances of crops (N, S, S, 3)."""
         return self.decode(*self.maps(crops))
 
     def decode(self, logits: Tensor, places: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-        """What forward answers, from what maps answers."""
+        """Decode the output of maps into points, scores and covariances."""
         logits = logits * (1 / self.calibration.temperature)
         points, scores, covariances = self.objective.read(logits, places, self.stride, self.decoder)
         return points, scores, narrowed(covariances, self.calibration.spread)
 
     def maps(self, crops: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Logits (N, K, cells, cells) before the temperature and what the net's head answers, float32."""
+        """Return logits (N, K, cells, cells) before the temperature, and the output of the net's head, float32."""
         output = self.net(normalise(crops).to(self.dtype))
         if isinstance(output, Placed):
             return self.objective.logits(output.stacks[-1].float()), output.places.float()

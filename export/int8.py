@@ -1,9 +1,8 @@
-"""INT8: the net's weights and activations as Q/DQ pairs in the ONNX file, scaled by what training faces give.
+"""INT8: the net's weights and activations as Q/DQ pairs in the ONNX file, with scales from training faces.
 
-Post-training quantisation (Jacob et al., CVPR 2018; Krishnamoorthi, 2018), by ONNX Runtime's own tool. Pixels are
-normalised and maps decoded in float32, as in every precision. So are the convolutions that read the picture before it
-has shrunk, and the last one, whose logits the decoding compares: in int8 these few cost more accuracy than all others
-do time.
+Post-training quantisation (Jacob et al., CVPR 2018; Krishnamoorthi, 2018) with ONNX Runtime's tool. As in every
+precision, normalisation and decoding are in float32. So are the strided convolutions at the input and the last
+convolution, whose logits the decoding compares: in int8 these few would lose most of the accuracy for little time.
 """
 
 from __future__ import annotations
@@ -22,15 +21,21 @@ from tracker.errors import TrackerError
 from tracker.system.onnx_runtime import import_onnxruntime
 from train.loaders import AugmentedCrops, Crops, FaceData
 
-FACES = 128  # from 16 to 512 the error is the same within what the choice of faces changes
+FACES = 128  # from 16 to 512, the error differs no more than between two choices of faces
 _BATCH = 16
-_NET = "/net/"  # of the names of the nodes that were LandmarkGraph.net
+_NET = "/net/"  # the prefix of the nodes of LandmarkGraph.net
 
 
 @dataclass(frozen=True)
 class Target:
-    """What an engine wants of int8. operators: whose inputs are quantised. symmetric: int8 with zero points of 0;
-    else uint8 with any, which has twice the steps for what a ReLU gives. biases: as int32."""
+    """What an engine requires of int8.
+
+    Attributes:
+        operators: whose inputs are quantised.
+        symmetric: int8 activations with zero points of 0; else uint8 with any zero point, which has twice the
+            resolution after a ReLU.
+        biases: whether biases are int32.
+    """
 
     operators: tuple[str, ...]
     symmetric: bool
@@ -38,48 +43,80 @@ class Target:
 
 
 CPU = Target(("Conv", "Add"), symmetric=False, biases=True)  # ONNX Runtime is slow with signed activations
-TENSORRT = Target(("Conv",), symmetric=True, biases=False)  # its rules; sums in float32 give back what symmetry takes
+TENSORRT = Target(("Conv",), symmetric=True, biases=False)  # float32 sums make up for the loss through symmetry
 
 
 @dataclass(frozen=True)
 class Quantisation:
-    """crops: (N, S, S, 3) uint8 RGB, whose activations set the scales. target: what will run it."""
+    """How to quantise a model.
+
+    Attributes:
+        crops: (N, S, S, 3) uint8 RGB, whose activations set the scales.
+        target: the engine that will run it.
+    """
 
     crops: NDArray[np.uint8]
     target: Target
 
 
 def quantisation_for(data: FaceData, to: str) -> Quantisation:
-    """On the training faces, for what export.run builds: to is "onnx", "tensorrt" or another."""
+    """Prepare the quantisation on training faces.
+
+    Args:
+        data: of the checkpoint.
+        to: the target of export.run, such as "onnx" or "tensorrt".
+
+    Raises:
+        TrackerError: if the faces cannot be read.
+    """
     return Quantisation(calibration_crops(data), TENSORRT if to.startswith("tensorrt") else CPU)
 
 
 def calibration_faces(data: FaceData, seed: int = 0) -> AugmentedCrops:
-    """FACES of the training faces, or all where there are fewer, augmented as in training; none to validate with.
+    """Choose FACES training faces, or all if there are fewer, augmented as in training; no validation faces.
 
-    Raises TrackerError for faces that cannot be read.
+    Args:
+        data: of the checkpoint.
+        seed: of the choice and the augmentation.
+
+    Raises:
+        TrackerError: if the faces cannot be read.
     """
     try:
         training, _ = data.source.faces()
         drawn = np.random.default_rng(seed).permutation(len(training))[:FACES]
-        crops = Crops([training[i] for i in drawn], data.size, bad=data.source.bad)
+        crops = Crops([training[i] for i in drawn], data.size, on_invalid=data.source.on_invalid)
     except ValueError as error:
         raise TrackerError(f"int8 is calibrated on the checkpoint's own training faces: {error}") from None
     return AugmentedCrops(crops, data.augmentation, seed)
 
 
 def calibration_crops(data: FaceData) -> NDArray[np.uint8]:
-    """FACES crops (FACES, S, S, 3) of calibration_faces; fewer faces are drawn more than once."""
+    """Return crops (FACES, S, S, 3) of calibration_faces; if there are fewer faces, they are used repeatedly.
+
+    Args:
+        data: of the checkpoint.
+
+    Raises:
+        TrackerError: if the faces cannot be read.
+    """
     faces = calibration_faces(data)
     places = [divmod(view, len(faces)) for view in range(FACES)]
     return np.concatenate([faces[place].crops.numpy() for place in places])
 
 
 def quantise(path: Path, quantisation: Quantisation) -> None:
-    """Quantise the net of an .onnx file that LandmarkGraph was traced to, in place; metadata are lost.
+    """Quantise the net of an .onnx file of a LandmarkGraph in place; its metadata is lost.
 
-    Weights: int8, symmetric, a scale for each output channel. Activations: a scale for each tensor, from the least
-    and the largest value over the crops. Raises OSError.
+    Weights: int8, symmetric, with a scale per output channel. Activations: a scale per tensor, from the minimum and
+    the maximum over the crops.
+
+    Args:
+        path: of the file.
+        quantisation: crops and target.
+
+    Raises:
+        OSError: if the file cannot be read or written.
     """
     import_onnxruntime()
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
@@ -103,14 +140,14 @@ def quantise(path: Path, quantisation: Quantisation) -> None:
             extra_options={
                 "ActivationSymmetric": target.symmetric,
                 "QuantizeBias": target.biases,
-                "OpTypesToExcludeOutputQuantization": list(target.operators),  # it would be done before the ReLU
+                "OpTypesToExcludeOutputQuantization": list(target.operators),  # it would come before the ReLU
             },
         )
         path.write_bytes(quantised.read_bytes())
 
 
 def _kept_in_float(model: onnx.ModelProto) -> Iterator[str]:
-    """The names of the nodes that are not quantised."""
+    """Yield the names of the nodes that are not quantised."""
     convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
     for node in model.graph.node:
         strides = next((list(a.ints) for a in node.attribute if a.name == "strides"), [1])
@@ -120,11 +157,12 @@ def _kept_in_float(model: onnx.ModelProto) -> Iterator[str]:
 
 
 class _Reader:
-    """Batches of crops, as ONNX Runtime's CalibrationDataReader gives them: by get_next, until None."""
+    """Gives batches of crops by the protocol of ONNX Runtime's CalibrationDataReader."""
 
     def __init__(self, crops: NDArray[np.uint8]) -> None:
         self.batches = iter([crops[start : start + _BATCH] for start in range(0, len(crops), _BATCH)])
 
     def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
+        """Return the next batch by input name; None at the end."""
         batch = next(self.batches, None)
         return None if batch is None else {INPUT: batch}

@@ -1,7 +1,7 @@
-"""python -m export.lint MODEL.onnx: what TensorRT, or half precision, would make of a model that ONNX Runtime runs.
+"""python -m export.lint MODEL.onnx: finds what would fail or lose accuracy in TensorRT or in half precision.
 
 Each rule is a function over the graph's nodes and types; RULES lists them. Nodes inside If, Loop and functions are
-not looked at: no exporter here writes any.
+not checked, because no exporter here writes any.
 """
 
 from __future__ import annotations
@@ -40,7 +40,13 @@ _COMPARISONS = {"Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual"}
 
 @dataclass(frozen=True)
 class Finding:
-    """rule: its name. node: the node's, or the tensor's, or "" for the file. sentence: what is wrong, what to do."""
+    """A problem that a rule found.
+
+    Attributes:
+        rule: its name.
+        node: the name of the node or tensor; "" for the whole file.
+        sentence: what is wrong, and what to do.
+    """
 
     rule: str
     node: str
@@ -51,9 +57,13 @@ class Finding:
 
 
 class _Graph:
-    """A model with its types model.graph. types: of tensors, as TensorProto numbers, where they are known.
+    """A model's graph with look-up tables.
 
-    constants: tensors by name. ranks: numbers of dimensions, where they are known.
+    Attributes:
+        producers: the node that computes a tensor, by the tensor's name.
+        constants: tensors by name.
+        types: of tensors, as TensorProto numbers, if they are known.
+        ranks: numbers of dimensions, if they are known.
     """
 
     def __init__(self, model: onnx.ModelProto, source: str) -> None:
@@ -68,23 +78,33 @@ class _Graph:
         self.ranks = {v.name: len(v.type.tensor_type.shape.dim) for v in values if v.type.tensor_type.HasField("shape")}
 
     def of(self, *operators: str) -> list[NodeProto]:
-        """The nodes with these operators, in the order of the graph."""
+        """Return the nodes with these operators, in the order of the graph."""
         return [node for node in self.nodes if node.op_type in operators]
 
     def type_of(self, name: str) -> int:
-        """Its TensorProto number; 0 where it is not known."""
+        """Return a tensor's type as TensorProto number; 0 if it is not known."""
         return int(self.types.get(name, TensorProto.UNDEFINED))
 
     def outputs_of(self, kinds: Collection[int]) -> Iterator[ValueInfoProto]:
-        """The outputs of these types."""
+        """Yield the outputs of these types."""
         yield from (output for output in self.outputs if output.type.tensor_type.elem_type in kinds)
 
 
-_Found = Iterator[tuple[str, str]]  # where, and the sentence
+_Found = Iterator[tuple[str, str]]  # node and sentence
 
 
 def lint(onnx: Path) -> list[Finding]:
-    """All that the rules have against the model; empty when it is clean. Raises TrackerError for what is no model."""
+    """Apply all rules to a model.
+
+    Args:
+        onnx: its file.
+
+    Returns:
+        The problems found.
+
+    Raises:
+        TrackerError: if the file is not an ONNX model.
+    """
     graph = _Graph(_load(onnx), str(onnx))
     return [Finding(name, where, sentence) for name, rule in RULES.items() for where, sentence in rule(graph)]
 
@@ -98,20 +118,20 @@ def _uint8_before_cast(graph: _Graph) -> _Found:
 
 
 def _non_zero(graph: _Graph) -> _Found:
-    """TensorRT-RTX has none, and its output has no fixed shape."""
+    """TensorRT-RTX does not support it, and its output has no fixed shape."""
     for node in graph.of("NonZero"):
         yield _name(node), "TensorRT-RTX cannot build NonZero; take an ArgMax or TopK with a fixed number of results"
 
 
 def _integer_clip(graph: _Graph) -> _Found:
-    """TensorRT 10.3 lacks it."""
+    """TensorRT 10.3 does not support it."""
     for node in graph.of("Clip"):
         if graph.type_of(node.input[0]) in _INTEGERS:
             yield _name(node), "TensorRT 10.3 cannot clip integers; use Min and Max"
 
 
 def _large_top_k(graph: _Graph) -> _Found:
-    """TensorRT's limit."""
+    """TensorRT limits k."""
     for node in graph.of("TopK"):
         for k in filter(None, map(graph.constants.get, node.input[1:])):
             if (count := int(numpy_helper.to_array(k).item())) > LARGEST_K:
@@ -119,7 +139,7 @@ def _large_top_k(graph: _Graph) -> _Found:
 
 
 def _half_coordinates(graph: _Graph) -> _Found:
-    """Half precision has no odd numbers above 2048: 4095 becomes 4096."""
+    """Half precision cannot represent odd numbers above 2048: 4095 becomes 4096."""
     advice = "half precision rounds whole numbers above 2048; keep coordinates in float32"
     positions: set[str] = set()
     for node in graph.nodes:
@@ -139,7 +159,7 @@ def _half_coordinates(graph: _Graph) -> _Found:
 
 
 def _carried_on(node: NodeProto) -> set[str]:
-    """The inputs whose numbers live on in the output: not where one reads, nor what one compares."""
+    """Return the inputs whose values appear in the output: neither indices that are read at, nor compared values."""
     if node.op_type in _COMPARISONS:
         return set()
     return set(node.input[:1] if node.op_type in _READ_AT_INDICES else node.input) - {""}
@@ -151,7 +171,7 @@ def _from_half_to_integer(graph: _Graph, node: NodeProto) -> bool:
 
 
 def _int64_output(graph: _Graph) -> _Found:
-    """Not every version of TensorRT returns them."""
+    """Not every version of TensorRT supports int64 outputs."""
     for output in graph.outputs_of({TensorProto.INT64}):
         yield output.name, "this output is int64, which TensorRT may not return; cast to int32 or float32 in the graph"
 
@@ -169,27 +189,27 @@ def _off_zero(point: TensorProto | None) -> bool:
 
 
 def _int32_dequantize(graph: _Graph) -> _Found:
-    """ONNX Runtime wants biases so, TensorRT in float32."""
+    """ONNX Runtime has int32 biases, TensorRT requires float32."""
     found = [_name(node) for node in graph.of("DequantizeLinear") if graph.type_of(node.input[0]) == TensorProto.INT32]
     if found:
         yield found[0], f"it and {len(found) - 1} more read int32, but biases must be float32, as {_SYMMETRIC}"
 
 
 def _batch_norm(graph: _Graph) -> _Found:
-    """Folded, it costs nothing and keeps small variances out of half precision."""
+    """If folded into a convolution, it costs nothing and keeps small variances out of half precision."""
     for node in graph.of("BatchNormalization"):
         yield _name(node), "BatchNormalization was left unfolded; fuse it into the convolution before the export"
 
 
 def _half_reduction(graph: _Graph) -> _Found:
-    """Sums of many terms lose their last digits in half precision, or overflow at 65504."""
+    """Sums of many terms lose precision in half precision, or overflow at 65504."""
     for node in graph.of(*_REDUCTIONS):
         if graph.type_of(node.input[0]) == TensorProto.FLOAT16:
             yield _name(node), f"{node.op_type} sums in float16; cast its input to float32"
 
 
 def _separate_argmax(graph: _Graph) -> _Found:
-    """Where two peaks are equal, the row can come from one and the column from the other."""
+    """If two peaks are equal, the row may come from one and the column from the other."""
     first: dict[str, tuple[str, int]] = {}
     for node in graph.of("ArgMax"):
         taken = node.input[0], _axis(graph, node)
@@ -205,14 +225,14 @@ def _axis(graph: _Graph, node: NodeProto) -> int:
 
 
 def _before_maximum(graph: _Graph, name: str) -> str:
-    """What the tensor was before the maximum over rows or columns was taken."""
+    """Return the tensor before maxima over rows or columns."""
     while (node := graph.producers.get(name)) is not None and node.op_type == "ReduceMax":
         name = node.input[0]
     return name
 
 
 def _fixed_batch(graph: _Graph) -> _Found:
-    """One engine serves 1 to 16 faces."""
+    """One engine runs 1 to 16 faces."""
     crops = [value for value in graph.inputs if value.name == INPUT]
     if not crops:
         yield "", f"no input is called {INPUT}; export it with `python -m export.run`"
@@ -223,7 +243,7 @@ def _fixed_batch(graph: _Graph) -> _Found:
 
 
 def _no_spec(graph: _Graph) -> _Found:
-    """The runtime refuses a model that does not say what it is."""
+    """The runtime refuses a model without a spec."""
     try:
         ModelSpec.from_metadata({p.key: p.value for p in graph.model.metadata_props}, graph.source)
     except TrackerError as error:
@@ -231,7 +251,7 @@ def _no_spec(graph: _Graph) -> _Found:
 
 
 def _old_opset(graph: _Graph) -> _Found:
-    """What this project exports and tests."""
+    """Older opsets are neither exported nor tested by this project."""
     for opset in graph.model.opset_import:
         if opset.domain in ("", "ai.onnx") and opset.version < OLDEST_OPSET:
             yield "", f"opset {opset.version}, expected {OLDEST_OPSET} or newer; export it with opset {OLDEST_OPSET}"
@@ -256,7 +276,7 @@ RULES: dict[str, Callable[[_Graph], _Found]] = {
 
 
 def _name(node: NodeProto) -> str:
-    """Its name, or its output's for a node without one."""
+    """Return a node's name; its output's if it has none."""
     return node.name or node.output[0]
 
 
@@ -267,16 +287,19 @@ def _load(path: Path) -> onnx.ModelProto:
         model = onnx.load(str(path)) if beside else onnx.load_model_from_string(content)
         onnx.checker.check_model(model)
         return onnx.shape_inference.infer_shapes(model)
-    except Exception as error:  # of protobuf, of the checker, of the inference: all derived from Exception only
+    except Exception as error:  # errors of protobuf, checker and shape inference derive from Exception only
         reason = " ".join(str(error).split())[:160]
         raise TrackerError(f"{path}: expected an ONNX model, this is none ({reason})") from None
 
 
 def check(model: Path) -> None:
-    """Print what stands in the way of running a model in TensorRT or in half precision; fail if there is anything.
+    """Print the problems of running a model in TensorRT or in half precision; fail if there are any.
 
     Args:
         model: the .onnx file.
+
+    Raises:
+        TrackerError: if there are problems, or the file is not an ONNX model.
     """
     findings = lint(model)
     for finding in findings:
@@ -287,7 +310,7 @@ def check(model: Path) -> None:
 
 
 def main() -> int:
-    """Run the command line; the model may be given without --model."""
+    """Run the command line, in which the model may be given without --model; return the exit status."""
     arguments = sys.argv[1:]
     if arguments and not arguments[0].startswith("-"):
         arguments.insert(0, "--model")

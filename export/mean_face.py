@@ -1,4 +1,4 @@
-"""The mean face: what a model that learned nothing of a picture can still answer."""
+"""The mean face, the baseline of a model that ignores the picture."""
 
 from __future__ import annotations
 
@@ -11,9 +11,14 @@ from train.loaders import FaceData
 
 
 def mean_face_px(data: FaceData) -> Array:
-    """(K, 2) the mean of the training faces' landmarks in their crops of data.size pixels.
+    """Return the mean (K, 2) of the training faces' landmarks, in pixels of their crops.
 
-    Raises TrackerError where there is no training face, and DatasetError where they cannot be read.
+    Args:
+        data: of the checkpoint.
+
+    Raises:
+        TrackerError: if there is no training face.
+        DatasetError: if the faces cannot be read.
     """
     training, _ = data.source.faces()
     if not training:

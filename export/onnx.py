@@ -1,4 +1,4 @@
-"""A checkpoint's graph as an .onnx file that carries its own spec."""
+"""Writes a model's graph as an .onnx file with its spec in the metadata."""
 
 from __future__ import annotations
 
@@ -27,10 +27,23 @@ def write_onnx(
     budget: Budget,
     quantisation: Quantisation | None = None,
 ) -> Difference:
-    """Write the graph to output, its net in int8 if so asked, unless it differs from the reference over the budget.
+    """Write a graph as an .onnx file, if it agrees with the reference within the budget.
 
-    What the budget leaves open has the default of the graph's precision. The file appears whole or not at all.
-    Raises TrackerError when over budget or when the folder cannot be written.
+    The file is written atomically: completely or not at all.
+
+    Args:
+        graph: the model.
+        spec: for the metadata.
+        reference: the answers of PyTorch on validation faces.
+        output: the file to write.
+        budget: the largest allowed differences; fields that are None have the default of the graph's precision.
+        quantisation: for int8.
+
+    Returns:
+        The difference between the file in ONNX Runtime and the reference.
+
+    Raises:
+        TrackerError: if a difference exceeds the budget, or the file cannot be written.
     """
     graph = graph.eval()
     spec.check(str(output))
@@ -47,7 +60,7 @@ def write_onnx(
 
 
 def _compare(partial: Path, output: Path, graph: LandmarkGraph, reference: Reference, budget: Budget) -> Difference:
-    """Compare the file in the making with the reference. Raises TrackerError over the budget."""
+    """Compare the temporary file with the reference; raise TrackerError if a difference exceeds the budget."""
     try:
         difference = reference.compare(partial, graph.precision)
     except TrackerError as error:
@@ -61,7 +74,7 @@ def _compare(partial: Path, output: Path, graph: LandmarkGraph, reference: Refer
 def _trace(graph: LandmarkGraph, crops: torch.Tensor, path: Path) -> None:
     names = [INPUT, *OUTPUTS]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch announces the other exporter, and constants it folds
+        warnings.simplefilter("ignore")  # about the newer exporter and folded constants
         torch.onnx.export(
             graph,
             (crops,),
@@ -76,7 +89,7 @@ def _trace(graph: LandmarkGraph, crops: torch.Tensor, path: Path) -> None:
 
 def _embed(path: Path, spec: ModelSpec) -> None:
     model = onnx.load(str(path))
-    for output in model.graph.output:  # the tracer loses the number of landmarks behind the dynamic batch
+    for output in model.graph.output:  # the tracer loses the number of landmarks after the dynamic batch
         output.type.tensor_type.shape.dim[1].dim_value = spec.landmark_scheme().count
     onnx.helper.set_model_props(model, spec.to_metadata())
     model.producer_name = "landmark-tracker"

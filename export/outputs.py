@@ -1,4 +1,4 @@
-"""Checks an output before any work is done for it."""
+"""Checks an output file before any work is done for it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,15 @@ from tracker.system.files import expect_replaceable, unwritable
 
 
 def check_output(output: Path, suffix: str, inputs: Iterable[Path] = ()) -> None:
-    """Raise TrackerError unless output can be written as a new file, or in the place of a file of its kind.
+    """Check that an output can be written, as a new file or in place of a regular file.
 
     Args:
         output: the file; a link is refused.
-        suffix: how its name must end, such as ".onnx".
+        suffix: which its name must have, such as ".onnx".
         inputs: files that are read; none of them may be the output, by whatever name or link.
+
+    Raises:
+        TrackerError: if it cannot be written.
     """
     for each in inputs:
         if _same(output, each):

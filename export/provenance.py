@@ -1,4 +1,4 @@
-"""The provenance of a model: a YAML file of texts, carried in the model's metadata."""
+"""The provenance of a model, a YAML file of texts that is stored in the model's metadata."""
 
 from __future__ import annotations
 
@@ -12,10 +12,16 @@ from tracker.errors import TrackerError
 
 
 def read_provenance(path: Path) -> dict[str, str]:
-    """Read a table of names and texts, such as `labels: FaceMesh (Apache-2.0) by train.label`.
+    """Read a mapping of names to texts, such as `labels: FaceMesh (Apache-2.0) by train.label`.
+
+    Args:
+        path: of the YAML file.
+
+    Returns:
+        The texts by name, with white space collapsed.
 
     Raises:
-        TrackerError: the file cannot be read, or is not a table of texts of at most LONGEST_TEXT characters each.
+        TrackerError: if the file cannot be read, or is not a mapping to texts of at most LONGEST_TEXT characters each.
     """
     try:
         with path.open("rb") as file:

@@ -1,4 +1,7 @@
-"""python -m export.run --checkpoint runs/edge68/best.ckpt --output model.onnx"""
+"""`landmarks export`, python -m export.run: writes a trained model as an ONNX file or a TensorRT engine.
+
+python -m export.run --checkpoint runs/edge68/best.ckpt --output model.onnx
+"""
 
 from __future__ import annotations
 
@@ -42,7 +45,7 @@ with needs_extra(__name__, "export.run", "export", "cv2", "torch", "lightning", 
     from train.packaged_configs import find_config, with_found_configs
     from train.task import LandmarkTask
 
-DRAWS = 8  # augmented views of each validation face: with one, a single odd view would set the threshold
+DRAWS = 8  # augmentations of each validation face: with one, a single outlier would set the threshold
 
 
 def export(
@@ -57,24 +60,27 @@ def export(
     allow_untrained: bool = False,
     provenance: Path | None = None,
 ) -> None:
-    """Write a checkpoint as an ONNX engine with its decoding inside, verified on its own validation faces.
+    """Write a checkpoint as an ONNX model that includes its decoding, verified on its own validation faces.
 
     Args:
-        checkpoint: what train.run wrote.
+        checkpoint: a file that train.run wrote.
         output: the .onnx file to write.
-        licence: what may be done with the model; carried in the file.
-        precision: of the net. Pixels are normalised and maps decoded in float32 in any case. int8 is calibrated on
-            training faces, for TensorRT where the engine is for it, else for CPUs.
-        decoder: how maps become points; the objective's own where none is named. The temperature of the maps is
-            fitted on the validation faces where they were learned as a distribution, and so are the covariances.
-        budget: the most that the engine may differ from torch; what is not given has the default of the precision.
-        to: onnx, or what is made of the .onnx file besides: an engine of TensorRT or TensorRT-RTX in the folder engines
-            beside it, or a model of its name in triton_models, a model repository of Triton Inference Server beside it.
+        licence: the terms of use of the model; stored in the file.
+        precision: of the net. Pixels are always normalised and maps decoded in float32. int8 is calibrated on training
+            faces, for TensorRT if an engine is built, else for CPUs.
+        decoder: of the maps; by default the objective's own. The covariances are calibrated on the validation faces,
+            and so is the temperature if the maps were trained as a distribution.
+        budget: the largest allowed difference between the model and PyTorch; by default that of the precision.
+        to: onnx, or what to make of the .onnx file in addition. tensorrt and tensorrt_rtx build an engine in the folder
+            engines beside it. triton adds it to triton_models, a model repository of Triton Inference Server beside it.
         trust: packages, separated by commas, whose classes a checkpoint may name besides those of train. Their code
             is imported and run.
-        allow_untrained: whether a model is written that is no better than the mean face on its validation faces.
-        provenance: a YAML file of texts by name (pictures, labels, teacher, their licences); carried in the file, and
+        allow_untrained: also write a model that is no better than the mean face on its validation faces.
+        provenance: a YAML file of texts by name (pictures, labels, teacher, their licences); stored in the file, and
             printed by tracker.doctor.
+
+    Raises:
+        TrackerError: if an option or file is invalid, or the model does not agree with PyTorch.
     """
     if provenance is not None:
         provenance = find_config(provenance, "provenance")
@@ -96,7 +102,7 @@ def export(
         if not allow_untrained:
             _expect_trained(checkpoint, reference, data)
         quantisation = quantisation_for(data, to) if precision == "int8" else None
-    except (ValueError, OSError) as error:  # of pictures and labels that changed since
+    except (ValueError, OSError) as error:  # pictures or labels have changed
         raise TrackerError(f"{checkpoint}: its faces cannot be read: {' '.join(str(error).split())}") from None
     difference = write_onnx(engine, spec, reference, output, budget, quantisation)
     print(f"{output}: {output.stat().st_size / 1e6:.2f} MB, {precision}")
@@ -121,7 +127,7 @@ def _prepared(
     decoder: ReadingName | None,
     licence: str,
 ) -> tuple[LandmarkGraph, ModelSpec, Reference, list[str]]:
-    """What is written, its spec, what it is held against, and what was fitted, in words."""
+    """Return the graph to write, its spec, the reference to compare it with, and a description of the calibration."""
     faces = data.validation.together()
     calibration = calibration_of(task, faces, decoder)
     graph = LandmarkGraph(task, "fp32", decoder, calibration).eval()
@@ -145,7 +151,7 @@ def _prepared(
 
 
 def _expect_trained(checkpoint: Path, reference: Reference, data: FaceData) -> None:
-    """Raises TrackerError for a net that is no better than the mean face."""
+    """Raise TrackerError for a net that is no better than the mean face."""
     mean_face = reference.nme_of(mean_face_px(data))
     if not reference.nme_percent < mean_face:
         raise TrackerError(
@@ -156,7 +162,15 @@ def _expect_trained(checkpoint: Path, reference: Reference, data: FaceData) -> N
 
 
 def presence_of(graph: LandmarkGraph, data: FaceData) -> tuple[float, str]:
-    """The score from which on a crop is taken to show a face, and what it does to the validation faces, in words."""
+    """Fit the score threshold of a face on the validation faces.
+
+    Args:
+        graph: the calibrated graph.
+        data: of the checkpoint.
+
+    Returns:
+        The threshold, 0..1, and a description of its effect.
+    """
     augmented = AugmentedCrops(data.validation, data.augmentation, seed=0)
     places = [(draw, i) for draw in range(DRAWS) for i in range(len(augmented))]
     faces = face_scores(graph, torch.cat([augmented[place].crops for place in places]))
@@ -169,15 +183,22 @@ def presence_of(graph: LandmarkGraph, data: FaceData) -> tuple[float, str]:
 
 
 def load(checkpoint: Path, trust: str = "") -> tuple[LandmarkTask, FaceData, dict[str, Any]]:
-    """The averaged weights of a checkpoint, its data, and its configuration.
+    """Load a checkpoint.
 
-    Raises TrackerError when it is none, names classes of packages that are neither train nor in trust, or has no
-    validation faces.
+    Args:
+        checkpoint: the file.
+        trust: packages, separated by commas, whose classes it may name besides those of train.
+
+    Returns:
+        The task with the averaged weights, the data, and the configuration.
+
+    Raises:
+        TrackerError: if the file is not a checkpoint, names classes of other packages, or has no validation faces.
     """
     raw = read_checkpoint(checkpoint, trust)
     config = {"model": raw["hyper_parameters"], "data": raw["datamodule_hyper_parameters"], "epoch": raw["epoch"]}
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Attribute 'net' is an instance")  # saved as its configuration
+        warnings.filterwarnings("ignore", message="Attribute 'net' is an instance")  # it is saved as its configuration
         task = build(LandmarkTask, raw, checkpoint)
     load_weights(task, raw, checkpoint)
     data = build(FaceData, raw, checkpoint)
@@ -191,7 +212,12 @@ def load(checkpoint: Path, trust: str = "") -> tuple[LandmarkTask, FaceData, dic
 
 
 def joined(arguments: list[str], option: str) -> list[str]:
-    """The arguments with an option that is given several times given once, its values separated by commas."""
+    """Merge repetitions of an option into one with its values separated by commas.
+
+    Args:
+        arguments: of the command line.
+        option: its name, such as "--trust".
+    """
     rest, values = [], []
     remaining = iter(arguments)
     for argument in remaining:
@@ -201,12 +227,12 @@ def joined(arguments: list[str], option: str) -> list[str]:
         elif equals or (value := next(remaining, "")):
             values.append(value)
         else:
-            rest.append(argument)  # without a value, which is complained of
+            rest.append(argument)  # without a value, which the parser refuses
     return [*rest, f"{option}={','.join(values)}"] if values else rest
 
 
 def main() -> int:
-    """Run the command line."""
+    """Run the command line; return the exit status."""
     return run_command(export, "export.run", with_found_configs(joined(sys.argv[1:], "--trust"), "export"))
 
 

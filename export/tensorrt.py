@@ -1,9 +1,9 @@
-"""An .onnx file to a serialized TensorRT engine, kept in a folder that trusts only what was built into it.
+"""Builds a serialized TensorRT engine from an .onnx file, and caches it in a folder.
 
-One builder serves TensorRT 10 and 11 and TensorRT-RTX. Every network is strongly typed: half precision and int8 are
-in the .onnx file or nowhere. This file needs neither torch nor onnx, so that it runs where the engine will.
+One builder serves TensorRT 10 and 11 and TensorRT-RTX. Every network is strongly typed: half precision and int8 come
+only from the .onnx file. This module needs neither torch nor onnx, so that it runs on the machine of the engine.
 
-TensorRT-RTX builds without a GPU, and the tests do so. Not proven so far, for want of a GPU: a build by the full
+TensorRT-RTX builds without a GPU, and the tests do so. Not proven, because there was no GPU: a build by the full
 TensorRT, and its timing cache.
 
     python -m export.tensorrt --model model.onnx
@@ -39,8 +39,8 @@ with needs_extra(__name__, "export.tensorrt", "cpu", "cv2"):
 
 log = logging.getLogger(__name__)
 
-FACES = (1, 4, 16)  # least, most frequent and most faces in one call
-PORTABLE = ("SM80", "SM86", "SM89", "SM120", "SM121")  # RTX's own targets; Turing has no FP32 product there
+FACES = (1, 4, 16)  # minimum, most frequent and maximum number of faces in one call
+PORTABLE = ("SM80", "SM86", "SM89", "SM120", "SM121")  # TensorRT-RTX's targets; it has no FP32 products for Turing
 _NO_GPU = (
     "TensorRT builds only where an NVIDIA GPU and its driver are, and found none; build on the machine that will "
     "run the engine, or ask for tensorrt_rtx"
@@ -54,17 +54,18 @@ def engine_key(
     faces: tuple[int, int, int] = FACES,
     targets: tuple[str, ...] = PORTABLE,
 ) -> EngineKey:
-    """The key of the engine that this machine would build.
+    """Return the key of the engine that this machine would build.
 
     Args:
         onnx: the model.
-        flavour: "tensorrt" or "tensorrt_rtx"; None takes what can be imported, in this order.
-        precision: what the .onnx file holds; build refuses another.
-        faces: least, most frequent and most faces in one call.
-        targets: the compute capabilities that TensorRT-RTX builds for, as its ComputeCapability names them; those
-            its version does not know are left out. TensorRT builds for the GPU that is there.
+        flavour: "tensorrt" or "tensorrt_rtx"; None for the first of them that can be imported.
+        precision: of the .onnx file; build refuses another.
+        faces: minimum, most frequent and maximum number of faces in one call.
+        targets: the compute capabilities that TensorRT-RTX builds for, by the names of its ComputeCapability; unknown
+            ones are left out. TensorRT builds for the GPU of this machine.
 
-    Raises TrackerError for a package or a GPU that is missing, or faces that are no range.
+    Raises:
+        TrackerError: if a package or a GPU is missing, or faces is not increasing.
     """
     if not 1 <= faces[0] <= faces[1] <= faces[2]:
         raise TrackerError(f"faces must be least, most frequent and most, from 1 on; got {faces}")
@@ -82,12 +83,20 @@ def engine_key(
 
 
 def build(onnx: Path, key: EngineKey, timings: Path | None = None) -> bytes:
-    """The model as a serialized engine with one optimisation profile, for key.faces.
+    """Build a serialized engine with one optimisation profile, for key.faces.
 
-    TF32 is off: FP32 stays FP32, as the decoding needs it; whoever wants speed exports FP16. timings: a file that
-    TensorRT reads before and writes after, so that a second build is faster; TensorRT-RTX has no use for it.
+    TF32 is off, because the decoding needs full FP32; for speed, export FP16.
 
-    Raises TrackerError when the model is not the key's, cannot be parsed, or cannot be built here.
+    Args:
+        onnx: the model.
+        key: what to build.
+        timings: the file of TensorRT's timing cache, which makes a second build faster; TensorRT-RTX does not use it.
+
+    Returns:
+        The serialized engine.
+
+    Raises:
+        TrackerError: if the model is not that of the key, cannot be parsed, or cannot be built on this machine.
     """
     model = read_model(onnx)
     trt, _ = load_tensorrt(key.flavour)
@@ -119,11 +128,21 @@ def build(onnx: Path, key: EngineKey, timings: Path | None = None) -> bytes:
 
 
 def cached_engine(onnx: Path, folder: Path, key: EngineKey) -> Path:
-    """The plan of the key in the folder; built, with one sentence in the log saying why, unless it can be trusted.
+    """Return a valid engine from the folder, building it if necessary; the log says why.
 
-    The folder is made for this user alone. The plan and its sidecar .json, which carries the model's spec to the
-    runtime, appear whole or not at all. Raises TrackerError as build does, for a model without a spec, and for a
-    folder that cannot be written, or that others can.
+    The plan and its .json, which holds the model's spec for the runtime, are written atomically.
+
+    Args:
+        onnx: the model.
+        folder: of the engines; made for this user only if it does not exist.
+        key: of the engine.
+
+    Returns:
+        The path of the plan.
+
+    Raises:
+        TrackerError: as build; also for a model without a spec, and for a folder that this user cannot write, or that
+            others can.
     """
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -156,7 +175,7 @@ def _check_key(key: EngineKey, trt: Any, onnx: Path) -> None:
 
 
 def _network_flags(trt: Any) -> int:
-    """Strongly typed, which is flag 1 in TensorRT 10, flag 0 in TensorRT-RTX, and needs no flag where it is gone."""
+    """Return the flags of a strongly typed network: bit 1 in TensorRT 10, bit 0 in TensorRT-RTX, none in newer ones."""
     flag = getattr(getattr(trt, "NetworkDefinitionCreationFlag", None), "STRONGLY_TYPED", None)
     return 0 if flag is None else 1 << int(flag)
 
@@ -170,12 +189,12 @@ def _parse(parser: Any, network: Any, model: tuple[bytes, Path], who: str) -> No
         more = f", and {len(errors) - 1} nodes more" if len(errors) > 1 else ""
         hint = "`python -m export.lint` names what to change"
         raise TrackerError(f"{who} refuses {node}: {short_reason(errors[0].desc().splitlines())}{more}; {hint}")
-    if errors or not parsed or not network.num_outputs:  # some text parses as a model without anything in it
+    if errors or not parsed or not network.num_outputs:  # some texts parse as an empty model
         raise TrackerError(f"{who} cannot read it, expected an ONNX model")
 
 
 def _side_of_crops(trt: Any, network: Any, onnx: Path) -> int:
-    """The side of the crops in pixels."""
+    """Return the side of the crops in pixels."""
     found = [network.get_input(i) for i in range(network.num_inputs)]
     if len(found) == 1 and found[0].name == INPUT and found[0].dtype == trt.DataType.UINT8:
         shape = tuple(found[0].shape)
@@ -200,7 +219,7 @@ def _tensors(network: Any) -> Iterator[Any]:
 
 
 def _set_targets(trt: Any, config: Any, key: EngineKey) -> None:
-    """Without targets, TensorRT-RTX's choice depends on its version."""
+    """Set the targets, because TensorRT-RTX's default depends on its version."""
     config.num_compute_capabilities = len(key.compute_capabilities)
     for i, name in enumerate(key.compute_capabilities):
         if not config.set_compute_capability(getattr(trt.ComputeCapability, name.upper()), i):
@@ -208,14 +227,14 @@ def _set_targets(trt: Any, config: Any, key: EngineKey) -> None:
 
 
 def _attach_timings(config: Any, timings: Path) -> Any:
-    """The timing cache in use, to be kept until the engine is built; an empty one if the file's is of another GPU."""
+    """Return the timing cache, to be kept until the engine is built; empty if the file is from another GPU."""
     try:
         saved = timings.read_bytes()
     except OSError:
         saved = b""
     for content in (saved, b""):
         cache = config.create_timing_cache(content)
-        if cache and config.set_timing_cache(cache, False):  # False: not one of another GPU
+        if cache and config.set_timing_cache(cache, False):  # False: refuse one from another GPU
             return cache
     return None
 
@@ -232,18 +251,21 @@ def to_plan(
     flavour: Literal["tensorrt", "tensorrt_rtx"] | None = None,
     precision: Literal["fp32", "fp16", "int8"] = "fp32",
 ) -> None:
-    """Build the TensorRT engine of a model for this machine, into the folder engines beside it, unless it is there.
+    """Build the TensorRT engine of a model for this machine, in the folder engines beside it, unless it exists.
 
     Args:
-        model: the .onnx file that export.run wrote.
-        flavour: of TensorRT; without it the one that can be imported, TensorRT first.
-        precision: what the .onnx file holds.
+        model: an .onnx file that export.run wrote.
+        flavour: of TensorRT; by default the one that can be imported, TensorRT first.
+        precision: of the .onnx file.
+
+    Raises:
+        TrackerError: if the engine cannot be built.
     """
     print(cached_engine(model, model.parent / "engines", engine_key(model, flavour, precision)))
 
 
 def main() -> int:
-    """Run the command line."""
+    """Run the command line; return the exit status."""
     return run_command(to_plan, "export.tensorrt")
 
 

@@ -1,6 +1,8 @@
-"""python -m export.triton --model model.onnx --repository models --name edge68
+"""Writes an .onnx file into a model repository of Triton Inference Server.
 
-Triton 2.51 accepts the configuration; its ONNX Runtime backend was not at hand to run the model.
+python -m export.triton --model model.onnx --repository models --name edge68
+
+Triton 2.51 accepts the configuration; the model was not run, because its ONNX Runtime backend was not available.
 """
 
 from __future__ import annotations
@@ -32,30 +34,37 @@ def export(model: Path, repository: Path, name: str, max_faces: int = 16) -> Non
     """Put an .onnx model into the model repository of a Triton Inference Server.
 
     Args:
-        model: the .onnx file that export.run wrote.
-        repository: the folder that Triton is started with; made if it is not there.
-        name: of the model on the server. One that is there already gets a new version.
-        max_faces: the most faces in one call of the model.
+        model: an .onnx file that export.run wrote.
+        repository: the folder that Triton is started with; made if it does not exist.
+        name: of the model on the server. An existing model gets a new version.
+        max_faces: the largest number of faces in one call of the model.
+
+    Raises:
+        TrackerError: as write_repository.
     """
     written = write_repository(model, repository, name, max_faces)
     print(f"{written}: version {written.parent.name} of {name}, for `tritonserver --model-repository {repository}`")
 
 
 def write_repository(onnx: Path, repository: Path, name: str, max_faces: int = 16) -> Path:
-    """Put an .onnx model into a Triton model repository, whole or not at all; returns the file written there.
+    """Put an .onnx model into a Triton model repository, atomically.
 
-    A new model becomes NAME/config.pbtxt and NAME/1/model.onnx. One that is there gets the next version, if its
-    configuration says what this model's would; the configuration itself stays as it is. It carries the model's spec
-    in its parameters, for clients to read.
+    A new model becomes NAME/config.pbtxt and NAME/1/model.onnx. An existing one gets the next version, if its
+    configuration equals that of this model; the configuration is not changed. Its parameters hold the model's spec,
+    for clients to read.
 
     Args:
-        onnx: what export.run wrote.
-        repository: the folder that Triton serves; made if it is not there.
+        onnx: a file that export.run wrote.
+        repository: the folder that Triton serves; made if it does not exist.
         name: letters, digits, dots, dashes and underscores; also the folder's name.
-        max_faces: the most faces in one call, from 1 on. Requests that wait are run together, up to so many.
+        max_faces: the largest number of faces in one call, from 1 on. Waiting requests are batched up to it.
 
-    Raises TrackerError for a model that cannot be read, a name or number that cannot be, a model of that name that
-    differs, a folder that cannot be written, and when Triton's client is missing.
+    Returns:
+        The model's file in the repository.
+
+    Raises:
+        TrackerError: if the model cannot be read, the name or number is invalid, a model of that name differs, the
+            folder cannot be written, or Triton's client is not installed.
     """
     check_name(name)
     if max_faces < 1:
@@ -77,7 +86,7 @@ def write_repository(onnx: Path, repository: Path, name: str, max_faces: int = 1
 
 
 def _files(onnx: Path) -> dict[str, bytes]:
-    """What goes into a version's folder: the model, and the files that hold its weights. Raises OSError."""
+    """Return the files of a version's folder: the model and its external weights. Raises OSError."""
     model = read_model(onnx)
     weights = {file.relative_to(onnx.parent).as_posix(): file.read_bytes() for file in external_files(onnx, model)}
     if MODEL in weights:
@@ -88,13 +97,13 @@ def _files(onnx: Path) -> dict[str, bytes]:
 
 
 def check_name(name: str) -> None:
-    """Raise TrackerError unless Triton takes it as the name of a model."""
+    """Raise TrackerError unless Triton accepts the name for a model."""
     if not re.fullmatch(r"[\w-][\w.-]*", name, flags=re.ASCII):
         raise TrackerError(f"name must be letters, digits, '.', '-' and '_', and not start with '.', got {name!r}")
 
 
 def _config(spec: ModelSpec, name: str, max_faces: int) -> Any:
-    """The ModelConfig."""
+    """Return Triton's ModelConfig."""
     proto = import_client().model_config_pb2
     config = proto.ModelConfig(
         name=name,
@@ -122,7 +131,7 @@ def _text(config: Any) -> str:
 
 
 def _refuse_another(path: Path, wanted: Any) -> None:
-    """Raises TrackerError unless the configuration there says the same as the wanted one."""
+    """Raise TrackerError unless the existing configuration equals the wanted one."""
     from google.protobuf import json_format, text_format
 
     try:
@@ -147,7 +156,7 @@ def _next_version(folder: Path) -> int:
 
 
 def _put(folder: Path, files: Mapping[str, bytes]) -> None:
-    """The folder with the files, whole or not at all. Raises OSError, also for a folder that holds something."""
+    """Make a folder with the files, atomically. Raises OSError, also if the folder exists and is not empty."""
     with tempfile.TemporaryDirectory(prefix=".", dir=folder.parent) as scratch:
         whole = Path(scratch) / folder.name
         for name, content in files.items():
@@ -157,7 +166,7 @@ def _put(folder: Path, files: Mapping[str, bytes]) -> None:
 
 
 def main() -> int:
-    """Run the command line."""
+    """Run the command line; return the exit status."""
     return run_command(export, "export.triton")
 
 

@@ -1,7 +1,7 @@
-"""Covariances as wide as a net's errors are.
+"""Correction of covariances, so that they match a net's errors.
 
-A net that learns labels of a certain width answers with that width even where it is sure, so what it is unsure of lies
-on top. What is on top is the variance of its errors: that of the labels is taken off, fitted on validation faces.
+A net that is trained on labels of a certain width predicts at least that width, even if it is certain; its uncertainty
+is added to it. So the variance of the labels, fitted on validation faces, is subtracted.
 """
 
 from __future__ import annotations
@@ -15,12 +15,16 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize
 from torch import Tensor
 
-LEAST_PX2 = 1e-3  # a variance that no net's errors fall below
+LEAST_PX2 = 1e-3  # a lower bound of the variance of any net's errors
 
 
 class Spread(NamedTuple):
-    """In squared pixels of the crop. label_px2: what every covariance holds of the labels' own width, in every
-    direction. floor_px2: the least variance that is answered in any direction."""
+    """The correction, in squared pixels of the crop.
+
+    Attributes:
+        label_px2: the variance of the labels in every direction, which is subtracted.
+        floor_px2: the lower limit of the variance in every direction.
+    """
 
     label_px2: float
     floor_px2: float
@@ -30,9 +34,16 @@ NOTHING = Spread(0.0, 0.0)
 
 
 def narrowed(covariances: Tensor, spread: Spread) -> Tensor:
-    """Covariances (..., 3) xx, xy, yy with both eigenvalues less by label_px2, to floor_px2 at least.
+    """Subtract label_px2 from both eigenvalues of covariances, down to floor_px2; the eigenvectors do not change.
 
-    Along the same axes; in closed form, and in few operations, each of which costs an engine a microsecond.
+    The closed form has few operations, each of which costs an engine a microsecond.
+
+    Args:
+        covariances: (..., 3) xx, xy, yy.
+        spread: the correction.
+
+    Returns:
+        (..., 3) xx, xy, yy.
     """
     xx, xy, yy = torch.split(covariances, 1, -1)
     trace, across, slant = xx + yy, xx - yy, xy + xy
@@ -45,12 +56,17 @@ def narrowed(covariances: Tensor, spread: Spread) -> Tensor:
 
 
 def fit_spread(errors_px: Tensor, covariances: Tensor) -> Spread:
-    """The spread under which errors (N, 2) are likeliest as Gaussians of the narrowed covariances (N, 3)."""
+    """Return the maximum-likelihood correction, for Gaussian errors with the narrowed covariances.
+
+    Args:
+        errors_px: (N, 2) pixels of the crop.
+        covariances: (N, 3) xx, xy, yy.
+    """
     errors, wide = errors_px.double(), covariances.double()
     most = float(wide[:, [0, 2]].mean())
 
     def cost(place: NDArray[np.float64]) -> float:
-        return _surprise(errors, narrowed(wide, _spread(place))) if place[0] >= 0 else math.inf
+        return _negative_log_likelihood(errors, narrowed(wide, _spread(place))) if place[0] >= 0 else math.inf
 
     start = np.array([0.7 * most, math.log(max(LEAST_PX2, float(errors.square().mean()) / 4))])
     found = minimize(cost, start, method="Nelder-Mead", options={"xatol": 1e-3, "fatol": 1e-6})
@@ -63,13 +79,18 @@ def _spread(place: NDArray[np.float64]) -> Spread:
 
 
 def squared_sigmas(errors_px: Tensor, covariances: Tensor) -> Tensor:
-    """(N,) the squared Mahalanobis distance of errors (N, 2) under covariances (N, 3): 2 on the mean if they fit."""
+    """Return the squared Mahalanobis distances (N,); their mean is 2 if the covariances match the errors.
+
+    Args:
+        errors_px: (N, 2).
+        covariances: (N, 3) xx, xy, yy.
+    """
     (x, y), (xx, xy, yy) = errors_px.unbind(-1), covariances.unbind(-1)
     return (yy * x * x - 2 * xy * x * y + xx * y * y) / (xx * yy - xy * xy)
 
 
-def _surprise(errors: Tensor, covariances: Tensor) -> float:
-    """The mean negative logarithm of the errors' density, but for a constant."""
+def _negative_log_likelihood(errors: Tensor, covariances: Tensor) -> float:
+    """Return the mean over the errors, up to a constant."""
     xx, xy, yy = covariances.unbind(-1)
     determinant = xx * yy - xy * xy
     return float((determinant.log() + squared_sigmas(errors, covariances)).mean() / 2)

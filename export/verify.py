@@ -1,7 +1,7 @@
-"""How far an engine's answers are from torch's, and how far they may be.
+"""Compares an engine's output with PyTorch's, and limits the difference.
 
-A landmark is read around the highest cell of its map. Where the two highest differ by no more than rounding does, an
-engine may take the other one and be right: such a landmark is a tie, counted and reported apart.
+A landmark is decoded around the highest cell of its map. If the two highest cells differ only by rounding, an engine
+may choose the other one without being wrong: such a landmark is a tie, which is counted and reported separately.
 """
 
 from __future__ import annotations
@@ -23,25 +23,25 @@ from tracker.face.geometry import Array
 from tracker.face.schemes import Scheme
 from tracker.metrics.nme import nme
 
-NAMED = 3  # landmarks that a refusal names
+NAMED = 3  # how many landmarks an error message names
 BATCH = 16
 NOISE: Mapping[Precision, float] = {"fp32": 4e-6, "fp16": 5e-4, "int8": 0.0}
-"""Rounding of a map's logits, as a share of its largest: about 32 steps of float32, one of float16. In int8 a
-quarter of all landmarks would be ties, so none is set apart."""
+"""Rounding of a map's logits, as a fraction of the largest: about 32 steps of float32, one of float16. In int8 a
+quarter of all landmarks would be ties, so ties are not treated separately."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """The most that an engine may differ from torch in float32; what is None has the default of the precision.
+    """The largest allowed differences between an engine and PyTorch in float32; None for the precision's default.
 
     Args:
-        largest_px: the distance of any landmark that is no tie, in pixels of the crop.
-        p99_px: the distance of 99 % of all landmarks.
-        nme_percent: the change of the mean ocular NME, up or down, in points of a percent.
-        p50_px: the distance of half of all landmarks.
-        p999_px: the distance of 99.9 % of the landmarks that are no ties.
-        score: the difference of 99 % of the scores, which are in 0..1.
-        covariance: the difference of 99 % of the covariances, as a share of their trace.
+        largest_px: the largest distance of a landmark without ties, in pixels of the crop.
+        p99_px: the 99th percentile of the distance, with ties.
+        nme_percent: the absolute change of the mean inter-ocular NME, in percentage points.
+        p50_px: the median distance, with ties.
+        p999_px: the 99.9th percentile of the distance, without ties.
+        score: the 99th percentile of the difference of the scores, which are in 0..1.
+        covariance: the 99th percentile of the difference of the covariances, as a fraction of their trace.
     """
 
     largest_px: float | None = None
@@ -53,31 +53,41 @@ class Budget:
     covariance: float | None = None
 
     def completed(self, precision: Precision) -> Budget:
-        """With the defaults of the precision for what is None."""
+        """Return the budget with the precision's defaults in place of None."""
         given = {name: value for name, value in dataclasses.asdict(self).items() if value is not None}
         return dataclasses.replace(BUDGETS[precision], **given)
 
 
 # Measured with edge68 on 1,005 training faces of 300W: p50, p99 and p99.9 without ties are 0, 0.00001 and 0.00001 px in
-# FP32, 0.002, 0.010 and 0.015 in FP16, 0.08, 0.48 and 1.5 in INT8. By default no single landmark is judged: some
-# decoders jump where there is no tie of cells.
+# FP32, 0.002, 0.010 and 0.015 in FP16, 0.08, 0.48 and 1.5 in INT8. By default the largest distance is not limited:
+# some decoders jump without a tie of cells.
 BUDGETS: Mapping[Precision, Budget] = {
     "fp32": Budget(math.inf, 0.01, 0.005, p50_px=0.001, p999_px=0.01, score=0.001, covariance=0.01),
     "fp16": Budget(math.inf, 0.1, 0.005, p50_px=0.02, p999_px=0.3, score=0.002, covariance=0.01),
-    # A hundredth of the face's extent, which is 1 / 1.25 of the crop, and of the 3 % that a good model has.
+    # One percent of the face's extent, which is 1 / 1.25 of the crop, and of the NME of 3 % of a good model.
     "int8": Budget(math.inf, 1.0, 0.03, p50_px=0.5, p999_px=math.inf, score=0.05, covariance=0.5),
 }
-ANYTHING = Budget(*[math.inf] * len(dataclasses.fields(Budget)))  # for measurements, where differences are published
+ANYTHING = Budget(*[math.inf] * len(dataclasses.fields(Budget)))  # for benchmarks, which publish the differences
 
 
 @dataclass(frozen=True)
 class Difference:
-    """Distance between torch's points and the engine's, in pixels of the crop, over faces and landmarks.
+    """Differences between PyTorch and an engine over faces and landmarks; distances are in pixels of the crop.
 
-    p50_px, mean_px, p99_px: of all landmarks. p999_px, largest_px: of those that are no ties. ties: how many are.
-    largest_tie_px: the largest of theirs. worst: the landmarks with the largest distances, the worst first, without
-    ties. nme_percent: the engine's mean ocular NME, and nme_change_percent: how much more than torch's that is.
-    score, covariance: the differences as Budget has them.
+    Attributes:
+        faces: how many were compared.
+        p50_px: the median distance, with ties.
+        mean_px: the mean distance, with ties.
+        p99_px: the 99th percentile, with ties.
+        p999_px: the 99.9th percentile, without ties.
+        largest_px: the largest distance, without ties.
+        ties: how many landmarks are ties.
+        largest_tie_px: the largest distance of a tie.
+        worst: the landmarks with the largest distances, without ties, the worst first.
+        nme_percent: the engine's mean inter-ocular NME.
+        nme_change_percent: the same minus PyTorch's.
+        score: as in Budget.
+        covariance: as in Budget.
     """
 
     faces: int
@@ -95,7 +105,7 @@ class Difference:
     covariance: float
 
     def excess(self, budget: Budget) -> str:
-        """What is over a completed budget, in words; empty where nothing is."""
+        """Describe what exceeds a completed budget; empty if nothing does."""
         over = [
             f"{what} is {value:.4f} {unit}".rstrip() + f", the budget {limit:g}"
             for what, value, unit, limit in (
@@ -121,11 +131,16 @@ class Difference:
 
 
 class Reference:
-    """What torch in float32 says of labelled crops.
+    """The output of PyTorch in float32 on labelled crops.
 
-    crops: (N, S, S, 3) uint8 RGB. truth_px: (N, K, 2) their labels, in pixels of the crop.
+    Args:
+        graph: the model.
+        crops: (N, S, S, 3) uint8 RGB.
+        truth_px: (N, K, 2) labels, in pixels of the crop.
+        scheme: of the labels.
 
-    Raises TrackerError where there are no crops, or where torch's own answers are no finite numbers.
+    Raises:
+        TrackerError: if there are no crops, or PyTorch's output is not finite.
     """
 
     def __init__(self, graph: LandmarkGraph, crops: torch.Tensor, truth_px: Array, scheme: Scheme) -> None:
@@ -141,11 +156,18 @@ class Reference:
         self.nme_percent = self.nme_of(self.points_px)
 
     def ties(self, precision: Precision) -> NDArray[np.bool_]:
-        """(N, K) which landmarks an engine of that precision may read around another cell."""
+        """Return (N, K) whether a landmark is a tie in that precision."""
         return np.asarray(self._margin <= NOISE[precision])
 
     def nme_of(self, points_px: Array) -> float:
-        """Mean ocular NME in percent, points (N, K, 2) or (K, 2), then the same for each face."""
+        """Return the mean inter-ocular NME in percent.
+
+        Args:
+            points_px: (N, K, 2), or (K, 2) for the same points in each crop.
+
+        Raises:
+            TrackerError: if a label has no extent.
+        """
         points = np.broadcast_to(points_px, self.truth_px.shape)
         try:
             return 100 * float(np.mean([nme(p, t, self.scheme) for p, t in zip(points, self.truth_px)]))
@@ -153,10 +175,16 @@ class Reference:
             raise TrackerError(f"the labels of a validation face are wrong: {error}") from None
 
     def compare(self, onnx_file: Path, precision: Precision = "fp32") -> Difference:
-        """With ONNX Runtime on the same crops. On a CPU it computes a float16 net in float32, operation by operation,
-        and rounds every result to float16.
+        """Compare an .onnx file, run by ONNX Runtime on the same crops.
 
-        Raises TrackerError for a model that cannot be run, or whose answers are not all finite numbers.
+        On a CPU, ONNX Runtime computes each operation of a float16 net in float32, and rounds its result to float16.
+
+        Args:
+            onnx_file: the model.
+            precision: of the model, which decides what counts as a tie.
+
+        Raises:
+            TrackerError: if the model cannot be run, or its output is not finite.
         """
         engine = OnnxEngine(onnx_file)
         outputs = [engine.run(part.numpy()) for part in torch.split(self.crops, BATCH)]
@@ -191,8 +219,10 @@ class Reference:
 
 
 def _answers(graph: LandmarkGraph, crops: torch.Tensor) -> tuple[torch.Tensor, ...]:
-    """Points, scores and covariances, and (N, K) by how much the highest cell is above the next, as a share of the
-    map's largest logit."""
+    """Return points, scores, covariances and (N, K) margins.
+
+    A margin is the difference of the two highest cells, as a fraction of the map's largest absolute logit.
+    """
     logits, places = graph.maps(crops)
     cells = logits.flatten(2)
     first, second = cells.topk(2, -1).values.unbind(-1)

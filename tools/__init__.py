@@ -1,4 +1,4 @@
-"""Commands that make the constants of the runtime, one module for each; docs/provenance.md lists what they made."""
+"""Commands that make the constants of the runtime, one module each; docs/provenance.md lists their results."""
 
 from train.extras import name_what_is_missing
 

@@ -1,5 +1,7 @@
-"""python -m tools.box_calibration --labels FOLDER: the calibration of each packaged detector's boxes; calibrate() fits
-that of any other."""
+"""python -m tools.box_calibration --labels FOLDER: fits the calibration of each packaged detector's boxes.
+
+calibrate() fits that of any other detector.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +50,7 @@ def box_calibration(labels: Path, faces: int = 600, threads: int = 1) -> None:
 
 
 def evenly(faces: list[LabelledFace], count: int) -> list[LabelledFace]:
-    """So many of the faces, or all if there are fewer, evenly from the first to the last."""
+    """Return so many of the faces, or all if there are fewer, evenly spaced from the first to the last."""
     return [faces[i] for i in np.linspace(0, len(faces) - 1, min(count, len(faces))).astype(int)]
 
 
@@ -60,7 +62,7 @@ def calibrate(faces: list[LabelledFace], detector: Detector) -> BoxCalibration:
         detector: whose boxes are compared with the labels.
 
     Raises:
-        TrackerError: when the detector finds none of the faces.
+        TrackerError: if the detector finds none of the faces.
     """
     spans = box_spans(faces, detector)
     if not len(spans):
@@ -75,13 +77,13 @@ def median(spans: Array) -> BoxCalibration:
 
 
 def box_spans(faces: list[LabelledFace], detector: Detector) -> Array:
-    """(N, 3) right, down and side, as BoxCalibration has them, of the faces that are detected."""
+    """Return (N, 3) right, down and side, as in BoxCalibration, of the faces that are detected."""
     spans = [box_span(*face.read(), detector) for face in faces]
     return np.array([span for span in spans if span is not None]).reshape(-1, 3)
 
 
 def box_span(image_rgb: NDArray[np.uint8], points_px: Array, detector: Detector) -> Array | None:
-    """(3,) right, down and side of one face; None where it is not detected."""
+    """Return (3,) right, down and side of one face; None if it is not detected."""
     border = round(BORDER * max(image_rgb.shape[:2]))
     wider = np.asarray(cv2.copyMakeBorder(image_rgb, border, border, border, border, cv2.BORDER_REPLICATE), np.uint8)
     found = nearest(detector.detect(wider), extent(points_px + border))
@@ -94,7 +96,7 @@ def box_span(image_rgb: NDArray[np.uint8], points_px: Array, detector: Detector)
 
 
 def ranges(low: Array, high: Array) -> str:
-    """Each of the three with its range."""
+    """Format each of the three with its range."""
     named = zip(("right", "down", "side"), low, high)
     return ", ".join(f"{name} {a:.2f} .. {b:.2f}" for name, a, b in named)
 

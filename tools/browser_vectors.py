@@ -1,6 +1,6 @@
-"""python -m tools.browser_vectors: inputs and answers of the Python functions that demos/browser has in JavaScript.
+"""python -m tools.browser_vectors: writes test vectors of the Python functions that demos/browser has in JavaScript.
 
-demos/browser/tests/vectors.test.js holds the JavaScript to them.
+demos/browser/tests/vectors.test.js compares the JavaScript with them.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def browser_vectors(output: Path = VECTORS) -> None:
 
 
 def vectors() -> dict[str, Any]:
-    """Inputs and answers by the name of what is compared. Pictures are base64 of their bytes, points are flat."""
+    """Return inputs and results by the name of the test. Pictures are base64 of their bytes, points are flat."""
     return {
         "roi_of_landmarks": rois_of_landmarks(),
         "roi_of_detection": rois_of_detections(),
@@ -80,28 +80,28 @@ def vectors() -> dict[str, Any]:
 
 
 def flat(numbers: object, digits: int = 4) -> list[float]:
-    """The numbers of an array in one list."""
+    """Return the numbers of an array in one list."""
     return [float(value) for value in np.asarray(numbers, np.float64).ravel().round(digits)]
 
 
 def text(image: Image) -> str:
-    """The bytes of a picture."""
+    """Return the bytes of a picture in base64."""
     return base64.b64encode(np.ascontiguousarray(image).tobytes()).decode("ascii")
 
 
 def picture(width: int, height: int, seed: int = 0) -> Image:
-    """A smooth picture (height, width, 3), so that a sixteenth of a pixel hardly matters."""
+    """Return a smooth picture (height, width, 3), in which 1/16 pixel makes little difference."""
     coarse = np.random.default_rng(seed).integers(0, 256, (height // 8 + 2, width // 8 + 2, 3)).astype(np.uint8)
     return np.asarray(cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC), np.uint8)
 
 
 def with_picture(image: Image) -> Record:
-    """What the JavaScript takes for a picture."""
+    """Return a picture in the form of the JavaScript."""
     return {"data": text(image), "width": image.shape[1], "height": image.shape[0], "channels": image.shape[2]}
 
 
 def face(rng: np.random.Generator) -> Array:
-    """(68, 2) the demo clip's face, turned, shaken and moved."""
+    """Return the demo clip's face (68, 2), rotated, with noise, and shifted."""
     clip = DemoClip(seconds=0.1)
     points = clip.truth_px(0) - clip.truth_px(0).mean(0)
     angle = rng.uniform(-math.pi, math.pi)
@@ -111,10 +111,12 @@ def face(rng: np.random.Generator) -> Array:
 
 
 def of_roi(roi: Roi) -> Record:
+    """Return a ROI as a record."""
     return {"center": list(roi.center_px), "side": roi.side_px, "rotation": roi.rotation_rad}
 
 
 def rois_of_landmarks() -> list[Record]:
+    """ROIs of random faces, and their transforms."""
     rng = np.random.default_rng(1)
     found = []
     for _ in range(5):
@@ -125,6 +127,7 @@ def rois_of_landmarks() -> list[Record]:
 
 
 def rois_of_detections() -> list[Record]:
+    """ROIs of random detections."""
     rng = np.random.default_rng(2)
     found = []
     for _ in range(5):
@@ -135,12 +138,13 @@ def rois_of_detections() -> list[Record]:
 
 
 def overlaps() -> list[Record]:
+    """Intersection over union of pairs of boxes."""
     boxes = [[0, 0, 10, 10], [5, 5, 10, 10], [20, 0, 3, 3], [2, 2, 4, 4], [0, 0, 0, 0], [-5, 2, 30, 1]]
     return [{"a": a, "b": b, "iou": box_iou(a, b)} for a, b in itertools.product(boxes, boxes)]
 
 
 def crops() -> Record:
-    """Enlarged, as it is, shrunk by blocks; within the picture, over its edges, and outside."""
+    """Crops enlarged, at the original scale and shrunk; inside the picture, across its edges, and outside."""
     image = picture(80, 60)
     views = [
         Roi((40, 30), 8, 0.3),
@@ -159,6 +163,7 @@ def crops() -> Record:
 
 
 def shrunk() -> Record:
+    """Pictures shrunk to several sizes, with the transforms back."""
     image = picture(64, 50, 3)
     cases = []
     for longest in (32, 47, 13, 100):
@@ -168,6 +173,7 @@ def shrunk() -> Record:
 
 
 def turned() -> Record:
+    """Pictures rotated by quarter turns, with the transforms back."""
     image = picture(9, 6, 4)
     cases = [
         {
@@ -217,6 +223,7 @@ def scene_cuts() -> list[Record]:
 
 
 def presence() -> list[Record]:
+    """Score thresholds of new and tracked faces."""
     found = []
     for least in (0.0, 0.5, 0.894, 1.0):
         wanted = ScoreThresholds(least)
@@ -233,7 +240,7 @@ def presence() -> list[Record]:
 
 
 def schedule() -> list[Record]:
-    """Faces measured and coasting at times, and whether to detect then."""
+    """Numbers of measured and coasting faces over time, and whether to detect."""
     plan, found = DetectionSchedule(), []
     rng = np.random.default_rng(6)
     for time_s in [*np.arange(0, 4, 0.07).round(2).tolist(), 1.0, 1.05]:
@@ -246,7 +253,7 @@ def schedule() -> list[Record]:
 
 
 def clock() -> list[Record]:
-    """Timestamps that are regular, pause, run back a little and far, and stand still."""
+    """Timestamps that are regular, pause, step back a little and far, and repeat."""
     times = [0, 0.033, 0.067, 0.1, 2.1, 2.13, 2.0, 2.03, 2.06, 9000, 9000.04, 9000.04, 1.0, 1.04, 0.9, 0.94]
     read, image = Clock(0.5), np.zeros((2, 2, 3), np.uint8)
     return [
@@ -256,7 +263,7 @@ def clock() -> list[Record]:
 
 
 def smoothing() -> list[Record]:
-    """Noise, a jump, a pause, time that stands still, and another number of points."""
+    """Noise, a jump, a pause, a repeated time, and another number of points."""
     rng = np.random.default_rng(7)
     steps = [0.033, 0.04, 0.02, 0.033, 0.033, 5.0, 0.033, 0.0, 0.033, 0.033]
     inputs, time_s = [], 0.0
@@ -277,7 +284,7 @@ def smoothing() -> list[Record]:
 
 
 def tracks() -> Record:
-    """Faces that move, are covered, leave, return and jump: every question put to the tracks, and how they are then."""
+    """Faces that move, are covered, leave, return and jump: every call of the track manager, and its state after it."""
     rng = np.random.default_rng(8)
     shape = np.array([[-30, -30], [30, -25], [5, 30.0]])
     places, speeds = rng.uniform(50, 300, (FACES, 2)), rng.normal(0, 60, (FACES, 2))
@@ -310,7 +317,7 @@ def _sighting(points: Array, rng: np.random.Generator) -> Estimate:
 def _frame(
     known: TrackManager, time_s: float, seen: list[Estimate], visible: NDArray[np.bool_], rng: np.random.Generator
 ) -> Record:
-    """One frame of the simulation, told and done. A face is measured where a visible one is nearest to its place."""
+    """Simulate and record one frame. A track is measured at the nearest visible face."""
     record: Record = {"time_s": time_s, "interval_s": 0.0333, "sightings": list(map(_of_sighting, seen))}
     known.begin_frame(time_s, 0.0333)
     record["doubt"] = bool(rng.random() < 0.15)

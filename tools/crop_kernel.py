@@ -1,4 +1,4 @@
-"""tracker/engines/tensorrt/crop.cu to crop.fatbin, the file that the runtime loads: `make kernels`.
+"""Compiles tracker/engines/tensorrt/crop.cu to crop.fatbin, which the runtime loads: `make kernels`.
 
 The compiler is NVRTC of CUDA 12.2, which is on PyPI, and not the newest: the drivers of CUDA 12, as JetPack 6 has them,
 know version 7 of the ABI of GPU code, and CUDA 13 writes version 8. Newer GPUs than it knows, Blackwell and Thor,
@@ -59,7 +59,7 @@ def _library(path: Path) -> Any:
 
 
 def _compiled(nvrtc: Any, source: bytes, architecture: str, kind: str) -> bytes:
-    """The CUBIN or PTX for an architecture. Raises TrackerError with the compiler's words."""
+    """Compile for an architecture to CUBIN or PTX; raise TrackerError with the compiler's message."""
     program = ctypes.c_void_p()
     nvrtc.nvrtcCreateProgram(ctypes.byref(program), source, SOURCE.name.encode(), 0, None, None)
     options = [option.encode() for option in (f"--gpu-architecture={architecture}", *_OPTIONS)]
@@ -79,7 +79,7 @@ def _text(nvrtc: Any, program: ctypes.c_void_p, kind: str) -> bytes:
 
 
 def _packed(images: dict[str, bytes]) -> bytes:
-    """The images in one fatbin, by a tool of any CUDA's; not compressed, as older drivers do not know every kind."""
+    """Pack the images into one fatbin with CUDA's tool; uncompressed, because older drivers lack some compressions."""
     with tempfile.TemporaryDirectory() as folder:
         command = ["fatbinary", "-64", "--create=crop.fatbin", "--compress=false"]
         for index, (description, image) in enumerate(images.items()):

@@ -1,5 +1,7 @@
-"""python -m tools.draw_mesh68 --ict FOLDER --teacher-python PYTHON: draws the 68 points on a rendered head
-(docs/labels.jpg), and measures how well the jaw follows the contour of a turned one."""
+"""python -m tools.draw_mesh68 --ict FOLDER --teacher-python PYTHON: draws the 68 points on a rendered head.
+
+The drawing is docs/labels.jpg. It also measures how well the jaw follows the contour of a turned head.
+"""
 
 from __future__ import annotations
 
@@ -71,7 +73,7 @@ def draw_mesh68(ict: Path, teacher_python: Path, drawing: Path = Path("docs/labe
 
 
 def from_contour(picture: Image, points: Array) -> Array:
-    """(n,) how far points (n, 2) are from the edge of the render's background, in pixels."""
+    """Return distances (n,) of points (n, 2) from the edge of the render's background, in pixels."""
     background = (picture == BACKGROUND).all(2).astype(np.uint8)
     inside, outside = (cv2.distanceTransform(mask, cv2.DIST_L2, 5) for mask in (1 - background, background))
     x, y = np.rint(points).astype(int).clip(0, SIZE - 1).T
@@ -79,7 +81,7 @@ def from_contour(picture: Image, points: Array) -> Array:
 
 
 def drawn(picture: Image, mesh: Array, table: Mesh68, edges: Sequence[tuple[int, int]], numbers: bool) -> Image:
-    """The render with the mesh and the points on it: orange where a point of the jaw would be without the contour."""
+    """Draw the mesh and the points over a render; orange are points of the jaw without the contour."""
     sheet = picture.copy()
     places = np.rint(16 * mesh[:, :2]).astype(int)
     for a, b in edges:

@@ -1,4 +1,4 @@
-"""An enlarged part of a picture, with a grid in the picture's pixels, to read coordinates from."""
+"""Enlarges a part of a picture and draws a grid in the picture's pixels, to read coordinates."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ COLOURS = ((80, 255, 80), (255, 200, 0), (0, 200, 255), (255, 120, 255))
 
 
 def enlarge(image_rgb: NDArray[np.uint8], box: Array, placed: Mapping[int, Array]) -> NDArray[np.uint8]:
-    """The part of the picture in the box (4,), with a numbered grid and the placed points (2,) by their index."""
+    """Return the part of the picture in a box (4,), with a numbered grid and the given points (2,) by their index."""
     scale = LONGEST_PX / (box[2:] - box[:2]).max()
     width, height = (int(side) + 2 * MARGIN_PX for side in (box[2:] - box[:2]) * scale)
     shift = MARGIN_PX - box[:2] * scale

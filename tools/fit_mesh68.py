@@ -1,5 +1,7 @@
-"""python -m tools.fit_mesh68 --london FOLDER --ict FOLDER --teacher-python PYTHON: learns mesh68.json, that is
-where iBUG's 68 points lie on FaceMesh's mesh, from faces labelled by hand (docs/labels.md)."""
+"""python -m tools.fit_mesh68 --london FOLDER --ict FOLDER --teacher-python PYTHON: fits mesh68.json.
+
+The file states where iBUG's 68 points lie on FaceMesh's mesh, fitted to hand-labelled faces (docs/labels.md).
+"""
 
 from __future__ import annotations
 
@@ -44,8 +46,10 @@ _INNER_LIPS = (
 
 
 def _axes() -> Array:
-    """(3, 478) weights of three directions of the mesh: along the outer eye corners, down the nose, and from its root
-    back to the middle of the temples."""
+    """Return weights (3, 478) of three directions of the mesh.
+
+    They are along the outer eye corners, down the nose, and from its root back to the middle of the temples.
+    """
     axes = np.zeros((3, VERTICES))
     axes[0, [33, 263]] = -1, 1
     axes[1, [168, 2]] = -1, 1
@@ -64,14 +68,14 @@ def main() -> int:
 def fit_mesh68(
     london: Path, ict: Path, teacher_python: Path, table: Path = TABLE, detector: DetectorName = "auto"
 ) -> None:
-    """Learn where on the mesh the 68 points lie, write the table, and print how far they are from the hand's points.
+    """Fit the positions of the 68 points on the mesh, write the table, and print the errors against hand labels.
 
     Args:
         london: the Face Research Lab London Set: NAME.jpg beside NAME.tem.
         ict: the folder of ICT-FaceKit's neutral head, generic_neutral_mesh.obj beside landmarks.json.
         teacher_python: the Python of an environment that has mediapipe==0.10.21.
         table: the .json file to write.
-        detector: what finds the faces.
+        detector: finds the faces.
     """
     finder, head = load_detector(detector), read_head(ict)
     teacher = FaceMesh([str(teacher_python), str(WORKER)])
@@ -116,7 +120,7 @@ def mirror_permutation(pictures: list[Path], teacher: FaceMesh, detector: Calibr
 
 
 def mirror_pairs(straight: Array, mirrored: Array, edges: list[tuple[int, int]]) -> NDArray[np.intp]:
-    """The permutation that brings mirrored meshes (N, 478, 3) nearest to the straight ones of the same faces.
+    """Return the permutation that brings mirrored meshes (N, 478, 3) closest to the original ones of the same faces.
 
     Vertices are compared together with the means of their neighbours and of these neighbours' neighbours: the two lips
     of a shut mouth lie on each other, but what is around them does not.
@@ -137,7 +141,7 @@ def mirror_pairs(straight: Array, mirrored: Array, edges: list[tuple[int, int]])
 
 
 def triangles_of(edges: list[tuple[int, int]]) -> NDArray[np.intp]:
-    """(n, 3) the triangles that edges between vertices form."""
+    """Return the triangles (n, 3) that edges between vertices form."""
     near: dict[int, set[int]] = {}
     for a, b in edges:
         near.setdefault(a, set()).add(b)
@@ -147,7 +151,7 @@ def triangles_of(edges: list[tuple[int, int]]) -> NDArray[np.intp]:
 
 
 def learn(meshes: Array, truth: Array, flip: NDArray[np.intp], triangles: NDArray[np.intp], head: Head) -> Mesh68:
-    """The table that brings meshes (N, 478, 3) nearest to hand labels (N, 68, 2), the same on both sides of a face.
+    """Fit the table that brings meshes (N, 478, 3) closest to hand labels (N, 68, 2), symmetric in the face.
 
     head: says how deep the jaw lies.
     """
@@ -173,8 +177,10 @@ def learn(meshes: Array, truth: Array, flip: NDArray[np.intp], triangles: NDArra
 def cross_validate(
     meshes: Array, truth: Array, flip: NDArray[np.intp], triangles: NDArray[np.intp], head: Head
 ) -> Array:
-    """(N, 68) the distances from the hand labels, over that of the outer eye corners, each face by a table that was
-    learned without it and its share of the others."""
+    """Return distances (N, 68) from the hand labels, over that of the outer eye corners, by cross-validation.
+
+    The table for each face is fitted without the fold of the face.
+    """
     errors = np.empty(truth.shape[:2])
     for fold in range(FOLDS):
         out = np.arange(len(meshes)) % FOLDS == fold
@@ -186,8 +192,10 @@ def cross_validate(
 
 
 def _both_sides(meshes: Array, truth: Array, flip: NDArray[np.intp]) -> tuple[Array, Array]:
-    """Meshes (2 N, 478, 2) and labels (2 N, 68, 2), each face as it is and mirrored, over the eyes' distance and from
-    the middle of the eyes."""
+    """Return meshes (2 N, 478, 2) and labels (2 N, 68, 2), each face as it is and mirrored.
+
+    The unit is the distance of the eyes, the origin is midway between them.
+    """
     mirror = np.array([-1.0, 1.0])
     seen = np.concatenate([meshes[..., :2], meshes[:, flip, :2] * mirror])
     wanted = np.concatenate([truth, truth[:, IBUG68.flip] * mirror])
@@ -198,7 +206,7 @@ def _both_sides(meshes: Array, truth: Array, flip: NDArray[np.intp]) -> tuple[Ar
 
 
 def _on_contour(seen: Array, wanted: Array, contour: Sequence[int]) -> tuple[Sequence[int], Array]:
-    """The place on a contour that lies nearest to points (N, 2) over all faces: two vertices and their weights."""
+    """Return the position on a contour closest to points (N, 2) over all faces: two vertices and their weights."""
     found = []
     for a, b in pairwise(contour):
         along, away = seen[:, b] - seen[:, a], wanted - seen[:, a]
@@ -209,7 +217,7 @@ def _on_contour(seen: Array, wanted: Array, contour: Sequence[int]) -> tuple[Seq
 
 
 def _in_triangle(seen: Array, wanted: Array, triangles: NDArray[np.intp]) -> tuple[Sequence[int], Array]:
-    """The place in a triangle, or in its plane beside it, that lies nearest to points (N, 2) over all faces."""
+    """Return the position in a triangle's plane closest to points (N, 2) over all faces."""
     centres = seen.mean(0)[triangles].mean(1)
     found = []
     for triangle in triangles[np.linalg.norm(centres - wanted.mean(0), axis=1).argsort()[:NEAREST]]:
@@ -247,7 +255,7 @@ def _with_depth(
 
 
 def mean_mesh(meshes: Array, flip: NDArray[np.intp]) -> Array:
-    """(478, 3) the mean of meshes (N, 478, 3) turned upright and to the front, symmetric, of size 1, centred."""
+    """Return the mean (478, 3) of meshes (N, 478, 3), rotated to the front, symmetric, of size 1, centred."""
     mirror = np.array([-1.0, 1.0, 1.0])
     mean = meshes[0]
     for _ in range(5):
@@ -259,7 +267,7 @@ def mean_mesh(meshes: Array, flip: NDArray[np.intp]) -> Array:
 
 
 def _aligned(mesh: Array, to: Array, moved: Array | None = None) -> Array:
-    """A mesh turned, scaled and shifted onto another (Kabsch, Umeyama), or other points moved with it."""
+    """Align a mesh with another by a similarity (Kabsch, Umeyama); move other points with it."""
     centred, target = mesh - mesh.mean(0), to - to.mean(0)
     left, sizes, right = np.linalg.svd(centred.T @ target)
     proper = np.array([1.0, 1.0, np.sign(np.linalg.det(left @ right))])

@@ -1,6 +1,6 @@
 """python -m tools.hand_label choose|show|write: label faces by eye, independent of every landmark model.
 
-choose picks the faces, show writes enlarged parts of a picture to read coordinates from, write makes the .pts file of a
+choose selects the faces, show writes enlarged parts of a picture to read coordinates, write makes the .pts file of a
 table of points. All coordinates are in pixels of the picture, pixel centres at integers.
 """
 
@@ -28,7 +28,7 @@ from tracker.face.pts import as_pts, expect_near
 from tracker.face.schemes import IBUG68
 from tracker.sources.pictures import decode_picture
 from tracker.system.files import read_text, write_whole
-from train.datasets import Own
+from train.datasets import CustomDataset
 
 PARTS = {
     "face": (-0.3, -0.15, 1.3, 1.25),
@@ -56,7 +56,7 @@ def main() -> int:
 
 
 def choose(labels: Path, groups: Path, output: Path, count: int = 50, seed: int = 0) -> None:
-    """Choose held-back faces of a folder that train.label wrote: as many of each race and gender, of all ages.
+    """Choose held-back faces of a folder that train.label wrote, balanced over race and gender, of all ages.
 
     The faces that the teacher left out have no label there and are never chosen.
 
@@ -68,7 +68,7 @@ def choose(labels: Path, groups: Path, output: Path, count: int = 50, seed: int 
         seed: of the choice.
     """
     try:
-        held_back = {sample.picture.name for sample in Own(labels, IBUG68.name).faces()[1]}
+        held_back = {sample.picture.name for sample in CustomDataset(labels, IBUG68.name).faces()[1]}
         table = csv.DictReader(io.StringIO(read_text(groups, 100_000_000)), restval="")
         if missing := {*GROUPS} - set(table.fieldnames or ()):
             raise TrackerError(f"{groups}: expected a column {min(missing)}, found none; add it")
@@ -89,12 +89,12 @@ def choose(labels: Path, groups: Path, output: Path, count: int = 50, seed: int 
 
 
 def age_of(row: Mapping[str, str]) -> str:
-    """The age group of a row, as FairFace calls it."""
+    """Return the age group of a row, by FairFace's names."""
     return AGES.get(row["age"], row["age"])
 
 
 def balanced(rows: Sequence[Mapping[str, str]], count: int, seed: int) -> list[Mapping[str, str]]:
-    """So many of the rows: from each race and gender in turn the one of the age that was chosen least so far."""
+    """Choose so many rows: from each race and gender in turn the one of the age that was chosen least so far."""
     if not 1 <= count <= len(rows):
         raise TrackerError(f"--count: expected 1 to {len(rows)}, the held-back faces with a group, got {count}")
     rng = np.random.default_rng(seed)
@@ -116,7 +116,7 @@ def balanced(rows: Sequence[Mapping[str, str]], count: int, seed: int) -> list[M
 def show(image: Path, output: Path, points: Path | None = None, area: list[float] | None = None) -> None:
     """Write enlarged parts of the largest face of a picture, with a grid in pixels, as OUTPUT/NAME.PART.png.
 
-    The parts follow from the face detector's box alone; no landmark model is asked.
+    The parts depend only on the face detector's box, not on a landmark model.
 
     Args:
         image: the picture.
@@ -136,7 +136,7 @@ def show(image: Path, output: Path, points: Path | None = None, area: list[float
 
 
 def parts_of(image_rgb: NDArray[np.uint8]) -> dict[str, Array]:
-    """Left, top, right, bottom of the parts of the largest face; of the picture where no face is found."""
+    """Return left, top, right, bottom of the parts of the largest face; of the picture if no face is found."""
     found = [face.box_px for face in load_detector().detect(image_rgb)]
     whole = np.array([0, 0, image_rgb.shape[1], image_rgb.shape[0]], np.float64)
     x, y, width, height = max(found, key=lambda box: float(box[2] * box[3]), default=whole)
@@ -163,7 +163,7 @@ def write(points: Path, image: Path, output: Path) -> None:
 
 
 def save(path: Path, content: bytes) -> None:
-    """Write a file, and its folder where there is none. Raises TrackerError where that fails."""
+    """Write a file, and make its folder if necessary; raise TrackerError if that fails."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, content)

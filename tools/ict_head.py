@@ -1,7 +1,7 @@
-"""The neutral head of ICT-FaceKit (MIT): a mesh that names the vertices of iBUG's 68 points.
+"""The neutral head of ICT-FaceKit (MIT), a mesh with the vertices of iBUG's 68 points.
 
 Its axes are the head's: x to the subject's left, y up, z out of the face. The file states no unit; its lengths are
-those of a head in about centimetres.
+about those of a head in centimetres.
 """
 
 from __future__ import annotations
@@ -24,11 +24,16 @@ JAW = 8
 
 @dataclass(frozen=True, eq=False)
 class IctHead:
-    """The mesh, in the frame of tracker.analysis.head_pose but for origin and unit: x to the picture's right, y down, z
-    away.
+    """The mesh: x to the picture's right, y down, z away.
 
-    vertices: (V, 3) in the file's unit. points: (68, 3) iBUG's points, symmetric. faces: the polygons of each material,
-    lists of vertices. eyeballs: (2, 3) the centres of the right and the left eyeball. licence: the text of its licence.
+    This is the frame of tracker.analysis.head_pose, except for origin and unit.
+
+    Attributes:
+        vertices: (V, 3) in the file's unit.
+        points: (68, 3) iBUG's points, symmetric.
+        faces: the polygons of each material, lists of vertices.
+        eyeballs: (2, 3) the centres of the right and the left eyeball.
+        licence: the text of its licence.
     """
 
     vertices: Array
@@ -39,9 +44,13 @@ class IctHead:
 
 
 def read_ict_head(folder: Path) -> IctHead:
-    """The head in a folder with generic_neutral_mesh.obj, landmarks.json and LICENSE.
+    """Read the head from a folder with generic_neutral_mesh.obj, landmarks.json and LICENSE.
 
-    Raises TrackerError for files that are missing or are not those of ICT-FaceKit.
+    Args:
+        folder: of the files.
+
+    Raises:
+        TrackerError: if files are missing, or are not those of ICT-FaceKit.
     """
     try:
         vertices, faces = _read_obj(folder / MESH)
@@ -49,7 +58,7 @@ def read_ict_head(folder: Path) -> IctHead:
         points = vertices[names["landmarks_multi_pie68"]]
         points[:JAW] = vertices[names["right_jawline_0_7"]]
         points[IBUG68.flip[:JAW]] = points[:JAW] * [-1, 1, 1]
-        points = (points + points[IBUG68.flip] * [-1, 1, 1]) / 2  # the mesh is symmetric to .05 mm
+        points = (points + points[IBUG68.flip] * [-1, 1, 1]) / 2  # the mesh is symmetric to 0.05 mm
         eyeballs = [_middle_of_ball(vertices[_used(faces[f"M_Sclera{side}"])]) for side in ("Right", "Left")]
         licence = (folder / LICENCE).read_text(encoding="ascii")
     except OSError as error:
@@ -82,6 +91,6 @@ def _used(polygons: list[list[int]]) -> NDArray[np.intp]:
 
 
 def _middle_of_ball(points: Array) -> Array:
-    """(3,) the centre of the sphere through points (N, 3), least squares."""
+    """Return the centre (3,) of the sphere through points (N, 3), by least squares."""
     rows = np.column_stack([2 * points, np.ones(len(points))])
     return np.asarray(np.linalg.lstsq(rows, np.square(points).sum(1), rcond=None)[0][:3])

@@ -22,7 +22,7 @@ LIGHT = np.array([0.2, -0.4, -0.89])
 
 @dataclass(frozen=True, eq=False)
 class Head:
-    """The head, x to the right of who looks at it, y down, z away.
+    """The head, x to the right of the viewer, y down, z away.
 
     vertices: (V, 3). faces: the vertices of each face of its surface. landmarks: (68, 3) in iBUG's order. jaw_line:
     (9, 3) the edge of the right jaw from the ear to the chin, which stands for points 0 to 8 when seen from there.
@@ -34,7 +34,7 @@ class Head:
     jaw_line: Array
 
     def render(self, yaw_deg: float) -> Image:
-        """(SIZE, SIZE, 3) RGB, seen from far away, turned to the right in the picture; nearer faces over farther."""
+        """Render (SIZE, SIZE, 3) RGB, orthographic, rotated to the right, with the painter's algorithm."""
         turn = math.radians(yaw_deg)
         cos, sin = math.cos(turn), math.sin(turn)
         turned = self.vertices @ np.array([[cos, 0, -sin], [0, 1, 0], [sin, 0, cos]]).T
@@ -50,7 +50,7 @@ class Head:
 
 
 def read_head(folder: Path) -> Head:
-    """The head of generic_neutral_mesh.obj and landmarks.json. Raises TrackerError for files that are not these."""
+    """Read the head from generic_neutral_mesh.obj and landmarks.json; raise TrackerError for other files."""
     mesh, named = folder / "generic_neutral_mesh.obj", folder / "landmarks.json"
     rows, faces = [], []
     try:

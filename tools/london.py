@@ -55,7 +55,7 @@ def read_template(path: Path) -> Array:
 
 
 def ibug68(points: Array) -> Array:
-    """(68, 2) iBUG's points from the template's (189, 2), by the rules of docs/labels.md."""
+    """Return iBUG's points (68, 2) from the template's (189, 2), by the rules of docs/labels.md."""
     result = np.empty((68, 2))
     right_eye, left_eye = points[_UPPER_LIDS[0][0]], points[_UPPER_LIDS[1][0]]
     across = (left_eye - right_eye) / np.linalg.norm(left_eye - right_eye)
@@ -82,14 +82,14 @@ def ibug68(points: Array) -> Array:
 
 
 def _brow(edge: Array) -> Array:
-    """(5, 2) evenly along a brow's upper edge, a little inside of its two ends."""
+    """Return points (5, 2) evenly along a brow's upper edge, a little inside of its two ends."""
     tail = (1 - _TIP) * edge[0] + _TIP * edge[1]
     front = (1 - _TIP) * edge[-2] + _TIP * edge[-1]
     return along(spline(np.vstack([tail, edge[1:-2], front])), np.arange(5) / 4)
 
 
 def _bridge(points: Array, down: Array) -> Array:
-    """(4, 2) evenly down the middle of the nose's ridge, from its root between the eyes to its tip."""
+    """Return points (4, 2) evenly down the middle of the nose's ridge, from its root between the eyes to its tip."""
     middle = (points[list(_BRIDGE[0])] + points[list(_BRIDGE[1])]) / 2
     corners = (points[_UPPER_LIDS[0][-1]] + points[_UPPER_LIDS[1][-1]]) / 2
     root = corners - ROOT_ABOVE_EYES * (points[_COLUMELLA] - corners)
@@ -98,14 +98,16 @@ def _bridge(points: Array, down: Array) -> Array:
 
 
 def spline(points: Array, samples: int = 1001) -> Array:
-    """(samples, 2) a smooth curve through points (N, 2): a cubic spline over the root of the distances between them,
-    which does not swing out between points at uneven distances."""
+    """Return a smooth curve (samples, 2) through points (N, 2), a centripetal cubic spline.
+
+    Its parameter is the root of the distances between the points, so that it does not overshoot at uneven distances.
+    """
     steps = np.sqrt(np.linalg.norm(np.diff(points, axis=0), axis=1))
     places = np.concatenate([[0], np.cumsum(steps)])
     return np.asarray(CubicSpline(places, points)(np.linspace(0, places[-1], samples)))
 
 
 def along(curve: Array, shares: Array | list[float]) -> Array:
-    """(len(shares), 2) the points at shares, 0 to 1, of the length of a finely sampled curve (N, 2)."""
+    """Return the points (len(shares), 2) at fractions 0 to 1 of the length of a finely sampled curve (N, 2)."""
     places = np.concatenate([[0], np.cumsum(np.linalg.norm(np.diff(curve, axis=0), axis=1))])
     return np.column_stack([np.interp(np.asarray(shares) * places[-1], places, axis) for axis in curve.T])

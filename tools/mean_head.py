@@ -1,4 +1,4 @@
-"""python -m tools.mean_head --ict FOLDER: makes tracker/analysis/head68_mm.csv, the head that a head pose is fitted to.
+"""python -m tools.mean_head --ict FOLDER: makes tracker/analysis/head68_mm.csv, the reference head of head poses.
 
 It is the neutral head of ICT-FaceKit in millimetres. The unit: the centres of its eyeballs are as far apart as adults'
 pupils are when they look far away, 63.36 mm (mean of men and women: Dodgson, Variation and extrema of human
@@ -58,23 +58,23 @@ def mean_head(ict: Path, output: Path = Path("tracker/analysis/head68_mm.csv")) 
 
 
 def millimetres(head: IctHead) -> float:
-    """How many millimetres one unit of the mesh is."""
+    """Return the length of one unit of the mesh in millimetres."""
     return float(PUPILS_MM / np.linalg.norm(head.eyeballs[1] - head.eyeballs[0]))
 
 
 def origin(head: IctHead) -> Array:
-    """(3,) the point midway between the eyes, in the unit of the mesh."""
+    """Return the point (3,) midway between the eyes, in the unit of the mesh."""
     right, left = IBUG68.pupil
     return np.asarray((head.points[list(right)].mean(0) + head.points[list(left)].mean(0)) / 2)
 
 
 def points_mm(head: IctHead) -> Array:
-    """(68, 3) iBUG's points in the frame of tracker.analysis.head_pose."""
+    """Return iBUG's points (68, 3) in the frame of tracker.analysis.head_pose."""
     return np.asarray((head.points - origin(head)) * millimetres(head))
 
 
 def as_csv(head: IctHead) -> bytes:
-    """The content of head68_mm.csv."""
+    """Return the content of head68_mm.csv."""
     head_lines = [f"# {line}".rstrip() for line in (HEAD + head.licence.strip()).splitlines()]
     rows = [",".join(f"{value:.2f}" for value in row) for row in points_mm(head).round(2) + 0.0]  # no -0.00
     return "\n".join([*head_lines, *rows, ""]).encode("ascii")

@@ -1,4 +1,4 @@
-"""A table of points set by eye: single points, and curves on which points lie evenly."""
+"""Reads a table of hand-labelled points: single points, and curves with evenly spaced points."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ MOST_BYTES = 100_000
 
 
 def read_points(path: Path) -> dict[int, Array]:
-    """The points (2,) of a table with the columns index, x, y and perhaps note, by their index.
+    """Read the points (2,) of a table with the columns index, x, y and optionally note, by their index.
 
-    Consecutive rows whose index is the same list, such as "36 37 38 39", are places on a curve from the first point to
-    the last; the points lie evenly along it. Raises TrackerError for what is no such table.
+    Consecutive rows whose index is the same list, such as "36 37 38 39", are positions on a curve from the first point
+    to the last; the points are evenly spaced along it. Raises TrackerError for another table.
     """
     try:
         lines = read_text(path, MOST_BYTES).splitlines()
@@ -47,7 +47,7 @@ def read_points(path: Path) -> dict[int, Array]:
 
 
 def evenly(places: Array, count: int, where: str = "") -> Array:
-    """(count, 2) points evenly along the smooth curve through the places (N, 2); N is 1 where count is 1."""
+    """Return points (count, 2) evenly along the smooth curve through positions (N, 2); N is 1 if count is 1."""
     steps = np.linalg.norm(np.diff(places, axis=0), axis=1)
     if (len(places) == 1) != (count == 1) or (steps == 0).any():
         raise TrackerError(f"{where}: expected one row for a point, or several different places for a curve")

@@ -1,5 +1,6 @@
-"""python -m tools.pose_limit --labels FOLDER: the error above which a head pose is none, WORST_MM of
-tracker/analysis/head_pose.py.
+"""python -m tools.pose_limit --labels FOLDER: fits the error above which a head pose is invalid.
+
+The limit is WORST_MM of tracker/analysis/head_pose.py.
 
 It lies between the largest error of labelled faces and the least of the same points in a random order, which are no
 face: their geometric mean. Both with the camera that camera_matrix guesses from the picture alone, as for anybody's
@@ -30,7 +31,7 @@ def main() -> int:
 
 
 def pose_limit(labels: Path, size: int = 224) -> None:
-    """Print WORST_MM and what it lies between.
+    """Print WORST_MM and the two errors that bound it.
 
     Args:
         labels: a folder of NAME.jpg beside NAME.pts, 68 points.
@@ -48,19 +49,19 @@ def pose_limit(labels: Path, size: int = 224) -> None:
 
 
 def shuffle(points: list[Array]) -> list[Array]:
-    """The points of each face in an order of its own."""
+    """Return the points of each face in a random order."""
     rng = np.random.default_rng(0)
     return [rng.permutation(face) for face in points]
 
 
 def errors_mm(points: list[Array], camera: Array) -> Array:
-    """(N,) error_mm of each of them that has a nearest pose."""
+    """Return error_mm (N,) of each face for which a pose can be solved."""
     poses = [nearest_pose(face, camera) for face in points]
     return np.array([pose.error_mm for pose in poses if pose is not None])
 
 
 def limit(faces: Array, shuffled: Array) -> float:
-    """Whole millimetres, midway between the two by ratio."""
+    """Return the geometric mean of the two, in whole millimetres."""
     return float(round(math.sqrt(float(faces.max()) * float(shuffled.min()))))
 
 

@@ -1,5 +1,7 @@
-"""python -m tools.provenance: renders docs/provenance.csv, where the wheel's files and constants come from, as
-docs/provenance.md, and tells what the table does not list."""
+"""python -m tools.provenance: renders docs/provenance.csv as docs/provenance.md, and checks that it is complete.
+
+The table states the origin of the files and constants in the wheel.
+"""
 
 from __future__ import annotations
 
@@ -46,8 +48,13 @@ HEADER = "| name | value | source | licence | made by |\n| --- | --- | --- | ---
 
 @dataclass(frozen=True)
 class Row:
-    """A line of the table. name: a file's path, or a constant as constants() names it. value: of a constant, or a
-    file's SHA-256. made_by: the command that makes it again."""
+    """A row of the table.
+
+    Attributes:
+        name: a file's path, or a constant's name as in constants().
+        value: of a constant, or a file's SHA-256.
+        made_by: the command that makes it again.
+    """
 
     name: str
     kind: str
@@ -63,7 +70,7 @@ def main() -> int:
 
 
 def provenance() -> None:
-    """Write docs/provenance.md. Exit status 2 where the table is not the wheel's."""
+    """Write docs/provenance.md; the exit status is 2 if the table does not match the wheel."""
     rows = read_table(ROOT)
     write_whole(ROOT / PAGE, page(rows).encode())
     if wrong := [*files_wrong(ROOT, rows), *constants_wrong(ROOT, rows)]:
@@ -71,7 +78,7 @@ def provenance() -> None:
 
 
 def read_table(root: Path) -> list[Row]:
-    """The rows of docs/provenance.csv. Raises TrackerError for one that is not complete."""
+    """Read the rows of docs/provenance.csv; raise TrackerError if one is incomplete."""
     with (root / TABLE).open(encoding="utf-8", newline="") as file:
         lines = list(csv.DictReader(file, strict=True))
     for line in lines:
@@ -83,7 +90,7 @@ def read_table(root: Path) -> list[Row]:
 
 
 def wheel_files(root: Path) -> dict[str, str]:
-    """The files that pyproject.toml's package-data puts into the wheel, with their SHA-256 or nothing."""
+    """Return the files that pyproject.toml's package-data puts into the wheel, with their SHA-256 or nothing."""
     settings = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
     patterns = settings["tool"]["setuptools"]["package-data"]
     found = {
@@ -102,7 +109,7 @@ def wheel_files(root: Path) -> dict[str, str]:
 
 
 def constants(root: Path) -> dict[str, str]:
-    """The constants of MEASURING that are no whole numbers, as Python writes them.
+    """Return the constants of MEASURING that are not integers, in Python's notation.
 
     By names such as tracker.detectors.yunet.CALIBRATION; tracker.tracking.smoothing.OneEuro.__init__(beta) is a
     parameter's default.
@@ -117,7 +124,7 @@ def constants(root: Path) -> dict[str, str]:
 
 
 def _constants_in(scope: ast.AST, prefix: str) -> Iterator[tuple[str, str]]:
-    """Of a module or class: its assignments, and the defaults of its functions' parameters."""
+    """Yield the assignments of a module or class, and the defaults of its functions' parameters."""
     for node in ast.iter_child_nodes(scope):
         if isinstance(node, ast.ClassDef):
             yield from _constants_in(node, f"{prefix}{node.name}.")
@@ -133,7 +140,7 @@ def _constants_in(scope: ast.AST, prefix: str) -> Iterator[tuple[str, str]]:
 
 
 def _is_fractional(value: ast.AST) -> bool:
-    """Whether a float other than 0 or a division is in an expression."""
+    """Tell whether an expression contains a float other than 0 or a division."""
     return any(
         (isinstance(node, ast.Constant) and isinstance(node.value, float) and node.value != 0)
         or (isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div))
@@ -142,13 +149,13 @@ def _is_fractional(value: ast.AST) -> bool:
 
 
 def files_wrong(root: Path, rows: list[Row]) -> list[str]:
-    """What the table does not say of the wheel's files, a sentence each."""
+    """Describe what the table lacks of the wheel's files, a sentence each."""
     listed = {row.name: row.value for row in rows if row.kind == "file"}
     return list(_differences(listed, wheel_files(root)))
 
 
 def constants_wrong(root: Path, rows: list[Row]) -> list[str]:
-    """What the table does not say of the constants, a sentence each."""
+    """Describe what the table lacks of the constants, a sentence each."""
     listed = {row.name: row.value for row in rows if row.kind != "file"}
     return list(_differences(listed, constants(root)))
 
@@ -164,7 +171,7 @@ def _differences(listed: dict[str, str], found: dict[str, str]) -> Iterator[str]
 
 
 def page(rows: list[Row]) -> str:
-    """The table in Markdown, kind by kind."""
+    """Format the table as Markdown, grouped by kind."""
     parts = [INTRODUCTION]
     for kind, meaning in KINDS.items():
         parts.append(f"\n## {kind.capitalize()}: {meaning}\n\n{HEADER}")

@@ -1,4 +1,4 @@
-"""python -m tracker.doctor: what is installed and found here, and whether the engines agree on a picture."""
+"""`landmarks doctor`, python -m tracker.doctor: lists what is installed, and checks that the engines agree."""
 
 from __future__ import annotations
 
@@ -37,21 +37,24 @@ from tracker.tracking.estimator import next_roi
 from tracker.weights.packaged import BLAZEFACE, YUNET, DetectorFile, landmark_model, packaged_detector
 
 BUDGET_PX = 0.1
-"""How far apart two engines may put 99 % of the points, in pixels of the crop."""
+"""The largest 99th percentile of the distance between two engines' points, in pixels of the crop."""
 
-VIEWS = 6  # more than one bucket of four holds
+VIEWS = 6  # more than one batch of four
 _WARM_UP, _CALLS = 5, 50
 _REFERENCE = "ONNX Runtime"  # on the CPU
 
 
 def doctor(selftest: bool = False, model: Path | None = None, plan: Path | None = None) -> None:
-    """Say what is installed and found; with --selftest also whether the engines agree, and how fast they are.
+    """List what is installed and found on this machine; with --selftest also compare and time the engines.
 
     Args:
-        selftest: run the model in every engine that can be run here, and crop on the GPU. Ends with status 2 when
-            the engines disagree by more than .1 px for 1 % of the points, or the crops are not the CPU's.
+        selftest: run the model in every engine that is available, and crop on the GPU. The exit status is 2 if the
+            engines differ by more than 0.1 px for 1 % of the points, or the crops differ from the CPU's.
         model: a landmark model that export.run wrote, in place of the packaged one.
         plan: with selftest, a TensorRT engine of that model.
+
+    Raises:
+        TrackerError: if the self-test fails, or a file is missing or invalid.
     """
     if plan is not None and not selftest:
         raise TrackerError("--plan names an engine for the self-test; give --selftest too")
@@ -64,7 +67,7 @@ def doctor(selftest: bool = False, model: Path | None = None, plan: Path | None 
 
 
 def _packages() -> list[str]:
-    """One line for each package that the runtime may use."""
+    """Return one line for each package that the runtime may use."""
     yunet = "with" if hasattr(cv2, "FaceDetectorYN") else "without"
     return [
         f"Python {platform.python_version()} on {platform.system()} {platform.machine()}",
@@ -76,7 +79,7 @@ def _packages() -> list[str]:
 
 
 def _in_the_way(folder: Path) -> list[str]:
-    """One line for each file in the current folder that `python -m` takes for one of the packages."""
+    """Return one line for each file in the current folder that `python -m` takes for one of the packages."""
     ours = Path(__file__).parents[1]
     if os.path.samefile(folder, ours):
         return []
@@ -90,14 +93,14 @@ def _in_the_way(folder: Path) -> list[str]:
 
 
 def _video_backends() -> str:
-    """Those that this OpenCV can use: it also lists plugins that are not installed."""
+    """Return the video backends that this OpenCV can use, without plugins that are not installed."""
     registry = cv2.videoio_registry
     usable = [backend for backend in registry.getStreamBackends() if registry.hasBackend(backend)]
     return ", ".join(registry.getBackendName(backend) for backend in usable) or "nothing"
 
 
 def _providers(model: Path) -> list[str]:
-    """One line for each accelerator that ONNX Runtime was built for: tried, not believed."""
+    """Return one line for each accelerator that ONNX Runtime was built for, checked by running the model."""
     return [_provider(model, name) for name in available_providers() if name != "cpu"]
 
 
@@ -119,7 +122,7 @@ def _onnxruntime() -> str:
 
 
 def _installed(title: str, package: str) -> str:
-    """Of a package that is slow to import: asked of its metadata."""
+    """Return the version of a package from its metadata, because importing it is slow."""
     try:
         return f"{title} {version(package)}"
     except PackageNotFoundError:
@@ -127,7 +130,7 @@ def _installed(title: str, package: str) -> str:
 
 
 def _gpu() -> list[str]:
-    """One line each for both kinds of TensorRT, PyCUDA and the GPU."""
+    """Return one line each for both kinds of TensorRT, PyCUDA and the GPU."""
     gpu = first_gpu()
     found = f"GPU: {gpu.name}, {gpu.capability}, CUDA {gpu.cuda}" if gpu else "GPU: no NVIDIA GPU with its driver"
     return [*map(_tensorrt, TITLES), _pycuda(), found]
@@ -156,18 +159,18 @@ def _detector(file: DetectorFile) -> str:
 
 
 def _model(path: Path) -> list[str]:
-    """What the model is, and one line for each entry of its provenance."""
+    """Return one line for the model, and one for each entry of its provenance."""
     try:
         spec = OnnxEngine(path).spec
     except TrackerError as error:
         return [f"model: {error}"]
     model = f"model {path}: {spec.scheme}, {spec.size} px, licence: {spec.licence}, SHA-256 {model_sha256(path)}"
     lines = [model, *(f"  {name}: {text}" for name, text in spec.provenance.items())]
-    return [one_line(line) for line in lines]  # a foreign file holds any text
+    return [one_line(line) for line in lines]  # the file may hold any text
 
 
 def _selftest(model: Path, plan: Path | None) -> None:
-    """All engines that can be run, on the same crops. Raises TrackerError where they disagree, or none can be run."""
+    """Run all available engines on the same crops; raise TrackerError if they disagree, or there is none."""
     engines = _engines(model, plan)
     if not engines:
         raise TrackerError("no engine could be run, so nothing was tested")
@@ -191,7 +194,7 @@ def _selftest(model: Path, plan: Path | None) -> None:
 
 
 def _engines(model: Path, plan: Path | None) -> dict[str, Engine]:
-    """By title; of one that cannot be run it is said why. Raises TrackerError for a plan that is not the model's."""
+    """Load the engines by title, and print why others cannot be run; raise TrackerError for a plan of another model."""
     makers: dict[str, Callable[[], Engine]] = {_REFERENCE: lambda: OnnxEngine(model)}
     for provider in available_providers():
         if provider != "cpu":
@@ -212,12 +215,13 @@ def _engines(model: Path, plan: Path | None) -> dict[str, Engine]:
 
 
 def _crops(size: int) -> tuple[NDArray[np.uint8], NDArray[np.float64] | None, str]:
-    """(VIEWS, size, size, 3) RGB crops; (VIEWS, 68, 2) the landmarks in them, if known; and what they show."""
+    """Return (VIEWS, size, size, 3) RGB crops, (VIEWS, 68, 2) their landmarks if known, and what they show."""
     try:
         clip = DemoClip()
     except TrackerError:
         random = np.random.default_rng(0).integers(0, 256, (VIEWS, size, size, 3), dtype=np.uint8)
-        return random, None, "random pixels, for want of scikit-image: no face, so results may differ more than usual"
+        words = "random pixels, because scikit-image is not installed: no face, so results may differ more than usual"
+        return random, None, words
     crops, truths = [], []
     for index in np.linspace(0, clip.covered.start - 1, VIEWS).astype(int).tolist():
         truth_px = clip.truth_px(index)
@@ -228,7 +232,7 @@ def _crops(size: int) -> tuple[NDArray[np.uint8], NDArray[np.float64] | None, st
 
 
 def _median_ms(engine: Engine, crops: NDArray[np.uint8]) -> float:
-    """Milliseconds for one face, after some calls that do not count."""
+    """Return the milliseconds for one face, after a warm-up."""
     times = []
     for _ in range(_WARM_UP + _CALLS):
         start = time.perf_counter()
@@ -246,7 +250,7 @@ def _compare(title: str, other: Engine, reference: Engine, crops: NDArray[np.uin
     distances = np.linalg.norm(other.run(crops).points_px - reference.run(crops).points_px, axis=2)
     p99, largest = float(np.percentile(distances, 99)), float(distances.max())
     print(f"{title} against {_REFERENCE}: 99 % of the points within {p99:.4f} px, largest {largest:.4f} px")
-    if not p99 <= BUDGET_PX:  # nor is NaN
+    if not p99 <= BUDGET_PX:  # also true for NaN
         raise TrackerError(
             f"the engines disagree: {title} puts 1 % of the points more than {p99:.3f} px from where {_REFERENCE} "
             f"does, {BUDGET_PX} px are allowed; do not use it"
@@ -254,7 +258,7 @@ def _compare(title: str, other: Engine, reference: Engine, crops: NDArray[np.uin
 
 
 def _compare_gpu_crops(engine: Engine | None) -> None:
-    """Where there is a GPU; it is said why there is none."""
+    """Compare crops on the GPU with OpenCV's, or print why there is no GPU."""
     try:
         cuda = PyCuda()
     except TrackerError as error:
@@ -265,7 +269,7 @@ def _compare_gpu_crops(engine: Engine | None) -> None:
 
 
 def main() -> int:
-    """Run the command line."""
+    """Run the command line; return the exit status."""
     return run_command(doctor, "tracker.doctor")
 
 

@@ -1,4 +1,4 @@
-"""The error a user can do something about."""
+"""TrackerError, the error that a user can act on."""
 
 import re
 from collections.abc import Iterable
@@ -9,10 +9,13 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
 
 
 class TrackerError(Exception):
-    """A user's mistake or a missing part: one sentence saying what was expected, what came, what to do.
+    """A user's mistake or a missing part: one sentence that says what was expected, what came and what to do.
 
-    Command lines print the sentence alone and exit with status 2; applications catch it. Passwords in URLs and the like
-    are taken out of the sentence, and what cannot be printed in one line.
+    Command lines print the sentence alone and exit with status 2; applications catch the error. Passwords, such as
+    those in URLs, and control characters are removed from the sentence.
+
+    Args:
+        sentence: the message.
     """
 
     def __init__(self, sentence: str = "") -> None:
@@ -20,13 +23,21 @@ class TrackerError(Exception):
 
 
 def one_line(text: str) -> str:
-    """A text that can be printed anywhere, whatever it quotes of a file: without line breaks, codes that steer a
-    terminal, and halves of characters."""
+    """Make a text that quotes a file printable: without line breaks, terminal control codes and lone surrogates."""
     return _CONTROL.sub(" ", text).encode("utf-8", "backslashreplace").decode()
 
 
 def expect_choice(what: str, value: object, choices: Iterable[str]) -> None:
-    """Raise TrackerError, naming the choices, for a value that is none of them."""
+    """Refuse a value that is not one of the choices.
+
+    Args:
+        what: the option, for the message.
+        value: what was given.
+        choices: the valid values.
+
+    Raises:
+        TrackerError: naming the choices.
+    """
     known = [*choices]
     if not isinstance(value, str) or value not in known:
         raise TrackerError(f"{what}: expected one of {', '.join(known)}, got {value!r}")

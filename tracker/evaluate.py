@@ -1,4 +1,7 @@
-"""python -m tracker.evaluate --dataset 300w --root DIR --split lfpw-test --report out.json"""
+"""`landmarks evaluate`, python -m tracker.evaluate: measures a model on labelled pictures or videos.
+
+python -m tracker.evaluate --dataset 300w --root DIR --split lfpw-test --report out.json
+"""
 
 from __future__ import annotations
 
@@ -32,18 +35,21 @@ def evaluate(
     detector: DetectorName = "auto",
     detector_model: Path | None = None,
 ) -> None:
-    """Measure a model on labelled stills or videos: in the boxes of their labels, and as the tracker finds them.
+    """Measure a model on labelled pictures or videos, with the boxes of the labels and with detected faces.
 
     Args:
         dataset: 300w or 300vw in their official folders, one folder of NAME.jpg beside NAME.pts (68 points), or
             talking-face, FGNET's clip, in the layout of one clip of 300VW.
         root: the folder that holds 300W's afw, helen, ibug and lfpw, or 300VW's clips; or that one folder.
-        report: the .json file to write, DATASET.json if not given; of stills a plot goes beside it as .png, of videos
-            a page as .html and a table of the clips as .csv.
-        split: which part of 300w, or which category of 300vw, whose full set are the 64 test clips.
+        report: the .json file to write, DATASET.json if not given. Beside it a plot (.png) is written for pictures, a
+            page (.html) and a table of the clips (.csv) for videos.
+        split: the part of 300w, or the category of 300vw, whose full set is the 64 test clips.
         model: a landmark model (.onnx), or the name of a packaged one, edge68 if not given.
-        detector: what finds the faces; auto lets YuNet and BlazeFace take turns, as tracker.run does.
+        detector: the face detector; auto alternates YuNet and BlazeFace, as tracker.run does.
         detector_model: a YuNet file of your own, in place of the packaged one.
+
+    Raises:
+        TrackerError: if a file or folder is missing or invalid, or cannot be written.
     """
     expect_report(report := report or Path(f"{dataset}.json"))
     written = [(f"--report {suffix}", report.with_suffix(suffix)) for suffix in REPORT_SUFFIXES]
@@ -57,7 +63,7 @@ def evaluate(
 
 
 def _inputs(model: Path | None, detector_model: Path | None) -> Iterator[Named]:
-    """What is read besides the data set, by option."""
+    """Yield the files that are read besides the data set, by option."""
     if model is not None:
         yield from (("--model", path) for path in files_of_model(model))
     if detector_model is not None:
@@ -67,7 +73,7 @@ def _inputs(model: Path | None, detector_model: Path | None) -> Iterator[Named]:
 
 
 def _expected(split: str, splits: Iterable[Name], dataset: str) -> Name:
-    """The split, of those that the data set has. Raises TrackerError for another."""
+    """Return the split if the data set has it; raise TrackerError otherwise."""
     for name in splits:
         if name == split:
             return name
@@ -75,7 +81,7 @@ def _expected(split: str, splits: Iterable[Name], dataset: str) -> Name:
 
 
 def main() -> int:
-    """Run the command line."""
+    """Run the command line; return the exit status."""
     return run_command(evaluate, "tracker.evaluate")
 
 

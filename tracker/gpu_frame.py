@@ -1,4 +1,4 @@
-"""A picture that lies in the GPU's memory, where a decoder has put it."""
+"""A picture in GPU memory, as a hardware decoder gives it."""
 
 from __future__ import annotations
 
@@ -12,18 +12,24 @@ LARGEST_SIDE = 1 << 20
 
 @dataclass(frozen=True, eq=False)
 class GpuFrame:
-    """An RGB picture in the first GPU's memory, uint8, read where it lies and never copied.
+    """An RGB picture in the first GPU's memory, uint8, read in place and never copied.
 
-    address: of the first pixel's red. width, height: in pixels. row_bytes: from one row to the next, its pitch.
-    pixel_bytes: from one pixel to the next: 3, or 4 where a byte of alpha or nothing follows. channel_bytes: from
-    red to green, and from green to blue: 1, -1 for BGR (whose red is at address + 2), or the size of a plane.
-    stream: the CUDA stream whose work makes the picture, waited for before it is read; None for one that is ready.
-    owner: what keeps the memory alive.
+    NV12, the default of most decoders, is not supported: ask for RGB (PyNvVideoCodec's OutputColorType.RGB, DALI,
+    torchcodec; on a Jetson nvvidconv to RGBA, because NV12 has a block-linear layout there).
 
-    Not for NV12, which decoders give unless asked: ask for RGB (PyNvVideoCodec's OutputColorType.RGB, DALI,
-    torchcodec; on a Jetson nvvidconv to RGBA, as NV12 there lies in blocks that only its hardware reads plainly).
+    Args:
+        address: of the first pixel's red value.
+        width: in pixels.
+        height: in pixels.
+        row_bytes: the pitch, from one row to the next.
+        pixel_bytes: from one pixel to the next: 3, or 4 with a byte of alpha or padding.
+        channel_bytes: from red to green, and from green to blue: 1, -1 for BGR (whose red is at address + 2), or the
+            size of a plane.
+        stream: the CUDA stream that produces the picture, waited for before it is read; None if it is ready.
+        owner: an object that keeps the memory alive.
 
-    Raises TrackerError for a picture without pixels or an address, or of sizes that none has.
+    Raises:
+        TrackerError: for a picture without pixels or an address, or with invalid sizes.
     """
 
     address: int
@@ -49,13 +55,15 @@ class GpuFrame:
 
     @classmethod
     def of(cls, array: Any) -> GpuFrame:
-        """An array of CuPy, PyTorch, Numba, PyNvVideoCodec, jetson-utils: what has __cuda_array_interface__.
+        """Wrap an array of CuPy, PyTorch, Numba, PyNvVideoCodec or jetson-utils without a copy.
 
-        array: (H, W, 3) RGB or (H, W, 4) RGBA, uint8, on the first GPU, with any strides: a view such as
-        `planes.permute(1, 2, 0)` will do, and `bgr[..., ::-1]` where the library has such views. PyTorch names no
-        stream: synchronise before.
+        Args:
+            array: an object with __cuda_array_interface__, (H, W, 3) RGB or (H, W, 4) RGBA, uint8, on the first GPU,
+                with any strides: views such as `planes.permute(1, 2, 0)` or `bgr[..., ::-1]` are allowed. PyTorch
+                states no stream: synchronise before.
 
-        Raises TrackerError for anything else.
+        Raises:
+            TrackerError: for anything else.
         """
         interface = getattr(array, "__cuda_array_interface__", None)
         if interface is None:

@@ -1,4 +1,4 @@
-"""What a run is to write, as its options say."""
+"""Output options of the command line."""
 
 from __future__ import annotations
 
@@ -53,12 +53,16 @@ from tracker.weights.packaged import ModelIdentity
 
 log = logging.getLogger(__name__)
 
-_REPLACED = ("--overlay", "--stats", "--profile", "--parquet")  # grow in a hidden file
+_REPLACED = ("--overlay", "--stats", "--profile", "--parquet")  # written to a hidden file first
 
 
 @dataclass(frozen=True)
 class Outputs:
-    """The options of that name; None: not asked for."""
+    """The output options of tracker.run, by their names; None for those not given.
+
+    Raises:
+        TrackerError: for options that contradict each other.
+    """
 
     output: Path | None
     csv: Path | None
@@ -79,16 +83,22 @@ class Outputs:
             raise TrackerError("--parquet: expected the name of a file, got -; --output and --csv can be -")
 
     def paths(self) -> dict[str, Path]:
-        """What is written to disk or standard output, by option."""
+        """Return the files and folders to write, by option; Path("-") is standard output."""
         given = {f"--{field.name}": getattr(self, field.name) for field in fields(self)}
         return {option: path for option, path in given.items() if isinstance(path, Path)}
 
     def refuse_overwriting(
         self, inputs: Iterable[Named], below: Iterable[Named] = (), pictures: Pictures | None = None
     ) -> None:
-        """Raise TrackerError where one file would be read and written, or written twice, see refuse_clashes.
+        """Refuse outputs that are also read, or written twice, see refuse_clashes.
 
-        pictures: the source, if it is pictures.
+        Args:
+            inputs: files that are read, by option.
+            below: inputs that are known to exist.
+            pictures: the source, if it is pictures.
+
+        Raises:
+            TrackerError: naming the options and the file.
         """
         written = list(self.paths().items())
         written += [(option, part_of(Path(os.path.realpath(path)))) for option, path in written if option in _REPLACED]
@@ -104,7 +114,7 @@ class Outputs:
         refuse_clashes(written, inputs, below)
 
     def _is_among_labels(self, path: Path, pictures: Pictures | None) -> bool:
-        """Whether a file lies where --pts writes: of frames in one folder, of pictures in its subfolders, too."""
+        """Tell whether a file lies where --pts writes: frames in one folder, pictures also in its subfolders."""
         if self.pts is None:
             return False
         folder = os.path.dirname(os.path.realpath(path))
@@ -113,22 +123,31 @@ class Outputs:
         return path.suffix.lower() == ".pts" and Path(folder).is_relative_to(os.path.realpath(self.pts))
 
     def _draws_pictures(self, source: Source | None) -> bool:
-        """Whether the overlay is pictures: of pictures, unless it is named as a video."""
+        """Tell whether the overlay is pictures: it is for a source of pictures, unless it is named as a video."""
         return self.overlay is not None and isinstance(source, Pictures) and not is_video_name(self.overlay)
 
     def aside(self) -> AbstractContextManager[object]:
-        """Where standard output takes results, what is printed for people goes to standard error."""
+        """Redirect messages to standard error if results go to standard output."""
         return redirect_stdout(sys.stderr) if STDOUT in (self.output, self.csv) else nullcontext()
 
     @contextmanager
     def sinks(
         self, source: Source, scheme: Scheme, max_faces: int, window: Window | None, model: ModelIdentity | None = None
     ) -> Iterator[list[Sink]]:
-        """The sinks asked for, completed on leaving. source: a Video's own sound goes into the overlay.
+        """Open the sinks; they are closed, and their files completed, on leaving.
 
-        model: what measures the landmarks, for a file that says so.
+        Args:
+            source: the source. The sound of a Video goes into the overlay.
+            scheme: of the landmarks.
+            max_faces: the largest number of faces in a frame.
+            window: a window that shows the frames, if any.
+            model: what measures the landmarks, for a file that says so.
 
-        Raises TrackerError where one cannot be written; those that replace an older file are opened last.
+        Yields:
+            The sinks, in the order in which they are written.
+
+        Raises:
+            TrackerError: if one cannot be written. Those that replace an existing file are opened last.
         """
         for path in self.paths().values():
             make_folder(path.parent)
@@ -137,7 +156,7 @@ class Outputs:
             for sink in self._open(source, scheme, max_faces, window, model):
                 stack.push(_completing(sink))
                 sinks.append(sink)
-            yield sinks[::-1]  # drawing takes longest: the others need not wait for it
+            yield sinks[::-1]  # drawing is slowest, so it comes last
 
     def _open(
         self, source: Source, scheme: Scheme, max_faces: int, window: Window | None, model: ModelIdentity | None
@@ -176,30 +195,30 @@ class Outputs:
 
     @contextmanager
     def records(self) -> Iterator[Records]:
-        """Around a run: what is known at its end can be written, and no other run writes there meanwhile."""
+        """Reserve the files of --stats and --profile during a run; other runs cannot write them."""
         with ExitStack() as stack:
             yield Records(*(stack.enter_context(_record(path)) for path in (self.stats, self.profile)))
 
     def written(self) -> list[str]:
-        """For people: where the results are."""
+        """Return a line of text for each file written."""
         return [f"written: {path}" for path in self.paths().values() if path != STDOUT]
 
 
 @dataclass(frozen=True)
 class Records:
-    """Takes what a run was like at its end; None: not asked for."""
+    """Writes the statistics and the profile at the end of a run, if they were asked for."""
 
     _write_stats: Callable[[bytes], None] | None
     _write_profile: Callable[[bytes], None] | None
 
     def write_stats(self, record: Mapping[str, Any]) -> None:
-        """Stage times, drops and latency, as JSON. Raises TrackerError where it cannot be written."""
+        """Write stage times, dropped frames and latency as JSON; raise TrackerError if that fails."""
         if self._write_stats is not None:
             self._write_stats(json.dumps(record, indent=1).encode())
 
     @contextmanager
     def profiled(self) -> Iterator[None]:
-        """Python's profiler around a run. Raises TrackerError where its result cannot be written."""
+        """Profile the run inside and write the result; raise TrackerError if that fails."""
         if self._write_profile is None:
             yield
             return
@@ -207,14 +226,14 @@ class Records:
         try:
             with profiler:
                 yield
-        finally:  # also of a run that was ended early
+        finally:  # also after an interruption
             profiler.create_stats()
             self._write_profile(marshal.dumps(profiler.stats))
 
 
 @contextmanager
 def _record(path: Path | None) -> Iterator[Callable[[bytes], None] | None]:
-    """What writes the file whole, or into the device or pipe; tried and held from now on."""
+    """Yield a function that writes the whole file; the file is checked and locked from now on."""
     if path is None:
         yield None
         return
@@ -243,9 +262,10 @@ def _record(path: Path | None) -> Iterator[Callable[[bytes], None] | None]:
 
 
 def _completing(sink: Sink) -> Callable[[object, BaseException | None, object], None]:
-    """For an ExitStack: closes the sink. What it raises is only logged where something else has ended the run.
+    """Return an exit callback for an ExitStack that closes a sink.
 
-    A first signal waits until its file is complete; one after another that has ended the run interrupts it.
+    An error while closing is only logged if another error has ended the run. A signal is delayed until the file is
+    complete, unless an earlier signal has ended the run.
     """
 
     def leave(kind: object, error: BaseException | None, trace: object) -> None:

@@ -1,7 +1,7 @@
-"""Takes passwords and other secrets out of what is shown, logged or written: all outlets go through here.
+"""Removes passwords and other secrets from everything that is shown, logged or written.
 
-Of a URL the scheme, host, port and path are shown, of a GStreamer pipeline the elements, of anything else all but the
-values of names such as password or token. What cannot be told apart from a secret is left out as well.
+A URL keeps its scheme, host, port and path, a GStreamer pipeline its elements, any other text everything but the
+values of names such as password or token. Text that cannot be distinguished from a secret is removed as well.
 """
 
 from __future__ import annotations
@@ -10,10 +10,10 @@ import os
 import re
 
 HIDDEN = "***"
-_SCHEME = re.compile(r"[A-Za-z][\w+.-]{0,40}://")  # bounded: else the time grows with the square of a text
+_SCHEME = re.compile(r"[A-Za-z][\w+.-]{0,40}://")  # bounded, to avoid quadratic time
 _HOST = re.compile(r"(\[[\w:.%]*\]|[^:%\[\]\s]*)(:\d{1,5})?")
 _PATH_ENDS = re.compile(r"[?#;=&|,\s\"'<>]|%3[fbd]|%2[36]", re.IGNORECASE)  # where parameters may begin, %-encoded too
-_ENCODED = re.compile(r"[A-Za-z][\w+.-]{0,40}%3A%2F%2F\S*", re.IGNORECASE)  # a whole URL in that way
+_ENCODED = re.compile(r"[A-Za-z][\w+.-]{0,40}%3A%2F%2F\S*", re.IGNORECASE)  # a %-encoded URL
 _ELEMENT = re.compile(r"[A-Za-z][\w-]*")
 _NAMES = (
     "pass|password|passwd|passphrase|passcode|pwd|pw|user-?pw|proxy-?pw|pin|token|secret|credentials?|api-?key|key|"
@@ -21,7 +21,7 @@ _NAMES = (
     "jwt|otp"
 )
 _ENDINGS = "password|passwd|passphrase|token|secret|api-?key|access-?key|signature|credentials?"
-"""Names that tell of a secret whatever comes before them, as in PGPASSWORD."""
+"""Endings of names that mark a secret, as in PGPASSWORD."""
 _NAME = rf"(?:(?<![A-Za-z])(?:{_NAMES})|(?:{_ENDINGS}))".replace("-?", "[-_]?")
 _VALUE = r"""(?!\*\*\*)(?:\(\w+\)\s*)?(?:"(?:\\.|[^"\\])*"?|'(?:\\.|[^'\\])*'?|\S+)"""
 _ASSIGNED = re.compile(rf"({_NAME}[\"']?\s*=\s*){_VALUE}", re.IGNORECASE)
@@ -34,12 +34,12 @@ _HEADER = re.compile(r"(\b(?:authorization|set-cookie)[\"']?\s*[:=])[^\n]*", re.
 _QUERY = re.compile(r"\?[^\s?]*=\S*")
 _LOGIN = re.compile(r"^[^:]*:.*@", re.DOTALL)  # of one word
 _DRIVE = re.compile(r"\W*[A-Za-z]:[\\/]")
-_MOST_PASSES = 5  # what is left of a URL may look like a part of another
+_MOST_PASSES = 5  # the rest of a URL may look like a part of another one
 _SPACED_LOGIN = re.compile(r"(://)[^\s/@:\[]+:(?!\d{1,5}\b)[^\s@]*\s[^@\n]*@\S*")  # a password with a space
 
 
 def redact(text: str) -> str:
-    """Text for people, such as a message, without the secrets in it. Applied twice it changes nothing more."""
+    """Remove the secrets from a text such as a message. The function is idempotent."""
     for _ in range(_MOST_PASSES):
         before, text = text, _redact_once(text)
         if text == before:
@@ -57,9 +57,10 @@ def _redact_once(text: str) -> str:
 
 
 def redact_source(source: str) -> str:
-    """What a user gave as a source or an address, and nothing else: it may hold spaces.
+    """Remove the secrets from a source or an address that a user gave.
 
-    A URL, a GStreamer pipeline, or any other text.
+    Args:
+        source: a URL, a GStreamer pipeline, or any other text, without a sentence around it: it may hold spaces.
     """
     if re.search(r"(^|\s)!(\s|$)", source):
         return _pipeline(source)
@@ -79,17 +80,17 @@ def redact_arguments(text: str, arguments: list[str]) -> str:
 
 
 def _word(word: str) -> str:
-    """One word of a text: what comes before a URL in it is looked at too."""
+    """Remove the secrets from one word of a text, and from what stands before a URL in it."""
     match = _SCHEME.search(word)
     if match is not None:
         return redact(word[: match.start()]) + match[0] + _after_scheme(word[match.end() :])
-    if not (os.name == "nt" and _DRIVE.match(word)):  # there it is a file
+    if not (os.name == "nt" and _DRIVE.match(word)):  # on Windows it is a file
         word = _LOGIN.sub("", word)
     return _QUERY.sub(f"?{HIDDEN}", word)
 
 
 def _after_scheme(rest: str) -> str:
-    """Host, port and path; HIDDEN alone where a password and the host cannot be told apart."""
+    """Return host, port and path; only HIDDEN if a password and the host cannot be distinguished."""
     login, at, rest = rest.rpartition("@")
     if at and re.search(r"[?#;=]", login):
         return HIDDEN
@@ -104,7 +105,7 @@ def _after_scheme(rest: str) -> str:
 
 
 def _pipeline(pipeline: str) -> str:
-    """The elements of a GStreamer pipeline: any property may hold a secret."""
+    """Return only the elements of a GStreamer pipeline, because any property may hold a secret."""
     bare = re.sub(r"\\.", "", pipeline, flags=re.DOTALL)
     bare = re.sub(r"\"[^\"]*\"?|'[^']*'?", "", bare)
     firsts = (part.split()[:1] for part in re.split(r"(?:^|\s)!(?=\s|$)", bare))

@@ -1,4 +1,4 @@
-"""What the tracker says of one frame or picture."""
+"""The tracker's results for one frame or picture."""
 
 from __future__ import annotations
 
@@ -23,10 +23,12 @@ State = Literal["tracking", "coasting"]
 class TrackedFace:
     """One face in one frame.
 
-    id: stays with the face while it is tracked, never given twice in one run.
-    state: "tracking" (measured in this frame) or "coasting" (held over a short gap, not measured).
-    score: 0..1, that this is a face.
-    landmarks: smoothed; raw: as measured in this frame (while coasting: as last measured).
+    Attributes:
+        id: constant while the face is tracked, unique in one run.
+        state: "tracking" (measured in this frame) or "coasting" (held over a short gap, not measured).
+        score: 0..1, the model's confidence that this is a face.
+        landmarks: smoothed.
+        raw: as measured in this frame (while coasting: as last measured).
     """
 
     id: int
@@ -47,7 +49,7 @@ class TrackedFace:
         return f"TrackedFace({self.id}, {self.state}, score {self.score:.2f}, {box}, {self.landmarks.scheme.name})"
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything that is known of the face, as plain lists and numbers, not rounded."""
+        """Return all fields as plain lists and numbers, not rounded."""
         return {
             "id": self.id,
             "state": self.state,
@@ -63,7 +65,12 @@ class TrackedFace:
 
 @dataclass(frozen=True)
 class LostFace:
-    """A face that was given up in a frame, and why, for people."""
+    """A face whose track ended in a frame.
+
+    Attributes:
+        id: of the face; it is not used again.
+        reason: why the track ended, for messages.
+    """
 
     id: int
     reason: str
@@ -71,14 +78,19 @@ class LostFace:
 
 @dataclass(frozen=True)
 class FrameResult:
-    """The faces of one frame or picture, and what each stage of finding them cost.
+    """The faces of one frame or picture, and the time of each stage.
 
-    No faces: the tracker is searching. lost: the faces that were given up in this frame; their ids never come back.
-    refused: detections in this frame that were measured and scored too low for a face (Tracker's min_score).
-    stage_s: seconds spent by stage name: "detect", "crop", "engine", "smooth", "step" (the whole).
-    picture: the name of a picture that is no frame of a video, relative to the folder that the run's pictures lie in,
-    with "/" between its parts; None of a frame. Ids are the picture's own, from 1 on. path: its file. image_rgb: the
-    picture that Tracker.detect was given, if it was no file; of frames none is kept.
+    Attributes:
+        index: of the frame, from 0.
+        timestamp_s: of the frame, in seconds.
+        faces: empty while the tracker searches.
+        stage_s: seconds by stage: "detect", "crop", "engine", "smooth", "step" (the total).
+        lost: faces whose tracks ended in this frame; their ids are not used again.
+        refused: detections in this frame whose score of the landmark model was too low (Tracker's min_score).
+        picture: the name of a still picture, relative to the common folder of the run's pictures, with "/" between its
+            parts; None for a frame of a video. Ids start at 1 in each picture.
+        path: the file of a still picture.
+        image_rgb: the picture that Tracker.detect was given, unless it was a file; None for frames of a video.
     """
 
     index: int
@@ -92,7 +104,7 @@ class FrameResult:
     image_rgb: NDArray[np.uint8] | None = field(default=None, compare=False)
 
     def scaled(self, x: float, y: float) -> FrameResult:
-        """The same result in a picture that is x times as wide and y times as high."""
+        """Return the result for the picture resized to x times its width and y times its height."""
         faces = (replace(f, landmarks=f.landmarks.scaled(x, y), raw=f.raw.scaled(x, y)) for f in self.faces)
         return replace(self, faces=tuple(faces))
 
@@ -103,14 +115,17 @@ class FrameResult:
         return f"FrameResult({where}, {count}{': ' if faces else ''}{faces})"
 
     def plot(self, image_rgb: object = None) -> NDArray[np.uint8]:
-        """The picture with the faces drawn over it, (H, W, 3) uint8 RGB, always a new array; see tracker.draw_faces.
+        """Draw the faces over the picture, see tracker.draw_faces.
 
         Args:
-            image_rgb: the frame or picture that the result is of. It may be left out of a picture that was given to
-                Tracker.detect, and of one that was read from a file, which is then read again.
+            image_rgb: the frame or picture of this result. It may be left out for a picture that was given to
+                Tracker.detect or read from a file; the file is then read again.
+
+        Returns:
+            (H, W, 3) uint8 RGB, always a new array.
 
         Raises:
-            TrackerError: for what is no picture, where none is given and none is known, and for a file that is gone.
+            TrackerError: if image_rgb is not a picture, if it is needed and missing, or if the file cannot be read.
         """
         from tracker.sinks.annotate import draw_faces
         from tracker.sources.pictures import decode_picture
@@ -122,7 +137,7 @@ class FrameResult:
         return draw_faces(image_rgb, self)
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but the picture itself, as plain lists, numbers and texts, not rounded; json.dumps takes it."""
+        """Return everything but the picture itself as plain lists, numbers and texts, not rounded, for json.dumps."""
         return {
             **self._place(),
             "faces": [face.to_dict() for face in self.faces],
@@ -132,15 +147,19 @@ class FrameResult:
         }
 
     def to_pandas(self) -> pandas.DataFrame:
-        """A table with a row for each face, see tracker.to_pandas, which makes one of several results."""
+        """Return a table with a row for each face; tracker.to_pandas makes one of several results.
+
+        Raises:
+            TrackerError: if pandas is not installed.
+        """
         from tracker.table import to_pandas
 
         return to_pandas([self])
 
     def to_json(self) -> dict[str, Any]:
-        """The record that one line of a JSONL file holds. Pixels to 2 decimals, scores to 4.
+        """Return the record of one line of a JSONL file; pixels have 2 decimals, scores 4.
 
-        A timestamp that is no finite number is None: JSON has no other word for it.
+        A timestamp that is not finite is None, because JSON has no such number.
         """
         place = self._place()
         if place["timestamp_s"] is not None:
@@ -161,12 +180,12 @@ class FrameResult:
         }
 
     def _place(self) -> dict[str, Any]:
-        """Which frame or picture it is."""
+        """Return the fields that identify the frame or picture."""
         picture = {} if self.picture is None else {"picture": printable_name(self.picture)}
-        time_s = float(self.timestamp_s)  # an application's may be NumPy's, which json does not take
+        time_s = float(self.timestamp_s)  # it may be a NumPy number, which json refuses
         return {"frame": int(self.index), **picture, "timestamp_s": time_s if math.isfinite(time_s) else None}
 
 
 def printable_name(name: str) -> str:
-    """A file's name as text that every program can read: bytes of it that are no UTF-8 as \\udc80 to \\udcff."""
+    r"""Return a file's name as valid Unicode: bytes that are not UTF-8 are escaped as \udc80 to \udcff."""
     return name.encode("utf-8", "backslashreplace").decode()

@@ -30,9 +30,9 @@ from tracker.result import FrameResult
 from tracker.sinks import Sink, Window, has_display
 from tracker.sinks.avatars import Avatars
 from tracker.sinks.vmc import Shapes
-from tracker.sources import STDIN, Camera, Frame, Live, Patience, Pictures, Source, Video, open_url_source
+from tracker.sources import STDIN, Camera, Frame, Live, Pictures, ReconnectPolicy, Source, Video, open_url_source
 from tracker.sources.demo import DemoClip, DemoReport
-from tracker.sources.turned import Rotation, turned
+from tracker.sources.rotation import Rotation, rotate_frame
 from tracker.system.process import put_off_signals
 from tracker.tracking.ranking import Follow
 from tracker.tracking.smoothing import Smoothing
@@ -79,58 +79,59 @@ def run(
     rotate: Rotation = 0,
     mirror: bool = False,
 ) -> None:
-    """Track facial landmarks in a source; without one: camera 0 in a window where there are both, else the demo.
+    """Track facial landmarks in a video, a camera, a stream or pictures.
 
     The source is given as a word, such as clip.mp4, 0 for the first camera, a URL, pictures or a folder of them, or by
-    one of --camera, --video, --images, --demo.
+    one of --camera, --video, --images, --demo. Without a source: the webcam, or a built-in demo clip with ground truth
+    if there is no camera or display.
 
     Args:
         camera: a camera's number, 0 for the first; its path such as /dev/v4l/by-id/...; csi://0; or a GStreamer
             pipeline that ends in an appsink.
         video: a video file, a pipe, - for standard input, or the URL of a stream.
-        images: pictures and folders of pictures, each looked at for itself; results name them, ids are each picture's
-            own.
-        recursive: look into the subfolders of --images, too.
-        demo: the built-in clip, whose truth is known.
-        camera_size: width and height to ask the camera for, such as 1280x720.
-        camera_fps: frames a second to ask the camera for.
-        give_up_s: end when a lost camera or stream, or a stream that is down at the start, did not come for so many
-            seconds; else a lost one is waited for without end, and one that is down at the start for 30 seconds.
-        output: write the results here, one JSON object a line; - is standard output.
-        csv: write them here as a table with OpenFace's columns; - is standard output.
-        parquet: write them here as a Parquet file, a row for each face of each frame.
-        pts: write the landmarks of each frame below this folder, in the layout of 300VW; of pictures each into the file
-            of its name.
-        overlay: write the video with the landmarks drawn here; where ffmpeg is installed H.264 with its sound. Of
-            pictures a folder for them under their names, of a single one a picture's file.
+        images: pictures and folders of pictures, each independent of the others; results name the picture, and ids
+            start again in each.
+        recursive: include the subfolders of --images.
+        demo: the built-in clip with ground truth.
+        camera_size: width and height to request from the camera, such as 1280x720.
+        camera_fps: frames per second to request from the camera.
+        give_up_s: seconds to wait for a lost camera or stream, or one that is down at the start, before the run ends.
+            By default a lost one is waited for without limit, and one that is down at the start for 30 seconds.
+        output: write the results to this file, one JSON object per line; - is standard output.
+        csv: write the results to this file as a table with OpenFace's columns; - is standard output.
+        parquet: write the results to this Parquet file, one row per face and frame.
+        pts: write the landmarks of each frame into this folder, in the layout of 300VW; of each picture into a file
+            with its name.
+        overlay: write the video with the landmarks drawn to this file, as H.264 with sound if ffmpeg is installed. For
+            pictures a folder, where they keep their names; for a single picture a file.
         osc: send the results as Open Sound Control over UDP to this HOST:PORT.
         openseeface: send the faces in OpenSeeFace's packets over UDP to these HOST:PORT, as VSeeFace and VTube Studio
             take them (port 11573).
-        vmc: send blend shapes and the head's turn by the VMC protocol over UDP to these HOST:PORT (port 39539).
+        vmc: send blend shapes and the head's rotation by the VMC protocol over UDP to these HOST:PORT (port 39539).
         vmc_shapes: arkit for models with Perfect Sync, vrm for the presets that every VRM model has.
-        opentrack: send the head's pose over UDP to these HOST:PORT, as opentrack takes it (port 4242).
+        opentrack: send the head pose over UDP to these HOST:PORT, as opentrack takes it (port 4242).
         serve: show the run in web browsers, and stream the results as JSON, at this HOST:PORT such as 127.0.0.1:8080.
-        serve_token: what visitors must bring; else one is made where --serve is not the loopback.
-        stats: write what each stage cost, drops and latency here, as one JSON object.
-        profile: write where the time goes here, for `python -m pstats` or snakeviz.
+        serve_token: the token that visitors need; by default one is generated unless --serve is on the loopback.
+        stats: write stage times, dropped frames and latency to this file, as one JSON object.
+        profile: write a profile of the run to this file, for `python -m pstats` or snakeviz.
         show: open a window, in which a file plays at its own speed; q or Esc ends.
-        max_faces: how many faces to follow at most.
-        smoothing: how each face is steadied, from accurate (least lag) to steady (least jitter); covariance goes by how
-            unsure the model is of each point.
-        detector: what finds the faces; auto lets YuNet and BlazeFace take turns.
+        max_faces: the largest number of faces to track.
+        smoothing: the filter of the landmarks, from accurate (least lag) to steady (least jitter); covariance weights
+            each point by the model's uncertainty.
+        detector: the face detector; auto alternates YuNet and BlazeFace.
         detector_model: a YuNet file of your own, in place of the packaged one.
-        model: edge68, which is the default, edge68_fast, less exact in six tenths of its time; or a file of export.run.
-        provider: what ONNX Runtime runs the model on; an error where it cannot be had.
-        allow_cpu: run on the CPU instead, with a warning.
-        follow: which faces are taken first; one of four times the area (largest) or at most half the distance from the
-            middle (central) takes the place of one that is followed.
-        hold_s: how long a face that is not seen keeps its place and its id; at least two frames of a slow source.
-        min_score: what the model must score a view at least, 0 to 1, for a face to be followed on; a new one needs
-            less where the detector is sure of it, and more where it is not. Else the model's own threshold. A lower
-            one finds more turned and covered faces, and more that are none.
-        rotate: turn every frame clockwise by 90, 180 or 270 degrees first; results and overlay are of the turned
+        model: edge68, the default; edge68_fast, less accurate at 0.57x the latency; or a file of export.run.
+        provider: what ONNX Runtime runs the model on; an error if it is not available.
+        allow_cpu: run on the CPU, with a warning, if the provider is not available.
+        follow: which faces are tracked first. A new face replaces a tracked one if its area is four times as large
+            (largest), or its distance from the middle at most half (central).
+        hold_s: how long a face that is not seen keeps its track and its id; at least two frames of a slow source.
+        min_score: the lowest score of the landmark model, 0 to 1, at which a face stays tracked; by default the model's
+            own threshold. New faces need a lower score if the detector is sure of them, a higher one if not. A lower
+            value finds more turned and covered faces, and more false ones.
+        rotate: rotate every frame clockwise by 90, 180 or 270 degrees first; results and overlay are of the rotated
             picture.
-        mirror: mirror every frame left to right, after turning it.
+        mirror: mirror every frame left to right, after rotating it.
     """
     given = [value is not None for value in (camera, video, images)].count(True) + demo
     if given > 1:
@@ -150,7 +151,7 @@ def run(
         records = stack.enter_context(outputs.records())
         if given:
             wanted = (_size(camera_size), camera_fps)
-            source = stack.enter_context(_source(camera, wanted, video, pictures, Patience(give_up_s=give_up_s)))
+            source = stack.enter_context(_source(camera, wanted, video, pictures, ReconnectPolicy(give_up_s=give_up_s)))
         else:
             source, show = _default_source(show)
             stack.enter_context(source)
@@ -177,19 +178,19 @@ def _source(
     wanted: tuple[tuple[int, int] | None, float | None],
     video: str | None,
     pictures: Pictures | None,
-    patience: Patience,
+    reconnect: ReconnectPolicy,
 ) -> Source:
     if camera is not None:
-        return Camera(camera, *wanted, patience)
+        return Camera(camera, *wanted, reconnect)
     if video is not None:
-        return open_url_source(video, patience) if "://" in video else Video(video)
+        return open_url_source(video, reconnect) if "://" in video else Video(video)
     return pictures or DemoClip()
 
 
 def _inputs(
     camera: int | str | None, video: str | None, model: Path | None, detector_model: Path | None
 ) -> Iterator[Named]:
-    """What a run reads, by option."""
+    """Yield the files that a run reads, by option."""
     if isinstance(camera, str):
         yield from (("--camera", path) for path in (Path(camera), *files_of_pipeline(camera)))
     if video is not None:
@@ -202,7 +203,7 @@ def _inputs(
 
 
 def _below(pictures: Pictures | None) -> Iterator[Named]:
-    """What a run reads of folders: the pictures, and the packaged models."""
+    """Yield the files in folders that a run reads: pictures and packaged models."""
     if pictures is not None:
         yield from (("--images", picture.path) for picture in pictures.pictures)
     if os.path.isdir(WEIGHTS):
@@ -210,7 +211,7 @@ def _below(pictures: Pictures | None) -> Iterator[Named]:
 
 
 def _size(text: str | None) -> tuple[int, int] | None:
-    """(width, height) of "1280x720"."""
+    """Return (width, height) of "1280x720"."""
     if text is None:
         return None
     match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
@@ -220,7 +221,7 @@ def _size(text: str | None) -> tuple[int, int] | None:
 
 
 def _default_source(show: bool) -> tuple[Source, bool]:
-    """Camera 0 in a window where there are a camera and a display, else the demo clip."""
+    """Open camera 0 in a window if there are a camera and a display, else the demo clip."""
     if has_display():
         try:
             return Camera(0), True
@@ -245,7 +246,7 @@ def _loop(
     try:
         frames = shown_frames(source, window)
         for taken in tqdm(frames, total=source.frame_count, unit=f" {summary.unit}", disable=None, leave=False):
-            frame = turned(taken, rotate, mirror)
+            frame = rotate_frame(taken, rotate, mirror)
             result = tracker.step(frame)
             seconds = _age(source, frame)
             written = time.perf_counter()
@@ -269,7 +270,7 @@ def _loop(
 
 
 def shown_frames(source: Source, window: Window | None) -> Iterator[Frame]:
-    """Those of the source; while a camera is lost, its window stays alive."""
+    """Yield the frames of a source; while a camera is lost, the window keeps handling events."""
     if window is None or not isinstance(source, Live):
         yield from source
         return
@@ -282,19 +283,19 @@ def shown_frames(source: Source, window: Window | None) -> Iterator[Frame]:
 
 
 def _age(source: Source, frame: Frame) -> dict[str, float]:
-    """Seconds since the frame was grabbed, where that is known: of a live source."""
+    """Return the seconds since a frame of a live source was grabbed; empty for other sources."""
     started_s = source.started_s
     return {} if started_s is None else {"latency": time.monotonic() - started_s - frame.timestamp_s}
 
 
 def _points_px(result: FrameResult) -> NDArray[np.float64] | None:
-    """(K, 2) the landmarks of the face measured in this frame; where none is, of one that coasts."""
+    """Return the landmarks (K, 2) of a face measured in this frame, else of a coasting one."""
     face = max(result.faces, key=lambda face: face.state == "tracking", default=None)
     return None if face is None else face.landmarks.points_px
 
 
 def _print_truth(report: DemoReport) -> None:
-    """How far the demo's landmarks were from its truth."""
+    """Print the demo clip's errors against its ground truth."""
     truth = report.summary()
     print(
         f"against the clip's truth: found in {truth.found} of {truth.visible} frames that show the face, "
@@ -310,7 +311,7 @@ def _after(frames: int | None) -> str:
 
 
 def main() -> int:
-    """Run the command line."""
+    """Run the command line; return the exit status."""
     return run_command(run, "tracker.run", words=source_options)
 
 

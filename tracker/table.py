@@ -1,4 +1,4 @@
-"""Results as a table of pandas."""
+"""Results as a pandas table."""
 
 from __future__ import annotations
 
@@ -17,14 +17,18 @@ _OF_A_FACE = ("picture", "frame", "timestamp_s", "face_id", "state", "score", *_
 
 
 def to_pandas(results: Iterable[FrameResult]) -> pandas.DataFrame:
-    """A table with a row for each face of each result; a result without faces has none.
+    """Make a table with a row for each face of each result.
 
-    Columns: picture (None of a frame of a video), frame, timestamp_s, face_id, state, score, box_x, box_y, box_width,
-    box_height; then of each landmark x_0, ..., y_0, ..., score_0, ... and its covariance cov_xx_0, ..., cov_xy_0, ...,
-    cov_yy_0, .... Pixels, x right, y down, pixel centres at integers; of the smoothed landmarks.
+    Args:
+        results: of frames or pictures; those without faces give no row.
+
+    Returns:
+        Columns: picture (None for a frame of a video), frame, timestamp_s, face_id, state, score, box_x, box_y,
+        box_width, box_height; then for each smoothed landmark x_0, ..., y_0, ..., score_0, ... and its covariance
+        cov_xx_0, ..., cov_xy_0, ..., cov_yy_0, .... In pixels, x right, y down, pixel centres at integers.
 
     Raises:
-        TrackerError: where pandas is not installed.
+        TrackerError: if pandas is not installed.
     """
     try:
         import pandas

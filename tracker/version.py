@@ -1,4 +1,4 @@
-"""The version of the package: of the checkout that runs, else of the package that is installed."""
+"""The version of the package."""
 
 from __future__ import annotations
 
@@ -8,22 +8,22 @@ from pathlib import Path
 
 DISTRIBUTION = "landmark-tracker"
 UNKNOWN = "0+unknown"
-"""Where the files were copied without what pip writes about them."""
+"""For files that were copied without the package's metadata."""
 _ROOT = Path(__file__).resolve().parents[1]
 _NAME = re.compile(rf'^name = "{DISTRIBUTION}"$', re.MULTILINE)
 _VERSION = re.compile(r'^version = "(.+)"$', re.MULTILINE)
 
 
 def read_version(root: Path = _ROOT) -> str:
-    """The version in pyproject.toml where the package lies in a checkout, else in the metadata of the installed one.
+    """Read the version from pyproject.toml in a checkout, else from the metadata of the installed package.
 
-    An editable installation keeps the metadata of the day when it was installed, so the file comes first.
+    The file comes first because an editable installation keeps the metadata of the day of its installation.
 
     Args:
         root: the folder that holds the package tracker.
 
     Returns:
-        Such as "0.1.0"; UNKNOWN where there is neither.
+        The version, such as "0.1.0"; UNKNOWN if neither states it.
     """
     try:
         text = (root / "pyproject.toml").read_text(encoding="utf-8")  # tomllib is not in Python 3.10

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal
 
 from tracker.datasets import aflw, cofw, folder, menpo, star_tsv, video300, w300, w300_lp, wflw
-from tracker.datasets.collect import Bad
+from tracker.datasets.collect import OnInvalid
 from tracker.datasets.sample import DatasetError, Sample
 from tracker.datasets.video300 import Category
 
@@ -65,10 +65,10 @@ def _number(key: str) -> float:
 class Source(ABC):
     """A data set: its official training faces, among which no test face is, and its test faces.
 
-    bad: what becomes of bad faces. validation: where the faces come from that weights are chosen by.
+    on_invalid: what becomes of bad faces. validation: where the faces come from that weights are chosen by.
     """
 
-    bad: Bad
+    on_invalid: OnInvalid
     validation: Validation | Path
 
     @abstractmethod
@@ -125,26 +125,26 @@ class W300(Source):
 
     root: Path
     test_split: w300.Split = "full"
-    bad: Bad = "refuse"
+    on_invalid: OnInvalid = "refuse"
     validation: Validation = VALIDATION_SHARE
     test_root: Path | None = None
     training: Literal["official", "split_one"] = "official"
 
     def labelled(self) -> Faces:
         if self.training == "official":
-            return w300.read_training(self.root, self.bad)
+            return w300.read_training(self.root, self.on_invalid)
         if self.test_split != "private":
             raise DatasetError(
                 "data.source.training: split_one trains on the full test set; expected data.source.test_split to be "
                 f"private, got {self.test_split}"
             )
-        return w300.read_split_one(self.root, self.bad)
+        return w300.read_split_one(self.root, self.on_invalid)
 
     def key(self, sample: Sample) -> str:
         return w300.person(self.root, sample)
 
     def test(self) -> Faces:
-        return w300.read_test(self.test_root or self.root, self.test_split, self.bad)
+        return w300.read_test(self.test_root or self.root, self.test_split, self.on_invalid)
 
 
 @dataclass
@@ -152,11 +152,11 @@ class W300Lp(Source):
     """300W-LP, to begin a training with: root holds AFW, HELEN, IBUG, LFPW and landmarks. It has no test faces."""
 
     root: Path
-    bad: Bad = "refuse"
+    on_invalid: OnInvalid = "refuse"
     validation: Validation = VALIDATION_SHARE
 
     def labelled(self) -> Faces:
-        return w300_lp.read_300w_lp(self.root, self.bad)
+        return w300_lp.read_300w_lp(self.root, self.on_invalid)
 
     def key(self, sample: Sample) -> str:
         """The picture that a face was turned from: all turns of IMAGE_0_N are named so."""
@@ -172,17 +172,17 @@ class Menpo(Source):
 
     root: Path
     test_root: Path | None = None
-    bad: Bad = "refuse"
+    on_invalid: OnInvalid = "refuse"
     validation: Validation = VALIDATION_SHARE
 
     def labelled(self) -> Faces:
-        return menpo.read_menpo(self.root, self.bad)
+        return menpo.read_menpo(self.root, self.on_invalid)
 
     def key(self, sample: Sample) -> str:
         return sample.picture.name
 
     def test(self) -> Faces:
-        return menpo.read_menpo(_given(self.test_root, "test_root"), self.bad)
+        return menpo.read_menpo(_given(self.test_root, "test_root"), self.on_invalid)
 
 
 @dataclass
@@ -190,17 +190,17 @@ class Wflw(Source):
     """WFLW: root holds WFLW_annotations and WFLW_images. Faces of one picture stay together."""
 
     root: Path
-    bad: Bad = "refuse"
+    on_invalid: OnInvalid = "refuse"
     validation: Validation = VALIDATION_SHARE
 
     def labelled(self) -> Faces:
-        return wflw.read_wflw(self.root, "train", self.bad)
+        return wflw.read_wflw(self.root, "train", self.on_invalid)
 
     def key(self, sample: Sample) -> str:
         return sample.picture.name
 
     def test(self) -> Faces:
-        return wflw.read_wflw(self.root, "test", self.bad)
+        return wflw.read_wflw(self.root, "test", self.on_invalid)
 
 
 @dataclass
@@ -208,17 +208,17 @@ class Cofw(Source):
     """COFW: root holds COFW_train_color.mat and COFW_test_color.mat."""
 
     root: Path
-    bad: Bad = "refuse"
+    on_invalid: OnInvalid = "refuse"
     validation: Validation = VALIDATION_SHARE
 
     def labelled(self) -> Faces:
-        return cofw.read_cofw(self.root, "train", self.bad)
+        return cofw.read_cofw(self.root, "train", self.on_invalid)
 
     def key(self, sample: Sample) -> str:
         return sample.name.rpartition("/")[2]
 
     def test(self) -> Faces:
-        return cofw.read_cofw(self.root, "test", self.bad)
+        return cofw.read_cofw(self.root, "test", self.on_invalid)
 
 
 @dataclass
@@ -226,7 +226,7 @@ class Cofw68(Source):
     """COFW's test faces with 68 points: root holds COFW_test_color.mat and COFW68_Data. To test a net of 300W on."""
 
     root: Path
-    bad: Bad = "refuse"
+    on_invalid: OnInvalid = "refuse"
     validation: Validation = VALIDATION_SHARE
 
     def labelled(self) -> Faces:
@@ -236,7 +236,7 @@ class Cofw68(Source):
         return sample.name.rpartition("/")[2]
 
     def test(self) -> Faces:
-        return cofw.read_cofw68(self.root, self.bad)
+        return cofw.read_cofw68(self.root, self.on_invalid)
 
 
 @dataclass
@@ -244,18 +244,18 @@ class Video300(Source):
     """300VW: root holds the clips' folders. The frames of one clip stay together."""
 
     root: Path
-    bad: Bad = "refuse"
+    on_invalid: OnInvalid = "refuse"
     validation: Validation = VALIDATION_SHARE
 
     def labelled(self) -> Faces:
-        return video300.read_300vw(self.root, "train", bad=self.bad)
+        return video300.read_300vw(self.root, "train", on_invalid=self.on_invalid)
 
     def key(self, sample: Sample) -> str:
         return min(sample.subsets)
 
     def test(self) -> Faces:
         categories: tuple[Category, ...] = ("A", "B", "C")
-        return [f for c in categories for f in video300.read_300vw(self.root, c, self.bad)]
+        return [f for c in categories for f in video300.read_300vw(self.root, c, self.on_invalid)]
 
 
 @dataclass
@@ -263,21 +263,21 @@ class Aflw19(Source):
     """AFLW with 19 points: root holds AFLWinfo_release.mat and flickr."""
 
     root: Path
-    bad: Bad = "refuse"
+    on_invalid: OnInvalid = "refuse"
     validation: Validation = VALIDATION_SHARE
 
     def labelled(self) -> Faces:
-        return aflw.read_aflw19(self.root, "train", self.bad)
+        return aflw.read_aflw19(self.root, "train", self.on_invalid)
 
     def key(self, sample: Sample) -> str:
         return sample.picture.name
 
     def test(self) -> Faces:
-        return aflw.read_aflw19(self.root, "test", self.bad)
+        return aflw.read_aflw19(self.root, "test", self.on_invalid)
 
 
 @dataclass
-class Own(Source):
+class CustomDataset(Source):
     """Your own: a folder of pictures with .pts files, or a .csv table (tracker.datasets.folder), of a known scheme.
 
     test_path: another one, to test on. validation: may be another one, too.
@@ -286,20 +286,20 @@ class Own(Source):
     path: Path
     scheme: str
     test_path: Path | None = None
-    bad: Bad = "refuse"
+    on_invalid: OnInvalid = "refuse"
     validation: Validation | Path = VALIDATION_SHARE
 
     def labelled(self) -> Faces:
-        return folder.read_own(self.path, self.scheme, self.bad)
+        return folder.read_custom(self.path, self.scheme, self.on_invalid)
 
     def key(self, sample: Sample) -> str:
         return sample.picture.name
 
     def read_validation(self, path: Path) -> Faces:
-        return folder.read_own(path, self.scheme, self.bad)
+        return folder.read_custom(path, self.scheme, self.on_invalid)
 
     def test(self) -> Faces:
-        return folder.read_own(_given(self.test_path), self.scheme, self.bad)
+        return folder.read_custom(_given(self.test_path), self.scheme, self.on_invalid)
 
 
 @dataclass
@@ -313,20 +313,20 @@ class StarTable(Source):
     pictures: Path
     scheme: str
     test_path: Path | None = None
-    bad: Bad = "refuse"
+    on_invalid: OnInvalid = "refuse"
     validation: Validation | Path = VALIDATION_SHARE
 
     def labelled(self) -> Faces:
-        return star_tsv.read_star_tsv(self.path, self.pictures, self.scheme, self.bad)
+        return star_tsv.read_star_tsv(self.path, self.pictures, self.scheme, self.on_invalid)
 
     def key(self, sample: Sample) -> str:
         return sample.picture.name
 
     def read_validation(self, path: Path) -> Faces:
-        return star_tsv.read_star_tsv(path, self.pictures, self.scheme, self.bad)
+        return star_tsv.read_star_tsv(path, self.pictures, self.scheme, self.on_invalid)
 
     def test(self) -> Faces:
-        return star_tsv.read_star_tsv(_given(self.test_path), self.pictures, self.scheme, self.bad)
+        return star_tsv.read_star_tsv(_given(self.test_path), self.pictures, self.scheme, self.on_invalid)
 
 
 def _given(path: Path | None, option: str = "test_path") -> Path:

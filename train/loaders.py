@@ -13,7 +13,7 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
 
-from tracker.datasets.collect import Bad
+from tracker.datasets.collect import OnInvalid
 from tracker.datasets.pictures import Pictures
 from tracker.datasets.sample import DatasetError, Sample
 from train.augmentation import Augmentation, Choices, apply
@@ -30,8 +30,8 @@ class Crops(Dataset[Batch]):
     """The plain crops of evaluation.
 
     edges: how edge maps are drawn (train.targets.boundaries), None for none. stride: pixels a cell of them. keep_gb: of
-    decoded pictures (tracker.datasets.pictures). bad: what becomes of bad faces. source: the set, for messages. Raises
-    DatasetError for bad faces.
+    decoded pictures (tracker.datasets.pictures). on_invalid: what becomes of bad faces. source: the set, for messages.
+    Raises DatasetError for bad faces.
     """
 
     def __init__(
@@ -41,12 +41,12 @@ class Crops(Dataset[Batch]):
         edges: EdgeProcedure | None = None,
         stride: int = 4,
         keep_gb: float = KEEP_GB,
-        bad: Bad = "refuse",
+        on_invalid: OnInvalid = "refuse",
         source: str = "the set",
     ) -> None:
         self.size, self.edges, self.stride = size, edges, stride
         self.pictures = Pictures(samples, keep_gb)
-        self.samples = self.pictures.good(samples, bad, source)
+        self.samples = self.pictures.good(samples, on_invalid, source)
 
     def __len__(self) -> int:
         return len(self.samples)
@@ -205,7 +205,7 @@ class FaceData(lightning.LightningDataModule):
 
     def _crops(self, use: str, faces: list[Sample], edges: EdgeProcedure | None = None) -> Crops:
         source = f"the {use} faces of {faces[0].picture.parent}"
-        return Crops(faces, self.size, edges, self.stride, self.keep_gb, self.source.bad, source)
+        return Crops(faces, self.size, edges, self.stride, self.keep_gb, self.source.on_invalid, source)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         trainer = self.trainer

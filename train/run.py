@@ -30,7 +30,7 @@ def main() -> None:
     """
     refuse_shadowed(__name__, NAME)
     with needs_extra(__name__, NAME, "train"):
-        from tracker.system.process import INTERRUPTED, READER_GONE, Ended, ending_signals, standard_streams
+        from tracker.system.process import EXIT_SIGPIPE, INTERRUPTED, Ended, ending_signals, standard_streams
     ended: list[Ended] = []
     try:
         with standard_streams(), ending_signals() as ended:
@@ -44,7 +44,7 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(ended[0].status if ended else INTERRUPTED)
     except BrokenPipeError:
-        sys.exit(READER_GONE)
+        sys.exit(EXIT_SIGPIPE)
 
 
 def _train() -> None:

@@ -1,4 +1,4 @@
-"""The page of demos/browser in a headless Chromium: built, served on this machine alone, and driven."""
+"""Builds the page of demos/browser, serves it on the loopback, and controls it in a headless Chromium."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Image = NDArray[np.uint8]
 
 
 def find_missing() -> str | None:
-    """What is missing on this machine to build the page and to open it, as a sentence; None if nothing is."""
+    """Describe what is missing on this machine to build and open the page; None if nothing is."""
     if shutil.which("node") is None:
         return "needs Node.js 20.19 or newer"
     if not (PAGE / "node_modules").is_dir():
@@ -41,7 +41,7 @@ def find_missing() -> str | None:
 
 
 def find_chromium() -> str | None:
-    """The path of Chromium or Chrome, None if there is none."""
+    """Return the path of Chromium or Chrome; None if neither is installed."""
     return next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
@@ -94,7 +94,7 @@ class _Handler(SimpleHTTPRequestHandler):
         return None
 
     def guess_type(self, path: Any) -> str:
-        """The same on every machine: what mimetypes says depends on the system's tables."""
+        """Return the media type of a file, independently of the system's tables."""
         types = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".wasm": "application/wasm"}
         return types.get(Path(path).suffix, "application/octet-stream")
 
@@ -103,7 +103,7 @@ class _Handler(SimpleHTTPRequestHandler):
 
 
 def drive(task: str, url: str, **options: Any) -> dict[str, Any]:
-    """Open the page and do one of the tasks of demos/browser/tests/drive.mjs; what it saw.
+    """Open the page, run one of the tasks of demos/browser/tests/drive.mjs, and return its result.
 
     Raises TrackerError if Chromium or the task fails.
     """
@@ -113,7 +113,7 @@ def drive(task: str, url: str, **options: Any) -> dict[str, Any]:
 
 
 def write_y4m(path: Path, pictures: Iterable[Image], rate: int) -> Path:
-    """Write RGB pictures of one even size as an uncompressed video that Chromium takes for a camera."""
+    """Write RGB pictures of one even size as an uncompressed video that Chromium uses as a camera."""
     with path.open("wb") as file:
         for number, picture in enumerate(pictures):
             if number == 0:
@@ -127,13 +127,13 @@ MAX_FACES = 4  # of the page
 
 
 def track_in_python(clip: DemoClip) -> list[FrameResult]:
-    """What the Python tracker makes of a clip with the page's detector and options."""
+    """Track a clip in Python with the page's detector and options."""
     with Tracker(detector="yunet", max_faces=MAX_FACES) as tracker:
         return [tracker.step(frame) for frame in clip]
 
 
 def distances_px(results: list[dict[str, Any]], expected: list[FrameResult]) -> NDArray[np.float64]:
-    """How far each point of the page lies from Python's.
+    """Return the distance of each point of the page from Python's.
 
     Args:
         results: the page's, of drive("frames").
@@ -143,7 +143,7 @@ def distances_px(results: list[dict[str, Any]], expected: list[FrameResult]) -> 
         (points of all faces in all frames,) in pixels of the frame.
 
     Raises:
-        TrackerError: the page does not see the same ids in the same states.
+        TrackerError: if the ids or states differ.
     """
     away = []
     for number, (result, frame) in enumerate(zip(results, expected, strict=True)):

@@ -1,10 +1,10 @@
-"""MediaPipe's FaceMesh in a process of its own: pictures in on stdin, the points it finds out on stdout.
+"""MediaPipe's FaceMesh in a separate process: reads pictures from stdin, writes points to stdout.
 
     python -m benchmarks._lib.facemesh_points plain|attention HEIGHT WIDTH
 
-Says its versions in one line of JSON; then takes raw (H, W, 3) uint8 RGB pictures one after the other, and answers each
-by one line: x and y of all its vertices as shares of the picture, or null for no face. Imports nothing of the tracker:
-MediaPipe 0.10.21 lives in an environment of its own.
+It prints its versions as one line of JSON, then reads raw (H, W, 3) uint8 RGB pictures and answers each with one line:
+x and y of all vertices as fractions of the picture, or null if there is no face. It does not import the tracker,
+because MediaPipe 0.10.21 needs a separate environment.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How long engines take for one face, in turns."""
+"""Latency of engines for one face, measured alternately."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ROUNDS, CALLS = 12, 40
 
 
 def medians_ms(engines: Mapping[str, OnnxEngine]) -> dict[str, float]:
-    """Median time of a crop of noise, whose content does not matter; the first calls of a turn warm the caches."""
+    """Return the median time of a crop of noise; the first calls of a turn are a warm-up."""
     seconds: dict[str, list[float]] = {name: [] for name in engines}
     for _ in range(ROUNDS):
         for name, engine in engines.items():

@@ -1,6 +1,6 @@
-"""python -m benchmarks._lib.live_visitors URL PAGES PROGRAMS: visitors of a live view, one more of whom stalls.
+"""python -m benchmarks._lib.live_visitors URL PAGES PROGRAMS: simulates clients of a live view, one of which stalls.
 
-They stay until standard input ends. Then one line of JSON says what each was sent.
+They run until standard input ends. Then one line of JSON states what each received.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ REQUEST = (
 
 
 async def look(url: str, counts: list[int], index: int) -> None:
-    """As the page does: ask for the newest frame again and again."""
+    """Request the newest frame repeatedly, like the page."""
     client: Any = import_module("websockets.asyncio.client")
     async with client.connect(f"{url}live", ping_interval=None, compression=None) as page:
         while True:
@@ -32,7 +32,7 @@ async def look(url: str, counts: list[int], index: int) -> None:
 
 
 async def read(url: str, counts: list[int], index: int) -> None:
-    """As a program does: take every result."""
+    """Receive every result, like a program."""
     client: Any = import_module("websockets.asyncio.client")
     async with client.connect(f"{url}results", ping_interval=None, compression=None) as program:
         while True:
@@ -41,7 +41,7 @@ async def read(url: str, counts: list[int], index: int) -> None:
 
 
 def stall(address: str) -> socket.socket:
-    """Ask for results and take none."""
+    """Request results, but never read them."""
     parts = urlsplit(address)
     connection = socket.create_connection((parts.hostname or "", parts.port or 80))
     connection.sendall(REQUEST.format(host=parts.netloc).encode())
@@ -49,7 +49,7 @@ def stall(address: str) -> socket.socket:
 
 
 async def visit(address: str, pages: int, programs: int) -> dict[str, list[int]]:
-    """What each page and program was sent until standard input ended."""
+    """Return what each page and program received until standard input ended."""
     url = address.replace("http", "ws", 1)
     shown, taken = [0] * pages, [0] * programs
     with stall(address):

@@ -1,4 +1,4 @@
-"""What a measurement was made on."""
+"""Describes the machine of a measurement."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PACKAGES = ("numpy", "opencv-python", "opencv-contrib-python", "onnxruntime", "m
 
 
 def machine() -> dict[str, str | int | float]:
-    """The processor, how many of it, the system, and how busy it is now (the load of the last minute)."""
+    """Return the processor, the number of cores, the system, and the load of the last minute."""
     return {
         "cpu": _cpu(),
         "cores": os.cpu_count() or 1,
@@ -24,14 +24,14 @@ def machine() -> dict[str, str | int | float]:
 
 
 def int8_instructions() -> list[str]:
-    """Those of INT8 that Linux says the processor has; without the later ones INT8 is hardly faster than FP32."""
+    """Return the processor's INT8 instructions on Linux; without the newer ones INT8 is hardly faster than FP32."""
     cpuinfo = Path("/proc/cpuinfo")
     flags = re.search(r"^(?:flags|Features)\s*:(.+)$", cpuinfo.read_text(), re.M) if cpuinfo.exists() else None
     return [name for name in INT8 if flags and name in flags[1].split()]
 
 
 def versions(packages: Iterable[str] = PACKAGES) -> dict[str, str]:
-    """The versions of Python and of those of the packages that are installed."""
+    """Return the versions of Python and of the packages that are installed."""
     found = {"python": platform.python_version()}
     for package in packages:
         try:

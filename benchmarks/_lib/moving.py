@@ -1,4 +1,4 @@
-"""Clips whose truth is known: a labelled picture, moved over the frame by a known motion."""
+"""Clips with ground truth: a labelled picture, moved over the frame by a known motion."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class MovingPicture:
     gone: range = range(0)
 
     def frame_from_picture(self, index: int) -> Array:
-        """(2, 3) the similarity to that frame, pixel centres at integers."""
+        """Return the similarity (2, 3) to a frame, pixel centres at integers."""
         seconds = (index - min(max(index - self.still.start, 0), len(self.still))) / self.fps
         size = np.array(self.image_rgb.shape[1::-1])
         swing = np.sin(2 * np.pi * seconds / np.array([3.1, 2.3, 4.7, 3.7]))
@@ -46,13 +46,13 @@ class MovingPicture:
         return similarity(zoom, np.radians(8) * swing[3], middle, middle + 0.05 * size * swing[:2])
 
     def truths_px(self, index: int) -> list[Array]:
-        """Where the faces (68, 2) are in that frame, seen or covered."""
+        """Return the faces (68, 2) in a frame, visible or covered."""
         if index in self.gone:
             return []
         return [transform_points(self.frame_from_picture(index), face) for face in self.faces_px]
 
     def picture(self, index: int) -> Image:
-        """That frame, (H, W, 3) uint8 RGB."""
+        """Render a frame, (H, W, 3) uint8 RGB."""
         height, width = self.image_rgb.shape[:2]
         frame: Image = np.full((height, width, 3), GREY, np.uint8)
         if index in self.gone:
@@ -72,7 +72,7 @@ class MovingPicture:
             yield self.picture(index), self.truths_px(index)
 
     def write_clip(self, folder: Path) -> None:
-        """Write it in the layout of 300VW, which labels one face: vid.avi, annot/000001.pts and so on."""
+        """Write the clip in the layout of 300VW, with one labelled face: vid.avi, annot/000001.pts and so on."""
         (folder / "annot").mkdir(parents=True)
         height, width = self.image_rgb.shape[:2]
         writer = cv2.VideoWriter(str(folder / "vid.avi"), cv2.VideoWriter.fourcc(*"MJPG"), self.fps, (width, height))

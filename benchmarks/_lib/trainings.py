@@ -1,4 +1,4 @@
-"""Short trainings of one small net on 300W, for benchmarks in which only what is learned differs."""
+"""Short trainings of one small net on 300W, for benchmarks that compare objectives or representations."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ CHANNELS = (64, 96, 128, 128)
 
 
 def task_of(objective: Objective, seed: int, place: nn.Module | None = None, **options: Any) -> LandmarkTask:
-    """The net of configs/train/edge68.yaml, untrained, with a head of train.models.heads where one is given."""
+    """Return the untrained net of configs/train/edge68.yaml, with a head of train.models.heads if one is given."""
     lightning.seed_everything(seed, verbose=False)
     net = EdgeHourglass(channels=CHANNELS, stacks=1, block="bottleneck", place=place)
     with warnings.catch_warnings():
@@ -36,7 +36,7 @@ def task_of(objective: Objective, seed: int, place: nn.Module | None = None, **o
 
 
 def fit(task: LandmarkTask, root: Path, epochs: int) -> tuple[FaceData, lightning.Trainer]:
-    """Train with the whole schedule in so many epochs, without averaging; what it was trained on and by.
+    """Train with the complete schedule in so many epochs, without averaging; return the data and the trainer.
 
     Views of Siamese training are drawn independently of each other, as in its paper.
     """
@@ -53,7 +53,7 @@ def fit(task: LandmarkTask, root: Path, epochs: int) -> tuple[FaceData, lightnin
 def kept(
     report: Path, epochs: int, seeds: int, names: Iterable[str], trained: Callable[[str, int], Record]
 ) -> tuple[Record, Record]:
-    """The report, and its runs of so many epochs by "name, seed S"; what it does not hold is trained and written."""
+    """Return the report and its runs by "name, seed S"; runs that it does not have are trained and added."""
     record: Record = json.loads(report.read_text()) if report.exists() else {}
     runs = record.setdefault(f"{epochs} epochs", {})
     report.parent.mkdir(parents=True, exist_ok=True)
@@ -66,10 +66,10 @@ def kept(
 
 
 def runs_of(runs: Record, name: str) -> list[Record]:
-    """Those of every seed."""
+    """Return the runs of every seed."""
     return [run for key, run in runs.items() if key.rpartition(", seed")[0] == name]
 
 
 def lfpw_test(root: Path, data: FaceData) -> DataLoader[Batch]:
-    """The plain crops of lfpw/testset."""
+    """Return the crops of lfpw/testset, without augmentation."""
     return DataLoader(Crops(read_folder(root / "lfpw/testset"), data.size), data.batch)

@@ -1,9 +1,9 @@
-"""One side of speed.py in a process of its own: steps over frames when told to, and says how long each took.
+"""One side of speed.py in a separate process: steps over frames on request, and reports the times.
 
     python -m benchmarks._lib.worker tracker|facemesh FRAMES.npy OPTIONS
 
-Says its versions in one line of JSON, then answers each line "FIRST COUNT" on stdin by one line of JSON.
-Imports nothing but NumPy before it knows its side: MediaPipe 0.10.21 lives in an environment of its own.
+It prints its versions as one line of JSON, then answers each line "FIRST COUNT" on stdin with one line of JSON. It
+imports only NumPy before it knows its side, because MediaPipe 0.10.21 needs a separate environment.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ Step = Callable[[NDArray[np.uint8], int], tuple[bool, dict[str, float]]]
 
 
 def tracker_step(options: dict[str, Any]) -> Step:
-    """Our whole step, in one thread."""
+    """Return a function that runs our complete step in one thread."""
     import cv2
 
     from tracker import Frame, Tracker
@@ -42,7 +42,7 @@ def tracker_step(options: dict[str, Any]) -> Step:
 
 
 def facemesh_step(options: dict[str, Any]) -> Step:
-    """MediaPipe's FaceMesh, following one face; it has no options of ours."""
+    """Return a function that tracks one face with MediaPipe's FaceMesh; our options do not apply."""
     import mediapipe  # type: ignore[import-not-found, unused-ignore]
 
     mesh = mediapipe.solutions.face_mesh.FaceMesh(static_image_mode=False, max_num_faces=1)
@@ -54,7 +54,7 @@ def facemesh_step(options: dict[str, Any]) -> Step:
 
 
 def block(step: Step, frames: NDArray[np.uint8], first: int, count: int) -> dict[str, Any]:
-    """Steps number first .. first + count over frames (N, H, W, 3), forwards, then backwards: no jumps."""
+    """Run steps first .. first + count over frames (N, H, W, 3), forwards and backwards to avoid jumps."""
     seconds, found, stages = [], 0, []
     for number in range(first, first + count):
         place = number % (2 * len(frames) - 2)

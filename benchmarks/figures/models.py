@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from tracker.datasets.folder import read_own
+from tracker.datasets.folder import read_custom
 from tracker.datasets.sample import DatasetError
 from tracker.errors import TrackerError
 from tracker.face.geometry import Array
@@ -35,9 +35,14 @@ class Model(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What a model says of N faces: the softmax of the last stack's maps (N, K, cells, cells), which for an objective
-    that draws heatmaps is the heatmap over its sum, points (N, K, 2) in pixels of the crop, and the ocular NME (N,) in
-    percent."""
+    """What a model says of N faces.
+
+    Attributes:
+        maps: (N, K, cells, cells), the softmax of the last stack's maps; for an objective that draws heatmaps, the
+            heatmap over its sum.
+        points_px: (N, K, 2) in pixels of the crop.
+        percent: (N,), the NME by the distance of the outer eye corners.
+    """
 
     maps: Tensor
     points_px: Tensor
@@ -71,7 +76,7 @@ def _load(path: Path) -> Model:
 def read_faces(path: Path, scheme: str, size: int, faces: int) -> tuple[Batch, list[str]]:
     """The first faces of a folder or table in their crops, and their names. Raises TrackerError where there is none."""
     try:
-        samples = read_own(path, scheme)[: max(faces, 0)]
+        samples = read_custom(path, scheme)[: max(faces, 0)]
         if not samples:
             raise DatasetError(f"{path}: expected labelled faces, there are none; --faces is {faces}")
         return Crops(samples, size).together(), [sample.name for sample in samples]

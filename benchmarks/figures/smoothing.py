@@ -43,7 +43,7 @@ def smoothing(
     seen. At the right are all labels of the face.
 
     Args:
-        path: A folder of pictures with .pts files, or a .csv table, as train.datasets.Own takes it.
+        path: A folder of pictures with .pts files, or a .csv table, as train.datasets.CustomDataset takes it.
         scheme: The landmarks' scheme.
         landmarks: Numbers in the scheme, from 0.
         size: Side of the crop in pixels; the maps have a cell for four pixels.

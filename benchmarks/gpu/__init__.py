@@ -1,1 +1,1 @@
-"""What a GPU is to prove, in a quarter of an hour: `python -m benchmarks.gpu`."""
+"""Measurements on a GPU, in a quarter of an hour: `python -m benchmarks.gpu`."""

@@ -1,4 +1,4 @@
-"""Everything that a GPU's machine without a network needs besides this repository, in one folder of known size.
+"""Collects everything that a GPU machine without a network needs besides this repository, in one folder.
 
     python -m benchmarks.gpu.bundle --data 300W --output FOLDER
 
@@ -59,7 +59,7 @@ def _download(folder: str, output: Path, *arguments: str) -> None:
 
 
 def check(folder: Path) -> str:
-    """How large the bundle is, in words. Raises TrackerError where it and the repository are more than MOST_BYTES."""
+    """Describe the size of the bundle; raise TrackerError if it and the repository exceed MOST_BYTES."""
     parts = {
         path.name: sum(f.stat().st_size for f in [path, *path.rglob("*")] if f.is_file()) for path in folder.iterdir()
     }
@@ -71,7 +71,7 @@ def check(folder: Path) -> str:
 
 
 def _tracked() -> list[str]:
-    """The repository's files."""
+    """Return the repository's files."""
     command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, check=False)
     return [name for name in done.stdout.decode().split("\0") if name and (REPOSITORY / name).is_file()]

@@ -1,4 +1,4 @@
-"""300W in one file that is small enough to carry: every picture cut to what its crops may see, in WebP.
+"""Packs 300W into one small file: every picture is cropped to what its crops may show, in WebP.
 
     python -m benchmarks.gpu.packed --root 300W --output pictures.zip
 
@@ -65,7 +65,7 @@ def write_packed(root: Path, samples: Sequence[Sample], output: Path, quality: i
 
 
 def cut(sample: Sample) -> tuple[NDArray[np.uint8], Array]:
-    """The part of a picture that its crops may see, RGB, shrunk if it is larger than they are; and the points in it.
+    """Return the part of a picture that its crops may show, RGB, shrunk if it is larger than they are, and its points.
 
     What lies outside of the picture stays outside, and so black in the crops.
     """
@@ -82,7 +82,7 @@ def cut(sample: Sample) -> tuple[NDArray[np.uint8], Array]:
 
 
 def unpack(path: Path, folder: Path) -> Path:
-    """A folder in the layout of 300W: path itself, or what the .zip file there holds, unpacked into folder.
+    """Return a folder in the layout of 300W: path itself, or the content of the .zip file, unpacked into folder.
 
     Raises TrackerError for a file that is none of pack's.
     """

@@ -1,4 +1,4 @@
-"""A checkpoint made of the weights that a training on a GPU brought back.
+"""Makes a checkpoint from the weights of a training on a GPU.
 
 python -m benchmarks.gpu.weights --folder RESULTS --root 300W --output runs/hourglass.ckpt
 """

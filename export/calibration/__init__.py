@@ -1,1 +1,1 @@
-"""What is fitted on validation faces before a model is exported."""
+"""Calibration of a model on validation faces before its export."""

@@ -1,4 +1,4 @@
-"""What is fitted on a net's validation faces before it is exported, so that its covariances mean what they say."""
+"""Fits temperature and covariances on the validation faces, so that the covariances match the errors."""
 
 from __future__ import annotations
 
@@ -14,22 +14,35 @@ from train.task import Batch, LandmarkTask, inside
 
 
 def calibration_of(task: LandmarkTask, faces: Batch, decoder: ReadingName | None = None) -> Calibration:
-    """Of a net in evaluation mode with a decoder, None being its own. The temperature is 1 where the maps were not
-    learned as a distribution."""
+    """Fit the calibration of a net.
+
+    Args:
+        task: with the net in evaluation mode.
+        faces: of the validation set.
+        decoder: of the maps; None for the objective's own.
+
+    Returns:
+        The calibration. The temperature is 1 if the maps were not trained as a distribution.
+    """
     temperature = _temperature(LandmarkGraph(task).eval(), faces)
     graph = LandmarkGraph(task, decoder=decoder, calibration=Calibration(temperature)).eval()
     return Calibration(temperature, fit_spread(*_errors(graph, faces)))
 
 
 def coverage(graph: LandmarkGraph, faces: Batch) -> str:
-    """In words: how often a point's error lies within one and two sigmas of its own covariance."""
+    """Describe how often a point's error lies within one and two standard deviations of its covariance.
+
+    Args:
+        graph: the calibrated graph.
+        faces: of the validation set.
+    """
     squares = squared_sigmas(*_errors(graph, faces))
     within = [100 * float((squares <= sigmas**2).double().mean()) for sigmas in (1, 2)]
     return f"covariances: {within[0]:.0f} % of errors within 1 sigma, {within[1]:.0f} % within 2 (Gaussian: 39, 86)"
 
 
 def _temperature(graph: LandmarkGraph, faces: Batch) -> float:
-    """To four digits."""
+    """Return the temperature, rounded to four digits."""
     if not graph.objective.likelihood:
         return 1.0
     with torch.no_grad():
@@ -40,7 +53,7 @@ def _temperature(graph: LandmarkGraph, faces: Batch) -> float:
 
 
 def _errors(graph: LandmarkGraph, faces: Batch) -> tuple[Tensor, Tensor]:
-    """(M, 2) errors in pixels of the crop and (M, 3) covariances, of the landmarks inside their crops."""
+    """Return (M, 2) errors in pixels of the crop and (M, 3) covariances, of the landmarks inside their crops."""
     with torch.no_grad():
         answers = [graph(part) for part in torch.split(faces.crops, 16)]
     points, _, covariances = (torch.cat(parts) for parts in zip(*answers, strict=True))

@@ -1,6 +1,6 @@
-"""The score from which on a crop is taken to show a face, fitted on validation faces.
+"""Fits the score threshold above which a crop counts as a face, on validation faces.
 
-The faces are augmented as in training, because a tracker meets blurred, dark and half covered ones too.
+The faces are augmented as in training, because a tracker also gets blurred, dark and partly covered ones.
 """
 
 from __future__ import annotations
@@ -16,26 +16,47 @@ from export.graph import LandmarkGraph
 from tracker.datasets.sample import Sample
 from tracker.face.crop import Roi, crop, roi_of_landmarks
 
-MISSED = 0.005  # share of faces that may fall below the threshold: augmentation hides some beyond recognition
+MISSED = 0.005  # fraction of faces that may be below the threshold: augmentation makes some unrecognisable
 
 
 def face_scores(graph: LandmarkGraph, crops: Tensor) -> NDArray[np.float64]:
-    """(N,) the mean score over the points of each crop (N, S, S, 3), uint8."""
+    """Return the mean score over the points of each crop.
+
+    Args:
+        graph: the model.
+        crops: (N, S, S, 3) uint8 RGB.
+
+    Returns:
+        (N,) scores, 0..1.
+    """
     with torch.no_grad():
         return np.concatenate([graph(part)[1].mean(-1).double().numpy() for part in torch.split(crops, 16)])
 
 
 def fit_presence(faces: NDArray[np.float64], others: NDArray[np.float64]) -> float:
-    """The threshold halfway between the lowest face scores and the highest scores of other views.
+    """Return the threshold halfway between the lowest scores of faces and the highest scores of other crops.
 
-    Where the two overlap it stays below all but MISSED of the faces: a lost face is worse than a late loss.
+    If the two overlap, the threshold stays below all but MISSED of the faces, because it is worse to lose a face than
+    to notice late that it has gone.
+
+    Args:
+        faces: (N,) scores of crops with a face.
+        others: (M,) scores of crops without a face.
     """
     lowest = float(np.quantile(faces, MISSED))
     return min(lowest, (lowest + float(np.quantile(others, 1 - MISSED))) / 2)
 
 
 def views_without_face(samples: list[Sample], size: int) -> Tensor:
-    """(N, S, S, 3) views of the faces' own pictures that show next to none of the face: moved away by its size."""
+    """Return crops of the faces' pictures that show almost nothing of the face: shifted by about its size.
+
+    Args:
+        samples: the faces.
+        size: S, the side of a crop in pixels.
+
+    Returns:
+        (4 N, S, S, 3) uint8 RGB.
+    """
     crops = []
     for sample in samples:
         image, roi = sample.read_image(), roi_of_landmarks(sample.points_px)

@@ -1,4 +1,4 @@
-"""The temperature that makes a net's softmax as wide as its errors: Guo et al., ICML 2017, section 4.2."""
+"""Temperature scaling, which makes a net's softmax as wide as its errors (Guo et al., ICML 2017, section 4.2)."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from torch import Tensor
 
 from train.codecs import gaussian
 
-LARGEST = 10.0  # temperatures are looked for from 1 / LARGEST to LARGEST
+LARGEST = 10.0  # the search range is 1 / LARGEST to LARGEST
 
 
 def fit_temperature(logits: Tensor, points_px: Tensor, stride: int, sigma_cells: float) -> float:
-    """The T > 0 that minimises the mean cross-entropy of softmax(logits / T) against the labels' distributions.
+    """Return the T > 0 that minimises the mean cross-entropy of softmax(logits / T) with the labels' distributions.
 
-    The cross-entropy is convex in 1 / T, so in log T, over which it is minimised, it has one valley. Landmarks outside
-    the crop do not count: no map can point there. A net without any skill answers with the largest T that is allowed.
+    The cross-entropy is convex in 1 / T, so it has a single minimum in log T, over which it is minimised. Landmarks
+    outside the crop do not count, because no map covers them. An untrained net gets the largest T.
 
     Args:
         logits: (N, K, cells, cells) of validation faces that the net was not trained on.
@@ -26,7 +26,7 @@ def fit_temperature(logits: Tensor, points_px: Tensor, stride: int, sigma_cells:
         sigma_cells: how wide the labels are, as in train.codecs.gaussian.encode.
 
     Raises:
-        ValueError: when no landmark lies inside the crop.
+        ValueError: if no landmark lies inside the crop.
     """
     cells = logits.shape[-1]
     inside = ((points_px >= -0.5) & (points_px <= cells * stride - 0.5)).all(-1)

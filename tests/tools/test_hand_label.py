@@ -18,7 +18,7 @@ from tools.point_table import evenly, read_points
 from tracker.datasets.pts_files import read_pts, write_pts
 from tracker.errors import TrackerError
 from tracker.face.schemes import IBUG68
-from train.datasets import Own
+from train.datasets import CustomDataset
 
 Array = np.ndarray
 
@@ -39,7 +39,7 @@ def labels(tmp_path: Path, face68: Array) -> Path:
 
 
 def test_only_held_back_faces_with_a_label_are_chosen(labels: Path, tmp_path: Path) -> None:
-    held_back = {sample.picture.stem for sample in Own(labels, "ibug68").faces()[1]}
+    held_back = {sample.picture.stem for sample in CustomDataset(labels, "ibug68").faces()[1]}
     choose(labels, tmp_path / "groups.csv", tmp_path / "faces.csv", len(held_back))
     header, *rows = (tmp_path / "faces.csv").read_text().splitlines()
     assert header == "name,race,gender,age" and {row.split(",")[0] for row in rows} == held_back

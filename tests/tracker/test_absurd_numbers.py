@@ -28,7 +28,7 @@ from tracker.analysis.head_pose import mean_head_mm
 from tracker.engines.onnx import OnnxEngine
 from tracker.face.crop import SIDES_PX, crop, roi_of_landmarks
 from tracker.face.schemes import IBUG68
-from tracker.sources import Patience
+from tracker.sources import ReconnectPolicy
 from tracker.sources.demo import DemoClip
 from tracker.tracking.smoothing import PRESETS, Smoothing, make_smoother
 from tracker.weights.packaged import landmark_model
@@ -141,7 +141,7 @@ def test_frames_on_the_gpu_that_none_has(field: int, number: int) -> None:
 @pytest.mark.parametrize("time_s", [0.0, -1.0, 1e300, math.inf, math.nan])
 def test_times_that_no_thread_can_wait(name: str, time_s: float) -> None:
     with pytest.raises(TrackerError, match=f"{name} must be a number of seconds, above 0"):
-        Patience(**{name: time_s})
+        ReconnectPolicy(**{name: time_s})
 
 
 @pytest.fixture(scope="module")

@@ -136,7 +136,7 @@ def test_what_is_left(source: str, shown: str) -> None:
     [
         "out.jsonl cannot be written (No space left on device): choose a writable folder with free space",
         "--camera-size: expected width and height such as 1280x720, got 12",
-        "expected Patience(stall_s=5.0, retry_s=0.5, open_s=20.0, give_up_s=inf)",
+        "expected ReconnectPolicy(stall_s=5.0, retry_s=0.5, open_s=20.0, give_up_s=inf)",
         "http://h/live could not be opened as a video: is it running and reachable?",
         "a.onnx: expected a landmark model with a landmark_tracker.spec entry in its metadata, found none",
         "it was built for another onnx_sha256, key: export it again",

@@ -19,7 +19,7 @@ from tracker.datasets.pts_files import write_pts
 from tracker.datasets.sample import DatasetError, Sample
 from tracker.face.schemes import IBUG68
 from train import datasets
-from train.datasets import VALIDATION_SHARE, W300, Cofw68, Menpo, Own, Source, W300Lp, _number, split
+from train.datasets import VALIDATION_SHARE, W300, Cofw68, CustomDataset, Menpo, Source, W300Lp, _number, split
 
 
 def sample(name: str) -> Sample:
@@ -97,38 +97,38 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
 class TestOwn:
     @pytest.mark.parametrize(("folder", "count"), [("all", 40), ("few", 12), ("others", 2)])
     def test_every_picture_is_on_one_side(self, own: Path, folder: str, count: int) -> None:
-        training, validation = Own(own / folder, "ibug68").faces()
+        training, validation = CustomDataset(own / folder, "ibug68").faces()
         assert len(training) + len(validation) == count
         assert training and validation
 
     def test_an_unknown_scheme_is_refused(self, own: Path) -> None:
         with pytest.raises(DatasetError, match="unknown landmark scheme 'face68'"):
-            Own(own / "all", "face68").faces()
+            CustomDataset(own / "all", "face68").faces()
 
     def test_one_picture_is_too_few_unless_nothing_is_held_back(self, own: Path) -> None:
         with pytest.raises(DatasetError, match=r"5\.png: expected at least 2 pictures"):
-            Own(own / "one", "ibug68").faces()
-        training, validation = Own(own / "one", "ibug68", validation="none").faces()
+            CustomDataset(own / "one", "ibug68").faces()
+        training, validation = CustomDataset(own / "one", "ibug68", validation="none").faces()
         assert (len(training), validation) == (1, [])
 
     def test_a_larger_share(self, own: Path) -> None:
-        training, validation = Own(own / "all", "ibug68", validation=0.5).faces()
+        training, validation = CustomDataset(own / "all", "ibug68", validation=0.5).faces()
         assert 10 < len(validation) < 30
         assert len(training) + len(validation) == 40
 
     def test_another_set(self, own: Path) -> None:
-        source = Own(own / "all", "ibug68", validation=own / "others")
+        source = CustomDataset(own / "all", "ibug68", validation=own / "others")
         training, validation = source.faces()
         assert (len(training), len(validation)) == (40, 2)
         assert source.chooses
 
     def test_another_set_must_have_other_pictures(self, own: Path) -> None:
         with pytest.raises(DatasetError, match="expected other pictures to validate with than to train on"):
-            Own(own / "all", "ibug68", validation=own / "all/../all").faces()
+            CustomDataset(own / "all", "ibug68", validation=own / "all/../all").faces()
 
     @pytest.mark.parametrize("validation", ["none", "test-for-reporting-only"])
     def test_all_faces_are_trained_on(self, own: Path, validation: Any) -> None:
-        source = Own(own / "all", "ibug68", own / "others", validation=validation)
+        source = CustomDataset(own / "all", "ibug68", own / "others", validation=validation)
         training, others = source.faces()
         assert (len(training), len(others)) == (40, 0 if validation == "none" else 2)
         assert not source.chooses
@@ -223,7 +223,7 @@ class TestW300Lp:
         (root / "landmarks/HELEN/HELEN_a_1_pts.mat").unlink()
         with pytest.raises(DatasetError, match=r"HELEN_a_1_pts\.mat: .*no such file"):
             W300Lp(root).labelled()
-        assert len(W300Lp(root, bad="skip").labelled()) == 7
+        assert len(W300Lp(root, on_invalid="skip").labelled()) == 7
 
     def test_has_no_test_faces(self, root: Path) -> None:
         with pytest.raises(DatasetError, match="300W-LP has no test faces"):

@@ -27,28 +27,28 @@ from pathlib import Path
 from tracker.datasets.labelled import labelled_faces
 from tracker.datasets.pictures import Pictures
 from tracker.datasets.video300 import read_clip
-from train.datasets import Aflw19, Own, W300, Wflw
+from train.datasets import Aflw19, CustomDataset, W300, Wflw
 
 logging.disable(logging.CRITICAL)
 os.chdir(sys.argv[1])
 
 def faces(source):  # as train.loaders.Crops, by which training and export have their faces
     samples = source.labelled()
-    return len(Pictures(samples, 0).good(samples, source.bad))
+    return len(Pictures(samples, 0).good(samples, source.on_invalid))
 
 checks = {
     "privileges": lambda: len(Path("picture/face1.png").read_bytes()),
-    "picture": lambda: faces(Own(Path("picture"), "ibug68")),
-    "picture skipped": lambda: faces(Own(Path("picture"), "ibug68", bad="skip")),
-    "label": lambda: faces(Own(Path("label"), "ibug68")),
-    "label skipped": lambda: faces(Own(Path("label"), "ibug68", bad="skip")),
-    "folder": lambda: faces(Own(Path("folder"), "ibug68", bad="skip")),
-    "folder above": lambda: faces(Own(Path("folder/deeper"), "ibug68", bad="skip")),
-    "table": lambda: faces(Own(Path("table/faces.csv"), "ibug68", bad="skip")),
-    "table above": lambda: faces(Own(Path("folder/faces.csv"), "ibug68", bad="skip")),
-    "300W": lambda: faces(W300(Path("folder"), bad="skip")),
-    "WFLW": lambda: faces(Wflw(Path("folder"), bad="skip")),
-    "AFLW": lambda: faces(Aflw19(Path("mat"), bad="skip")),
+    "picture": lambda: faces(CustomDataset(Path("picture"), "ibug68")),
+    "picture skipped": lambda: faces(CustomDataset(Path("picture"), "ibug68", on_invalid="skip")),
+    "label": lambda: faces(CustomDataset(Path("label"), "ibug68")),
+    "label skipped": lambda: faces(CustomDataset(Path("label"), "ibug68", on_invalid="skip")),
+    "folder": lambda: faces(CustomDataset(Path("folder"), "ibug68", on_invalid="skip")),
+    "folder above": lambda: faces(CustomDataset(Path("folder/deeper"), "ibug68", on_invalid="skip")),
+    "table": lambda: faces(CustomDataset(Path("table/faces.csv"), "ibug68", on_invalid="skip")),
+    "table above": lambda: faces(CustomDataset(Path("folder/faces.csv"), "ibug68", on_invalid="skip")),
+    "300W": lambda: faces(W300(Path("folder"), on_invalid="skip")),
+    "WFLW": lambda: faces(Wflw(Path("folder"), on_invalid="skip")),
+    "AFLW": lambda: faces(Aflw19(Path("mat"), on_invalid="skip")),
     "clip": lambda: read_clip(Path("folder/clip")),
     "picture evaluated": lambda: [face.read() for face in labelled_faces("folder", Path("picture"))],
     "label evaluated": lambda: [face.read() for face in labelled_faces("folder", Path("label"))],

@@ -1,1 +1,1 @@
-"""Command lines made from functions, files of options, refused outputs, and what a run reports in the end."""
+"""Command lines generated from functions, configuration files, checks of output files, and the summary of a run."""

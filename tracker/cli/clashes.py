@@ -1,4 +1,4 @@
-"""Whether an output would destroy an input or another output, asked before anything is opened."""
+"""Checks, before anything is opened, that no output overwrites an input or another output."""
 
 from __future__ import annotations
 
@@ -16,14 +16,19 @@ from tracker.errors import TrackerError
 from tracker.system.files import STDOUT
 
 Named = tuple[str, Path]
-"""An option, and a file that it names or leads to."""
+"""An option, and a file that it names or refers to."""
 
 
 def refuse_clashes(outputs: Iterable[Named], inputs: Iterable[Named], below: Iterable[Named] = ()) -> None:
-    """Raise TrackerError where an output is an input or another output, whatever name, link or hard link leads there.
+    """Refuse an output that is also an input or another output, by whatever name, link or hard link.
 
-    outputs: what will be written, hidden files in the making included; more than one may have the same option.
-    below: inputs that exist for certain, such as a folder's pictures; looked at only where an output exists as well.
+    Args:
+        outputs: files that will be written, temporary files included; several may belong to one option.
+        inputs: files that will be read.
+        below: inputs that are known to exist, such as a folder's pictures; checked only if an output exists already.
+
+    Raises:
+        TrackerError: naming both options and the file.
     """
     owners: dict[object, Named] = {}
     for option, path in outputs:
@@ -47,7 +52,7 @@ def _with_those_below(inputs: Iterable[Named], below: Iterable[Named], any_outpu
 
 
 def _identities(path: Path) -> Iterator[object]:
-    """Its name without links, and, if it is there and a plain file, its place on the disk."""
+    """Yield the path with links resolved and, for an existing regular file, its device and inode."""
     try:
         if path == STDOUT:
             yield STDOUT
@@ -63,7 +68,7 @@ def _identities(path: Path) -> Iterator[object]:
 
 
 def files_of_url(text: str) -> Iterator[Path]:
-    """The files that a video's name or URL can lead to: itself, file:// and what FFmpeg puts before it (cache:, |)."""
+    """Yield the files that a video's name or URL may refer to, with FFmpeg's prefixes (file://, cache:, |) removed."""
     yield Path(text)
     for piece in text.split("|"):
         yield from (Path(piece), Path(unquote(piece)))
@@ -74,14 +79,14 @@ def files_of_url(text: str) -> Iterator[Path]:
 
 
 def files_of_pipeline(pipeline: str) -> Iterator[Path]:
-    """The files that a GStreamer pipeline reads, as far as its elements call them location, uri or device."""
+    """Yield the files that a GStreamer pipeline names in a property location, uri or device."""
     for match in re.finditer(r"(?:location|uri|device)\s*=\s*(?:\"([^\"]*)\"|'([^']*)'|(\S+))", pipeline):
         yield from files_of_url(next(filter(None, match.groups()), ""))
 
 
 def files_of_model(path: Path) -> Iterator[Path]:
-    """A model's file and those that it leads to: a plan's sidecar, the files of an .onnx file's weights."""
+    """Yield a model's file and those that belong to it: a plan's .json, the external weights of an .onnx file."""
     yield from (path, path.with_name(f"{path.name}.json"))
     if path.suffix != ".plan":
-        with suppress(TrackerError):  # what cannot be read is reported by who loads it
+        with suppress(TrackerError):  # loading the model reports what cannot be read
             yield from external_files(path, read_model(path))

@@ -1,4 +1,4 @@
-"""Command lines made from a function's signature, as all of this project's are."""
+"""Command lines generated from a function's signature; every command of this project uses it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tracker.cli.suggestions import suggest
 from tracker.errors import TrackerError, one_line
 from tracker.redaction import redact, redact_arguments
 from tracker.system.process import (
+    EXIT_SIGPIPE,
     INTERRUPTED,
-    READER_GONE,
     UNWRITTEN,
     Ended,
     command_name,
@@ -30,20 +30,20 @@ from tracker.version import read_version
 
 USER_ERROR = 2
 LONGEST = 1000
-"""Characters of a message about options."""
+"""The largest number of characters of a message about options."""
 _SEVERAL = re.compile(r"list\[(\w+)\] \| \1\b")
 _KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "NoneType": ""}
 
 
 class _Redacting(logging.Formatter):
-    """Takes passwords out of what is logged, whoever logs it."""
+    """Removes passwords from all log records, those of libraries included."""
 
     def format(self, record: logging.LogRecord) -> str:
         return redact(super().format(record))
 
 
 class _Help(DefaultHelpFormatter):
-    """Shows a flag as --show, --no-show, and of an option without a default no default."""
+    """Shows a flag as --show, --no-show, and no default for an option without one."""
 
     def _format_action_invocation(self, action: Any) -> str:
         if _is_list(action):
@@ -71,20 +71,22 @@ class _Help(DefaultHelpFormatter):
 
 
 class _Parser(FileOptions, ArgumentParser):
-    """Says --max-faces, takes --max_faces too, and names the nearest option for an unknown one."""
+    """Shows --max-faces, accepts --max_faces as well, and suggests the nearest option for an unknown one."""
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, allow_abbrev=False, formatter_class=_Help, version=read_version(), **options)
         self._given: list[str] = []
 
     def dump(self, *args: Any, **options: Any) -> str:
-        """The configuration, as --print_config shows it."""
+        """Return the configuration for --print_config, without passwords."""
         return redact(super().dump(*args, **options))
 
     def format_help(self, *args: Any, **options: Any) -> str:
+        """Return the help text, with dashes in the names of options."""
         return _dashed(super().format_help(*args, **options))
 
     def parse_args(self, args: Any = None, *more: Any, **options: Any) -> Any:
+        """Parse the arguments; a value that YAML takes for null or a list stays the text that was given."""
         self._given = list(sys.argv[1:] if args is None else args)
         try:
             values = super().parse_args(args, *more, **options)
@@ -106,7 +108,7 @@ class _Parser(FileOptions, ArgumentParser):
         return any("Path" in str(getattr(action, "_typehint", None)) for action in self._actions if action.dest == name)
 
     def _value(self, name: str, text: str) -> str | Path:
-        """The name of a file or device that YAML takes for no value, as null and ~."""
+        """Return the text of an option that YAML takes for no value, such as a file called null or ~."""
         kinds = next((get_args(getattr(a, "_typehint", None)) for a in self._actions if a.dest == name), ())
         if not {str, Path} & {*kinds}:
             wanted = " or ".join(filter(None, (_KINDS.get(kind.__name__, "") for kind in kinds))) or "a value"
@@ -114,6 +116,7 @@ class _Parser(FileOptions, ArgumentParser):
         return Path(text) if Path in kinds else text
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Print the message in one line and exit with status 2."""
         known = [name[2:] for action in self._actions for name in action.option_strings]
         for dashes, name in _unknown(message):
             message += suggest(name.replace("-", "_"), known, prefix=dashes)
@@ -122,7 +125,7 @@ class _Parser(FileOptions, ArgumentParser):
         if (none := re.search(r'key "(\w+)"', message)) and "value: None" in message:
             message = message.replace("value: None", f"value: {_texts(self._given).get(none[1])}")
         message = one_line(_dashed(" ".join(_plain(redact_arguments(message, self._given)).split())))
-        if len(message) > LONGEST:  # it quotes what was given
+        if len(message) > LONGEST:  # it quotes the input
             message = f"{message[: LONGEST // 2]} ... {message[-LONGEST // 2 :]}"
         print(f"{self.prog}: {message} (--help lists the options)", file=sys.stderr)
         sys.exit(USER_ERROR)
@@ -137,7 +140,7 @@ def _is_list(action: Any) -> bool:
 
 
 def _lists(arguments: Sequence[str]) -> dict[str, list[str]]:
-    """The texts that were given for each option that takes several, by its name."""
+    """Return the values of each option that takes several, as texts, by its name."""
     lists: dict[str, list[str]] = {}
     for argument in arguments:
         name, added, text = argument.partition("+=")
@@ -147,7 +150,7 @@ def _lists(arguments: Sequence[str]) -> dict[str, list[str]]:
 
 
 def _texts(arguments: Sequence[str]) -> dict[str, str]:
-    """The text that was given for each option, by its name; of several the last."""
+    """Return the text that was given for each option, by its name; the last one if it was given repeatedly."""
     texts: dict[str, str] = {}
     for argument, following in zip(arguments, [*arguments[1:], ""]):
         if argument.startswith("--"):
@@ -157,14 +160,14 @@ def _texts(arguments: Sequence[str]) -> dict[str, str]:
 
 
 def _unknown(message: str) -> list[tuple[str, str]]:
-    """The unknown options in a message of jsonargparse: ("--", "outptu"), or ("", "outptu") of a file."""
+    """Return the unknown options in jsonargparse's message: ("--", "outptu"), or ("", "outptu") in a file."""
     if "nrecognized arguments" in message:
         return re.findall(r"(?<![\w-])(--)([\w-]+)", message)
     return [("", name) for name in re.findall(r"Option '([\w-]+)' is not accepted", message)]
 
 
 def _plain(message: str) -> str:
-    """What jsonargparse says of a value of the wrong type, without the types' Python names."""
+    """Reword jsonargparse's message about a value of the wrong type, without the names of Python's types."""
     message = re.sub(r"(--\w+)/\1\+", r"\1", message)
     message = re.sub(r'^Parser key "([\w.]+)":', r"--\1:", message)
     value = re.search(r"(?:Got|Given) value: (.*)", message)
@@ -180,11 +183,11 @@ def _dashed(text: str) -> str:
     return re.sub(r"--\w+", lambda option: option[0].replace("_", "-"), text)
 
 
-def _as_jsonargparse_wants(arguments: Sequence[str], flags: set[str], lists: set[str]) -> list[str]:
-    """The arguments with --max-faces as --max_faces, --show as --show=true, and --no-show as --show=false.
+def _to_jsonargparse(arguments: Sequence[str], flags: set[str], lists: set[str]) -> list[str]:
+    """Rewrite --max-faces as --max_faces, --show as --show=true, and --no-show as --show=false.
 
-    A flag may be followed by true or false. An option that takes several is written --images+=a --images+=b of
-    --images a b; it ends where the next option begins. What is no option stays.
+    A flag may be followed by true or false. An option that takes several values, --images a b, becomes --images+=a
+    --images+=b; its values end at the next option. Other arguments stay.
     """
     wanted: list[str] = []
     rest = list(arguments)
@@ -220,15 +223,15 @@ def run_command(
     Args:
         function: its parameters are the options.
         prog: the name of the module that is run, for messages; the command `landmarks` has its own.
-        arguments: the command line's; sys.argv's if None.
-        words: writes an argument that is neither an option nor the value of one as an option; may raise TrackerError.
+        arguments: those of the command line; sys.argv's if None.
+        words: turns positional arguments into options; may raise TrackerError.
 
     Returns:
-        The exit status: 0; 2 after a TrackerError, whose sentence is printed, and where what was printed could not be
-        written; 128 + the number of the signal that ended it: 130 after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP,
-        141 when nobody reads the output any more, as behind `| head`.
+        The exit status: 0; 2 after a TrackerError, whose sentence is printed, and if standard output could not be
+        written; 128 + the number of the signal that ended the command: 130 after Ctrl-C, 143 after SIGTERM, 129 after
+        SIGHUP, 141 after the reader of a pipe has closed it, such as `| head`.
     """
-    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet; OpenCV looks when it first opens a video
+    os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")  # quiet; OpenCV reads it when it first opens a video
     given = list(sys.argv[1:] if arguments is None else arguments)
     prog = command_name(prog)
     try:
@@ -244,11 +247,11 @@ def run_command(
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        return READER_GONE
+        return EXIT_SIGPIPE
 
 
 def _status(function: Callable[..., None], prog: str, given: list[str], words: Callable[[list[str]], list[str]]) -> int:
-    """The exit status of the command, of which nothing is caught that ends the process."""
+    """Run the command and return its exit status; signals and broken pipes are raised."""
     guard_loader()
     forget_files()
     handler = logging.StreamHandler()
@@ -258,11 +261,11 @@ def _status(function: Callable[..., None], prog: str, given: list[str], words: C
     flags = {name for name, parameter in parameters.items() if isinstance(parameter.default, bool)}
     lists = {name for name, parameter in parameters.items() if _SEVERAL.match(str(parameter.annotation))}
     try:
-        arguments = words(_as_jsonargparse_wants(given, flags, lists))
+        arguments = words(_to_jsonargparse(given, flags, lists))
         auto_cli(function, args=arguments, as_positional=False, prog=prog, parser_class=_Parser)
     except TrackerError as error:
         print(f"{prog}: {redact_arguments(str(error), given)}", file=sys.stderr)
         return USER_ERROR
-    except SystemExit as stop:  # of argparse
+    except SystemExit as stop:  # raised by argparse
         return stop.code if isinstance(stop.code, int) else 0
     return 0

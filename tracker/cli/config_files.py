@@ -1,4 +1,4 @@
-"""YAML and JSON as files of options: read within limits, so that no file can hang the program or fill its memory."""
+"""Configuration files in YAML or JSON, read within limits so that no file can hang the program or fill its memory."""
 
 from __future__ import annotations
 
@@ -17,26 +17,29 @@ from tracker.errors import TrackerError
 MOST_BYTES = 1 << 20
 MOST_DEPTH = 64
 MOST_VALUES = 100_000
-"""Values of a file, counted again wherever an alias repeats them."""
+"""The largest number of values in a file, counted again wherever an alias repeats them."""
 
 _read_files: ContextVar[tuple[Path, ...]] = ContextVar("configuration files", default=())
 
 
 def files_read() -> tuple[Path, ...]:
-    """The configuration files that this command line named so far."""
+    """Return the configuration files that the current command line has named so far."""
     return _read_files.get()
 
 
 def forget_files() -> None:
-    """Before another command line is parsed in this process."""
+    """Clear files_read, before another command line is parsed in this process."""
     _read_files.set(())
 
 
 def guard_loader(mode: str = "yaml") -> None:
-    """Have jsonargparse read all text of this parser mode ("yaml", "omegaconf") within the limits, in this process.
+    """Make jsonargparse apply the limits to all text of a parser mode, for this process.
 
-    For programs, before they parse their arguments. A text over a limit, or with an alias that refers to itself, is
-    then a yaml.YAMLError with one sentence, which jsonargparse reports as it reports text that is no YAML.
+    Call it before arguments are parsed. A text over a limit, or with an alias that refers to itself, then raises a
+    yaml.YAMLError with one sentence, which jsonargparse reports like a syntax error.
+
+    Args:
+        mode: "yaml" or "omegaconf".
     """
     load = get_loader(mode)
     if not getattr(load, "within_limits", False):
@@ -50,7 +53,13 @@ def _guarded(load: Callable[..., Any]) -> Callable[..., Any]:
             return load(text)
         except yaml.MarkedYAMLError as error:
             raise _without_text(error) from None
-        except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:  # odd numbers and keys
+        except (
+            ValueError,
+            TypeError,
+            LookupError,
+            AttributeError,
+            RecursionError,
+        ) as error:  # from unusual numbers and keys
             raise yaml.YAMLError(f"it is no YAML that can be read ({str(error)[:80]})") from None
 
     load_within_limits.within_limits = True  # type: ignore[attr-defined]
@@ -58,11 +67,11 @@ def _guarded(load: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def expect_limits(text: str) -> None:
-    """Raise yaml.YAMLError for a YAML text over the limits, with an alias that refers to itself, or that is none."""
+    """Raise yaml.YAMLError for a text over the limits, with an alias that refers to itself, or that is not YAML."""
     if len(text) > MOST_BYTES:
         raise yaml.YAMLError(f"it has {len(text):,} characters, at most {MOST_BYTES:,} are read")
     sizes: dict[str, int] = {}  # by anchor, once it is complete
-    parts: list[tuple[str | None, int]] = []  # the anchors that are open, and how many values came before them
+    parts: list[tuple[str | None, int]] = []  # open anchors, and the number of values before each
     values = 0
     try:
         for event in yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
@@ -90,7 +99,7 @@ def expect_limits(text: str) -> None:
 
 
 def _without_text(error: yaml.MarkedYAMLError) -> yaml.YAMLError:
-    """The same without the lines that it quotes, which may hold a password."""
+    """Return the error without the lines that it quotes, which may hold a password."""
     mark = error.problem_mark or error.context_mark
     place = "" if mark is None else f"{_place(mark)}: "
     return yaml.YAMLError(f"{place}{error.problem or error.context or 'it is no YAML'}")
@@ -101,12 +110,13 @@ def _place(mark: yaml.Mark) -> str:
 
 
 class FileOptions:
-    """For parsers of jsonargparse: notes the files of options that it reads, see files_read, and bounds their size."""
+    """A mix-in for jsonargparse's parsers: records configuration files, see files_read, and limits their size."""
 
     def parse_path(self, path: str | os.PathLike[str], *more: Any, **options: Any) -> Any:
-        """Parse a file given as --config, or named by another.
+        """Parse a file given as --config, or named by another configuration file.
 
-        Raises TrackerError for one that is too large to be a file of options; a pipe, as of <(...), may be endless.
+        Raises:
+            TrackerError: if it is larger than MOST_BYTES; a pipe, as of <(...), may be endless.
         """
         file = Path(os.path.abspath(path))
         try:

@@ -1,4 +1,4 @@
-"""The source of `landmarks track clip.mp4`: a word that is no option, written as the option for its kind."""
+"""Turns the positional source of `landmarks track clip.mp4` into the option for its kind."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ from tracker.errors import TrackerError
 from tracker.sources import kind_of_source
 
 _ALONE = ("--help", "--version", "--print_config")
-"""Options without a value. Flags and options that take several values come here as --name=value."""
+"""Options without a value. Flags and options that take several values arrive here as --name=value."""
 
 
 def source_options(arguments: list[str]) -> list[str]:
-    """The arguments with the source as --camera, --video or --images.
+    """Rewrite positional arguments as --camera, --video or --images.
 
     Args:
         arguments: options with their values, --name value or --name=value, and words: one source, or several pictures
-            and folders of pictures. A number is a camera, also where a file has that name.
+            and folders of pictures. A number is a camera, even if a file has that name.
+
+    Returns:
+        The options, followed by those of the words.
 
     Raises:
-        TrackerError: a word is empty, or of several not all are pictures.
+        TrackerError: if a word is empty, or there are several words and not all are pictures.
     """
     options, words = _separated(arguments)
     if "" in words:
@@ -35,7 +38,7 @@ def source_options(arguments: list[str]) -> list[str]:
 
 
 def _separated(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """Options with their values, and words."""
+    """Separate options with their values from words."""
     options: list[str] = []
     words: list[str] = []
     rest = iter(arguments)

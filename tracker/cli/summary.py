@@ -1,4 +1,4 @@
-"""What a run was like: frames, faces, speed, what each stage cost, and how old a result is when it comes."""
+"""The summary of a run: frames, faces, speed, the time of each stage, and latency."""
 
 from __future__ import annotations
 
@@ -18,12 +18,21 @@ QUANTILES = {"p50": 50, "p95": 95, "p99": 99}
 
 
 class Summary:
-    """Counts results as they come; of the stages' times the last LAST frames are kept.
+    """Collects statistics of results; stage times are kept for the last LAST frames.
 
-    Stages are those of FrameResult.stage_s, and what is given to add besides: "write", what the outputs took, and
-    "latency", from the grab of a live frame to its result. seconds: what the run took, reading and writing included.
-    model: what measured the landmarks. unit: what is counted, for people: frames, or pictures, whose faces are each
-    picture's own.
+    Stages are those of FrameResult.stage_s, plus those passed to add: "write", the time of the outputs, and "latency",
+    from the grab of a live frame to its result.
+
+    Args:
+        model: the landmark model.
+        unit: what is counted, for messages: "frames" or "pictures".
+
+    Attributes:
+        frames: how many results were added.
+        measured: those with a face that was measured.
+        ids: how many faces there were in all.
+        refused: detections with too low a score of the landmark model.
+        seconds: the duration of the run, reading and writing included; set by the caller.
     """
 
     def __init__(self, model: ModelIdentity, unit: str = "frames") -> None:
@@ -37,7 +46,12 @@ class Summary:
         self._seconds = {stage: deque[float](maxlen=LAST) for stage in STAGES}
 
     def add(self, result: FrameResult, **seconds: float) -> None:
-        """Count one frame in; seconds: of further stages, by name."""
+        """Add one result.
+
+        Args:
+            result: of the frame.
+            seconds: the time of further stages, by name.
+        """
         self.frames += 1
         self.measured += any(face.state == "tracking" for face in result.faces)
         self.refused += result.refused
@@ -49,7 +63,7 @@ class Summary:
             self._seconds[stage].append(spent)
 
     def to_json(self) -> dict[str, Any]:
-        """The record of --stats: milliseconds by stage, and the detector's share of the steps' time in percent."""
+        """Return the record of --stats, with milliseconds by stage and the detector's share of the steps in percent."""
         steps = sum(self._seconds["step"])
         return {
             "model": asdict(self.model),
@@ -64,7 +78,7 @@ class Summary:
         }
 
     def lines(self) -> list[str]:
-        """The same for people."""
+        """Return the same as lines of text."""
         record = self.to_json()
         share = record["detector_share_percent"]
         rows = [

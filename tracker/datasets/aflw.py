@@ -8,24 +8,30 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tracker.datasets.collect import Bad, collect, expect_scheme, face_numbers
+from tracker.datasets.collect import OnInvalid, collect, expect_scheme, face_numbers
 from tracker.datasets.matlab import as_numbers, read_variables
 from tracker.datasets.sample import DatasetError, Sample
 from tracker.face.geometry import Array
 from tracker.face.schemes import Scheme
 
 TRAIN_FACES = 20000
-"""How many of the release's order are to train on; the others, 4,386, are to test on."""
+"""The number of training faces in the release's order; the other 4,386 are test faces."""
 
 
-def read_aflw19(root: Path, split: Literal["train", "test"], bad: Bad = "refuse") -> list[Sample]:
-    """The faces to train or to test on, in the release's order, with the face's box and the points' occlusion.
+def read_aflw19(root: Path, split: Literal["train", "test"], on_invalid: OnInvalid = "refuse") -> list[Sample]:
+    """Read the training or test faces, in the release's order, with their boxes and the points' occlusion.
 
-    Hidden points are taken as labelled too, as all public readers do. Faces of which every point is visible are
-    filed under "frontal" (the SAN code asks besides that the points lie in the box). Coordinates are taken as they
-    are, the first pixel's centre at 0, as public readers take them; whether the release counts from 1 is not said.
+    Hidden points count as labelled, as in all public readers. Faces with all points visible are in the subset "frontal"
+    (the SAN code also requires that the points lie in the box). Coordinates are taken unchanged, the first pixel's
+    centre at 0, as in public readers; the release does not say whether it counts from 1.
 
-    Raises DatasetError for a missing or broken AFLWinfo_release.mat, and as `tracker.datasets.collect.collect`.
+    Args:
+        root: the folder with AFLWinfo_release.mat and flickr.
+        split: which part.
+        on_invalid: whether to refuse or skip invalid faces.
+
+    Raises:
+        DatasetError: if AFLWinfo_release.mat is missing or damaged, and as `tracker.datasets.collect.collect`.
     """
     path, scheme = root / "AFLWinfo_release.mat", expect_scheme("aflw19")
     data, boxes, visible, cells, order = read_variables(path, "data", "bbox", "mask_new", "nameList", "ra")
@@ -38,11 +44,11 @@ def read_aflw19(root: Path, split: Literal["train", "test"], bad: Bad = "refuse"
     faces = list(zip(pictures, face_numbers(str(Path(name)) for name in pictures), data, boxes, visible))
     chosen = chosen[:TRAIN_FACES] if split == "train" else chosen[TRAIN_FACES:]
     labels = [(f"{path} face {i}", faces[i - 1]) for i in chosen.astype(int).tolist()]
-    return collect(path, labels, partial(_face, root / "flickr", scheme), bad)
+    return collect(path, labels, partial(_face, root / "flickr", scheme), on_invalid)
 
 
 def _text(path: Path, cell: Any) -> str:
-    """What a cell of names holds. Raises DatasetError for anything but one text."""
+    """Return the text in a cell of names; raise DatasetError for anything else."""
     text = cell.item() if isinstance(cell, np.ndarray) and cell.size == 1 else cell
     if not isinstance(text, str):
         raise DatasetError(f"{path}: expected nameList to be cells of text, got one of type {type(text).__name__}")

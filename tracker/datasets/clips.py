@@ -1,4 +1,4 @@
-"""The labelled videos that the tracker is measured on: 300VW in its official folders, and FGNET's talking face."""
+"""Labelled videos for the evaluation: 300VW in its official folders, and FGNET's talking face."""
 
 from __future__ import annotations
 
@@ -31,15 +31,19 @@ SPLITS: Mapping[VideoSplit, tuple[Category, ...]] = {
     "C": ("C",),
     "train": ("train",),
 }
-EXTRACTED_FPS = 25.0  # where frames were extracted and the video, which knows its rate, is gone
+EXTRACTED_FPS = 25.0  # for extracted frames without the video
 
-# FGNET's index of a point and iBUG's, where both mean the same.
+# iBUG's index by FGNET's, for the points that both have.
 _FGNET = {27: 36, 29: 39, 34: 42, 32: 45, **{lip: lip for lip in range(48, 60)}, 7: 8, 67: 30}
 
 
 class Truth(NamedTuple):
-    """The label of a frame. points_px: (68, 2) in iBUG order, NaN where the data set has no such point. labels_px:
-    (N, 2) all that is labelled, whose extent is the face's box."""
+    """The label of a frame.
+
+    Attributes:
+        points_px: (68, 2) in iBUG order; NaN for points that the data set does not have.
+        labels_px: (N, 2) all labelled points; their extent is the face's box.
+    """
 
     points_px: Array
     labels_px: Array
@@ -47,17 +51,26 @@ class Truth(NamedTuple):
 
 @dataclass(frozen=True)
 class Labelling:
-    """How a data set labels a face with 68 points. ibug: by the place in its own order, the iBUG-68 index of the points
-    that are compared. sets: groups of iBUG-68 indices to report, by their number, the largest first."""
+    """How a data set with 68 points per face relates to iBUG-68.
+
+    Attributes:
+        ibug: the iBUG-68 index of each point that is compared, by its index in the data set.
+        sets: groups of iBUG-68 indices to report, by their size, the largest first.
+    """
 
     ibug: Mapping[int, int]
     sets: Mapping[int, tuple[int, ...]]
 
     def read(self, path: Path, shape: tuple[int, ...]) -> Truth:
-        """The label of a picture of that shape (H, W, ...).
+        """Read the label of a frame.
 
-        Raises ValueError for a broken one and for one that cannot be of that picture, OSError for one that cannot be
-        read.
+        Args:
+            path: of the .pts file.
+            shape: (H, W, ...) of the frame.
+
+        Raises:
+            ValueError: if the label is damaged, or does not fit the frame.
+            OSError: if it cannot be read.
         """
         labels = read_pts(path)
         if len(labels) != IBUG68.count:
@@ -83,8 +96,17 @@ LABELLINGS: Mapping[VideoDataset, Labelling] = {
 class LabelledClip:
     """One video of a set: a folder with vid.avi, or its extracted frames imgs/000001.jpg, and annot/000001.pts.
 
-    excluded: frames left out, counted from 1 as labels are. fps, and problems, what was wrong with the clip, are known
-    once it was read. Raises TrackerError for a folder without labels.
+    Attributes:
+        name: of the clip.
+        category: of the data set.
+        folder: of the clip.
+        labelling: of the data set.
+        excluded: frames that are not compared, counted from 1 like the labels.
+        fps: frames per second; known after reading.
+        problems: defects of the clip; known after reading.
+
+    Raises:
+        TrackerError: if the folder has no labels.
     """
 
     name: str
@@ -102,14 +124,17 @@ class LabelledClip:
             raise TrackerError(f"{self.folder}: expected labels annot/000001.pts and so on, there are none")
 
     def __len__(self) -> int:
-        """How many labels it has."""
+        """Return the number of labels."""
         return len(self._labels)
 
     def read(self) -> Iterator[tuple[Frame, Truth | None]]:
-        """Every frame in order with its label: None for a frame that has none, or a broken one, or is left out.
+        """Yield every frame in order with its label; one picture is in memory at a time.
 
-        One picture is held at a time. What does not fit together is warned of at the end, and stands in problems.
-        Raises TrackerError for a video that is missing or cannot be decoded.
+        The label is None if there is none, if it is damaged, or if the frame is excluded. Mismatches between frames and
+        labels are logged at the end and kept in problems.
+
+        Raises:
+            TrackerError: if the video is missing or cannot be decoded.
         """
         self.problems.clear()
         unread, unlabelled, broken = set(self._labels), list[int](), list[str]()
@@ -129,7 +154,7 @@ class LabelledClip:
         self._report("labels are broken", broken)
 
     def _frames(self) -> Iterator[tuple[int, Frame]]:
-        """Frames that decode, and their numbers, from 1."""
+        """Yield the frames that can be decoded, with their numbers from 1."""
         if os.path.isdir(self.folder / "imgs"):
             yield from self._extracted()
             return
@@ -155,9 +180,18 @@ class LabelledClip:
 def labelled_clips(
     dataset: VideoDataset, root: Path, split: VideoSplit = "full"
 ) -> tuple[list[LabelledClip], list[str]]:
-    """The clips under root, and the names of those of the split that are not there.
+    """Find the clips of a split.
 
-    Raises TrackerError where none is, or one has no labels.
+    Args:
+        dataset: which set.
+        root: the folder of the clips, or of the one clip of talking-face.
+        split: the category of 300vw.
+
+    Returns:
+        The clips, and the names of clips of the split that are missing.
+
+    Raises:
+        TrackerError: if there is no clip, or one has no labels.
     """
     labelling = LABELLINGS[dataset]
     if dataset == "talking-face":

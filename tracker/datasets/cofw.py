@@ -1,7 +1,8 @@
-"""COFW in its official files (Burgos-Artizzu et al., ICCV 2013), and the 68 points of Ghiasi & Fowlkes for its test.
+"""COFW in its official files (Burgos-Artizzu et al., ICCV 2013), and COFW-68, 68 points for its test set.
 
-COFW_train_color.mat and COFW_test_color.mat hold the pictures too. COFW-68 (github.com/golnazghiasi/cofw68-benchmark)
-labels the test pictures anew, in the folder COFW68_Data: cofw68_test_bboxes.mat and test_annotations/1_points.mat ...
+COFW_train_color.mat and COFW_test_color.mat hold labels and pictures. COFW-68 (Ghiasi & Fowlkes,
+github.com/golnazghiasi/cofw68-benchmark) has new labels for the test pictures, in the folder COFW68_Data:
+cofw68_test_bboxes.mat and test_annotations/1_points.mat ...
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.datasets.collect import Bad, collect
+from tracker.datasets.collect import OnInvalid, collect
 from tracker.datasets.matlab import Variables, as_numbers, read_files, read_variables
 from tracker.datasets.sample import DatasetError, Sample, expect_size
 from tracker.face.geometry import Array
@@ -27,9 +28,11 @@ TEST_FILE = "COFW_test_color.mat"
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class StoredSample(Sample):
-    """A face whose picture lies in a .mat file of version 7.3, which is opened for each reading.
+    """A face whose picture is stored in a .mat file of version 7.3; the file is opened at each access.
 
-    cells: the variable that holds the pictures. number: which of them, from 1.
+    Attributes:
+        cells: the variable with the pictures.
+        number: of the picture, from 1.
     """
 
     cells: str
@@ -37,9 +40,11 @@ class StoredSample(Sample):
 
     @property
     def image_name(self) -> str:
+        """See Sample."""
         return f"{self.picture} {self.cells}{{{self.number}}}"
 
     def read_image(self) -> NDArray[np.uint8]:
+        """See Sample."""
         import h5py
 
         try:
@@ -49,7 +54,7 @@ class StoredSample(Sample):
                 image = stored[()].T  # MATLAB stores columns first
         except DatasetError:
             raise
-        except Exception as error:  # h5py raises errors of many kinds
+        except Exception as error:  # h5py's errors have no common type
             raise DatasetError(f"{self.name}: expected a picture, reading it gave {error}") from None
         if image.dtype != np.uint8 or image.shape[2:] not in ((), (3,)) or image.size == 0:
             raise DatasetError(f"{self.name}: expected 8-bit grey or RGB, got {image.dtype} of shape {image.shape}")
@@ -58,11 +63,17 @@ class StoredSample(Sample):
         return np.ascontiguousarray(image)
 
 
-def read_cofw(root: Path, split: Literal["train", "test"], bad: Bad = "refuse") -> list[Sample]:
-    """The 1,345 faces to train on or the 507 to test on, with 29 points, their occlusion and the face's box.
+def read_cofw(root: Path, split: Literal["train", "test"], on_invalid: OnInvalid = "refuse") -> list[Sample]:
+    """Read the 1,345 training or 507 test faces, with 29 points, their occlusion and the face's box.
 
-    root: the folder with the two files. Raises DatasetError for a file that is missing, broken or whose variables
-    do not pair, and as `tracker.datasets.collect.collect`.
+    Args:
+        root: the folder with the two files.
+        split: which part.
+        on_invalid: whether to refuse or skip invalid faces.
+
+    Raises:
+        DatasetError: if a file is missing or damaged, if its variables have different lengths, and as
+            `tracker.datasets.collect.collect`.
     """
     path, ending = root / f"COFW_{split}_color.mat", {"train": "Tr", "test": "T"}[split]
     cells, labels, boxes = read_variables(path, f"Is{ending}", f"phis{ending}", f"bboxes{ending}")
@@ -70,7 +81,7 @@ def read_cofw(root: Path, split: Literal["train", "test"], bad: Bad = "refuse") 
     boxes = as_numbers(path, f"bboxes{ending}", boxes, (-1, 4))
     _expect_pairs(path, _references(path, f"Is{ending}", cells), labels, boxes)
     faces = [(f"{path} face {i}", (i, label, box)) for i, (label, box) in enumerate(zip(labels, boxes), 1)]
-    return collect(path, faces, partial(_face29, path, f"Is{ending}"), bad)
+    return collect(path, faces, partial(_face29, path, f"Is{ending}"), on_invalid)
 
 
 def _face29(path: Path, cells: str, face: tuple[int, Array, Array]) -> Sample:
@@ -80,10 +91,15 @@ def _face29(path: Path, cells: str, face: tuple[int, Array, Array]) -> Sample:
     return StoredSample(path, points, COFW29, box, occluded > 0.5, cells=cells, number=number)
 
 
-def read_cofw68(root: Path, bad: Bad = "refuse") -> list[Sample]:
-    """The 507 test faces with the 68 points of COFW-68, their occlusion and its boxes.
+def read_cofw68(root: Path, on_invalid: OnInvalid = "refuse") -> list[Sample]:
+    """Read the 507 test faces with the 68 points, the occlusion and the boxes of COFW-68.
 
-    root: the folder with COFW_test_color.mat and COFW68_Data. Raises DatasetError as read_cofw.
+    Args:
+        root: the folder with COFW_test_color.mat and COFW68_Data.
+        on_invalid: whether to refuse or skip invalid faces.
+
+    Raises:
+        DatasetError: as read_cofw.
     """
     path, folder = root / TEST_FILE, root / "COFW68_Data"
     (cells,) = read_variables(path, "IsT")
@@ -95,7 +111,7 @@ def read_cofw68(root: Path, bad: Bad = "refuse") -> list[Sample]:
     labels += sorted({*folder.glob("test_annotations/*_points.mat")} - {*labels})
     contents = read_files(labels, "Points", "Occ")
     faces = zip_longest(labels, contents, boxes)
-    return collect(folder, [(str(f[0]), (i, *f)) for i, f in enumerate(faces, 1)], partial(_face68, path), bad)
+    return collect(folder, [(str(f[0]), (i, *f)) for i, f in enumerate(faces, 1)], partial(_face68, path), on_invalid)
 
 
 def _face68(path: Path, face: tuple[int, Path, Variables | DatasetError, Array | None]) -> Sample:
@@ -111,7 +127,7 @@ def _face68(path: Path, face: tuple[int, Path, Variables | DatasetError, Array |
 
 
 def _references(path: Path, name: str, cells: NDArray[Any]) -> NDArray[Any]:
-    """The cells of pictures. Raises DatasetError for a variable that is no column of references."""
+    """Return the cells with pictures; raise DatasetError if the variable is not a column of references."""
     if cells.shape != (cells.size, 1) or any(cell is not None for cell in cells.ravel()):
         raise DatasetError(
             f"{path}: expected {name} to be a column of cells with pictures, got {cells.dtype} of shape {cells.shape}"

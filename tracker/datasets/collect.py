@@ -1,4 +1,4 @@
-"""What is done with bad data, once for all readers: it is named, counted, and refused or skipped."""
+"""The handling of invalid labels for all readers: they are named, counted, and refused or skipped."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from tracker.metrics.nme import normaliser
 from tracker.system.files import read_text
 
 LOG = logging.getLogger(__name__)
-Bad = Literal["refuse", "skip"]
-"""What becomes of bad faces. refuse: a DatasetError counts them and names the first; skip: they are left out, and
+OnInvalid = Literal["refuse", "skip"]
+"""How to treat invalid faces. refuse: a DatasetError counts them and names the first; skip: they are left out, and
 a warning in the log counts and names them all."""
 FURTHEST_PX = 1e6
-"""Coordinates further from 0 are mistakes: no picture is that wide."""
+"""The largest valid coordinate: no picture is that wide."""
 LEAST_FACE_PX = 2.0
-"""The larger extent of a face's points must be this long at least: less shows nothing."""
+"""The lowest valid larger extent of a face's points."""
 LEAST_EYES = 1e-3
-"""The distance between the outer eye corners, by which errors are measured, as a part of that extent."""
+"""The lowest valid distance between the outer eye corners, which normalises errors, as a fraction of that extent."""
 MOST_TABLE_BYTES = 2**30
 Row = tuple[list[str], int]
 """The cells of a face, and which face of its picture it is."""
@@ -35,40 +35,45 @@ T = TypeVar("T")
 
 
 def collect(
-    source: Path | str, labels: Sequence[tuple[str, T | DatasetError]], read: Callable[[T], Sample], bad: Bad
+    source: Path | str,
+    labels: Sequence[tuple[str, T | DatasetError]],
+    read: Callable[[T], Sample],
+    on_invalid: OnInvalid,
 ) -> list[Sample]:
-    """The faces that read makes of the labels of a set, in order.
+    """Read the labels of a set, in order.
+
+    A face is invalid if read refuses it, if it has another number of points than the scheme, if numbers are not finite
+    or beyond FURTHEST_PX, if it is smaller than LEAST_FACE_PX, if its outer eye corners coincide, or if its picture
+    does not exist. Points outside the picture are valid, because sets label faces that the border cuts;
+    `tracker.datasets.pictures` counts them and limits how far outside they may be.
 
     Args:
         source: the set, for messages.
-        labels: each with the name that a message gives it; an error in the place of a label is one that is known to
-            be bad.
-        read: makes the face of a label, and refuses a bad one by a ValueError or an OSError, whose message need not
-            name the label.
-        bad: what becomes of bad faces.
+        labels: each with its name for messages; a DatasetError in place of a label marks an invalid one.
+        read: makes a face from a label; raises ValueError or OSError for an invalid one. The message need not name
+            the label.
+        on_invalid: whether to refuse or skip invalid faces.
 
-    Bad are, besides what read refuses: another number of points than the scheme has, numbers that are not finite or
-    further than FURTHEST_PX, faces smaller than LEAST_FACE_PX, outer eye corners that lie on each other, and a picture
-    that is not there. Points outside the picture are not bad in themselves: sets label faces that the
-    border cuts. `tracker.datasets.pictures` counts them and limits how far outside they may be.
+    Returns:
+        The valid faces.
 
     Raises:
-        DatasetError: for bad faces that are to be refused, and for a set of no (good) face, skipping or not.
+        DatasetError: for an invalid face that is refused, and if there is no valid face.
     """
     samples, reasons = [], []
     for name, label in labels:
         try:
             if isinstance(label, DatasetError):
                 raise label
-            with np.errstate(all="ignore"):  # what overflows is found to be infinite
+            with np.errstate(all="ignore"):  # infinities are refused below
                 samples.append(_sound(read(label)))
         except (ValueError, OSError) as error:
             reason = str(error) if str(error).startswith(name) else f"{name}: {error}"
             reasons.append(_CONTROL.sub(" ", reason)[:MOST_CHARACTERS])
-    if reasons and bad != "skip":
+    if reasons and on_invalid != "skip":
         raise DatasetError(
             f"{reasons[0]} (in {source} {len(reasons)} of {len(labels)} labelled faces are bad: "
-            "mend them, or leave them out with bad=skip)"
+            "mend them, or leave them out with on_invalid=skip)"
         )
     if reasons:
         LOG.warning("%s: skipped %d of %d faces:\n%s", source, len(reasons), len(labels), "\n".join(reasons))
@@ -77,7 +82,7 @@ def collect(
     return samples
 
 
-MOST_CHARACTERS = 1000  # of a damaged cell, a message names the beginning
+MOST_CHARACTERS = 1000  # of a message, which may quote a damaged cell
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]+")  # a name can hold line breaks, a message is one sentence
 
 
@@ -107,7 +112,18 @@ def _sound(sample: Sample) -> Sample:
 
 
 def numbers(cells: Sequence[str], count: int) -> Array:
-    """(count,) the cells of a text file as numbers. Raises DatasetError for another count or what is no number."""
+    """Parse cells of a text file as numbers.
+
+    Args:
+        cells: the texts.
+        count: how many there must be.
+
+    Returns:
+        (count,) float64.
+
+    Raises:
+        DatasetError: for another count, or a text that is not a number.
+    """
     if len(cells) != count:
         raise DatasetError(f"expected {count} numbers, got {len(cells)}")
     values = np.empty(count)
@@ -126,10 +142,17 @@ def _short(cell: str) -> str:
 def labelled_rows(
     path: Path, lines: Iterable[str], cells: Callable[[str], list[str]], picture: int, pictures: Path
 ) -> list[tuple[str, Row | DatasetError]]:
-    """The lines of a text file that are not blank, taken apart by cells, which raises DatasetError for a bad one.
+    """Split the lines of a text file into cells; blank lines are skipped.
 
-    Each is named by its number, the first line's being 1; the cell number `picture` holds the picture, below
-    the folder pictures. A bad line does not touch the others.
+    Args:
+        path: of the file, for messages.
+        lines: all lines.
+        cells: splits a line; raises DatasetError for an invalid one, which does not affect the others.
+        picture: the index of the cell that names the picture.
+        pictures: the folder of the pictures.
+
+    Returns:
+        For each line its name, path:number with numbers from 1, and the row or the error.
     """
     parsed = [(number, _parts(cells, line)) for number, line in enumerate(lines, 1) if line.strip()]
     named = (parts[picture] for _, parts in parsed if not isinstance(parts, DatasetError))
@@ -148,7 +171,11 @@ def _parts(cells: Callable[[str], list[str]], line: str) -> list[str] | DatasetE
 
 
 def face_numbers(pictures: Iterable[str]) -> Iterator[int]:
-    """For each label's picture, how many labels before it are of the same picture."""
+    """Yield for each label how many labels before it have the same picture.
+
+    Args:
+        pictures: the picture of each label.
+    """
     seen: Counter[str] = Counter()
     for picture in pictures:
         yield seen[picture]
@@ -156,7 +183,15 @@ def face_numbers(pictures: Iterable[str]) -> Iterator[int]:
 
 
 def read_lines(path: Path, what: str) -> list[str]:
-    """The lines of a table in UTF-8, whatever ends them. Raises DatasetError for what cannot be read as text."""
+    """Read the lines of a table in UTF-8, with any kind of line end.
+
+    Args:
+        path: of the file.
+        what: the file is expected to be, for messages.
+
+    Raises:
+        DatasetError: if it cannot be read as text.
+    """
     try:
         return read_text(path, MOST_TABLE_BYTES).split("\n")
     except OSError as error:
@@ -164,7 +199,12 @@ def read_lines(path: Path, what: str) -> list[str]:
 
 
 def expect_file(path: Path, what: str) -> Path:
-    """The path. Raises DatasetError where there is no such file."""
+    """Return the path; raise DatasetError if there is no such file.
+
+    Args:
+        path: of the file.
+        what: the file is expected to be, for messages.
+    """
     try:
         found = path.is_file()
     except OSError as error:
@@ -175,7 +215,12 @@ def expect_file(path: Path, what: str) -> Path:
 
 
 def list_folder(folder: Path, what: str) -> list[Path]:
-    """What is in a folder, by name. Raises DatasetError for one that is missing or cannot be read."""
+    """List a folder by name; raise DatasetError if it does not exist or cannot be read.
+
+    Args:
+        folder: the folder.
+        what: the folder is expected to be, for messages.
+    """
     try:
         return sorted(folder.iterdir())
     except (FileNotFoundError, NotADirectoryError):
@@ -185,7 +230,13 @@ def list_folder(folder: Path, what: str) -> list[Path]:
 
 
 def expect_folders(root: Path, names: Collection[str], what: str) -> None:
-    """Raises DatasetError naming those of the folders of root that are missing or cannot be looked at."""
+    """Raise DatasetError naming the missing folders of root.
+
+    Args:
+        root: the parent folder.
+        names: of the folders that must exist.
+        what: is expected, for messages.
+    """
     try:
         missing = [name for name in names if not (root / name).is_dir()]
     except OSError as error:
@@ -195,7 +246,7 @@ def expect_folders(root: Path, names: Collection[str], what: str) -> None:
 
 
 def expect_scheme(name: str) -> Scheme:
-    """The landmark scheme of that name. Raises DatasetError naming the known ones."""
+    """Return the landmark scheme of that name; raise DatasetError naming the known ones if there is none."""
     try:
         return scheme_named(name)
     except ValueError as error:

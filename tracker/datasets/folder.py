@@ -1,4 +1,4 @@
-"""Anybody's own data: a folder of pictures with .pts files beside them, or a table of landmarks."""
+"""Custom data: a folder of pictures with .pts files beside them, or a table of landmarks."""
 
 from __future__ import annotations
 
@@ -9,38 +9,62 @@ from pathlib import Path
 
 import numpy as np
 
-from tracker.datasets.collect import Bad, Row, collect, expect_scheme, labelled_rows, list_folder, numbers, read_lines
+from tracker.datasets.collect import (
+    OnInvalid,
+    Row,
+    collect,
+    expect_scheme,
+    labelled_rows,
+    list_folder,
+    numbers,
+    read_lines,
+)
 from tracker.datasets.pts_files import as_pair, group_by_name, read_pts
 from tracker.datasets.sample import DatasetError, Sample
 from tracker.face.geometry import Array, extent
 from tracker.face.schemes import Scheme
 
 HALF_SPREAD = 0.01
-"""A point with this spread, as a part of the larger extent of the face's points, counts half."""
+"""A point with this spread, as a fraction of the larger extent of the face's points, has the weight 0.5."""
 
 
-def read_own(source: Path, scheme: str, bad: Bad = "refuse") -> list[Sample]:
-    """The faces of a folder, as `read_pairs`, or of a .csv file, as `read_table`, in the scheme of that name.
+def read_custom(source: Path, scheme: str, on_invalid: OnInvalid = "refuse") -> list[Sample]:
+    """Read a folder with read_pairs, or a .csv file with read_table.
 
-    Raises DatasetError for an unknown scheme, and as `tracker.datasets.collect.collect`.
+    Args:
+        source: the folder or file.
+        scheme: the name of the landmark scheme.
+        on_invalid: whether to refuse or skip invalid faces.
+
+    Raises:
+        DatasetError: for an unknown scheme, and as `tracker.datasets.collect.collect`.
     """
     known = expect_scheme(scheme)
     if source.suffix.lower() == ".csv":
-        return read_table(source, known, bad)
-    return read_pairs(source, known, bad)
+        return read_table(source, known, on_invalid)
+    return read_pairs(source, known, on_invalid)
 
 
 def read_pairs(
-    folder: Path, scheme: Scheme, bad: Bad = "refuse", subsets: frozenset[str] = frozenset()
+    folder: Path, scheme: Scheme, on_invalid: OnInvalid = "refuse", subsets: frozenset[str] = frozenset()
 ) -> list[Sample]:
-    """The faces of the pictures and labels directly in a folder: NAME.jpg (or .png ...) beside NAME.pts, 1-based.
+    """Read the pictures and labels directly in a folder: NAME.jpg (or .png ...) beside NAME.pts, 1-based.
 
-    Where NAME.spread.csv lies beside them, as train.label writes it, points count by their weights_of_spread. A picture
-    without a label is bad just as a label without a picture. Raises DatasetError as `collect`.
+    If NAME.spread.csv lies beside them, as train.label writes it, the points get weights_of_spread. A picture without a
+    label is invalid, and so is a label without a picture.
+
+    Args:
+        folder: the folder.
+        scheme: of the labels.
+        on_invalid: whether to refuse or skip invalid faces.
+        subsets: of all faces.
+
+    Raises:
+        DatasetError: as `tracker.datasets.collect.collect`.
     """
     files = group_by_name(list_folder(folder, "a folder of pictures and .pts files"))
     labels = [(str(folder / f"{stem}.pts"), paths) for stem, paths in files.items()]
-    return collect(folder, labels, partial(read_pair, scheme, subsets), bad)
+    return collect(folder, labels, partial(read_pair, scheme, subsets), on_invalid)
 
 
 def read_pair(scheme: Scheme, subsets: frozenset[str], paths: list[Path]) -> Sample:
@@ -55,9 +79,17 @@ def read_pair(scheme: Scheme, subsets: frozenset[str], paths: list[Path]) -> Sam
 
 
 def read_spread(path: Path, count: int) -> Array:
-    """(count,) how far the views of a face that a label was made from differ in each point, in pixels.
+    """Read the spread of each point over the views of a face from which a label was made.
 
-    A file with the header spread_px and a number a line. Raises DatasetError for another, and numbers below 0.
+    Args:
+        path: a file with the header spread_px and one number per line.
+        count: the number of points.
+
+    Returns:
+        (count,) pixels.
+
+    Raises:
+        DatasetError: for another file, and for numbers below 0.
     """
     header, *lines = read_lines(path, "spreads of points")
     if header != "spread_px":
@@ -72,16 +104,32 @@ def read_spread(path: Path, count: int) -> Array:
 
 
 def weights_of_spread(spread_px: Array, points_px: Array) -> Array:
-    """(K,) 1 / (1 + (spread / (HALF_SPREAD * extent))^2), the extent being the larger one of the points (K, 2)."""
+    """Return the weights 1 / (1 + (spread / (HALF_SPREAD * extent))^2).
+
+    Args:
+        spread_px: (K,) pixels.
+        points_px: (K, 2) pixels; extent is the larger side of theirs.
+
+    Returns:
+        (K,) in 0..1.
+    """
     longest = extent(points_px)[2:].max()
     return np.asarray(1 / (1 + np.square(spread_px / (HALF_SPREAD * longest))))
 
 
-def read_table(path: Path, scheme: Scheme, bad: Bad = "refuse") -> list[Sample]:
-    """The faces of a CSV with the header picture,x0,y0,x1,y1,... and one face a row.
+def read_table(path: Path, scheme: Scheme, on_invalid: OnInvalid = "refuse") -> list[Sample]:
+    """Read a CSV table with the header picture,x0,y0,x1,y1,... and one face per row.
 
-    picture: relative to the table's folder; several rows may name one, its name has no line breaks. Points: in our
-    pixels, the first pixel's centre at 0. Raises DatasetError for another header, and as `collect`.
+    Pictures are relative to the table's folder, several rows may name the same one, and names have no line breaks.
+    Points are in pixels, the first pixel's centre at 0.
+
+    Args:
+        path: of the table.
+        scheme: of the labels.
+        on_invalid: whether to refuse or skip invalid faces.
+
+    Raises:
+        DatasetError: for another header, and as `tracker.datasets.collect.collect`.
     """
     first, *lines = read_lines(path, "a table of landmarks")
     try:
@@ -95,11 +143,11 @@ def read_table(path: Path, scheme: Scheme, bad: Bad = "refuse") -> list[Sample]:
             f"got {len(header)} columns, {','.join(header[:5])[:80]!r}"
         )
     labels = labelled_rows(path, ["", *lines], _cells, 0, path.parent)
-    return collect(path, labels, partial(_row, path.parent, scheme), bad)
+    return collect(path, labels, partial(_row, path.parent, scheme), on_invalid)
 
 
 def _cells(line: str) -> list[str]:
-    """Of one line by itself, so that a stray quote does not swallow those after it."""
+    """Split one line on its own, so that an unmatched quote does not affect the lines after it."""
     try:
         return next(csv.reader([line], strict=True))
     except csv.Error as error:

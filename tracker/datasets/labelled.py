@@ -1,4 +1,4 @@
-"""The labelled faces that a model is measured on: 300W in its official folders, or anybody's own folder."""
+"""Labelled pictures for the evaluation: 300W in its official folders, or a custom folder."""
 
 from __future__ import annotations
 
@@ -37,17 +37,28 @@ SPLITS: dict[Split, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class LabelledFace:
-    """One face of a set. picture: its file. label: its .pts file. name: for reports, unique in the set."""
+    """One face of a set.
+
+    Attributes:
+        name: for reports, unique in the set.
+        picture: its file.
+        label: its .pts file.
+    """
 
     name: str
     picture: Path
     label: Path
 
     def read(self) -> tuple[NDArray[np.uint8], Array]:
-        """The picture (H, W, 3) RGB and the labels (68, 2) in its pixels, pixel centres at integers.
+        """Read the picture and its labels.
 
-        Raises ValueError for a picture or label that is broken, OSError for one that cannot be read, and
-        TrackerError for another number of labels.
+        Returns:
+            The picture (H, W, 3) RGB, and the labels (68, 2) in its pixels, pixel centres at integers.
+
+        Raises:
+            ValueError: if the picture or label is damaged.
+            OSError: if one cannot be read.
+            TrackerError: for another number of labels.
         """
         points = read_pts(self.label)
         if len(points) != IBUG68.count:
@@ -68,9 +79,15 @@ class LabelledFace:
 
 
 def labelled_faces(dataset: Dataset, root: Path, split: Split = "full") -> list[LabelledFace]:
-    """The faces of a split of 300W under root, or of the one folder root, which has no splits.
+    """Find the labelled faces of a split.
 
-    Raises TrackerError for folders that are missing or hold no labelled pictures.
+    Args:
+        dataset: "300w", or "folder" for the one folder root.
+        root: the folder.
+        split: of 300w; a folder has none.
+
+    Raises:
+        TrackerError: if a folder is missing or has no labelled pictures.
     """
     folders = [root / part for part in SPLITS[split]] if dataset == "300w" else [root]
     missing = [str(folder) for folder in folders if not os.path.isdir(folder)]

@@ -1,4 +1,4 @@
-"""Variables of MATLAB's .mat files, in either of its two formats."""
+"""Reads variables of MATLAB's .mat files, in both of their formats."""
 
 from __future__ import annotations
 
@@ -22,17 +22,23 @@ from tracker.datasets.sample import DatasetError
 from tracker.face.geometry import Array
 from tracker.system.extras import describe_missing
 
-TIME_S = 300.0  # after which files are given up; 500 small ones take a second
+TIME_S = 300.0  # the time limit of the reading process; 500 small files take a second
 
 Variables = list[NDArray[Any]]
 
 
 def read_variables(path: Path, *names: str) -> Variables:
-    """The variables as MATLAB shows them; of cells in a 7.3 file, which are references into it, None each.
+    """Read variables in a separate process, because a damaged file can crash the libraries.
 
-    The file is read by another process, which damaged ones can end.
+    Args:
+        path: of the file.
+        names: of the variables.
 
-    Raises DatasetError for a missing file, one that is broken and one without these variables.
+    Returns:
+        The variables with the axes of MATLAB; for the cells of a 7.3 file, which are references, None each.
+
+    Raises:
+        DatasetError: if the file is missing or damaged, or does not have these variables.
     """
     (found,) = read_files([expect_file(path, "a .mat file")], *names)
     if isinstance(found, DatasetError):
@@ -41,9 +47,17 @@ def read_variables(path: Path, *names: str) -> Variables:
 
 
 def read_files(paths: Sequence[Path], *names: str) -> list[Variables | DatasetError]:
-    """The variables of each file, as read_variables, or what is wrong with it.
+    """Read the same variables of several files, see read_variables.
 
-    Raises DatasetError where h5py or SciPy is not installed.
+    Args:
+        paths: of the files.
+        names: of the variables.
+
+    Returns:
+        The variables of each file, or the error.
+
+    Raises:
+        DatasetError: if h5py or SciPy is not installed.
     """
     for package in ("h5py", "scipy"):
         if paths and find_spec(package) is None:
@@ -55,13 +69,13 @@ def read_files(paths: Sequence[Path], *names: str) -> list[Variables | DatasetEr
 
 
 def _read_by_a_process(paths: Sequence[Path], names: Sequence[str]) -> list[Variables | DatasetError]:
-    """Of the files in order, up to the first that ended the process."""
+    """Read the files in order, up to the first one that crashed the process."""
     answers, end = ask_process(json.dumps([[str(path), names] for path in paths]).encode())
     stream, found = io.BytesIO(answers), list[Variables | DatasetError]()
     for path in paths:
         try:
             answer = pickle.load(stream)
-        except (EOFError, pickle.UnpicklingError):  # the answer is not there, or a part of it
+        except (EOFError, pickle.UnpicklingError):  # the answer is missing or incomplete
             answer = end
         found.append(_broken(path, names, answer) if isinstance(answer, str) else answer)
         if answer is end:
@@ -70,8 +84,15 @@ def _read_by_a_process(paths: Sequence[Path], names: Sequence[str]) -> list[Vari
 
 
 def ask_process(requests: bytes) -> tuple[bytes, str]:
-    """What the process answers to these requests, and why it answers no more."""
-    command = [sys.executable, matlab_process.__file__]  # by its path: the package would load OpenCV in vain
+    """Run the reading process.
+
+    Args:
+        requests: its standard input, see tracker.datasets.matlab_process.
+
+    Returns:
+        Its standard output, and why the output ends.
+    """
+    command = [sys.executable, matlab_process.__file__]  # by its path, so that the package does not load OpenCV
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "PYTHONSAFEPATH": "1"}
     try:
         done = subprocess.run(command, input=requests, capture_output=True, timeout=TIME_S, env=environment)
@@ -87,7 +108,17 @@ def _broken(path: Path, names: Sequence[str], reason: str) -> DatasetError:
 
 
 def as_numbers(path: Path, name: str, variable: NDArray[Any], shape: tuple[int, ...]) -> Array:
-    """A variable as numbers of that shape, in which -1 is any length. Raises DatasetError for others."""
+    """Convert a variable to float64.
+
+    Args:
+        path: of the file, for messages.
+        name: of the variable, for messages.
+        variable: its values.
+        shape: the expected shape, in which -1 is any length.
+
+    Raises:
+        DatasetError: for another shape or type.
+    """
     same = len(variable.shape) == len(shape) and all(want in (-1, is_) for want, is_ in zip(shape, variable.shape))
     if variable.dtype.kind not in "biuf" or not same:
         wanted = " x ".join("N" if length < 0 else str(length) for length in shape)

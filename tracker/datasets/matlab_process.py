@@ -1,9 +1,9 @@
-"""Reads .mat files for tracker.datasets.matlab, in a process of its own, which is started by this file's path.
+"""Reads .mat files for tracker.datasets.matlab, in a separate process, which is started by this file's path.
 
-Damaged files can end the process within scipy or HDF5, by a signal that nobody can catch.
+Damaged files can crash SciPy or HDF5 with a signal that cannot be handled.
 
-Standard input holds a JSON list of [file, variables] pairs; for each, a pickle goes to standard output: a list of
-arrays, or a sentence that says what is wrong.
+Standard input is a JSON list of [file, variables] pairs; for each pair a pickle is written to standard output: a list
+of arrays, or an error message.
 """
 
 from __future__ import annotations
@@ -21,19 +21,24 @@ if TYPE_CHECKING:
     import h5py
 
 MOST_BYTES = 2**31
-"""Of the variables of one file together, and of the memory that reading them may take in addition to the libraries."""
+"""The largest total size of the variables of one file; a quarter of the memory limit of the process."""
 
 
 def read(path: str, names: list[str]) -> list[NDArray[Any]]:
-    """The variables as MATLAB shows them; of cells in a file of version 7.3, which are references, None each."""
-    if not os.path.isfile(path):  # a pipe would be waited for
+    """Read variables, with the axes of MATLAB; None for each cell of a file of version 7.3, which is a reference.
+
+    Args:
+        path: of the file.
+        names: of the variables.
+    """
+    if not os.path.isfile(path):  # reading a pipe would block
         raise FileNotFoundError("there is no such file")
     import h5py
     from scipy.io import loadmat
 
     if not h5py.is_hdf5(path):
         variables = loadmat(path, variable_names=names)
-        return [np.asarray(variables[name]) for name in names]  # of a sparse matrix one object, which is refused
+        return [np.asarray(variables[name]) for name in names]  # a sparse matrix becomes one object, which is refused
     with h5py.File(path, "r") as file:
         datasets = [file[name] for name in names]
         if sum(dataset.size * dataset.dtype.itemsize for dataset in datasets) > MOST_BYTES:
@@ -60,7 +65,7 @@ def main() -> None:
     for path, names in requests:
         try:
             answer: Any = read(path, names)
-        except Exception as error:  # a broken file raises errors of many kinds in both libraries
+        except Exception as error:  # errors of a damaged file have no common type
             answer = " ".join(f"reading it gave {type(error).__name__}: {error}".split())
         pickle.dump(answer, sys.stdout.buffer)
         sys.stdout.buffer.flush()

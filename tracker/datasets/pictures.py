@@ -1,4 +1,4 @@
-"""The pictures of a set, each decoded once at start: bad ones are found, and as many as there is room for are kept."""
+"""The pictures of a set, decoded once at the start to find damaged ones, and cached up to a limit of memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from threading import Lock
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.datasets.collect import Bad, collect
+from tracker.datasets.collect import OnInvalid, collect
 from tracker.datasets.sample import DatasetError, Sample
 from tracker.face.pts import expect_near
 
@@ -19,9 +19,13 @@ Image = NDArray[np.uint8]
 
 
 class Pictures:
-    """Decoded pictures of samples, up to keep_gb of them; the rest is decoded again at every access.
+    """A cache of decoded pictures; those beyond its size are decoded again at every access.
 
-    What is kept is shared by the processes that load, where they are forked. benchmarks/loading.py measures both.
+    Forked loader processes share the cache. benchmarks/loading.py measures both cases.
+
+    Args:
+        samples: whose pictures to decode.
+        keep_gb: the size of the cache in GB.
     """
 
     def __init__(self, samples: Sequence[Sample], keep_gb: float) -> None:
@@ -32,7 +36,7 @@ class Pictures:
             self._found = dict(zip(firsts, pool.map(self._look_at, firsts.values())))
 
     def _look_at(self, sample: Sample) -> tuple[int, int] | DatasetError:
-        """Decode a picture, and keep it where there is room."""
+        """Decode a picture, and cache it if there is room."""
         try:
             image = sample.read_image()
         except DatasetError as error:
@@ -44,15 +48,22 @@ class Pictures:
         return image.shape[0], image.shape[1]
 
     def read(self, sample: Sample) -> Image:
-        """(H, W, 3) RGB. Raises DatasetError for a picture that does not decode."""
+        """Return the picture of a sample, (H, W, 3) RGB; raise DatasetError if it cannot be decoded."""
         kept = self.kept.get(sample.image_name)
         return sample.read_image() if kept is None else kept
 
-    def good(self, samples: Sequence[Sample], bad: Bad, source: str = "the set") -> list[Sample]:
-        """The faces with a picture that decodes and labels near it (tracker.face.pts.expect_near).
+    def good(self, samples: Sequence[Sample], on_invalid: OnInvalid, source: str = "the set") -> list[Sample]:
+        """Select the faces whose picture can be decoded and whose labels are near it (tracker.face.pts.expect_near).
 
-        Those with some points outside are counted in the log. source: the set, for messages. Raises DatasetError as
-        `tracker.datasets.collect.collect`.
+        Faces with points outside of their picture are counted in the log.
+
+        Args:
+            samples: the faces.
+            on_invalid: whether to refuse or skip the others.
+            source: the set, for messages.
+
+        Raises:
+            DatasetError: as `tracker.datasets.collect.collect`.
         """
         cut = 0
 
@@ -67,13 +78,13 @@ class Pictures:
             cut += int(not inside.all())
             return sample
 
-        faces = collect(source, [(sample.name, sample) for sample in samples], check, bad)
+        faces = collect(source, [(sample.name, sample) for sample in samples], check, on_invalid)
         if cut:
             LOG.info("%d of %d faces have points outside of their picture", cut, len(faces))
         return faces
 
     def _size(self, sample: Sample) -> tuple[int, int]:
-        """Height and width of the face's picture, as it was found at start."""
+        """Return height and width of the face's picture."""
         found = self._found[sample.image_name]
         if isinstance(found, DatasetError):
             raise found

@@ -1,4 +1,4 @@
-"""Labels in .pts files beside their pictures, as in 300W, 300VW and folders of one's own."""
+"""Labels in .pts files beside their pictures, as in 300W, 300VW and custom folders."""
 
 from __future__ import annotations
 
@@ -14,9 +14,16 @@ MOST_BYTES = 1_000_000  # of a .pts file, which has 2 kB
 
 
 def read_pts(path: Path) -> Array:
-    """The points (K, 2) of a .pts file in our pixels, as parse_pts has them.
+    """Read a .pts file.
 
-    Raises ValueError naming the file for one that cannot be read, is larger than MOST_BYTES, or holds no points.
+    Args:
+        path: of the file.
+
+    Returns:
+        (K, 2) pixels, the first pixel's centre at 0, see tracker.face.pts.parse_pts.
+
+    Raises:
+        ValueError: naming the file, if it cannot be read, is larger than MOST_BYTES, or has no points.
     """
     try:
         text = read_text(path, MOST_BYTES)
@@ -29,12 +36,17 @@ def read_pts(path: Path) -> Array:
 
 
 def write_pts(path: Path, points_px: Array) -> None:
-    """Write points (K, 2) of our pixels as a .pts file, 1-based."""
+    """Write a .pts file, which is 1-based.
+
+    Args:
+        path: of the file.
+        points_px: (K, 2) pixels, the first pixel's centre at 0.
+    """
     path.write_bytes(as_pts(points_px))
 
 
 def group_by_name(paths: Iterable[Path]) -> dict[str, list[Path]]:
-    """The pictures and .pts files among the paths by their names without the suffix, whatever the suffix' case."""
+    """Group pictures and .pts files by their names without the suffix; the case of the suffix is ignored."""
     files: dict[str, list[Path]] = {}
     for path in paths:
         if path.suffix.lower() in (".pts", *PICTURE_SUFFIXES):
@@ -43,7 +55,7 @@ def group_by_name(paths: Iterable[Path]) -> dict[str, list[Path]]:
 
 
 def as_pair(paths: Sequence[Path]) -> tuple[Path, Path]:
-    """The (picture, .pts) of files of one name. Raises ValueError, naming them, unless it is one of each."""
+    """Return the (picture, .pts) among files of one name; raise ValueError unless there is one of each."""
     labels = [path for path in paths if path.suffix.lower() == ".pts"]
     pictures = [path for path in paths if path not in labels]
     if (len(pictures), len(labels)) != (1, 1):
@@ -53,10 +65,11 @@ def as_pair(paths: Sequence[Path]) -> tuple[Path, Path]:
 
 
 def labelled_pictures(folder: Path) -> list[tuple[Path, Path]]:
-    """The (picture, .pts) pairs directly in a folder, by name: NAME.jpg beside NAME.pts.
+    """Return the (picture, .pts) pairs directly in a folder, by name: NAME.jpg beside NAME.pts.
 
-    Raises ValueError naming the first file without its partner, or with more than one, and how many names have none;
-    and for a folder that holds no pairs.
+    Raises:
+        ValueError: if there are names that are not one picture with one label, counting them and naming the first; and
+            if the folder has no pairs.
     """
     pairs: list[tuple[Path, Path]] = []
     wrong: list[str] = []

@@ -1,4 +1,4 @@
-"""One labelled face, and how its picture is read."""
+"""Sample, one labelled face with its picture."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from tracker.face.schemes import Scheme
 from tracker.sources import pictures
 
 MOST_PIXELS = 89_000_000
-"""Larger pictures are refused before they are decoded: a file of a few kB can be unpacked to gigabytes, and several
-pictures are decoded at once."""
+"""The largest picture that is decoded: a file of a few kB can expand to gigabytes, and several pictures are decoded at
+once."""
 
 
 class DatasetError(ValueError):
-    """A data set that is not as expected: one sentence that names the file or folder."""
+    """A defect of a data set: one sentence that names the file or folder."""
 
     def __str__(self) -> str:
         return one_line(super().__str__())
@@ -29,12 +29,15 @@ class DatasetError(ValueError):
 class Sample:
     """A picture and the labels of one face in it.
 
-    points_px: (K, 2) in pixels of the picture, pixel centres at integers.
-    box_px: (4,) x, y, width, height of the face as the data set gives it, in the same pixels.
-    occluded: (K,) the points that the data set marks as hidden; they are labelled all the same.
-    subsets: what the data set files the face under, such as the attributes of WFLW or the clip of a frame.
-    face: which of the faces labelled in this picture it is, from 0 in the order of the labels.
-    weights: (K,) from 0 to 1, how much each point is to be learned from; None where all count the same.
+    Attributes:
+        picture: the file.
+        points_px: (K, 2) in pixels of the picture, pixel centres at integers.
+        scheme: of the points.
+        box_px: (4,) x, y, width, height of the face as stated by the data set, in the same pixels.
+        occluded: (K,) whether the data set marks a point as hidden; such points have labels as well.
+        subsets: of the data set that the face belongs to, such as the attributes of WFLW or the clip of a frame.
+        face: the index of the face in its picture, from 0 in the order of the labels.
+        weights: (K,) the weight of each point in training, 0..1; None if all are equal.
     """
 
     picture: Path
@@ -48,19 +51,22 @@ class Sample:
 
     @property
     def image_name(self) -> str:
-        """How the picture is called: the same for all of its faces, and for no other picture."""
+        """The unique name of the picture, the same for all of its faces."""
         return str(self.picture)
 
     @property
     def name(self) -> str:
-        """How reports and errors call the face; no other face of its set is called so."""
+        """The name of the face in reports and messages, unique in its set."""
         return f"{self.image_name} face {self.face}" if self.face else self.image_name
 
     def read_image(self) -> NDArray[np.uint8]:
-        """(H, W, 3) RGB, turned as the file's EXIF orientation says.
+        """Read the picture.
 
-        Raises DatasetError, naming the file, for a picture that cannot be read, does not decode or is larger than
-        MOST_PIXELS.
+        Returns:
+            (H, W, 3) RGB, with its EXIF orientation applied.
+
+        Raises:
+            DatasetError: naming the file, if it cannot be read or decoded, or has more than MOST_PIXELS.
         """
         try:
             return pictures.decode_picture(self.picture, MOST_PIXELS)
@@ -69,7 +75,13 @@ class Sample:
 
 
 def expect_size(name: str, width: int, height: int) -> None:
-    """Raise DatasetError for a picture, called name, of more than MOST_PIXELS."""
+    """Raise DatasetError for a picture of more than MOST_PIXELS.
+
+    Args:
+        name: of the picture, for the message.
+        width: in pixels.
+        height: in pixels.
+    """
     try:
         pictures.expect_size((width, height), name, MOST_PIXELS)
     except TrackerError as error:

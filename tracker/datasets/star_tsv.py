@@ -1,4 +1,4 @@
-"""The tables that STAR (Zhou et al., CVPR 2023) reads its labels from, one tab-separated line a face."""
+"""The label tables of STAR (Zhou et al., CVPR 2023), one tab-separated line per face."""
 
 from __future__ import annotations
 
@@ -8,31 +8,37 @@ from pathlib import Path
 
 import numpy as np
 
-from tracker.datasets.collect import Bad, Row, collect, expect_scheme, labelled_rows, numbers, read_lines
+from tracker.datasets.collect import OnInvalid, Row, collect, expect_scheme, labelled_rows, numbers, read_lines
 from tracker.datasets.sample import DatasetError, Sample
 from tracker.datasets.wflw import SUBSETS
 from tracker.face.schemes import Scheme
 
 
-def read_star_tsv(path: Path, pictures: Path, scheme: str, bad: Bad = "refuse") -> list[Sample]:
-    """The faces of one of STAR's tables, in the scheme of that name.
+def read_star_tsv(path: Path, pictures: Path, scheme: str, on_invalid: OnInvalid = "refuse") -> list[Sample]:
+    """Read the faces of one of STAR's tables.
 
     A line has the picture, five points, the points x,y,x,y,..., scale, the crop's centre x and y and, in WFLW's test
-    table, the six flags of its subsets; numbers within a column are separated by commas. The tables have no header,
-    so the first line is a face; STAR's own loader loses it. pictures: the folder that the pictures are relative to;
-    what stands before rawImages/ is its authors' own path and is dropped. Points are taken as they are, as STAR does;
-    the five points are not read. box_px is STAR's square crop, its side 200 * scale.
+    table, the six flags of its subsets; numbers within a column are separated by commas. The tables have no header, so
+    the first line is a face (STAR's own loader skips it). Points are taken unchanged, as in STAR; the five points are
+    ignored. Sample.box_px is STAR's square crop, with the side 200 * scale.
 
-    Raises DatasetError for an unknown scheme or a missing table, and as `tracker.datasets.collect.collect`.
+    Args:
+        path: of the table.
+        pictures: the folder of the pictures. The part of a picture's path before rawImages/ is removed.
+        scheme: the name of the landmark scheme.
+        on_invalid: whether to refuse or skip invalid faces.
+
+    Raises:
+        DatasetError: for an unknown scheme or a missing table, and as `tracker.datasets.collect.collect`.
     """
     known = expect_scheme(scheme)
     lines = read_lines(path, "one of STAR's tables")
     labels = labelled_rows(path, lines, _columns, 0, pictures)
-    return collect(path, labels, partial(_face, pictures, known), bad)
+    return collect(path, labels, partial(_face, pictures, known), on_invalid)
 
 
 def _columns(line: str) -> list[str]:
-    """Of a line, the picture without its authors' path."""
+    """Split a line, and remove the beginning of the picture's path."""
     picture, *others = line.split("\t")
     return [picture.replace("\\", "/").rpartition("rawImages/")[2], *others]
 

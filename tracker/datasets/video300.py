@@ -1,10 +1,10 @@
-"""300VW in its official layout (Shen et al., ICCVW 2015): CLIP/vid.avi and CLIP/annot/000001.pts, a label a frame.
+"""300VW in its official layout (Shen et al., ICCVW 2015): CLIP/vid.avi and CLIP/annot/000001.pts, a label per frame.
 
-Decoding one frame of a video decodes those before it back to a key frame, so to train, extract the frames once to
-CLIP/imgs/000001.jpg (ffmpeg -i vid.avi imgs/%06d.jpg); where that folder is there, it is read instead of the video.
+To decode one frame of a video, all frames since the last key frame are decoded. For training, extract the frames once
+to CLIP/imgs/000001.jpg (ffmpeg -i vid.avi imgs/%06d.jpg); if that folder exists, it is read instead of the video.
 
-Labels are numbered from 1. Category A is filmed in good light, B in uneven light, C in anything; the frames left out
-are those the challenge's ReadMe names, because their labels are broken.
+Labels are numbered from 1. Category A has good light, B uneven light, C unconstrained conditions. The excluded frames
+are those that the challenge's ReadMe lists, because their labels are wrong.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.datasets.collect import Bad, collect, expect_file, expect_folders, list_folder
+from tracker.datasets.collect import OnInvalid, collect, expect_file, expect_folders, list_folder
 from tracker.datasets.pts_files import PICTURE_SUFFIXES, read_pts
 from tracker.datasets.sample import DatasetError, Sample, expect_size
 from tracker.face.schemes import IBUG68
@@ -48,21 +48,27 @@ POINTS: Mapping[int, tuple[int, ...]] = {
     51: _INNER,
     49: tuple(index for index in _INNER if index not in (60, 64)),
 }
-"""Which of the 68 points are compared, by their number: all, those inside the face, and these without the inner
-corners of the mouth."""
+"""Which of the 68 points are compared, by their number: all, those without the jaw, and those without the jaw and the
+inner corners of the mouth."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class FrameSample(Sample):
-    """A face in a frame of a video, which is opened for each reading. frame: from 1, as the labels count."""
+    """A face in a frame of a video; the video is opened at each access.
+
+    Attributes:
+        frame: its number from 1, as in the labels.
+    """
 
     frame: int
 
     @property
     def image_name(self) -> str:
+        """See Sample."""
         return f"{self.picture} frame {self.frame}"
 
     def read_image(self) -> NDArray[np.uint8]:
+        """See Sample."""
         with _opened(self.picture) as capture:
             capture.set(cv2.CAP_PROP_POS_FRAMES, self.frame - 1)
             try:
@@ -74,29 +80,42 @@ class FrameSample(Sample):
         return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
 
 
-def read_300vw(root: Path, category: Category, bad: Bad = "refuse") -> list[Sample]:
-    """The labelled frames of the 50 clips to train on, or of the test clips of a category, clip after clip.
+def read_300vw(root: Path, category: Category, on_invalid: OnInvalid = "refuse") -> list[Sample]:
+    """Read the labelled frames of the 50 training clips, or of the test clips of a category, clip after clip.
 
-    The test frames that the challenge leaves out are left out. A frame is filed under its category and its clip, so
-    that errors can be averaged by clip first.
+    Test frames that the challenge excludes are skipped. The category and the clip are subsets of each frame, so that
+    errors can be averaged by clip first.
 
-    Raises DatasetError for missing clips, and as `tracker.datasets.collect.collect`.
+    Args:
+        root: the folder of the clips.
+        category: "train", or a category of the test set.
+        on_invalid: whether to refuse or skip invalid faces.
+
+    Raises:
+        DatasetError: if clips are missing, and as `tracker.datasets.collect.collect`.
     """
     expect_folders(root, CLIPS[category], f"the {len(CLIPS[category])} clips of 300VW {category}")
     left_out = excluded_frames()
     return [
         sample
         for clip in CLIPS[category]
-        for sample in read_clip(root / clip, left_out.get(clip, ()), bad, frozenset({category, clip}))
+        for sample in read_clip(root / clip, left_out.get(clip, ()), on_invalid, frozenset({category, clip}))
     ]
 
 
 def read_clip(
-    clip: Path, excluded: Collection[int] = (), bad: Bad = "refuse", subsets: frozenset[str] = frozenset()
+    clip: Path, excluded: Collection[int] = (), on_invalid: OnInvalid = "refuse", subsets: frozenset[str] = frozenset()
 ) -> list[Sample]:
-    """The labelled frames of a clip but the excluded ones. A frame without a label is no error, a label without is.
+    """Read the labelled frames of a clip. A frame without a label is valid, a label without a frame is not.
 
-    Raises DatasetError for a video that is missing or does not open, and as `collect`.
+    Args:
+        clip: its folder.
+        excluded: numbers of frames to skip, from 1.
+        on_invalid: whether to refuse or skip invalid faces.
+        subsets: of all frames.
+
+    Raises:
+        DatasetError: if the video is missing or cannot be opened, and as `tracker.datasets.collect.collect`.
     """
     left_out = {f"{frame:06d}" for frame in excluded}
     files = list_folder(clip / "annot", "a folder of .pts files")
@@ -104,9 +123,9 @@ def read_clip(
     if os.path.isdir(clip / "imgs"):
         pictures = list_folder(clip / "imgs", "a folder of the clip's frames")
         frames = {p.stem: p for p in pictures if p.suffix.lower() in PICTURE_SUFFIXES}
-        return collect(clip, labels, partial(_extracted, frames, subsets), bad)
+        return collect(clip, labels, partial(_extracted, frames, subsets), on_invalid)
     video = expect_file(clip / "vid.avi", "the clip's video")
-    return collect(clip, labels, partial(_in_video, video, _frame_count(video), subsets), bad)
+    return collect(clip, labels, partial(_in_video, video, _frame_count(video), subsets), on_invalid)
 
 
 def _extracted(frames: Mapping[str, Path], subsets: frozenset[str], label: Path) -> Sample:
@@ -135,7 +154,7 @@ def _frame_count(video: Path) -> int:
 
 @contextmanager
 def _opened(video: Path) -> Iterator[cv2.VideoCapture]:
-    """The video, opened or not. Raises DatasetError for a name that OpenCV does not survive."""
+    """Open a video, which may fail silently; raise DatasetError for a name on which OpenCV crashes."""
     try:
         str(video).encode()
     except UnicodeEncodeError:
@@ -149,12 +168,12 @@ def _opened(video: Path) -> Iterator[cv2.VideoCapture]:
 
 @cache
 def excluded_frames() -> Mapping[str, frozenset[int]]:
-    """The 2,127 test frames that the challenge leaves out, counted from 1, by clip; clips without any are not named."""
+    """Return the 2,127 test frames that the challenge excludes, numbered from 1, by clip; other clips are missing."""
     runs = json.loads(Path(__file__).with_name("video300_excluded.json").read_text(encoding="ascii"))
     return {clip: frozenset(frame for run in runs[clip].split() for frame in _frames(run)) for clip in runs}
 
 
 def _frames(run: str) -> Iterator[int]:
-    """The frames of "722-724" or of "792"."""
+    """Yield the frames of "722-724" or of "792"."""
     first, _, last = run.partition("-")
     yield from range(int(first), int(last or first) + 1)

@@ -9,29 +9,35 @@ from typing import Literal
 
 import numpy as np
 
-from tracker.datasets.collect import Bad, Row, collect, labelled_rows, numbers, read_lines
+from tracker.datasets.collect import OnInvalid, Row, collect, labelled_rows, numbers, read_lines
 from tracker.datasets.sample import Sample
 from tracker.face.schemes import WFLW98
 
 SUBSETS = ("largepose", "expression", "illumination", "makeup", "occlusion", "blur")
-"""As WFLW's own lists of the subsets call them, in the order of its attributes."""
+"""The names in WFLW's lists of subsets, in the order of its attributes."""
 LIST = "WFLW_annotations/list_98pt_rect_attr_train_test/list_98pt_rect_attr_{split}.txt"
 COORDINATES = 2 * WFLW98.count
 NUMBERS = COORDINATES + 4 + len(SUBSETS)
 
 
-def read_wflw(root: Path, split: Literal["train", "test"], bad: Bad = "refuse") -> list[Sample]:
-    """The 7,500 faces to train on or the 2,500 to test on, filed under their subsets.
+def read_wflw(root: Path, split: Literal["train", "test"], on_invalid: OnInvalid = "refuse") -> list[Sample]:
+    """Read the 7,500 training or 2,500 test faces with their subsets.
 
-    A line has 196 coordinates, the box x1 y1 x2 y2, six flags and the picture, of which several lines may be. The
-    coordinates are taken as they are, the first pixel's centre at 0, as all public readers take them.
+    A line has 196 coordinates, the box x1 y1 x2 y2, six flags and the picture; several lines may have the same picture.
+    Coordinates are taken unchanged, the first pixel's centre at 0, as in all public readers.
 
-    Raises DatasetError for a missing list, and as `tracker.datasets.collect.collect`.
+    Args:
+        root: the folder with WFLW_annotations and WFLW_images.
+        split: which part.
+        on_invalid: whether to refuse or skip invalid faces.
+
+    Raises:
+        DatasetError: if the list is missing, and as `tracker.datasets.collect.collect`.
     """
     path = root / LIST.format(split=split)
     lines = read_lines(path, "WFLW's list of labels")
     labels = labelled_rows(path, lines, lambda line: line.split(maxsplit=NUMBERS), -1, root / "WFLW_images")
-    return collect(path, labels, partial(_face, root / "WFLW_images"), bad)
+    return collect(path, labels, partial(_face, root / "WFLW_images"), on_invalid)
 
 
 def _face(pictures: Path, label: Row) -> Sample:

@@ -14,22 +14,25 @@ from tracker.weights.packaged import BLAZEFACE, own_detector, packaged_detector
 
 SIDE_PX = 128
 MIN_SCORE = 0.5
-MIN_OVERLAP = 0.3  # candidates that overlap by this much are one face
+MIN_OVERLAP = 0.3  # the IoU from which on candidates are one face
 CALIBRATION = BoxCalibration(right=0.0, down=0.05, side=1.15)
 """Medians over 600 faces of FairFace, fitted by tools/box_calibration.py."""
 
 
 class BlazeFace:
-    """Finds faces that fill a good part of the picture; about 1 in 3 of the small ones that YuNet finds."""
+    """Finds faces that fill a large part of the picture; of small faces about 1 in 3 of those that YuNet finds.
+
+    Args:
+        model_path: a copy of the packaged file; None for the packaged one.
+
+    Raises:
+        TrackerError: for another file, and if this OpenCV cannot read it.
+    """
 
     name = "blazeface"
     calibration = CALIBRATION
 
     def __init__(self, model_path: Path | None = None) -> None:
-        """model_path: a copy of the packaged file, which is taken where None is given.
-
-        Raises TrackerError for another file, and when this OpenCV cannot read it.
-        """
         content = blazeface_content(model_path)
         try:
             self._net = _read_net(content)
@@ -40,7 +43,7 @@ class BlazeFace:
         self._anchors = anchors()
 
     def detect(self, image_rgb: Image) -> list[Detection]:
-        """The faces, best first. The picture is fitted into 128x128 px, black beside it."""
+        """Find the faces, see Detector. The picture is resized into 128 x 128 px with black borders."""
         square, image_from_square = letterbox(image_rgb)
         self._net.setInput(cv2.dnn.blobFromImage(square, 1 / 127.5, mean=(127.5, 127.5, 127.5)))
         values, logits = self._net.forward(["regressors", "classificators"])
@@ -51,10 +54,10 @@ class BlazeFace:
 
 
 def _read_net(content: bytes) -> cv2.dnn.Net:
-    """OpenCV's network, from the bytes that were checked and not from a file that may have changed since.
+    """Load OpenCV's network from the bytes that were checked, not from a file that may have changed since.
 
-    OpenCV 5's new engine gives one output a run; its classic one, the only one of 4.x, gives both. But reading from
-    memory, OpenCV 5 does not listen to which engine is wanted.
+    OpenCV 5's new engine gives one output per run; the classic engine, the only one of 4.x, gives both. OpenCV 5
+    ignores the choice of the engine when it reads from memory, so it reads a private file.
     """
     if not hasattr(cv2.dnn, "ENGINE_CLASSIC"):
         return cv2.dnn.readNetFromTFLite(np.frombuffer(content, np.uint8))
@@ -63,9 +66,13 @@ def _read_net(content: bytes) -> cv2.dnn.Net:
 
 
 def blazeface_content(path: Path | None) -> bytes:
-    """The network's file, packaged or at path; its SHA-256 is checked, since OpenCV can crash on any other.
+    """Read the network's file and check its SHA-256, because OpenCV can crash on any other.
 
-    Raises TrackerError for a file that is missing, damaged or another network.
+    Args:
+        path: a copy of the packaged file; None for the packaged one.
+
+    Raises:
+        TrackerError: if the file is missing or damaged, or another network.
     """
     if path is None:
         return packaged_detector(BLAZEFACE)
@@ -79,9 +86,9 @@ def blazeface_content(path: Path | None) -> bytes:
 
 
 def anchors() -> Array:
-    """(896, 2) the anchors' centres in the network's input: 2 in each cell of 8 px, then 6 in each of 16 px.
+    """Return the anchors' centres (896, 2) in the network's input: 2 per cell of 8 px, then 6 per cell of 16 px.
 
-    Positions are measured from the picture's corner, so that the first pixel's centre is at 0.5.
+    The origin is the picture's corner, so the first pixel's centre is at 0.5.
     """
 
     def grid(stride: int, repeats: int) -> Array:
@@ -92,7 +99,11 @@ def anchors() -> Array:
 
 
 def letterbox(image_rgb: Image) -> tuple[Image, Array]:
-    """The picture in the middle of a black square (128, 128, 3), and image_from_square (2, 3)."""
+    """Resize a picture into the middle of a black square.
+
+    Returns:
+        The square (128, 128, 3), and the transform image_from_square (2, 3).
+    """
     inner, image_from_inner = resize(image_rgb, SIDE_PX / max(image_rgb.shape[:2]))
     rows, columns = SIDE_PX - inner.shape[0], SIDE_PX - inner.shape[1]
     top, left = rows // 2, columns // 2
@@ -103,16 +114,31 @@ def letterbox(image_rgb: Image) -> tuple[Image, Array]:
 
 
 def decode(values: Array, centres: Array) -> Array:
-    """Values (N, 16) at anchors (N, 2) to points (N, 4, 2): low corner, high corner, right eye, left eye."""
+    """Decode the network's output.
+
+    Args:
+        values: (N, 16) centre, width and height of the box, then key points, relative to the anchors.
+        centres: (N, 2) of the anchors, in pixels of the square.
+
+    Returns:
+        (N, 4, 2) upper left corner, lower right corner, right eye, left eye; pixel centres at integers.
+    """
     middle, half, right, left = values[:, 0:2], values[:, 2:4] / 2, values[:, 4:6], values[:, 6:8]
     offsets = np.stack([middle - half, middle + half, right, left], axis=1)
     return offsets + centres[:, None] - 0.5
 
 
 def merge(points: Array, scores: Array) -> list[tuple[Array, float]]:
-    """Each face's candidates (N, 4, 2) averaged by their scores, with the best score; best first.
+    """Average the overlapping candidates of each face, weighted by their scores.
 
-    Averaging instead of keeping the best one is BlazeFace's own way: its boxes jump less from frame to frame.
+    BlazeFace averages instead of keeping only the best candidate, so that its boxes jitter less.
+
+    Args:
+        points: (N, 4, 2) candidates, as decode returns them.
+        scores: (N,) 0..1.
+
+    Returns:
+        The points (4, 2) and the best score of each face, the highest score first.
     """
     faces = []
     left = np.argsort(-scores, kind="stable")
@@ -126,7 +152,7 @@ def merge(points: Array, scores: Array) -> list[tuple[Array, float]]:
 
 
 def overlaps(one: Array, many: Array) -> Array:
-    """(N,) intersection over union of the box of points (4, 2) with those of points (N, 4, 2)."""
+    """Return the intersection over union (N,) of one box, (4, 2) points as in decode, with many, (N, 4, 2)."""
     sides = np.minimum(one[1], many[:, 1]) - np.maximum(one[0], many[:, 0])
     shared = np.prod(np.clip(sides, 0, None), axis=1)
     union = np.prod(one[1] - one[0]) + np.prod(many[:, 1] - many[:, 0], axis=1) - shared

@@ -1,4 +1,4 @@
-"""A user's own detector: its name, its calibration, and whether what it returns can be used."""
+"""Wraps a user's own detector: adds the name and the calibration, and checks what it returns."""
 
 from __future__ import annotations
 
@@ -8,24 +8,22 @@ from tracker.detectors.base import LANDMARKS_BOX, Array, BoxCalibration, Detecti
 from tracker.detectors.loading import DETECTORS
 from tracker.errors import TrackerError
 
-MOST_PX = 1_000_000  # no coordinate is farther from 0; the largest picture that JPEG can hold has sides of 65535
+MOST_PX = 1_000_000  # the largest coordinate; a JPEG has at most 65535 pixels a side
 
 
 class CheckedDetector:
-    """A detector with the name and the calibration that it has, or the default ones. What it returns is checked.
+    """A detector with its name and calibration, or the default ones, whose results are checked.
 
     Attributes:
         detector: the detector as it was given.
         name: its attribute `name`, otherwise the name of its class.
         calibration: its attribute `calibration`, otherwise LANDMARKS_BOX.
+
+    Raises:
+        TrackerError: if it has no method `detect`, or its calibration is not a BoxCalibration.
     """
 
     def __init__(self, detector: Detector) -> None:
-        """Wrap a detector.
-
-        Raises:
-            TrackerError: for what has no method `detect`, and for a calibration that is no BoxCalibration.
-        """
         if isinstance(detector, type) or not callable(getattr(detector, "detect", None)):
             got = f"the class {detector.__name__}" if isinstance(detector, type) else _short(detector)
             raise TrackerError(
@@ -46,7 +44,7 @@ class CheckedDetector:
         """Return what the detector finds, as float64, the best score first.
 
         Raises:
-            TrackerError: when that is no list of detections, or a detection has numbers that cannot be a face's.
+            TrackerError: if that is not a list of detections, or a detection has invalid values.
         """
         found = self.detector.detect(image_rgb)
         if not isinstance(found, (list, tuple)):
@@ -63,7 +61,7 @@ class CheckedDetector:
                 found.box_px,
             )
         score = _numbers(found.score, ())
-        if score is None or not -1e-6 <= score <= 1 + 1e-6:  # a float32 softmax may exceed 1 by its rounding
+        if score is None or not -1e-6 <= score <= 1 + 1e-6:  # a float32 softmax may exceed 1 through rounding
             raise self._expected("score as a number in 0..1", found.score)
         eyes = _numbers(found.eyes_px, (2, 2))
         if eyes is None:
@@ -75,12 +73,12 @@ class CheckedDetector:
 
 
 def is_box(box_px: Array) -> bool:
-    """Whether x, y, width, height (4,) can be those of a face: not beyond MOST_PX, with sides of at least 1 px."""
+    """Tell whether a box (4,) x, y, width, height is valid: not beyond MOST_PX, with sides of at least 1 px."""
     return bool((np.abs(box_px) <= MOST_PX).all() and min(box_px[2:]) >= 1)
 
 
 def _numbers(value: object, shape: tuple[int, ...]) -> Array | None:
-    """Return the real numbers of that shape, None for anything else."""
+    """Return the value as float64 numbers of that shape; None for anything else."""
     try:
         array = np.asarray(value)
     except Exception:  # ragged lists, tensors on a GPU, whatever an __array__ raises
@@ -91,6 +89,6 @@ def _numbers(value: object, shape: tuple[int, ...]) -> Array | None:
 
 
 def _short(value: object) -> str:
-    """Return the value as Python shows it, cut to the length of a message."""
+    """Return the repr of a value, shortened for a message."""
     text = " ".join(repr(value).split())
     return text if len(text) <= 80 else f"{text[:77]}..."

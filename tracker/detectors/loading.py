@@ -1,4 +1,4 @@
-"""Detectors by their names."""
+"""Loads detectors by name."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from tracker.errors import expect_choice
 log = logging.getLogger(__name__)
 
 DetectorName = Literal["auto", "yunet", "blazeface", "mediapipe"]
-"""What command lines offer: auto, and the names in DETECTORS."""
+"""The choices of command lines: auto, and the names in DETECTORS."""
 DETECTORS: Mapping[str, Callable[[Path | None], CalibratedDetector]] = {
     each.name: each for each in (YuNet, BlazeFace, MediaPipe)
 }
-"""Each is made with the path of its model's file, None for the packaged one."""
+"""Each takes the path of its model's file; None for the packaged one."""
 
 
 def load_detector(name: DetectorName = "auto", model_path: Path | None = None) -> CalibratedDetector:
     """Load the detector of that name.
 
     Args:
-        name: "auto" takes YuNet, which finds more small faces; with a model_path, the one that reads it: BlazeFace a
-            .tflite file, YuNet any other.
-        model_path: a file to use in place of the packaged one. Of YuNet any such network, for example one that was
-            trained again; of BlazeFace a copy of the packaged one, because its decoding fits no other.
+        name: "auto" is YuNet, which finds more small faces; with a model_path, the one that reads it: BlazeFace for a
+            .tflite file, otherwise YuNet.
+        model_path: a file to use in place of the packaged one. For YuNet any such network, for example one that was
+            trained again; for BlazeFace a copy of the packaged one, because its decoding fits no other.
 
     Raises:
-        TrackerError: when the name is unknown, the file cannot be read, or a package is missing.
+        TrackerError: if the name is unknown, the file cannot be read, or a package is not installed.
     """
     expect_choice("detector", name, ["auto", *DETECTORS])
     if name == "auto":

@@ -1,4 +1,4 @@
-"""BlazeFace through MediaPipe Tasks, for those who have MediaPipe."""
+"""BlazeFace through MediaPipe Tasks, if MediaPipe is installed."""
 
 from __future__ import annotations
 
@@ -15,13 +15,19 @@ from tracker.system.extras import describe_missing
 
 
 class MediaPipe:
-    """The same network as BlazeFace, with MediaPipe's own reading, decoding and merging."""
+    """The network of BlazeFace, with MediaPipe's own preprocessing, decoding and merging.
+
+    Args:
+        model_path: a copy of the packaged file; None for the packaged one.
+
+    Raises:
+        TrackerError: for another file, and if MediaPipe is not installed or has no Tasks.
+    """
 
     name = "mediapipe"
     calibration = CALIBRATION  # the network is BlazeFace
 
     def __init__(self, model_path: Path | None = None) -> None:
-        """model_path: as BlazeFace's. Raises TrackerError as that, and when MediaPipe is missing or has no Tasks."""
         try:
             import mediapipe  # type: ignore[import-not-found, unused-ignore]
             from mediapipe.tasks.python import (  # type: ignore[import-not-found, unused-ignore]
@@ -32,11 +38,11 @@ class MediaPipe:
             raise TrackerError(f"the mediapipe detector {describe_missing('MediaPipe', 'mediapipe', error)}") from None
         options = vision.FaceDetectorOptions(BaseOptions(model_asset_buffer=blazeface_content(model_path)))
         self._net = vision.FaceDetector.create_from_options(options)
-        weakref.finalize(self, self._net.close)  # MediaPipe prints a traceback when Python ends before it
+        weakref.finalize(self, self._net.close)  # else MediaPipe prints a traceback when Python exits
         self._mediapipe: Any = mediapipe
 
     def detect(self, image_rgb: Image) -> list[Detection]:
-        """The faces, best first."""
+        """Find the faces, see Detector."""
         picture = self._mediapipe.Image(
             image_format=self._mediapipe.ImageFormat.SRGB, data=np.ascontiguousarray(image_rgb)
         )
@@ -46,7 +52,7 @@ class MediaPipe:
 
 
 def _detection(face: Any, size: Array) -> Detection:
-    """MediaPipe measures boxes in pixels and eyes in parts of the picture, both from the picture's corner."""
+    """Convert from MediaPipe's boxes in pixels and eyes in fractions of the picture, both from the picture's corner."""
     box = face.bounding_box
     box_px = np.array([box.origin_x - 0.5, box.origin_y - 0.5, box.width, box.height], np.float64)
     eyes = np.array([[point.x, point.y] for point in face.keypoints[:2]])

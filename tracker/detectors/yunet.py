@@ -15,13 +15,13 @@ from tracker.system.onnx_runtime import import_onnxruntime
 from tracker.system.opencv_log import quiet
 from tracker.weights.packaged import YUNET, own_detector, packaged_detector
 
-SIDE_PX = 320  # the longer side of the searched picture, at most; the network was trained at this size
-SHORTEST_PX = 64  # padded up to this: below 33, OpenCV 4.14 reports faces made of nothing
+SIDE_PX = 320  # the largest longer side of the searched picture; the network's training size
+SHORTEST_PX = 64  # smaller pictures are padded: below 33 px, OpenCV 4.14 reports false faces
 MIN_SCORE = 0.6
 MAX_OVERLAP = 0.3
 CALIBRATION = BoxCalibration(right=0.0, down=0.15, side=1.12)
 """Medians over 600 faces of FairFace, fitted by tools/box_calibration.py."""
-OUTPUTS = {  # name: values for each cell of so many pixels
+OUTPUTS = {  # shapes by name; a cell has `stride` pixels
     f"{kind}_{stride}": (1, (SIDE_PX // stride) ** 2, values)
     for kind, values in (("cls", 1), ("obj", 1), ("bbox", 4), ("kps", 10))
     for stride in (8, 16, 32)
@@ -29,19 +29,22 @@ OUTPUTS = {  # name: values for each cell of so many pixels
 
 
 class YuNet:
-    """Finds faces down to about 10 px in a picture of 320 px."""
+    """Finds faces down to about 10 px in a picture of 320 px.
+
+    Args:
+        model_path: a YuNet file of your own; None for the packaged one.
+
+    Raises:
+        TrackerError: if the file is missing, damaged or not YuNet, and if this OpenCV cannot read it.
+    """
 
     name = "yunet"
     calibration = CALIBRATION
 
     def __init__(self, model_path: Path | None = None) -> None:
-        """model_path: a YuNet of one's own; None for the packaged one.
-
-        Raises TrackerError for a file that is missing, damaged or no YuNet, and when this OpenCV cannot read it.
-        """
         content = packaged_detector(YUNET) if model_path is None else own_yunet(model_path)
         try:
-            with quiet():  # OpenCV 5 warns at every start of a setting that nobody made
+            with quiet():  # OpenCV 5 always warns about a setting that was not made
                 self._net = _create(content)
                 if model_path is not None:
                     self._net.detect(np.zeros((SIDE_PX, SIDE_PX, 3), np.uint8))
@@ -53,7 +56,7 @@ class YuNet:
             ) from None
 
     def detect(self, image_rgb: Image) -> list[Detection]:
-        """The faces, best first. Shrinks a picture whose longer side exceeds 320 px; never enlarges one."""
+        """Find the faces, see Detector. A picture with a longer side above 320 px is shrunk; none is enlarged."""
         small, image_from_small = resize(image_rgb, min(1.0, SIDE_PX / max(image_rgb.shape[:2])))
         height, width = small.shape[:2]
         below, beside = max(0, SHORTEST_PX - height), max(0, SHORTEST_PX - width)
@@ -63,26 +66,33 @@ class YuNet:
         if found is None:
             return []  # type: ignore[unreachable]
         rows = np.array(found, np.float64)[np.argsort(-found[:, 14])]
-        rows = rows[np.isfinite(rows).all(1)]  # of a damaged network of one's own
+        rows = rows[np.isfinite(rows).all(1)]  # a user's network may be damaged
         rows[:, 2:4] += rows[:, :2]
-        rows[:, :8] -= 0.5  # it measures from the picture's corner, as comparing mirrored pictures shows
+        rows[:, :8] -= 0.5  # its origin is the picture's corner, as a comparison with mirrored pictures shows
         return [detection(row[:8].reshape(4, 2), row[14], image_from_small) for row in rows]
 
 
 def _create(content: bytes) -> cv2.FaceDetectorYN:
-    """OpenCV's detector, from the bytes that were checked and not from a file that may have changed since."""
+    """Make OpenCV's detector from the bytes that were checked, not from a file that may have changed since."""
     options = ((SIDE_PX, SIDE_PX), MIN_SCORE, MAX_OVERLAP)
     try:
         return cv2.FaceDetectorYN.create("onnx", np.frombuffer(content, np.uint8), np.empty(0, np.uint8), *options)
-    except TypeError:  # OpenCV 4.8 takes a file alone
+    except TypeError:  # OpenCV 4.8 takes only a file
         with private_file(content, YUNET.name) as path:
             return cv2.FaceDetectorYN.create(path, "", *options)
 
 
 def own_yunet(path: Path) -> bytes:
-    """The content of a YuNet file of one's own; OpenCV can crash on a damaged one, so ONNX Runtime reads it first.
+    """Read and check a user's YuNet file. ONNX Runtime runs it first, because OpenCV can crash on a damaged one.
 
-    Raises TrackerError for a file that cannot be read or is no YuNet, and where ONNX Runtime is missing.
+    Args:
+        path: of the file.
+
+    Returns:
+        Its content.
+
+    Raises:
+        TrackerError: if it cannot be read or is not YuNet, and if ONNX Runtime is not installed.
     """
     content = own_detector(path)
     if hashlib.sha256(content).hexdigest() == YUNET.sha256:
@@ -99,7 +109,7 @@ def own_yunet(path: Path) -> bytes:
     try:
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"], enable_fallback=0)
         found = session.run(list(OUTPUTS), {"input": np.zeros((1, 3, SIDE_PX, SIDE_PX), np.float32)})
-    except Exception as error:  # onnxruntime raises its own types, all derived from Exception only
+    except Exception as error:  # onnxruntime's errors derive from Exception only
         reason = " ".join(str(error).split())[:160]
         raise TrackerError(f"{path}: expected YuNet as an ONNX file, ONNX Runtime cannot run it ({reason})") from None
     shapes = dict(zip(OUTPUTS, (output.shape for output in found)))

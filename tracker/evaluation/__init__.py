@@ -1,1 +1,1 @@
-"""What a model and the tracker are worth, on labelled stills and labelled videos."""
+"""Evaluation of a model and of the tracker on labelled pictures and videos."""

@@ -1,4 +1,4 @@
-"""The figures of one clip: errors by frame, stability, loss of track."""
+"""Metrics of one clip: errors by frame, stability, loss of track."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.evaluation.video import NO_FACE, RAW, SMOOTH, TRUE_BOXES, WAYS, ClipRun
+from tracker.evaluation.video import MODES, NO_FACE, RAW, SMOOTH, TRUE_BOXES, ClipRun
 from tracker.face.geometry import Array
 from tracker.metrics.stability import (
     Losses,
@@ -21,18 +21,27 @@ from tracker.metrics.stability import (
 )
 
 LOST = 0.10
-"""A face is lost where the tracker gives none, or one whose mean error is above this share of the size of its labels'
-extent, sqrt(width * height); not of the outer-eye distance, which is short in profiles."""
+"""A face is lost if the tracker gives none, or one whose mean error is above this fraction of the size of its labels'
+extent, sqrt(width * height). The outer-eye distance is not used, because it is short in profiles."""
 
 
 @dataclass(frozen=True, eq=False)
 class ClipFigures:
-    """What is kept of a clip when its landmarks are let go.
+    """The metrics of a clip, without its landmarks.
 
-    frames: how many were compared. errors: by way and number of points, (T,)
-    NME as a fraction, infinite where there is no face and NaN where the frame is not compared. lost: (T,) whether the
-    tracker had lost the face. stability: by way, see stability_figures. coasting: frames in which the face was held,
-    not measured. identity_changes: how often the nearest face was another than before.
+    Attributes:
+        name: of the clip.
+        category: of the clip.
+        fps: frames per second.
+        frames: how many were compared.
+        problems: defects of the clip.
+        errors: by mode and number of points, (T,) NME as a fraction; infinite if there is no face, NaN if the frame is
+            not compared.
+        lost: (T,) whether the tracker had lost the face.
+        losses: of track.
+        stability: by mode, see stability_figures.
+        coasting: frames in which the face was held, not measured.
+        identity_changes: how often the id of the nearest face changed.
     """
 
     name: str
@@ -49,32 +58,48 @@ class ClipFigures:
 
 
 def clip_figures(run: ClipRun) -> ClipFigures:
-    """Reduce a clip's landmarks to figures; stability over its largest set of points, while measured and not lost."""
+    """Compute the metrics of a clip.
+
+    Stability is over the largest set of points, in frames in which the face is measured and not lost.
+
+    Args:
+        run: landmarks and labels of the clip.
+    """
     sets = run.clip.labelling.sets
     most = list(next(iter(sets.values())))
     truth = run.truth_px[:, most]
-    points = {way: run.points_px[way][:, most] for way in WAYS}
-    on_face = {way: _share_of_size(points[way], truth) <= LOST for way in WAYS}
+    points = {mode: run.points_px[mode][:, most] for mode in MODES}
+    on_face = {mode: _share_of_size(points[mode], truth) <= LOST for mode in MODES}
     lost = run.compared & ~on_face[SMOOTH]
     held = {TRUE_BOXES: np.zeros_like(run.coasting), RAW: run.coasting, SMOOTH: run.coasting}
-    steady = {way: np.where((on_face[way] & ~held[way])[:, None, None], points[way], np.nan) for way in WAYS}
+    steady = {mode: np.where((on_face[mode] & ~held[mode])[:, None, None], points[mode], np.nan) for mode in MODES}
     return ClipFigures(
         name=run.clip.name,
         category=run.clip.category,
         fps=run.clip.fps,
         frames=int(run.compared.sum()),
         problems=tuple(run.clip.problems),
-        errors={way: {number: _errors(run, way, indices) for number, indices in sets.items()} for way in WAYS},
+        errors={mode: {number: _errors(run, mode, indices) for number, indices in sets.items()} for mode in MODES},
         lost=lost,
         losses=losses(lost, run.compared),
-        stability={way: stability_figures(steady[way], truth, run.length_px, run.clip.fps) for way in WAYS},
+        stability={mode: stability_figures(steady[mode], truth, run.length_px, run.clip.fps) for mode in MODES},
         coasting=int(run.coasting.sum()),
         identity_changes=_changes(run.ids[run.compared & ~lost]),
     )
 
 
 def stability_figures(points: Array, truth: Array, length_px: Array, fps: float) -> dict[str, float]:
-    """The measures of tracker.metrics.stability, percent of the outer-eye distance where a name says so."""
+    """Compute the measures of tracker.metrics.stability.
+
+    Args:
+        points: (T, K, 2) pixels; NaN without a face.
+        truth: (T, K, 2) pixels; NaN without a label.
+        length_px: (T,) the outer-eye distance.
+        fps: frames per second.
+
+    Returns:
+        The measures by name; those with "percent" are in percent of the outer-eye distance.
+    """
     lag = lag_frames(points, truth)
     return {
         "offset_removed_percent": 100 * offset_removed(points, truth, length_px),
@@ -88,14 +113,14 @@ def stability_figures(points: Array, truth: Array, length_px: Array, fps: float)
     }
 
 
-def _errors(run: ClipRun, way: str, indices: Sequence[int]) -> Array:
-    errors = (run.points_px[way] - run.truth_px)[:, list(indices)]
+def _errors(run: ClipRun, mode: str, indices: Sequence[int]) -> Array:
+    errors = (run.points_px[mode] - run.truth_px)[:, list(indices)]
     shares = np.linalg.norm(errors, axis=2).mean(1) / run.length_px
     return np.where(run.compared & np.isnan(shares), np.inf, shares)
 
 
 def _share_of_size(points: Array, truth: Array) -> Array:
-    """(T,) mean distance over sqrt(width * height) of the truth's extent; NaN where either is missing."""
+    """Return (T,) the mean distance over sqrt(width * height) of the truth's extent; NaN if either is missing."""
     return np.asarray(np.linalg.norm(points - truth, axis=2).mean(1) / np.sqrt(np.ptp(truth, axis=1).prod(1)))
 
 

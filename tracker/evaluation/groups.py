@@ -1,8 +1,8 @@
-"""The figures of several clips: of a category, by frame and by video; of one clip, as a group of one.
+"""Metrics of a group of clips, such as a category or a single clip.
 
-Accuracy as the papers on 300VW give it: NME by the outer-eye distance, failures above 8 % and the AUC up to it, over
-all frames of a category ("per_frame"), or as the mean over its videos ("per_video"). A frame without a face is a
-failure; the NME is over the frames with one.
+Accuracy as in the papers on 300VW: NME by the outer-eye distance, failures above 8 % and the AUC up to it, over all
+frames of a category ("per_frame"), or as the mean over its videos ("per_video"). A frame without a face is a failure;
+the NME is over the frames with one.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from tracker.evaluation.clip_metrics import ClipFigures
-from tracker.evaluation.video import RAW, SMOOTH, WAYS
+from tracker.evaluation.video import MODES, RAW, SMOOTH
 from tracker.face.geometry import Array
 from tracker.metrics.nme import auc, failure_rate
 
@@ -22,26 +22,34 @@ THRESHOLD = 0.08
 
 
 def group_figures(clips: Sequence[ClipFigures]) -> dict[str, Any]:
-    """Accuracy by way and number of points, stability by way as the mean over videos, tracking over all frames.
+    """Compute accuracy by mode and number of points, stability as the mean over videos, tracking over all frames.
 
-    clips: at least one, each with a compared frame. A figure that is not defined is NaN.
+    Args:
+        clips: at least one, each with a compared frame.
+
+    Returns:
+        Nested by metric and mode; NaN for undefined values.
     """
     return {
         "clips": len(clips),
         "frames": sum(clip.frames for clip in clips),
-        "accuracy": {way: {n: _accuracies(clips, way, n) for n in clips[0].errors[way]} for way in WAYS},
-        "stability": {way: means(clip.stability[way] for clip in clips) for way in WAYS},
+        "accuracy": {mode: {n: _accuracies(clips, mode, n) for n in clips[0].errors[mode]} for mode in MODES},
+        "stability": {mode: means(clip.stability[mode] for clip in clips) for mode in MODES},
         "tracking": tracking_figures(clips),
     }
 
 
-def _accuracies(clips: Sequence[ClipFigures], way: str, number: int) -> dict[str, dict[str, float]]:
-    errors = [clip.errors[way][number] for clip in clips]
+def _accuracies(clips: Sequence[ClipFigures], mode: str, number: int) -> dict[str, dict[str, float]]:
+    errors = [clip.errors[mode][number] for clip in clips]
     return {"per_frame": accuracy(np.concatenate(errors)), "per_video": means(map(accuracy, errors))}
 
 
 def accuracy(errors: Array) -> dict[str, float]:
-    """Over frames (T,), of which those that are NaN do not count."""
+    """Compute the accuracy over frames.
+
+    Args:
+        errors: (T,) NME as fractions; infinite without a face, NaN in frames that do not count.
+    """
     compared = errors[~np.isnan(errors)]
     found = compared[np.isfinite(compared)]
     return {
@@ -53,7 +61,11 @@ def accuracy(errors: Array) -> dict[str, float]:
 
 
 def tracking_figures(clips: Sequence[ClipFigures]) -> dict[str, float]:
-    """Loss of track and identity over all frames; recovery over the losses that ended before their clip did."""
+    """Compute loss of track and identity changes over all frames; recovery over losses that ended before the clip.
+
+    Args:
+        clips: at least one.
+    """
     frames = sum(clip.frames for clip in clips)
     times = sum(clip.losses.times for clip in clips)
     recovery_s = [frames / clip.fps for clip in clips for frames in clip.losses.recovered]
@@ -78,7 +90,11 @@ def _smoothing_lag(clip: ClipFigures) -> dict[str, float]:
 
 
 def means(records: Iterable[Mapping[str, float]]) -> dict[str, float]:
-    """By key over those records in which it is finite; NaN where it is in none."""
+    """Average records key by key over the finite values; NaN if there are none.
+
+    Args:
+        records: at least one, with the same keys.
+    """
     rows = list(records)
     return {key: _mean([row[key] for row in rows if math.isfinite(row[key])]) for key in rows[0]}
 

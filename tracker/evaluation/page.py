@@ -1,4 +1,4 @@
-"""One HTML page that stands for itself: no script, no network, pictures inside."""
+"""A self-contained HTML page: no script, no network, embedded pictures."""
 
 from __future__ import annotations
 
@@ -38,35 +38,52 @@ dt{font-weight:600;margin-top:.5rem}dd{margin:0 0 0 1.2rem;max-width:50rem}
 
 
 def page(title: str, body: Iterable[str]) -> bytes:
-    """A whole document. body: HTML, from the functions below."""
+    """Return a complete document.
+
+    Args:
+        title: of the page, plain text.
+        body: HTML, from the functions below.
+    """
     head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{escape(title)}</title>'
     parts = ["<!doctype html>", f'<html lang="en"><head>{head}<style>{_STYLE}</style></head><body>']
     return "\n".join([*parts, *body, "</body></html>", ""]).encode()
 
 
 def heading(text: str, level: int = 2) -> str:
+    """Return a heading of a plain text."""
     return f"<h{level}>{escape(text)}</h{level}>"
 
 
 def paragraph(text: str, kind: str = "") -> str:
-    """kind: "about" or "notice"."""
+    """Return a paragraph of a plain text; kind is "about", "notice" or empty."""
     return f'<p class="{kind}">{escape(text)}</p>' if kind else f"<p>{escape(text)}</p>"
 
 
 def definitions(terms: Mapping[str, str]) -> str:
+    """Return a list of terms with their definitions, plain texts."""
     return "<dl>" + "".join(f"<dt>{escape(term)}</dt><dd>{escape(text)}</dd>" for term, text in terms.items()) + "</dl>"
 
 
 def image(kind: str, content: bytes, description: str) -> str:
-    """kind: as in image/png."""
+    """Return an embedded picture.
+
+    Args:
+        kind: the subtype of its media type, such as "png" or "svg+xml".
+        content: of the file.
+        description: the alternative text.
+    """
     data = base64.b64encode(content).decode()
     return f'<img src="data:image/{kind};base64,{data}" alt="{escape(description)}">'
 
 
 def table(head: Row, rows: Iterable[Row], texts: int, over: Sequence[tuple[str, int]] = ()) -> str:
-    """A table of texts columns of words, then numbers. A row whose first cell is empty goes on with the one above.
+    """Return a table.
 
-    over: titles above the head, each with the number of columns it spans.
+    Args:
+        head: the titles of the columns.
+        rows: the cells. A row whose first cell is empty continues the group above.
+        texts: how many of the first columns are texts; the others are numbers.
+        over: titles above the head, each with the number of columns that it spans.
     """
     lines = [_row("th", head, texts)]
     if over:
@@ -82,7 +99,12 @@ def _row(tag: str, cells: Row, texts: int, kind: str = "") -> str:
 
 
 def number(value: Any, digits: int = 2) -> str:
-    """A figure for people: a dash where it is not defined, whole numbers as they are."""
+    """Format a number: integers unchanged, a dash for an undefined value.
+
+    Args:
+        value: the number, or None.
+        digits: decimals of a float.
+    """
     if isinstance(value, int):
         return str(value)
     return "–" if value is None or not math.isfinite(value) else f"{value:.{digits}f}"

@@ -1,4 +1,4 @@
-"""The pictures of a report on videos. Each raises ImportError without matplotlib."""
+"""Plots of a report on videos. Each function raises ImportError if matplotlib is not installed."""
 
 from __future__ import annotations
 
@@ -20,24 +20,32 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 STYLES = {TRUE_BOXES: ("#777777", 1.2), RAW: ("#e69f00", 1.0), SMOOTH: ("#0072b2", 1.6)}
-"""Colour and width of each way's line, told apart by colour-blind eyes too."""
+"""Colour and width of each mode's line; the colours can be distinguished by colour-blind readers."""
 _TOP_PERCENT = 20.0  # timelines end here
 _LOST = "#d55e00"
 
 
 def ced_svg(panels: Mapping[str, Sequence[ClipFigures]], points: int) -> bytes:
-    """Cumulative error distributions up to 8 % over all frames: a panel for each title's clips, a curve for each way.
+    """Plot cumulative error distributions up to 8 % over all frames, with a panel per group and a curve per mode.
 
-    points: which set of points, by their number.
+    Args:
+        panels: clips by the title of the panel.
+        points: which set of points, by their number.
+
+    Returns:
+        The content of an SVG file.
+
+    Raises:
+        ImportError: if matplotlib is not installed.
     """
     figure = _figure(3.4 * max(len(panels), 1.4), 3.1)
     row = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
     for axes, (title, clips) in zip(row, panels.items()):
-        for way, (colour, width) in STYLES.items():
-            errors = np.concatenate([clip.errors[way][points] for clip in clips])
+        for mode, (colour, width) in STYLES.items():
+            errors = np.concatenate([clip.errors[mode][points] for clip in clips])
             compared = errors[~np.isnan(errors)]
             thresholds, shares = ced(compared, THRESHOLD)
-            label = f"{way}, AUC {auc(compared, THRESHOLD):.3f}"
+            label = f"{mode}, AUC {auc(compared, THRESHOLD):.3f}"
             axes.plot(100 * thresholds, 100 * shares, color=colour, linewidth=width, label=label)
         axes.set_title(title, fontsize=9)
         axes.set(xlim=(0, 100 * THRESHOLD), ylim=(0, 100))
@@ -49,14 +57,24 @@ def ced_svg(panels: Mapping[str, Sequence[ClipFigures]], points: int) -> bytes:
 
 
 def timeline_png(clip: ClipFigures) -> bytes:
-    """The error over time of one clip by way, for its largest set of points; shaded where the tracker lost the face."""
+    """Plot the error of one clip over time by mode, for its largest set of points; losses of track are shaded.
+
+    Args:
+        clip: its metrics.
+
+    Returns:
+        The content of a PNG file.
+
+    Raises:
+        ImportError: if matplotlib is not installed.
+    """
     figure = _figure(9.0, 1.9)
     axes = figure.subplots()
-    for way, errors in clip.errors.items():
+    for mode, errors in clip.errors.items():
         series = next(iter(errors.values()))
         seconds = np.arange(len(series)) / clip.fps
-        colour, width = STYLES[way]
-        axes.plot(seconds, _without_holes(series), color=colour, linewidth=0.6 * width, label=way)
+        colour, width = STYLES[mode]
+        axes.plot(seconds, _without_holes(series), color=colour, linewidth=0.6 * width, label=mode)
     axes.fill_between(seconds, 0, 1, clip.lost, transform=axes.get_xaxis_transform(), color=_LOST, alpha=0.25, lw=0)
     axes.axhline(100 * THRESHOLD, color="black", linewidth=0.6, linestyle=":")
     axes.set(xlim=(0, len(seconds) / clip.fps), ylim=(0, _top(clip)))
@@ -68,12 +86,12 @@ def timeline_png(clip: ClipFigures) -> bytes:
 
 
 def _without_holes(errors: Array) -> Array:
-    """Percent; NaN, which is not drawn, where there is no face."""
+    """Return percent; NaN, which is not drawn, if there is no face."""
     return np.where(np.isfinite(errors), 100 * errors, np.nan)
 
 
 def _top(clip: ClipFigures) -> float:
-    """The end of the scale in percent: what the worst frame needs, within reason."""
+    """Return the end of the scale in percent, by the worst frame and within limits."""
     worst = [np.max(e[np.isfinite(e)], initial=0) for sets in clip.errors.values() for e in sets.values()]
     return float(np.clip(115 * max(worst), 110 * THRESHOLD, _TOP_PERCENT))
 

@@ -1,4 +1,4 @@
-"""What every report holds, and how its files are written."""
+"""Parts that all reports share, and the writing of their files."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ REPORT_SUFFIXES = (".json", ".png", ".html", ".csv")
 
 
 def expect_report(path: Path) -> None:
-    """Raise TrackerError unless a report can be named so."""
+    """Raise TrackerError unless the path is a .json file in an existing folder."""
     if path.suffix != ".json" or not os.path.isdir(path.parent):
         raise TrackerError(f"--report must name a .json file in a folder that exists, got {path}")
 
 
 def inputs_below(root: Path) -> Iterator[Path]:
-    """The files of a data set: all below its folder but earlier reports, which are no labels and have none."""
+    """Yield the files below a data set's folder, without earlier reports, which are recognised by having no label."""
     for folder, _, names in os.walk(root):
         for name in names:
             path = Path(folder, name)
@@ -32,13 +32,18 @@ def inputs_below(root: Path) -> Iterator[Path]:
 
 
 def expect_ibug68(engine: Engine) -> None:
-    """Raise TrackerError for a model of another scheme than the labels'."""
+    """Raise TrackerError if the model's scheme is not that of the labels."""
     if engine.spec.scheme != IBUG68.name:
         raise TrackerError(f"the labels are {IBUG68.name}, the model gives {engine.spec.scheme}; give another --model")
 
 
 def model_record(path: Path, engine: Engine) -> dict[str, str]:
-    """Which model was measured."""
+    """Return the identity of the measured model for a report.
+
+    Args:
+        path: of its file.
+        engine: that runs it.
+    """
     return {
         "name": path.name,
         "sha256": sha256_of(path),
@@ -48,12 +53,12 @@ def model_record(path: Path, engine: Engine) -> dict[str, str]:
 
 
 def detector_names(tracker: Tracker) -> str:
-    """Which detectors look for faces, as "yunet and blazeface"."""
+    """Return the names of the tracker's detectors, such as "yunet and blazeface"."""
     return " and ".join(detector.name for detector in tracker.detectors)
 
 
 def write_report(path: Path, content: bytes) -> None:
-    """Write a file of a report whole. Raises TrackerError where that is impossible."""
+    """Write a file of a report atomically; raise TrackerError if that fails."""
     try:
         write_whole(path, content)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""Labelled stills: each face in the view of its labels, and as the tracker finds it."""
+"""Evaluation on labelled pictures: each face in the ROI of its labels, and as the tracker finds it."""
 
 from __future__ import annotations
 
@@ -26,16 +26,17 @@ from tracker.weights.packaged import landmark_model
 
 log = logging.getLogger(__name__)
 
-MIN_IOU = 0.3  # a box that overlaps the labels' extent by less is of something else
+MIN_IOU = 0.3  # a box that overlaps the labels' extent by less is another face
 MAX_FACES = 100
-"""Other faces than the labelled one are in some pictures, and may be larger."""
+"""Some pictures show other faces than the labelled one, which may be larger."""
 
 
 class Boxed(Protocol):
-    """box_px: (4,) x, y, width, height."""
+    """Anything with a box."""
 
     @property
-    def box_px(self) -> Array: ...
+    def box_px(self) -> Array:
+        """(4,) x, y, width, height in pixels."""
 
 
 AnyBoxed = TypeVar("AnyBoxed", bound=Boxed)
@@ -43,29 +44,46 @@ AnyBoxed = TypeVar("AnyBoxed", bound=Boxed)
 
 @dataclass(frozen=True)
 class FaceResult:
-    """One face, in the view of its labels and as the tracker finds it (None: not found, and why in missed)."""
+    """The errors of one face.
+
+    Attributes:
+        true_box: in the ROI of its labels.
+        detected: as the tracker finds it; None if it was not found.
+        missed: why it was not found.
+    """
 
     true_box: FaceError
     detected: FaceError | None
     missed: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """Both errors, or what became of the face."""
+        """Return both errors, or why the face was not found."""
         detected = self.detected.to_json() if self.detected else {"missed": self.missed}
         return {"true_boxes": self.true_box.to_json(), "detector": detected}
 
 
 class Evaluation:
-    """Measures labelled faces in the views of their labels, and as a tracker finds them in their pictures."""
+    """Measures labelled faces in the ROIs of their labels, and as a tracker finds them in their pictures.
+
+    Args:
+        tracker: with the model and the detectors to measure.
+
+    Raises:
+        TrackerError: if the model's scheme is not that of the labels.
+    """
 
     def __init__(self, tracker: Tracker) -> None:
-        """Raises TrackerError for a model of another scheme than the labels'."""
         expect_ibug68(tracker.engine)
         self.estimator = LandmarkEstimator(tracker.engine)
         self.tracker = tracker
 
     def face(self, image_rgb: NDArray[np.uint8], truth_px: Array) -> FaceResult:
-        """One face of an RGB picture (H, W, 3), its labels (68, 2) in the picture's pixels."""
+        """Measure one face.
+
+        Args:
+            image_rgb: (H, W, 3).
+            truth_px: (68, 2) its labels, in pixels of the picture.
+        """
         landmarks, score = self.estimator.estimate(image_rgb, [roi_of_landmarks(truth_px)])[0]
         true_box = face_error(landmarks, truth_px, score)
         result = self.tracker.detect(image_rgb)
@@ -76,7 +94,14 @@ class Evaluation:
         return FaceResult(true_box, face_error(found.raw, truth_px, found.score))
 
     def faces(self, labelled: Iterable[LabelledFace]) -> tuple[dict[str, FaceResult], list[str]]:
-        """The results by name, and what is wrong with each face that cannot be read, which is skipped."""
+        """Measure several faces; those that cannot be read are skipped.
+
+        Args:
+            labelled: the faces.
+
+        Returns:
+            The results by name, and the error of each face that was skipped.
+        """
         results: dict[str, FaceResult] = {}
         skipped: list[str] = []
         for face in labelled:
@@ -91,7 +116,12 @@ class Evaluation:
 
 
 def nearest(faces: Iterable[AnyBoxed], box_px: Array) -> AnyBoxed | None:
-    """The face or detection that overlaps a box (4,) x, y, width, height most; None where none does by MIN_IOU."""
+    """Return the face or detection with the largest overlap with a box; None if the IoU is below MIN_IOU.
+
+    Args:
+        faces: to choose from.
+        box_px: (4,) x, y, width, height.
+    """
     best = max(faces, key=lambda found: box_iou(found.box_px, box_px), default=None)
     return best if best is not None and box_iou(best.box_px, box_px) >= MIN_IOU else None
 
@@ -105,18 +135,21 @@ def evaluate_stills(
     detector: DetectorName,
     detector_model: Path | None,
 ) -> None:
-    """Measure a model on labelled faces, and write the report and its plot; see tracker.evaluate.evaluate."""
+    """Measure a model on labelled faces, and write the report and its plot.
+
+    The arguments are those of tracker.evaluate.evaluate.
+    """
     labelled = labelled_faces(dataset, root, split)
     tracker = Tracker(model := landmark_model(model), detector, detector_model, MAX_FACES)
     evaluation = Evaluation(tracker)
     results, skipped = evaluation.faces(labelled)
     if not results:
         raise TrackerError(f"none of the {len(labelled)} faces in {root} can be read; the first: {skipped[0]}")
-    ways: dict[str, Errors] = {
+    modes: dict[str, Errors] = {
         "true boxes": {name: result.true_box for name, result in results.items()},
         "tracker": {name: result.detected for name, result in results.items()},
     }
-    figures = {way: summary(errors) for way, errors in ways.items()}
+    figures = {mode: summary(errors) for mode, errors in modes.items()}
     record = {
         "dataset": dataset,
         "split": split if dataset == "300w" else None,
@@ -131,13 +164,13 @@ def evaluate_stills(
     name = f"300w {split}" if dataset == "300w" else os.path.basename(os.path.realpath(root))
     title = f"{name}: {len(results)} faces, {len(skipped)} skipped; {model.name}"
     write_report(report, json.dumps(record, indent=1, allow_nan=False).encode())
-    _plot(report.with_suffix(".png"), ways, title)
+    _plot(report.with_suffix(".png"), modes, title)
     print(title, table(figures), f"report: {report}", sep="\n")
 
 
-def _plot(path: Path, ways: Mapping[str, Errors], title: str) -> None:
+def _plot(path: Path, modes: Mapping[str, Errors], title: str) -> None:
     try:
-        content = plot_ced(ways, title)
+        content = plot_ced(modes, title)
     except ImportError as error:
         log.warning("no plot is drawn: %s", error)
     else:

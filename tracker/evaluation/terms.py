@@ -1,4 +1,4 @@
-"""What the figures of a report on videos are called, and how they are measured, for people."""
+"""Titles and explanations of the metrics in a report on videos."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ STABILITY = {
     "offset_removed_percent": "offset removed %",
     "acceleration_error_percent": "acceleration error %",
     "acceleration_percent": "acceleration %",
-    "truth_acceleration_percent": "truth's own %",
+    "truth_acceleration_percent": "truth's acceleration %",
     "lag_frames": "lag, frames",
     "lag_ms": "lag, ms",
     "mean_jitter": "NMJ",
@@ -50,19 +50,19 @@ HOW = {
         "without a face is a failure; the NME is over the frames with one."
     ),
     "points": "68: all of iBUG's; 51: without the jaw; 49: also without the inner corners of the mouth.",
-    TRUE_BOXES: "Each frame for itself, in the box of its own labels: the protocol of 300VW.",
+    TRUE_BOXES: "Each frame independently, in the box of its own labels: the protocol of 300VW.",
     f"{RAW}; {SMOOTH}": (
-        "The clip from its first frame to its last, faces found by the detector; as measured, and as smoothed. Of "
-        "several faces the one nearest to the labels is compared."
+        "The whole clip with the detector: landmarks as measured, and smoothed. Of several faces the one nearest to "
+        "the labels is compared."
     ),
-    "offset removed": "The error once each point's mean offset over the clip is taken off.",
+    "offset removed": "The error after subtracting each point's mean offset over the clip.",
     "acceleration error": (
-        "Mean size of the second difference over time of (points - labels), in percent of the outer-eye distance: "
-        "jitter. Acceleration: that of the points alone; truth's own: that of the labels."
+        "Mean norm of the second difference over time of (points - labels), in percent of the outer-eye distance: "
+        "jitter. Acceleration: the same of the points; truth's acceleration: of the labels."
     ),
     "lag": (
-        f"The shift in time, to parts of a frame and up to {MOST_LAG} frames, at which points and labels fit best. "
-        "A dash: the face hardly moves, or there are too few frames."
+        f"The shift in time, with sub-frame resolution and up to {MOST_LAG} frames, at which points and labels fit "
+        "best. A dash: the face hardly moves, or there are too few frames."
     ),
     "NMJ": "Normalised mean jitter of LDEQ: root mean square change of the error, in 1/100 px of a face of 256 px.",
     "FHR": (
@@ -71,8 +71,8 @@ HOW = {
     ),
     "lost": (
         f"Frames without a face, or with a mean error above {LOST:.0%} of the labels' size, sqrt(width x height). "
-        "A loss begins where the face was held before; recovery is the time until it is held again. Coasting: held "
-        "over a gap without a measurement."
+        "A loss begins after a frame in which the face was tracked; recovery is the time until it is tracked again. "
+        "Coasting: held over a gap without a measurement."
     ),
-    "excluded frames": "Those that 300VW's authors exclude are tracked but not compared; no window of time spans them.",
+    "excluded frames": "Frames that 300VW excludes are tracked but not compared; no window of time contains them.",
 }

@@ -1,4 +1,4 @@
-"""Runs a clip both ways: frame by frame in the boxes of its labels, and as a tracker through a detector."""
+"""Runs a clip frame by frame in the boxes of its labels, and through the tracker with its detector."""
 
 from __future__ import annotations
 
@@ -22,19 +22,22 @@ from tracker.tracking.estimator import LandmarkEstimator
 from tracker.tracking.tracker import Tracker
 
 TRUE_BOXES, RAW, SMOOTH = "true boxes", "tracker, raw", "tracker, smooth"
-WAYS = (TRUE_BOXES, RAW, SMOOTH)
-"""In the view of the frame's own label, as 300VW's protocol gives it; as the tracker measured; as it smoothed that."""
+MODES = (TRUE_BOXES, RAW, SMOOTH)
+"""In the ROI of the frame's label, as in 300VW's protocol; measured by the tracker; smoothed by the tracker."""
 
 NO_FACE = 0
 
 
 @dataclass(frozen=True, eq=False)
 class ClipRun:
-    """What was found in a clip, beside its truth, by frame from the clip's first to the last compared one.
+    """Landmarks and labels of a clip, by frame from the first to the last compared one.
 
-    truth_px: (T, 68, 2), NaN where a frame is not compared and at points that are not labelled. points_px: the same by
-    way, NaN where there is no face. ids: (T,) of the tracked face, 0 for none. coasting: (T,) whether it was held, not
-    measured.
+    Attributes:
+        clip: the clip.
+        truth_px: (T, 68, 2) labels; NaN in frames that are not compared, and for points that are not labelled.
+        points_px: (T, 68, 2) landmarks by mode; NaN without a face.
+        ids: (T,) of the tracked face; 0 for none.
+        coasting: (T,) whether the face was held, not measured.
     """
 
     clip: LabelledClip
@@ -45,18 +48,18 @@ class ClipRun:
 
     @cached_property
     def compared(self) -> NDArray[np.bool_]:
-        """(T,) the frames that have a truth."""
+        """(T,) whether a frame has a label."""
         return np.asarray(np.isfinite(self.truth_px).any((1, 2)))
 
     @cached_property
     def length_px(self) -> Array:
-        """(T,) the truth's outer-eye distance; NaN in frames without a truth."""
+        """(T,) the labels' outer-eye distance; NaN in frames without a label."""
         right, left = (self.truth_px[:, list(group)].mean(1) for group in IBUG68.ocular)
         return np.asarray(np.linalg.norm(right - left, axis=1))
 
 
 class _Compared(NamedTuple):
-    """A frame that has a truth, its place in the clip: (68, 2) each, and the tracked face nearest to the truth."""
+    """A frame with a label: its index in the clip, (68, 2) points each, and the tracked face nearest to the label."""
 
     place: int
     truth_px: Array
@@ -65,16 +68,22 @@ class _Compared(NamedTuple):
 
 
 class VideoEvaluation:
-    """Runs clips through a tracker, which may follow several faces: the one nearest to the truth is compared."""
+    """Runs clips through a tracker; of several tracked faces the one nearest to the label is compared.
+
+    Args:
+        tracker: with the model and the detectors to measure.
+
+    Raises:
+        TrackerError: if the model's scheme is not that of the labels.
+    """
 
     def __init__(self, tracker: Tracker) -> None:
-        """Raises TrackerError for a model of another scheme than the labels'."""
         expect_ibug68(tracker.engine)
         self.tracker = tracker
         self.estimator = LandmarkEstimator(tracker.engine)
 
     def run(self, clip: LabelledClip) -> ClipRun:
-        """One clip from a fresh start; its pictures are read once, and none is kept. The tracker sees every frame."""
+        """Run one clip after a reset; its pictures are read once, and none is kept. The tracker gets every frame."""
         self.tracker.reset()
         rows = list[_Compared]()
         for frame, truth in tqdm(clip.read(), clip.name, len(clip), unit=" frames", disable=None, leave=False):
@@ -89,7 +98,12 @@ class VideoEvaluation:
 
 
 def nearest_face(faces: Sequence[TrackedFace], truth_px: Array) -> TrackedFace | None:
-    """The face whose landmarks (68, 2) lie nearest to the truth's, which may be NaN in places; None of no faces."""
+    """Return the face whose landmarks (68, 2) are nearest to the label; None if there are no faces.
+
+    Args:
+        faces: to choose from.
+        truth_px: (68, 2); NaN for points that are not labelled.
+    """
 
     def distance(face: TrackedFace) -> float:
         return float(np.nanmean(np.linalg.norm(face.landmarks.points_px - truth_px, axis=1)))

@@ -1,4 +1,4 @@
-"""The page of a report on videos."""
+"""The HTML page of a report on videos."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from tracker.evaluation.clip_metrics import ClipFigures
 from tracker.evaluation.page import Row, definitions, heading, image, number, page, paragraph, table
 from tracker.evaluation.plots import ced_svg, timeline_png
 from tracker.evaluation.terms import ACCURACY, HOW, STABILITY, TITLES, TRACKING
-from tracker.evaluation.video import SMOOTH, WAYS
+from tracker.evaluation.video import MODES, SMOOTH
 
 log = logging.getLogger(__name__)
 
@@ -20,7 +20,13 @@ Groups = Mapping[str, Sequence[ClipFigures]]
 
 
 def video_page(record: Record, clips: Sequence[ClipFigures], groups: Groups) -> bytes:
-    """The whole page. record: as it is written to JSON. clips, by category in groups: for the plots."""
+    """Return the complete page.
+
+    Args:
+        record: the report as it is written to JSON.
+        clips: their metrics, for the plots.
+        groups: the same by category.
+    """
     title = f"{TITLES[record['dataset']]}: {record['model']['name']}"
     body = [*_head(record, title), *_accuracy(record), *_ced(groups), *_stability(record), *_tracking(record)]
     return page(title, [*body, *_clips(record, clips), *_how()])
@@ -56,10 +62,10 @@ def _accuracy(record: Record) -> Iterator[str]:
         del averages["per_video"]
     for average, title in averages.items():
         rows = []
-        for label, way, accuracy in _by_way(record, "accuracy"):
+        for label, mode, accuracy in _by_mode(record, "accuracy"):
             figures = [by_average[average] for by_average in accuracy.values()]
             cells = [_cell(one, key) for one in figures for key in ACCURACY]
-            rows.append([label, way, _cell(figures[0], "found_percent"), *cells])
+            rows.append([label, mode, _cell(figures[0], "found_percent"), *cells])
         yield heading(title, 3) + table(head, rows, 2, over)
 
 
@@ -79,8 +85,8 @@ def _stability(record: Record) -> Iterator[str]:
     yield heading("Stability")
     yield paragraph("Means over videos, of the frames in which the face was measured, neither held nor lost.", "about")
     rows = [
-        [label, way, *(_cell(figures, key) for key in STABILITY)]
-        for label, way, figures in _by_way(record, "stability")
+        [label, mode, *(_cell(figures, key) for key in STABILITY)]
+        for label, mode, figures in _by_mode(record, "stability")
     ]
     own = sum(not key.startswith("fhr_") for key in STABILITY)
     over = [("", 2 + own), ("FHR", len(STABILITY) - own)]
@@ -96,12 +102,12 @@ def _tracking(record: Record) -> Iterator[str]:
 
 def _clips(record: Record, clips: Sequence[ClipFigures]) -> Iterator[str]:
     yield heading("Clips")
-    head = ["clip", "category", "frames", *WAYS, "FR %", "AUC", "acceleration error %", "lost %", "losses"]
-    over = [("", 3), ("NME %", len(WAYS)), (SMOOTH, 5)]
+    head = ["clip", "category", "frames", *MODES, "FR %", "AUC", "acceleration error %", "lost %", "losses"]
+    over = [("", 3), ("NME %", len(MODES)), (SMOOTH, 5)]
     yield table(head, [_clip_row(name, clip) for name, clip in record["by_clip"].items()], 2, over)
     yield heading("Error over time")
     yield paragraph(
-        "Shaded where the tracker had lost the face; gaps are frames not compared, dots the limit of failure.", "about"
+        "Shaded: the tracker had lost the face; gaps: frames not compared; dotted: the failure threshold.", "about"
     )
     with suppress(ImportError):
         for clip in clips:
@@ -110,30 +116,30 @@ def _clips(record: Record, clips: Sequence[ClipFigures]) -> Iterator[str]:
 
 
 def _clip_row(name: str, clip: Record) -> Row:
-    by_way = {way: next(iter(sets.values()))["per_frame"] for way, sets in clip["accuracy"].items()}
-    smooth, steady, tracking = by_way[SMOOTH], clip["stability"][SMOOTH], clip["tracking"]
+    by_mode = {mode: next(iter(sets.values()))["per_frame"] for mode, sets in clip["accuracy"].items()}
+    smooth, steady, tracking = by_mode[SMOOTH], clip["stability"][SMOOTH], clip["tracking"]
     shown = [(smooth, "failure_percent"), (smooth, "auc"), (steady, "acceleration_error_percent")]
     shown += [(tracking, "lost_percent"), (tracking, "losses")]
-    errors = [_cell(by_way[way], "nme_percent") for way in WAYS]
+    errors = [_cell(by_mode[mode], "nme_percent") for mode in MODES]
     return [name, clip["category"], clip["frames"], *errors, *(_cell(figures, key) for figures, key in shown)]
 
 
-def _by_way(record: Record, part: str) -> Iterator[tuple[str, str, Record]]:
-    """Category, written once, way, and that part of the figures of both."""
+def _by_mode(record: Record, part: str) -> Iterator[tuple[str, str, Record]]:
+    """Yield the category (only with its first mode), the mode, and that part of their metrics."""
     for name, group in record["categories"].items():
-        for way in WAYS:
-            yield TITLES.get(name, name) if way == WAYS[0] else "", way, group[part][way]
+        for mode in MODES:
+            yield TITLES.get(name, name) if mode == MODES[0] else "", mode, group[part][mode]
 
 
 def text(record: Record) -> str:
-    """The main figures for the terminal: over all frames, of the largest set of points."""
+    """Format the main metrics for the terminal: over all frames, for the largest set of points."""
     head = ["", "", "points", "NME %", "FR %", "AUC", "acceleration error %", "lag, frames"]
     rows = [head]
-    for (name, way, accuracy), (_, _, steady) in zip(_by_way(record, "accuracy"), _by_way(record, "stability")):
+    for (name, mode, accuracy), (_, _, steady) in zip(_by_mode(record, "accuracy"), _by_mode(record, "stability")):
         points, averages = next(iter(accuracy.items()))
         cells = [_cell(averages["per_frame"], key) for key in ACCURACY]
         steadiness = [_cell(steady, key) for key in ("acceleration_error_percent", "lag_frames")]
-        rows.append([name, way, str(points), *cells, *steadiness])
+        rows.append([name, mode, str(points), *cells, *steadiness])
     widths = [max(map(len, column)) for column in zip(*rows)]
     return "\n".join("  ".join(map(_padded, row, widths, range(len(row)))) for row in rows)
 

@@ -1,4 +1,4 @@
-"""Measures the tracker on labelled videos and writes the report: JSON, a CSV file of clips, one HTML page."""
+"""Measures the tracker on labelled videos and writes the report: JSON, a CSV table of clips, an HTML page."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tracker.errors import TrackerError
 from tracker.evaluation.clip_metrics import ClipFigures, clip_figures
 from tracker.evaluation.groups import group_figures
 from tracker.evaluation.report import detector_names, model_record, write_report
-from tracker.evaluation.video import SMOOTH, WAYS, VideoEvaluation
+from tracker.evaluation.video import MODES, SMOOTH, VideoEvaluation
 from tracker.evaluation.video_page import text, video_page
 from tracker.tracking.tracker import Tracker
 from tracker.weights.packaged import landmark_model
@@ -25,7 +25,7 @@ from tracker.weights.packaged import landmark_model
 log = logging.getLogger(__name__)
 
 MAX_FACES = 4
-"""Other faces than the labelled one are in some clips; a tracker of one face would hold on to the first it sees."""
+"""Some clips show other faces than the labelled one; a tracker of one face would keep the first that it finds."""
 
 
 def evaluate_videos(
@@ -37,7 +37,10 @@ def evaluate_videos(
     detector: DetectorName,
     detector_model: Path | None,
 ) -> None:
-    """Measure a model on labelled clips, and write the report's files; see tracker.evaluate.evaluate."""
+    """Measure a model on labelled clips, and write the report's files.
+
+    The arguments are those of tracker.evaluate.evaluate.
+    """
     clips, missing = labelled_clips(dataset, root, split)
     if missing:
         log.warning("%d of %d clips are missing: %s", len(missing), len(missing) + len(clips), ", ".join(missing))
@@ -68,7 +71,12 @@ def evaluate_videos(
 
 
 def measured(evaluation: VideoEvaluation, clips: Sequence[LabelledClip]) -> Iterator[ClipFigures]:
-    """The figures of the clips that have a frame to compare; why the others have none is among their problems."""
+    """Yield the metrics of the clips with a compared frame; the reason for the others is added to their problems.
+
+    Args:
+        evaluation: runs the clips.
+        clips: to run.
+    """
     for clip in clips:
         try:
             figures = clip_figures(evaluation.run(clip))
@@ -87,7 +95,7 @@ def _clip_record(clip: ClipFigures) -> dict[str, Any]:
 
 
 def categories(clips: Sequence[ClipFigures]) -> dict[str, list[ClipFigures]]:
-    """The clips by category, and, where there are several categories, all of them."""
+    """Group the clips by category, with a group of all clips if there are several categories."""
     groups: dict[str, list[ClipFigures]] = {}
     for clip in clips:
         groups.setdefault(clip.category, []).append(clip)
@@ -95,28 +103,28 @@ def categories(clips: Sequence[ClipFigures]) -> dict[str, list[ClipFigures]]:
 
 
 def clips_csv(record: Mapping[str, Any]) -> bytes:
-    """A row for each clip and way; what is not defined is empty."""
-    rows = [_row(name, clip, way) for name, clip in record["by_clip"].items() for way in WAYS]
+    """Return a CSV table with a row for each clip and mode; undefined values are empty."""
+    rows = [_row(name, clip, mode) for name, clip in record["by_clip"].items() for mode in MODES]
     writer = csv.DictWriter(content := io.StringIO(), list(rows[-1]))
     writer.writeheader()
     writer.writerows(rows)
     return content.getvalue().encode()
 
 
-def _row(name: str, clip: Mapping[str, Any], way: str) -> dict[str, Any]:
+def _row(name: str, clip: Mapping[str, Any], mode: str) -> dict[str, Any]:
     accuracy = {
         f"{figure}_{points}": value
-        for points, averages in clip["accuracy"][way].items()
+        for points, averages in clip["accuracy"][mode].items()
         for figure, value in averages["per_frame"].items()
     }
-    tracking = clip["tracking"] if way == SMOOTH else {}
-    cells = {**accuracy, **clip["stability"][way], **tracking}
-    about = {"clip": name, "category": clip["category"], "way": way, "frames": clip["frames"], "fps": clip["fps"]}
+    tracking = clip["tracking"] if mode == SMOOTH else {}
+    cells = {**accuracy, **clip["stability"][mode], **tracking}
+    about = {"clip": name, "category": clip["category"], "mode": mode, "frames": clip["frames"], "fps": clip["fps"]}
     return {**about, **plain(cells)}
 
 
 def plain(value: Any) -> Any:
-    """What JSON can say: None for numbers that are not finite, 5 decimals of the others."""
+    """Convert a value for JSON: floats have 5 decimals, those that are not finite become None."""
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):

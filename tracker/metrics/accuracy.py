@@ -1,4 +1,4 @@
-"""What a labelled set says of a model: figures as the papers give them, a table, and the CED plot."""
+"""Accuracy on labelled faces: the figures of the papers, a table, and the CED plot."""
 
 from __future__ import annotations
 
@@ -26,10 +26,12 @@ WORST = 10
 
 @dataclass(frozen=True)
 class FaceError:
-    """How far one face's landmarks are from its labels, as fractions.
+    """The error of one face's landmarks against its labels, as fractions, not percent.
 
-    nme: by normaliser; those of the data set's own box are called face_box and face_diagonal. parts: by part of the
-    face, over the ocular length. score: 0..1, of the landmarks.
+    Attributes:
+        nme: by normaliser; those of the data set's own box are called face_box and face_diagonal.
+        parts: NME by part of the face, normalised by the distance of the outer eye corners.
+        score: 0..1, of the landmarks.
     """
 
     nme: dict[str, float]
@@ -37,20 +39,29 @@ class FaceError:
     score: float
 
     def to_json(self) -> dict[str, Any]:
+        """Return the NME in percent and the score, rounded."""
         return {"nme_percent": _percent(self.nme), "score": round(self.score, 4)}
 
 
 Errors = Mapping[str, FaceError | None]
-"""By the face's name; None: not found."""
+"""Errors by the face's name; None for a face that was not found."""
 
 
 def face_error(
     landmarks: Landmarks, truth_px: Array, score: float, box_size_px: tuple[float, float] | None = None
 ) -> FaceError:
-    """Landmarks against labels (K, 2) in the same picture. Raises ValueError for labels without an extent.
+    """Compare landmarks with the labels of the same face.
 
-    box_size_px: width and height of the face's box as the data set gives it, in the same pixels; AFLW's errors are
-    taken over it (Kumar et al., CVPR 2020; Bulat et al., BMVC 2021, appendix B). None, or an empty one, for none.
+    Args:
+        landmarks: K points in pixels of a picture.
+        truth_px: (K, 2) labels in the same pixels.
+        score: 0..1, of the model.
+        box_size_px: width and height of the face's box as the data set gives it, in the same pixels; AFLW's errors are
+            taken over it (Kumar et al., CVPR 2020; Bulat et al., BMVC 2021, appendix B). None, or an empty one, for
+            none.
+
+    Raises:
+        ValueError: if a normalising length of the labels is zero.
     """
     scheme = landmarks.scheme
     whole: dict[str, float] = {by: nme(landmarks.points_px, truth_px, scheme, by) for by in NORMALISERS}
@@ -64,7 +75,11 @@ def face_error(
 
 
 def summary(errors: Errors) -> dict[str, Any]:
-    """The figures over all faces: NME over those found; a face not found is a failure and the worst."""
+    """Compute the figures over all faces.
+
+    Args:
+        errors: by face. A face that was not found counts as a failure; the NME is over the faces found.
+    """
     found = [error for error in errors.values() if error]
     ocular = _by(errors, "ocular")
     by_all = [by for by in (found[0].nme if found else NORMALISERS) if all(by in error.nme for error in found)]
@@ -84,14 +99,29 @@ def summary(errors: Errors) -> dict[str, Any]:
 
 
 def table(columns: Mapping[str, Mapping[str, Any]]) -> str:
-    """The summaries side by side, aligned, each under its name. The first has found at least one face."""
+    """Format summaries as a text table with one column each.
+
+    Args:
+        columns: summaries by title. The first has at least one face found.
+    """
     cells = [dict(_cells(figures)) for figures in columns.values()]
     lines = [["", *columns], *([label, *(c.get(label, "-") for c in cells)] for label in cells[0])]
     return "\n".join(f"{label:22}" + "".join(f"{cell:>14}" for cell in row) for label, *row in lines)
 
 
 def plot_ced(curves: Mapping[str, Errors], title: str) -> bytes:
-    """The cumulative error distributions by ocular NME, as a PNG. Raises ImportError without matplotlib."""
+    """Plot the cumulative error distributions of the inter-ocular NME.
+
+    Args:
+        curves: errors by the title of the curve.
+        title: of the plot.
+
+    Returns:
+        The content of a PNG file.
+
+    Raises:
+        ImportError: if matplotlib is not installed.
+    """
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
@@ -125,7 +155,7 @@ def _cells(figures: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _mean(records: Iterable[Mapping[str, float]]) -> dict[str, float]:
-    """By key over all records, which have the same keys."""
+    """Average records with the same keys, key by key."""
     rows = list(records)
     return {key: float(np.mean([row[key] for row in rows])) for key in (rows[0] if rows else ())}
 

@@ -1,7 +1,7 @@
-"""Errors as the papers report them.
+"""The error measures of the papers.
 
-NME: the mean distance of a face's points to their labels over one length of that face; FR: the share of faces
-whose NME is above a threshold; AUC: the area under the cumulative error distribution (CED) up to it.
+NME: the mean distance of a face's points to their labels, divided by a length of that face; FR: the share of faces
+with an NME above a threshold; AUC: the area under the cumulative error distribution (CED) up to it.
 """
 
 from __future__ import annotations
@@ -19,10 +19,13 @@ Normaliser = Literal["ocular", "pupil", "box", "diagonal"]
 
 
 def normaliser(truth_px: ArrayLike, scheme: Scheme, by: Normaliser = "ocular") -> float:
-    """The length in pixels that a face's errors are divided by.
+    """Return the length in pixels by which a face's errors are divided.
 
-    ocular: between the outer eye corners; pupil: between the pupils or the eyes' means; box: sqrt(width *
-    height) of the landmarks' extent; diagonal: its diagonal.
+    Args:
+        truth_px: (K, 2) labels.
+        scheme: of the labels.
+        by: "ocular", between the outer eye corners; "pupil", between the pupils or the means of the eyes' points;
+            "box", sqrt(width * height) of the landmarks' extent; "diagonal", the diagonal of the extent.
     """
     truth = np.asarray(truth_px, np.float64)
     if by in ("ocular", "pupil"):
@@ -33,9 +36,16 @@ def normaliser(truth_px: ArrayLike, scheme: Scheme, by: Normaliser = "ocular") -
 
 
 def nme(points_px: ArrayLike, truth_px: ArrayLike, scheme: Scheme, by: Normaliser = "ocular") -> float:
-    """Normalised mean error of one face, points and truth (K, 2); a fraction, not percent.
+    """Return the normalised mean error of one face, as a fraction, not percent.
 
-    Raises ValueError when the labels' normalising length is zero.
+    Args:
+        points_px: (K, 2) landmarks.
+        truth_px: (K, 2) labels, in the same pixels.
+        scheme: of both.
+        by: the normaliser.
+
+    Raises:
+        ValueError: if the labels' normalising length is zero.
     """
     length = normaliser(truth_px, scheme, by)
     if length == 0:
@@ -44,20 +54,38 @@ def nme(points_px: ArrayLike, truth_px: ArrayLike, scheme: Scheme, by: Normalise
 
 
 def failure_rate(nmes: ArrayLike, threshold: float) -> float:
-    """The share of faces with an NME above the threshold. A face that was not found counts as infinite."""
-    return float((~(np.asarray(nmes, np.float64) <= threshold)).mean())  # so that NaN fails
+    """Return the share of faces with an NME above the threshold.
+
+    Args:
+        nmes: (N,) fractions; infinity or NaN for a face that was not found, which is a failure.
+        threshold: a fraction, such as 0.08.
+    """
+    return float((~(np.asarray(nmes, np.float64) <= threshold)).mean())  # NaN counts as a failure
 
 
 def ced(nmes: ArrayLike, threshold: float, step: float = 1e-4) -> tuple[Array, Array]:
-    """Cumulative error distribution: thresholds 0 .. threshold, and the share of faces at or below each.
+    """Return the cumulative error distribution.
 
-    On a linspace that ends at the threshold itself; STAR's arange overshoots it by one step at 0.05.
+    The grid is a linspace that ends at the threshold itself; STAR's arange exceeds 0.05 by one step.
+
+    Args:
+        nmes: (N,) fractions.
+        threshold: the upper end of the distribution.
+        step: between two points of the grid.
+
+    Returns:
+        Thresholds from 0 to threshold, and the share of faces at or below each.
     """
     grid = np.linspace(0, threshold, round(threshold / step) + 1)
     return grid, np.searchsorted(np.sort(np.asarray(nmes, np.float64)), grid, side="right") / np.size(nmes)
 
 
 def auc(nmes: ArrayLike, threshold: float) -> float:
-    """Area under the CED from 0 to the threshold, over the threshold: 1 is a perfect detector."""
+    """Return the area under the CED from 0 to the threshold, divided by the threshold: 1 is perfect.
+
+    Args:
+        nmes: (N,) fractions.
+        threshold: a fraction, such as 0.08.
+    """
     _, share = ced(nmes, threshold)
     return float(((share[1:] + share[:-1]) / 2).mean())

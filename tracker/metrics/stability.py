@@ -1,9 +1,9 @@
-"""How steadily landmarks follow a face through a video: jitter, offset, lag, loss of track.
+"""Stability of landmarks in a video: jitter, offset, lag, loss of track.
 
-Convention: points and truth are (T, K, 2) pixels, one row a frame in order of time; a frame without points (or without
-truth) is a row of NaN. A measure that needs several consecutive frames leaves out those windows that contain such a
-frame, and is NaN where nothing is left. length is (T,), in pixels, what a frame's distances are divided by, as a rule
-the truth's outer-eye distance. Results are fractions of it, not percent, where nothing else is said.
+Convention: points and truth are (T, K, 2) pixels, one row per frame in order of time; a frame without points (or
+without truth) is a row of NaN. A measure over several consecutive frames skips windows that contain such a frame, and
+is NaN if no window is left. length is (T,), in pixels, the length by which a frame's distances are divided, usually
+the truth's distance between the outer eye corners. Results are fractions of it, not percent, unless stated otherwise.
 """
 
 from __future__ import annotations
@@ -22,16 +22,27 @@ _RMS_STANDARD_PX = 256.0  # LDEQ's standard face
 
 
 def acceleration(points: Array, length: Array) -> float:
-    """Mean over windows and points of |p[t-1] - 2 p[t] + p[t+1]| / length[t].
+    """Return the mean over windows and points of |p[t-1] - 2 p[t] + p[t+1]| / length[t].
 
-    Given points - truth it is the acceleration error: the jitter that is not in the face's own motion.
+    For points - truth it is the acceleration error: the jitter without the face's own motion.
+
+    Args:
+        points: (T, K, 2) pixels.
+        length: (T,) pixels.
     """
     return _mean(np.linalg.norm(np.diff(points, 2, axis=0), axis=2).mean(1) / length[1:-1])
 
 
 def offset_removed(points: Array, truth: Array, length: Array) -> float:
-    """NME after each point's mean offset over the clip, in pixels, has been taken off: what moves, not what differs in
-    the two definitions of a point."""
+    """Return the NME after subtracting each point's mean offset over the clip.
+
+    It measures motion, without the constant difference between two definitions of a point.
+
+    Args:
+        points: (T, K, 2) pixels.
+        truth: (T, K, 2) pixels.
+        length: (T,) pixels.
+    """
     error = points - truth
     found = _complete(error)
     if not found.any():
@@ -40,12 +51,20 @@ def offset_removed(points: Array, truth: Array, length: Array) -> float:
 
 
 def lag_frames(points: Array, reference: Array, most: int = MOST_LAG) -> float:
-    """By how many frames the points come after the reference, to parts of a frame; negative: before it.
+    """Return by how many frames the points lag behind the reference, with sub-frame resolution.
 
-    The mean squared distance from points[t] to reference[t - s], constant offsets removed, is taken for whole s up to
-    most, all over the same frames t; a parabola through the least and its neighbours gives the part. Nothing is
-    interpolated, for that would smooth noise away and draw the lag to half frames. NaN where the least lies at the end
-    of the range: too few frames, or nothing moves.
+    The mean squared distance from points[t] to reference[t - s], constant offsets removed, is computed for integer s
+    in -most .. most, over the same frames t; a parabola through the minimum and its neighbours gives the fraction. The
+    points are not interpolated, because that would smooth noise and bias the lag towards half frames.
+
+    Args:
+        points: (T, K, 2) pixels.
+        reference: (T, K, 2) pixels.
+        most: the largest lag to consider.
+
+    Returns:
+        The lag in frames; negative if the points are ahead. NaN if the minimum lies at the end of the range: there are
+        too few frames, or nothing moves.
     """
     shifts = range(-most, most + 1)
     if len(points) <= 2 * most:
@@ -66,11 +85,15 @@ def lag_frames(points: Array, reference: Array, most: int = MOST_LAG) -> float:
 
 @dataclass(frozen=True)
 class FhrStability:
-    """The four measures of FHR (Tai et al., AAAI 2019), means over the frames that have them.
+    """The four measures of FHR (Tai et al., AAAI 2019), as means over the frames for which they are defined.
 
-    delay: how far behind the truth's last motion, in frames. accuracy, smoothness: root mean square distances to the
-    truth, and to the mean of the frames before and after. deviation: the same to the segment between these two.
-    The last three are percent of the larger side of the labels' extent.
+    All but delay are root mean square distances in percent of the larger side of the labels' extent.
+
+    Attributes:
+        delay: behind the truth's last motion, in frames.
+        accuracy: distance to the truth.
+        smoothness: distance to the mean of the frames before and after.
+        deviation: distance to the segment between the frames before and after.
     """
 
     delay: float
@@ -80,7 +103,12 @@ class FhrStability:
 
 
 def fhr_stability(points: Array, truth: Array) -> FhrStability:
-    """FHR's measures. A frame in which the truth does not move has no delay."""
+    """Compute FHR's measures; a frame in which the truth does not move has no delay.
+
+    Args:
+        points: (T, K, 2) pixels.
+        truth: (T, K, 2) pixels.
+    """
     percent = 100 / np.ptp(truth, axis=1).max(1)
     moved = truth[:-1] - truth[1:]
     squared = (moved**2).sum((1, 2))
@@ -96,9 +124,15 @@ def fhr_stability(points: Array, truth: Array) -> FhrStability:
 
 
 def mean_jitter(points: Array, truth: Array) -> float:
-    """LDEQ's NMJ (Micaelli et al., CVPR 2023), the normalised mean jitter: how much the error changes from one frame to
-    the next, root mean square over points and frames, in hundredths of a pixel of a face whose labels' extent,
-    sqrt(width * height), is 256 pixels."""
+    """Return the normalised mean jitter (NMJ) of LDEQ (Micaelli et al., CVPR 2023).
+
+    It is the change of the error from one frame to the next, root mean square over points and frames, in hundredths of
+    a pixel of a face whose labels' extent, sqrt(width * height), is 256 pixels.
+
+    Args:
+        points: (T, K, 2) pixels.
+        truth: (T, K, 2) pixels.
+    """
     error = points - truth
     size = np.sqrt(np.ptp(truth, axis=1).prod(1))
     change = _rms(error[1:] - error[:-1]) * _RMS_STANDARD_PX / size[1:]
@@ -107,11 +141,14 @@ def mean_jitter(points: Array, truth: Array) -> float:
 
 @dataclass(frozen=True)
 class Losses:
-    """When a face was lost and how soon it was found again.
+    """When a face was lost, and how soon it was found again.
 
-    frames: compared. lost: of these, without the face. first: how many frames passed until it was found at all, None:
-    never. times: how often it was lost after it had been found. recovered: the frames each loss took, of those that
-    ended before the clip did.
+    Attributes:
+        frames: compared.
+        lost: those of them without the face.
+        first: frames until the face was first found; None: never.
+        times: how often it was lost after it had been found.
+        recovered: the duration in frames of each loss that ended before the clip.
     """
 
     frames: int
@@ -122,9 +159,12 @@ class Losses:
 
 
 def losses(lost: Mask, compared: Mask) -> Losses:
-    """The losses of a track. lost, compared: (T,), whether a frame has lost the face, and whether it counts.
+    """Find the losses of track in a clip.
 
-    A frame that does not count (no label, or left out) neither starts nor ends a loss, but takes its time.
+    Args:
+        lost: (T,) whether the face is lost in a frame.
+        compared: (T,) whether a frame counts. One that does not (no label, or excluded) neither starts nor ends a
+            loss, but adds to its duration.
     """
     numbers = np.flatnonzero(compared)
     state = lost[numbers]
@@ -139,17 +179,17 @@ def losses(lost: Mask, compared: Mask) -> Losses:
 
 
 def _complete(rows: Array) -> Mask:
-    """(T,) whether nothing is missing in a row (T, K, 2)."""
+    """Return (T,) whether all values of a row of (T, K, 2) are finite."""
     return np.asarray(np.isfinite(rows).all((1, 2)))
 
 
 def _rms(rows: Array) -> Array:
-    """(T,) root mean square length over the points of (T, K, 2)."""
+    """Return (T,) the root mean square length over the points of (T, K, 2)."""
     return np.asarray(np.sqrt((rows**2).sum(2).mean(1)))
 
 
 def _from_segment(points: Array, start: Array, end: Array) -> Array:
-    """The vector to each shape, taken as one point of 2 K numbers, from the nearest one between two others."""
+    """Return the vector to each shape, as one point of 2 K numbers, from the nearest point on a segment."""
     along = end - start
     squared = (along**2).sum((1, 2), keepdims=True)
     share = ((points - start) * along).sum((1, 2), keepdims=True) / np.where(squared > 0, squared, 1)
@@ -157,6 +197,6 @@ def _from_segment(points: Array, start: Array, end: Array) -> Array:
 
 
 def _mean(values: Array) -> float:
-    """Over those that are finite; NaN where none is."""
+    """Return the mean of the finite values; NaN if there are none."""
     finite = values[np.isfinite(values)]
     return float(finite.mean()) if len(finite) else float("nan")

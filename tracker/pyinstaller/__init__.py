@@ -1,8 +1,8 @@
-"""For applications frozen by PyInstaller, which finds this through the package's entry point."""
+"""Hooks for PyInstaller, which finds them through the package's entry point."""
 
 from pathlib import Path
 
 
 def hook_folders() -> list[str]:
-    """The folders with hooks of PyInstaller, see its manual, "Providing PyInstaller Hooks with your Package"."""
+    """Return the folders with hooks; see "Providing PyInstaller Hooks with your Package" in PyInstaller's manual."""
     return [str(Path(__file__).parent)]

@@ -1,5 +1,5 @@
 # ruff: noqa: N999
-"""What PyInstaller must take along besides the modules: the models and tables of the package, and its version."""
+"""Data that PyInstaller must bundle besides the modules: models, tables and the version of the package."""
 
 from PyInstaller.utils.hooks import collect_data_files, copy_metadata
 

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from tracker.errors import TrackerError
-from tracker.sources.arrays import Arrays
+from tracker.sources.arrays import ArraySource
 from tracker.sources.as_picture import as_picture
 from tracker.sources.base import FALLBACK_FPS, Losses, Source
 from tracker.sources.camera import Camera
@@ -21,7 +21,7 @@ from tracker.sources.devices import camera_lines
 from tracker.sources.file_names import STDIN, is_pipe, path_of_url
 from tracker.sources.frame import Frame, as_rgb
 from tracker.sources.given import open_given, still_of
-from tracker.sources.live import Live, Patience, Stream
+from tracker.sources.live import Live, ReconnectPolicy, Stream
 from tracker.sources.picture_files import is_picture
 from tracker.sources.pictures import Pictures, read_picture
 from tracker.sources.video import Video
@@ -30,14 +30,14 @@ __all__ = [
     "FALLBACK_FPS",
     "STDIN",
     "VIDEO_SUFFIXES",
-    "Arrays",
+    "ArraySource",
     "Camera",
     "Folder",
     "Frame",
     "Live",
     "Losses",
-    "Patience",
     "Pictures",
+    "ReconnectPolicy",
     "Source",
     "Stream",
     "Video",
@@ -52,36 +52,51 @@ __all__ = [
 ]
 
 
-Folder = Pictures  # its name while it took a folder only
+Folder = Pictures  # the former name
 _STREAMING = ("http", "https", "rtmp", "rtmps", "rtp", "rtsp", "rtsps", "srt", "tcp", "udp")
 VIDEO_SUFFIXES = (".avi", ".flv", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
 
 
-def open_source(source: object, patience: Patience | None = None) -> Source:
-    """What is named: a camera by number, device, csi://N or GStreamer pipeline; a stream's URL; a picture, a folder of
-    pictures, or a list of them; a video, an animated GIF, a pipe that gives one, or "-" for standard input. Or
-    pictures themselves, see open_given.
+def open_source(source: object, reconnect: ReconnectPolicy | None = None) -> Source:
+    """Open a source of frames by its name, or wrap pictures that the application holds.
 
-    patience: of cameras and streams. Raises TrackerError when it cannot be opened, and for what is none of these.
+    Args:
+        source: a camera's number, device, csi://N or GStreamer pipeline; a stream's URL; a picture, a folder of
+            pictures, or a list of them; a video, an animated GIF, a pipe that gives one, or "-" for standard input;
+            or the pictures themselves, see open_given.
+        reconnect: how long a lost camera or stream is waited for; other sources ignore it.
+
+    Returns:
+        The opened source; close it, or use it as a context manager.
+
+    Raises:
+        TrackerError: if it cannot be opened, or is none of these.
     """
     if isinstance(source, (int, np.integer)) and not isinstance(source, bool):
-        return Camera(int(source), patience=patience)
+        return Camera(int(source), reconnect=reconnect)
     if not isinstance(source, (str, os.PathLike)):
         return open_given(source)
     text = path_of_url(os.fspath(source))
     kind = kind_of_source(text)
     if kind == "camera":
-        return Camera(text, patience=patience)
+        return Camera(text, reconnect=reconnect)
     if kind == "images":
         return Pictures(text)
-    return open_url_source(text, patience) if "://" in text and not is_pipe(text) else Video(text)
+    return open_url_source(text, reconnect) if "://" in text and not is_pipe(text) else Video(text)
 
 
 def kind_of_source(text: str) -> Literal["camera", "video", "images"]:
-    """What a text names: a camera by its device, csi://N or a GStreamer pipeline, pictures, or a video.
+    """Tell what kind of source a text names.
 
-    A stream's URL, a pipe, "-", an animated GIF and a file that is not there are videos, unless its name is a
-    picture's. Nothing is opened but to see whether a file is a picture.
+    A file is opened only to see whether it is a picture.
+
+    Args:
+        text: the name, as given on the command line.
+
+    Returns:
+        "camera" for a device, csi://N or a GStreamer pipeline; "images" for a picture or a folder; else "video", which
+        includes a stream's URL, a pipe, "-", an animated GIF and a file that does not exist,
+        unless its name is a picture's.
     """
     if is_pipe(text):
         return "video"
@@ -93,11 +108,21 @@ def kind_of_source(text: str) -> Literal["camera", "video", "images"]:
     return "images" if is_still or os.path.isdir(text) else "video"
 
 
-def open_url_source(url: str, patience: Patience | None = None) -> Source:
-    """A URL's frames: as a Video, none of them dropped, where its container announces a length, else as a Stream.
+def open_url_source(url: str, reconnect: ReconnectPolicy | None = None) -> Source:
+    """Open a URL as a Video, whose frames are never dropped, or as a live Stream.
 
-    RTSP is a Stream always: its server sends in real time. A stream that is down is waited for, see Stream; raises
-    TrackerError for a file by its name, or another protocol, that cannot be opened. Of file:// the file is a Video.
+    It is a Video if its container states a length, and for file://. RTSP is always a Stream, because its server sends
+    in real time.
+
+    Args:
+        url: with its protocol, such as rtsp://camera/1.
+        reconnect: how long a lost stream is waited for.
+
+    Returns:
+        The source. A stream that is down at the start is waited for, see Stream.
+
+    Raises:
+        TrackerError: if a URL that names a file, or has a protocol that does not stream, cannot be opened.
     """
     if (path := path_of_url(url)) != url:
         return Video(path)
@@ -106,13 +131,13 @@ def open_url_source(url: str, patience: Patience | None = None) -> Source:
     except TrackerError:
         if not _may_come(url):
             raise
-        return Stream(url, patience)
+        return Stream(url, reconnect)
     if stated_count(capture) is not None and not url.lower().startswith("rtsp"):
         return Video(url, capture)
-    return Stream(url, patience, capture)
+    return Stream(url, reconnect, capture)
 
 
 def _may_come(url: str) -> bool:
-    """Whether a URL that cannot be opened may be a stream that is down, and not a file that is not there."""
+    """Tell whether a URL that cannot be opened may be a stream that is down rather than a missing file."""
     parts = urlsplit(url)
     return parts.scheme.lower() in _STREAMING and not parts.path.lower().endswith(VIDEO_SUFFIXES)

@@ -1,4 +1,4 @@
-"""Arrays: frames that an application holds or makes itself."""
+"""Frames that an application holds in memory or makes itself."""
 
 from __future__ import annotations
 
@@ -14,14 +14,20 @@ from tracker.sources.base import Source, Timeline
 from tracker.sources.frame import Frame
 
 
-class Arrays(Source):
-    """Pictures out of memory: a list of arrays, one array (N, H, W, 3), or a generator; none is dropped.
+class ArraySource(Source):
+    """Pictures from memory; none is dropped.
 
-    images_rgb: each (H, W, 3) uint8 RGB, of any size, or what else as_picture takes. Times: at fps frames a second, or
-    each picture's own out of timestamps_s, one for each, counted from the first; those that repeat or run back are
-    mended (Timeline). still: each is a picture by itself and no frame of a video; faces are looked for afresh.
-    Raises TrackerError for an fps that is not positive, for a picture of another kind, and where there are fewer
-    timestamps than pictures.
+    Args:
+        images_rgb: a list, an array (N, H, W, 3) or a generator of pictures, each (H, W, 3) uint8 RGB of any size, or
+            whatever else as_picture takes.
+        fps: frames per second.
+        timestamps_s: the time of each picture in seconds, counted from the first, in place of fps. Times that repeat
+            or decrease are corrected, see Timeline.
+        still: each picture is independent and not a frame of a video: the detector runs on every one.
+
+    Raises:
+        TrackerError: if fps is not positive, if a picture is of another kind, or if there are fewer timestamps than
+            pictures.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Pictures that an application holds, as an array or as a PIL image, as RGB arrays."""
+"""Conversion of pictures that an application holds, arrays or PIL images, to RGB arrays."""
 
 from __future__ import annotations
 
@@ -11,19 +11,22 @@ from numpy.typing import NDArray
 from tracker.errors import TrackerError
 
 EXPECTED = "expected a picture as an RGB array (height, width, 3) of uint8 or as a PIL image"
-_DEEP_MODES = ("I", "F")  # of PIL, which cuts them off at 255: 32 and 16 bits a pixel, floating point
+_DEEP_MODES = ("I", "F")  # PIL's modes of 32 and 16 bits and of floats, which it would clip at 255
 
 
 def as_picture(image: object) -> NDArray[np.uint8]:
-    """What an application holds as a picture, as (H, W, 3) uint8 RGB; an array of that kind is returned as it is.
+    """Convert a picture to RGB.
 
     Args:
         image: (H, W, 3) RGB, (H, W) or (H, W, 1) grey, (H, W, 4) RGBA, whose alpha is dropped, all uint8; or a PIL
-            image, of which the pixels are taken as they are stored, not turned by its EXIF data. The order of the
-            channels cannot be seen: what cv2.imread reads is BGR, which as_rgb converts.
+            image, whose pixels are taken as stored, without its EXIF orientation. The order of the channels cannot
+            be checked: cv2.imread returns BGR, which as_rgb converts.
+
+    Returns:
+        (H, W, 3) uint8 RGB, contiguous; an array that is so already is returned without a copy.
 
     Raises:
-        TrackerError: for anything else, saying how it is converted.
+        TrackerError: for anything else; the message says how to convert it.
     """
     if hasattr(image, "convert") and hasattr(image, "mode"):
         image = _of_pil(image)
@@ -46,7 +49,7 @@ def as_picture(image: object) -> NDArray[np.uint8]:
 
 
 def _of_pil(image: Any) -> object:
-    """The pixels of a PIL image as an array; what only looks like one is returned as it is."""
+    """Return the pixels of a PIL image as an array."""
     mode = str(image.mode)
     if mode.split(";")[0] in _DEEP_MODES:
         raise TrackerError(
@@ -55,12 +58,12 @@ def _of_pil(image: Any) -> object:
         )
     try:
         return np.asarray(image.convert("RGB"))
-    except Exception as error:  # of a damaged file, which PIL decodes now: its decoders' errors have no common type
+    except Exception as error:  # PIL decodes the file only now; its decoders' errors have no common type
         raise TrackerError(f"{EXPECTED}, got a PIL image that cannot be read as RGB: {error}") from None
 
 
 def kind_of(value: object) -> str:
-    """What came, and what to do about it."""
+    """Describe an unexpected value, and say what to do, for the end of an error message."""
     if value is None:
         return "None; cv2.imread returns it for a file that it cannot read"
     name = type(value).__name__
@@ -76,7 +79,7 @@ def kind_of(value: object) -> str:
 
 
 def _to_uint8(image: NDArray[Any]) -> str:
-    """How an array of another type becomes one of uint8."""
+    """Say how an array of another type is converted to uint8."""
     if image.dtype.kind == "f":
         largest = float(np.max(image, initial=0.0, where=np.isfinite(image)))
         scale = "(255 * image).round()" if largest <= 1 else "image.clip(0, 255)"

@@ -1,4 +1,4 @@
-"""Source: what all that gives frames has in common; what was lost on the way; times that never run back."""
+"""Source, the base class of everything that gives frames; counts of lost frames; monotonic timestamps."""
 
 from __future__ import annotations
 
@@ -21,11 +21,14 @@ FALLBACK_FPS = 30.0
 
 @dataclass
 class Losses:
-    """What a source could not give, counted as it goes.
+    """Counts of frames that a source could not give, so far.
 
-    dropped: pictures of a live source that a newer one replaced before they were asked for; those before the first
-    was asked for do not count. unreadable: pictures that could not be decoded. gaps: how often a live source was lost
-    and came back. gap_s: seconds between the last picture before and the first after, over all gaps.
+    Attributes:
+        dropped: pictures of a live source that were replaced by a newer one before they were read, not counting those
+            before the first read.
+        unreadable: pictures that could not be decoded.
+        gaps: how often a live source was lost and came back.
+        gap_s: seconds without a picture, summed over all gaps.
     """
 
     dropped: int = 0
@@ -40,14 +43,20 @@ class Losses:
 
 
 class Source(Iterator[Frame]):
-    """An iterator of frames and a context manager; leaving it, or close(), frees the device or file.
+    """An iterator of frames and a context manager; leaving it, or close(), releases the device or file.
 
-    name: for messages. frame_count: how many frames to expect, None where nobody knows.
-    fps: frames a second, None where nobody knows. live: frames that are not fetched in time are gone.
-    losses: what could not be given so far. started_s: the monotonic clock (time.monotonic) at timestamp 0 of a live
-    source, None before its first frame and for all others: `started_s + frame.timestamp_s` is when a frame was grabbed.
+    Timestamps strictly increase; those of a container or an application that do not are corrected, see Timeline.
 
-    Timestamps never run back; those of a container or an application that do are mended (Timeline).
+    Args:
+        name: for messages.
+        frame_count: how many frames to expect; None if unknown.
+        fps: frames per second; None if unknown.
+        live: frames that are not read in time are dropped.
+
+    Attributes:
+        losses: counts of frames that could not be given so far.
+        started_s: the monotonic clock (time.monotonic) at timestamp 0 of a live source; None before its first frame
+            and for other sources. A frame was grabbed at `started_s + frame.timestamp_s`.
     """
 
     def __init__(self, name: str, frame_count: int | None, fps: float | None, live: bool = False) -> None:
@@ -63,6 +72,7 @@ class Source(Iterator[Frame]):
     def _read(self) -> Generator[Frame, None, None]: ...
 
     def close(self) -> None:
+        """Release the device or file; there are no more frames."""
         self._frames.close()
 
     def __next__(self) -> Frame:
@@ -76,15 +86,19 @@ class Source(Iterator[Frame]):
 
 
 class Timeline:
-    """Seconds since the first time stated, strictly increasing.
+    """Makes stated times strictly increasing, in seconds since the first.
 
-    A time that repeats the last one, runs back, or is none (nan) is taken as interval_s after the last; those that
-    follow are counted on from there. So a clip whose times begin again in the middle goes on, and one that states
-    none is timed by its frame rate. The first such time is said in a warning, all are counted in mended.
+    A time that repeats the last one, decreases or is NaN is replaced by the last one plus interval_s, and later times
+    continue from there. So a clip whose times restart in the middle goes on, and one without times is timed by its
+    frame rate. The first correction is logged as a warning; `mended` counts all.
 
     A time of exactly 0 after the first frame is a missing time: OpenCV states it for a frame whose time the container
-    does not give, as the last one of many MPEG files. The times that follow keep their meaning, and the first such
-    frame causes no warning.
+    does not give, such as the last one of many MPEG files. It does not shift later times, and the first such frame
+    causes no warning.
+
+    Args:
+        name: the source's, for the warning.
+        interval_s: seconds between two frames.
     """
 
     def __init__(self, name: str, interval_s: float) -> None:
@@ -93,9 +107,10 @@ class Timeline:
         self._name = name
         self._interval_s = interval_s
         self._last_s = -math.inf
-        self._zero_s = 0.0  # what is stated at time 0
+        self._zero_s = 0.0  # the stated time that counts as 0
 
     def __call__(self, stated_s: float) -> float:
+        """Return the corrected time for the next stated one, both in seconds."""
         if self._last_s == -math.inf:
             self._zero_s = stated_s if math.isfinite(stated_s) else 0.0
             self._last_s = 0.0
@@ -116,6 +131,6 @@ class Timeline:
         self.mended += 1
         self._last_s = max(
             self._last_s + self._interval_s, math.nextafter(self._last_s, math.inf)
-        )  # the former may be 0
+        )  # interval_s may be 0
         if math.isfinite(stated_s) and not missing:
             self._zero_s = stated_s - self._last_s

@@ -1,4 +1,4 @@
-"""Camera: a live source by number, by device path, on a Jetson's CSI socket, or at the end of a GStreamer pipeline."""
+"""Cameras as live sources: by number, device path, a Jetson's CSI connector, or a GStreamer pipeline."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tracker.errors import TrackerError
 from tracker.redaction import redact_source
 from tracker.sources.capture import Capture, open_capture
 from tracker.sources.devices import DEV, device_number, stable_path
-from tracker.sources.live import Live, Patience
+from tracker.sources.live import Live, ReconnectPolicy
 
 log = logging.getLogger(__name__)
 
@@ -24,13 +24,19 @@ _ADVICE = "check that it is connected and not used by another program, or try an
 
 
 class Camera(Live):
-    """A camera, live: the newest frame wins, see Live.
+    """A camera as a live source: each read gives the newest frame, see Live.
 
-    camera: a number from 0; a device such as /dev/video2 or, which stays with one camera, /dev/v4l/by-id/...;
-    csi://0, a Jetson's first CSI camera; or a GStreamer pipeline that ends in an appsink giving BGR. size: (width,
-    height) in pixels, and fps, to ask for; what the camera gives instead is said in a warning.
-    One that was lost is looked for by its stable name, so it is found under another number.
-    Raises TrackerError as Live does, and for what is no camera or needs a GStreamer that OpenCV was built without.
+    A camera that was lost is searched by its stable name, so it is found even if its number has changed.
+
+    Args:
+        camera: a number from 0; a device such as /dev/video2, or /dev/v4l/by-id/..., which stays with one camera;
+            csi://0, a Jetson's first CSI camera; or a GStreamer pipeline that ends in an appsink giving BGR.
+        size: (width, height) in pixels to request; a warning says what the camera gives instead.
+        fps: frames per second to request, likewise.
+        reconnect: how long a lost camera is waited for.
+
+    Raises:
+        TrackerError: as Live; also if there is no such camera, or it needs GStreamer and OpenCV was built without it.
     """
 
     def __init__(
@@ -38,11 +44,11 @@ class Camera(Live):
         camera: int | str,
         size: tuple[int, int] | None = None,
         fps: float | None = None,
-        patience: Patience | None = None,
+        reconnect: ReconnectPolicy | None = None,
     ) -> None:
         if isinstance(camera, str) and camera.isdecimal():
             camera = int(camera)
-        super().__init__(_name(camera), _opener(camera, size, fps), patience)
+        super().__init__(_name(camera), _opener(camera, size, fps), reconnect)
 
 
 def _name(camera: int | str) -> str:
@@ -50,14 +56,14 @@ def _name(camera: int | str) -> str:
 
 
 def _opener(camera: int | str, size: tuple[int, int] | None, fps: float | None) -> Callable[[], Capture]:
-    """What opens the camera, the first time and again."""
+    """Return a function that opens the camera, the first time and after each loss."""
     name = _name(camera)
     if isinstance(camera, str) and (csi := re.fullmatch(r"csi://(\d+)", camera)):
         return lambda: _open_pipeline(csi_pipeline(int(csi[1]), size or CSI_SIZE, fps or CSI_FPS), name)
     if isinstance(camera, str) and "!" in camera:
         return lambda: _open_pipeline(camera, name)
     if isinstance(camera, int):
-        if not 0 <= camera <= MOST_CAMERAS:  # OpenCV takes others for something else, or crashes
+        if not 0 <= camera <= MOST_CAMERAS:  # OpenCV misinterprets other numbers, or crashes
             raise TrackerError(f"camera {camera} does not exist: cameras are numbered from 0 to {MOST_CAMERAS}")
         device = Path(stable_path(DEV / f"video{camera}"))
     elif camera.startswith(f"{DEV}/"):
@@ -82,8 +88,8 @@ def _open_device(device: Path, name: str, size: tuple[int, int] | None, fps: flo
 
 
 def _ask_for(capture: cv2.VideoCapture, name: str, size: tuple[int, int] | None, fps: float | None) -> None:
-    """Set what is wanted; say what came instead."""
-    capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))  # raw, USB has no room for large or fast pictures
+    """Request a size and a rate; warn where the camera gives another."""
+    capture.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*"MJPG"))  # USB is too slow for large raw pictures
     keys = (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FPS)
     asked = {key: value for key, value in zip(keys, (*(size or (None, None)), fps)) if value is not None}
     for key, value in asked.items():
@@ -104,7 +110,13 @@ def _open_pipeline(pipeline: str, name: str) -> Capture:
 
 
 def csi_pipeline(sensor: int, size: tuple[int, int], fps: float) -> str:
-    """The GStreamer pipeline of a Jetson's CSI camera: the newest picture, in BGR."""
+    """Return the GStreamer pipeline of a Jetson's CSI camera, which gives the newest picture in BGR.
+
+    Args:
+        sensor: the camera's number, from 0.
+        size: (width, height) in pixels.
+        fps: frames per second; rounded.
+    """
     width, height = size
     return (
         f"nvarguscamerasrc sensor-id={sensor} "

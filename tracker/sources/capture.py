@@ -1,4 +1,4 @@
-"""Opening a cv2.VideoCapture quietly, and asking it what it states."""
+"""Opening a cv2.VideoCapture without messages on the terminal, and reading its properties."""
 
 from __future__ import annotations
 
@@ -15,28 +15,43 @@ from tracker.sources.picture_size import MOST_PIXELS
 from tracker.system.opencv_log import quiet
 
 OPEN_URL_MS = 10_000
-MOST_FRAMES = 1 << 40  # more is nonsense, as infinity is
+MOST_FRAMES = 1 << 40  # a larger count is invalid, as infinity is
 READ_URL_MS = 15_000  # for one picture: a stream may begin long before its first key frame
 
 
 class Capture(Protocol):
-    """What is used of cv2.VideoCapture. grab may block for ever; calls come from one thread at a time."""
+    """The part of cv2.VideoCapture that is used. Calls come from one thread at a time."""
 
-    def grab(self) -> bool: ...
+    def grab(self) -> bool:
+        """Fetch the next picture without decoding it; False at the end. May block for ever."""
 
-    def retrieve(self) -> tuple[bool, NDArray[Any]]: ...
+    def retrieve(self) -> tuple[bool, NDArray[Any]]:
+        """Decode the picture that was grabbed, BGR; False if that fails."""
 
-    def get(self, propId: int) -> float: ...  # noqa: N803
+    def get(self, propId: int) -> float:  # noqa: N803
+        """Return a property by its cv2.CAP_PROP_ number."""
 
-    def set(self, propId: int, value: float) -> bool: ...  # noqa: N803
+    def set(self, propId: int, value: float) -> bool:  # noqa: N803
+        """Set a property; False if it is not supported."""
 
-    def release(self) -> None: ...
+    def release(self) -> None:
+        """Close the device or file."""
 
 
 def open_capture(
     target: int | str, cannot_open: str, backend: int = cv2.CAP_ANY, options: Sequence[int] = ()
 ) -> cv2.VideoCapture:
-    """The opened capture. options: (property, value, ...) as cv2 takes them. Raises TrackerError(cannot_open)."""
+    """Open a capture.
+
+    Args:
+        target: a camera's number, a file name, a URL or a pipeline.
+        cannot_open: the message of the error.
+        backend: the cv2.CAP_ backend.
+        options: (property, value, property, value, ...) as cv2 takes them.
+
+    Raises:
+        TrackerError: if it cannot be opened, or its pictures have more than MOST_PIXELS.
+    """
     with quiet():
         capture = cv2.VideoCapture(target, backend, options) if options else cv2.VideoCapture(target, backend)
     if not capture.isOpened():
@@ -51,10 +66,13 @@ def open_capture(
 
 
 def open_url(url: str) -> cv2.VideoCapture:
-    """A stream or a file behind a URL; gives up after 10 s, its reads after 15 s, where OpenCV's FFmpeg does it.
+    """Open a stream or a file by its URL.
 
-    RTSP comes over TCP wherever the server offers that; $OPENCV_FFMPEG_CAPTURE_OPTIONS sets FFmpeg's options otherwise.
-    Raises TrackerError when it cannot be opened.
+    With FFmpeg, opening times out after 10 s and each read after 15 s. RTSP uses TCP if the server supports it;
+    $OPENCV_FFMPEG_CAPTURE_OPTIONS overrides FFmpeg's options.
+
+    Raises:
+        TrackerError: if it cannot be opened.
     """
     cannot = f"{redact_source(url)} could not be opened as a video: is it running and reachable?"
     if cv2.CAP_FFMPEG not in cv2.videoio_registry.getStreamBackends():
@@ -64,19 +82,23 @@ def open_url(url: str) -> cv2.VideoCapture:
 
 
 def stated_fps(capture: Capture) -> float | None:
-    """Frames a second; None for nonsense, as 1000 is: a container without a rate, counting in milliseconds."""
+    """Return the frames per second that the capture states.
+
+    Returns:
+        None for an invalid rate. 1000 and more count as invalid: a container without a rate counts milliseconds.
+    """
     fps = capture.get(cv2.CAP_PROP_FPS)
     return fps if 0 < fps < 1000 else None
 
 
 def stated_count(capture: Capture) -> int | None:
-    """How many frames the container announces: exact or, in some kinds, its length times its rate."""
+    """Return how many frames the container states: exact or, for some formats, its length times its rate."""
     count = capture.get(cv2.CAP_PROP_FRAME_COUNT)
     return int(count) if 0 < count < MOST_FRAMES and stated_fps(capture) is not None else None
 
 
 def pixel_aspect(capture: Capture) -> float:
-    """Width of a pixel over its height in the pictures that come from it; 1 where none is stated, or nonsense."""
+    """Return the width of a pixel over its height; 1 if none or an invalid one is stated."""
     width, height = (capture.get(key) for key in (cv2.CAP_PROP_SAR_NUM, cv2.CAP_PROP_SAR_DEN))
     aspect = width / height if width > 0 and height > 0 else 1.0
     if round(capture.get(cv2.CAP_PROP_ORIENTATION_META)) % 180:

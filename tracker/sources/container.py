@@ -1,4 +1,4 @@
-"""What a video file's container says of itself and OpenCV does not tell. Nothing here decodes a picture."""
+"""Facts that a video file's container states and OpenCV does not report. No picture is decoded here."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-_LARGEST_INDEX = 64 << 20  # bytes of an MP4's moov box that are looked at: that of a clip of many hours
+_LARGEST_INDEX = 64 << 20  # the largest MP4 moov box that is read, in bytes: that of many hours
 _ASF_HEADER = bytes.fromhex("3026b2758e66cf11a6d900aa0062ce6c")
 _ASF_FILE = bytes.fromhex("a1dcab8c47a9cf118ee400c00c205365")
 _EBML, _SEGMENT = 0x1A45DFA3, 0x18538067
@@ -19,9 +19,13 @@ Matrix = tuple[int, int, int, int]
 
 @dataclass(frozen=True)
 class Container:
-    """counts: the number of frames that it states is that of its index, where others only estimate it.
-    cut_short: the file has fewer bytes than it states.
-    matrix: a, b, c, d of an MP4's display matrix, of -1, 0 and 1: a picture's x and y are shown at ax + cy, bx + dy.
+    """What a video file's container states.
+
+    Attributes:
+        counts: its number of frames is exact, taken from its index, and not an estimate.
+        cut_short: the file has fewer bytes than it states.
+        matrix: a, b, c, d of an MP4's display matrix, each -1, 0 or 1: a pixel at (x, y) is shown at
+            (ax + cy, bx + dy).
     """
 
     counts: bool = False
@@ -30,14 +34,19 @@ class Container:
 
     @property
     def mirrored(self) -> bool:
+        """Whether the display matrix mirrors: its determinant is negative."""
         a, b, c, d = self.matrix
         return a * d - b * c < 0
 
 
 def read_container(path: str) -> Container:
-    """What the file's container states; of other kinds than AVI, MP4, MOV, MKV, WebM and WMV nothing is known.
+    """Read what the container of an AVI, MP4, MOV, MKV, WebM or WMV file states.
 
-    Raises nothing: a file that cannot be read, or a damaged one, states nothing.
+    Args:
+        path: of the file.
+
+    Returns:
+        The defaults of Container for other formats, and for a damaged or unreadable file; nothing is raised.
     """
     try:
         with open(path, "rb") as file:
@@ -60,7 +69,7 @@ def _read(file: BinaryIO, length: int) -> Container:
 
 
 def _riff_end(file: BinaryIO, length: int) -> int:
-    """Where the last chunk of the outermost level ends; a long AVI has several."""
+    """Return where the last chunk of the outermost level ends; a long AVI has several."""
     end = 0
     while end < length:
         file.seek(end)
@@ -69,11 +78,11 @@ def _riff_end(file: BinaryIO, length: int) -> int:
             break
         size = struct.unpack_from("<I", head, 4)[0]
         end += 8 + size + size % 2
-    return end if end != length + 1 else length  # the last byte may be padding that nobody wrote
+    return end if end != length + 1 else length  # writers may leave out a last byte of padding
 
 
 def _segment_end(head: bytes) -> int:
-    """Where a Matroska file's segment ends; 0 where it does not say, as of one that was streamed."""
+    """Return where a Matroska file's segment ends; 0 if it is not stated, as in a file that was streamed."""
     at = 4
     size, at = _variable(head, at)
     at += size
@@ -85,14 +94,14 @@ def _segment_end(head: bytes) -> int:
 
 
 def _variable(data: bytes, at: int) -> tuple[int, int]:
-    """A number of EBML (RFC 8794, 4), and where the next begins."""
+    """Return a variable-size integer of EBML (RFC 8794, section 4), and the offset after it."""
     length = 9 - data[at].bit_length()
     value = int.from_bytes(data[at : at + length], "big") & ((1 << 7 * length) - 1)
     return value, at + length
 
 
 def _of_mp4(file: BinaryIO, length: int) -> Container:
-    """Of ISO/IEC 14496-12: sizes of the outermost boxes, and the track of the pictures."""
+    """Read the sizes of the outermost boxes and the video track (ISO/IEC 14496-12)."""
     moov, end = b"", 0
     while end < length:
         file.seek(end)
@@ -118,7 +127,7 @@ def _of_mp4(file: BinaryIO, length: int) -> Container:
 
 
 def _boxes(data: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """The kind and the content of each box that lies in another's content."""
+    """Yield the type and the content of each box inside another box's content."""
     at = 0
     while at + 8 <= len(data):
         size, kind = struct.unpack_from(">I4s", data, at)
@@ -135,7 +144,7 @@ def _handler(track: dict[bytes, bytes]) -> bytes:
 
 
 def _is_edited(track: dict[bytes, bytes]) -> bool:
-    """Whether an edit list may leave frames out: it begins later than the media, or ends before it."""
+    """Tell whether an edit list may leave frames out: it begins later than the media, or ends before it."""
     edits = dict(_boxes(track.get(b"edts", b""))).get(b"elst", b"")
     if not edits:
         return False
@@ -147,7 +156,7 @@ def _is_edited(track: dict[bytes, bytes]) -> bool:
 
 
 def _first_offset(track: dict[bytes, bytes]) -> int:
-    """How much later the first picture is shown than decoded, as where some refer to later ones."""
+    """Return how much later the first picture is shown than decoded, as with B-frames."""
     data = track[b"mdia"]
     for kind in (b"minf", b"stbl", b"ctts"):
         data = dict(_boxes(data)).get(kind, b"")
@@ -155,7 +164,7 @@ def _first_offset(track: dict[bytes, bytes]) -> int:
 
 
 def _matrix(header: bytes) -> Matrix:
-    """Of a track's header, reduced to the signs of its numbers: scales and shears are not of a camera."""
+    """Return the display matrix of a track's header, reduced to signs: cameras write no scale and no shear."""
     if not header:
         return UNITY
     a, b, _, c, d = struct.unpack_from(">5i", header, 52 if header[0] == 1 else 40)

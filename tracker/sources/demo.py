@@ -1,8 +1,8 @@
-"""A clip whose truth is known: one face, moved over the picture by a known motion, made on the spot.
+"""A synthetic clip with ground truth: one face, moved by a known motion, rendered on demand.
 
 The picture is scikit-image's packaged astronaut (NASA, public domain); the face's landmarks are labelled by
-hand in demo_landmarks.csv. The motion is exact, the labels are one annotator's: measured against them, no
-tracker reaches an error of 0, but jitter does not depend on them.
+hand in demo_landmarks.csv. The motion is exact, but the labels are one annotator's: no tracker reaches an error of 0
+against them. Jitter does not depend on the labels.
 """
 
 from __future__ import annotations
@@ -29,15 +29,28 @@ FOUND_PERCENT = 10.0
 """A face counts as found when its mean error is below this, in percent of the outer eye corners' distance."""
 
 _FACE_PX = (223.5, 135.0)  # the middle of the face in the astronaut picture
-_OCCLUSION_AT, _OCCLUSION_S, _CUT_AT = 0.55, 0.4, 0.75  # as parts of the clip; how long
+_OCCLUSION_AT, _CUT_AT = 0.55, 0.75  # as fractions of the clip
+_OCCLUSION_S = 0.4
 
 
 class DemoClip(Source):
-    """The astronaut under smooth pan, zoom and roll; once something covers the face, later the view jumps.
+    """The astronaut under smooth pan, zoom and roll, with one occlusion of the face and one cut.
 
-    size: (width, height) of the frames in pixels. fps, seconds: as they say. seed: of the sensor noise.
-    cut: index of the first frame after the jump. Frames are drawn when they are asked for, none is kept.
-    Raises TrackerError when scikit-image is missing.
+    Frames are rendered when they are read; none is kept.
+
+    Args:
+        size: (width, height) of the frames in pixels.
+        fps: frames per second.
+        seconds: the duration.
+        seed: of the sensor noise.
+
+    Attributes:
+        count: the number of frames.
+        covered: indices of the frames in which the face is covered.
+        cut: index of the first frame after the cut.
+
+    Raises:
+        TrackerError: if scikit-image is not installed.
     """
 
     def __init__(
@@ -58,26 +71,26 @@ class DemoClip(Source):
         super().__init__("the demo clip", self.count, fps)
 
     def frame_from_source(self, index: int) -> Array:
-        """(2, 3) the similarity from the astronaut picture to that frame, pixel centres at integers."""
+        """Return the similarity transform (2, 3) from the astronaut picture to a frame, pixel centres at integers."""
         turns = 2 * np.pi * index / self._rate
         x, tilt, zoom = (0.27, -10.0, 1.3) if index >= self.cut else (0.6, 4.0, 1.4)
         zoom *= np.exp(0.17 * np.sin(turns / 7))
         x += 0.09 * np.sin(turns / 5)
-        y = zoom / 4 + 0.03 * np.sin(turns / 3.5)  # near the top: the border mirrors no second face in
+        y = zoom / 4 + 0.03 * np.sin(turns / 3.5)  # near the top, so that the reflected border shows no second face
         roll = np.radians(tilt + 14 * np.sin(turns / 6))
         zoom *= min(self.size[0] / 640, self.size[1] / 480)
         return similarity(zoom, roll, _FACE_PX, (x * self.size[0], y * self.size[1]))
 
     def truth_px(self, index: int) -> Array:
-        """(68, 2) where the face's landmarks are in that frame, in iBUG order, seen or covered."""
+        """Return the ground truth (68, 2) in pixels of a frame, in iBUG order, visible or covered."""
         return transform_points(self.frame_from_source(index), self._landmarks_px)
 
     def occluded(self, index: int) -> bool:
-        """Whether the face is covered in that frame."""
+        """Tell whether the face is covered in a frame."""
         return index in self.covered
 
     def picture(self, index: int) -> Image:
-        """That frame, (height, width, 3) uint8 RGB; the same one whenever it is asked for."""
+        """Render a frame, (height, width, 3) uint8 RGB; the result depends only on the index."""
         matrix = self.frame_from_source(index)
         source = _blurred(self._source_rgb, scale_of(matrix))
         image: Image = np.empty((self.size[1], self.size[0], 3), np.uint8)
@@ -90,7 +103,7 @@ class DemoClip(Source):
         return image
 
     def _cover(self, image: Image, points_px: Array) -> None:
-        """A patterned rectangle over the face, a sixth larger on every side."""
+        """Draw a patterned rectangle over the face, a sixth larger on every side."""
         low, high = points_px.min(0), points_px.max(0)
         (x, y), (right, bottom) = (
             np.clip([low - (high - low) / 6, high + (high - low) / 6], 0, self.size).round().astype(int)
@@ -106,11 +119,15 @@ class DemoClip(Source):
 class DemoSummary:
     """How well the demo clip was tracked.
 
-    found: frames with the face found, of visible, those where it is not covered.
-    error_percent: mean distance from the truth over the frames found, in percent of the distance between
-    the outer eye corners. jitter_percent: mean size of the error's second difference, in the same unit,
-    over all three consecutive frames found without cover or cut. Both are nan where nothing was found.
-    after_occlusion, after_cut: frames that passed until the face was found again; 0: at once; None: never.
+    Attributes:
+        visible: frames in which the face is not covered.
+        found: those of them in which it was found.
+        error_percent: mean distance from the truth over the frames found, in percent of the distance between the
+            outer eye corners; NaN if none was found.
+        jitter_percent: mean norm of the error's second difference, in the same unit, over all three consecutive
+            frames found without occlusion or cut between; NaN if there are none.
+        after_occlusion: frames until the face was found again after the occlusion; 0: at once, None: never.
+        after_cut: the same after the cut.
     """
 
     visible: int
@@ -122,7 +139,11 @@ class DemoSummary:
 
 
 class DemoReport:
-    """Compares what was tracked with the truth, frame by frame in order."""
+    """Compares tracked landmarks with the ground truth, frame by frame in order.
+
+    Args:
+        clip: the demo clip that is tracked.
+    """
 
     def __init__(self, clip: DemoClip) -> None:
         self._clip = clip
@@ -133,7 +154,12 @@ class DemoReport:
         self._found_after: dict[int, int] = {}
 
     def add(self, index: int, points_px: Array | None) -> None:
-        """points_px: (68, 2) the tracked landmarks of that frame, in iBUG order; None: no face."""
+        """Add the next frame.
+
+        Args:
+            index: of the frame.
+            points_px: (68, 2) its tracked landmarks, in iBUG order; None if there is no face.
+        """
         if index == self._clip.cut:
             self._run = []
         self._visible += not self._clip.occluded(index)
@@ -141,7 +167,7 @@ class DemoReport:
             self._run = []
 
     def _compare(self, index: int, points_px: Array) -> bool:
-        """Count a frame in; whether the face is found in it."""
+        """Add the errors of a frame; return whether the face was found in it."""
         truth_px = self._clip.truth_px(index)
         percent = 100 / normaliser(truth_px, IBUG68)
         error = 100 * nme(points_px, truth_px, IBUG68)
@@ -158,6 +184,7 @@ class DemoReport:
         return True
 
     def summary(self) -> DemoSummary:
+        """Return the figures over all frames added so far."""
         return DemoSummary(
             visible=self._visible,
             found=len(self._errors),
@@ -169,7 +196,7 @@ class DemoReport:
 
 
 def _astronaut() -> Image:
-    """(512, 512, 3) uint8 RGB."""
+    """Load scikit-image's picture, (512, 512, 3) uint8 RGB."""
     try:
         data = import_module("skimage.data")
     except ImportError as error:
@@ -178,7 +205,7 @@ def _astronaut() -> Image:
 
 
 def _blurred(image: Image, zoom: float) -> Image:
-    """Low-passed for a shrinking warp; untouched for an enlarging one."""
+    """Low-pass filter an image before it is shrunk; return it unchanged if it is enlarged."""
     if zoom >= 1:
         return image
     return np.asarray(cv2.GaussianBlur(image, (0, 0), 0.5 * np.sqrt(zoom**-2 - 1)), dtype=np.uint8)

@@ -1,4 +1,4 @@
-"""Which cameras there are, and the names they keep when their numbers change. Linux; elsewhere nothing is found."""
+"""Lists the connected cameras and the names that stay when their numbers change. Linux only."""
 
 from __future__ import annotations
 
@@ -8,12 +8,18 @@ from pathlib import Path
 
 DEV = Path("/dev")
 VIDEO4LINUX = Path("/sys/class/video4linux")
-_LINKS = ("v4l/by-id", "v4l/by-path")  # the camera wherever it is plugged in; else whatever is in that socket
+_LINKS = ("v4l/by-id", "v4l/by-path")  # the same camera in any socket; any camera in the same socket
 
 
 @dataclass(frozen=True)
 class Device:
-    """A camera that is plugged in. number: of /dev/videoN. path: stable where udev made a link, else /dev/videoN."""
+    """A connected camera.
+
+    Attributes:
+        number: N of /dev/videoN.
+        path: the stable link that udev made, else /dev/videoN.
+        name: as its driver states it.
+    """
 
     number: int
     path: str
@@ -24,7 +30,7 @@ class Device:
 
 
 def cameras() -> list[Device]:
-    """The cameras by number; a device's further nodes, which give no pictures, are left out."""
+    """List the cameras by number, without a device's further nodes, which give no pictures."""
     nodes = {number: node for node in _entries(VIDEO4LINUX) if (number := device_number(node)) is not None}
     return [
         Device(number, stable_path(DEV / f"video{number}"), _content(node / "name") or "without a name")
@@ -34,18 +40,18 @@ def cameras() -> list[Device]:
 
 
 def camera_lines() -> list[str]:
-    """The cameras as tracker.doctor says them."""
+    """Return one line of text for each camera, as tracker.doctor prints them."""
     return [str(device) for device in cameras()] or [f"cameras: none found in {VIDEO4LINUX}"]
 
 
 def stable_path(device: Path) -> str:
-    """The link that leads to this device now, and after it was unplugged to the same camera; itself without one."""
+    """Return the link that leads to this device, also after it was plugged in again; the device if there is none."""
     links = (link for folder in _LINKS for link in _entries(DEV / folder))
     return str(next((link for link in links if link.resolve() == device.resolve()), device))
 
 
 def device_number(path: Path) -> int | None:
-    """N of /dev/videoN, or of the one that a link leads to now; None for anything else."""
+    """Return N of /dev/videoN, or of the one that a link leads to now; None for anything else."""
     match = re.fullmatch(r"video(\d+)", path.resolve().name)
     return int(match[1]) if match else None
 

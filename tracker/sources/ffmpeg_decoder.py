@@ -1,4 +1,4 @@
-"""Videos that OpenCV opens and cannot decode, such as AV1, decoded by the ffmpeg program."""
+"""Decodes videos that OpenCV opens but cannot decode, such as AV1, with the ffmpeg program."""
 
 from __future__ import annotations
 
@@ -13,13 +13,17 @@ from tracker.errors import TrackerError
 from tracker.sources.capture import open_capture
 from tracker.system.ffmpeg import find_ffmpeg
 
-_RAW = ("-map", "0:v:0", "-c:v", "rawvideo", "-pix_fmt", "bgr24", "-f", "nut", "pipe:1")  # with its times
+_RAW = ("-map", "0:v:0", "-c:v", "rawvideo", "-pix_fmt", "bgr24", "-f", "nut", "pipe:1")  # NUT keeps the timestamps
 
 
 class Decoded:
-    """A Capture of a file whose pictures ffmpeg decodes, turned and mirrored as they are shown.
+    """A Capture of a file that ffmpeg decodes; rotated and mirrored as the file says.
 
-    Raises TrackerError where there is no ffmpeg, or it gives no pictures either.
+    Args:
+        path: of the video file.
+
+    Raises:
+        TrackerError: if ffmpeg is not installed, or cannot decode the file either.
     """
 
     def __init__(self, path: str) -> None:
@@ -48,17 +52,22 @@ class Decoded:
         self._process.wait()
 
     def grab(self) -> bool:
+        """See Capture."""
         return self._capture.grab()
 
     def retrieve(self) -> tuple[bool, NDArray[Any]]:
+        """See Capture."""
         return self._capture.retrieve()
 
     def get(self, propId: int) -> float:  # noqa: N803
+        """See Capture."""
         return self._capture.get(propId)
 
     def set(self, propId: int, value: float) -> bool:  # noqa: N803
+        """See Capture."""
         return self._capture.set(propId, value)
 
     def release(self) -> None:
+        """Close the file and end ffmpeg."""
         self._capture.release()
         self._end()

@@ -1,4 +1,4 @@
-"""File names as OpenCV takes them: colons, bytes that are not UTF-8, pipes and standard input."""
+"""File names in a form that OpenCV opens: colons, bytes that are not UTF-8, pipes and standard input."""
 
 from __future__ import annotations
 
@@ -18,11 +18,19 @@ STDIN = "-"
 
 @contextmanager
 def openable(path: str) -> Iterator[str]:
-    """A name of the file that cv2.VideoCapture and cv2.VideoWriter open as a file.
+    """Give a name under which cv2.VideoCapture and cv2.VideoWriter can open a file.
 
-    FFmpeg takes what stands before a colon for a protocol, so the name is absolute. OpenCV's binding ends the process
-    with a segmentation fault for a name that is not UTF-8: then a link in a temporary folder stands for it, which is
-    gone on leaving. Raises TrackerError where that link cannot be made.
+    FFmpeg takes the text before a colon for a protocol, so the name is absolute. OpenCV's binding crashes on a name
+    that is not UTF-8: then the name is a link in a temporary folder, which is removed on leaving.
+
+    Args:
+        path: of the file.
+
+    Yields:
+        The name to open.
+
+    Raises:
+        TrackerError: if that link cannot be made.
     """
     full = os.path.abspath(path)
     if _is_utf8(full):
@@ -49,7 +57,7 @@ def _is_utf8(name: str) -> bool:
 
 
 def path_of_url(text: str) -> str:
-    """The path that a file:// URL names, in which %20 may stand for a space; any other text as it is."""
+    """Return the path that a file:// URL names, with %20 and the like decoded; any other text unchanged."""
     begin = re.match(r"file://(localhost)?(?=/)", text, re.IGNORECASE)
     if begin is None:
         return text
@@ -58,7 +66,7 @@ def path_of_url(text: str) -> str:
 
 
 def is_pipe(path: str) -> bool:
-    """Whether it can be read once only, from its begin to its end."""
+    """Tell whether a path is a pipe or a socket, which can be read only once."""
     try:
         mode = os.stat(path).st_mode
     except (OSError, ValueError):
@@ -67,9 +75,10 @@ def is_pipe(path: str) -> bool:
 
 
 def stdin_path() -> str:
-    """The path of standard input: of the file that it was redirected from, else of its pipe.
+    """Return the path of standard input: of the file that it was redirected from, else of its pipe.
 
-    Raises TrackerError where it is closed or a terminal, and on Windows, whose pipes have no path.
+    Raises:
+        TrackerError: if it is closed or a terminal, and on Windows, whose pipes have no path.
     """
     if sys.platform == "win32":
         raise TrackerError("a video cannot be read from standard input on Windows; give the name of a file")

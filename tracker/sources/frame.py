@@ -1,4 +1,4 @@
-"""Frame: one picture and when it was taken; and what OpenCV reads, as such a picture."""
+"""Frame, one picture with its time; and conversion of pictures as OpenCV reads them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tracker.errors import TrackerError
 from tracker.gpu_frame import GpuFrame
 
-WIDEST_PIXEL = 4.0  # cameras and discs have up to 2; more is nonsense
+WIDEST_PIXEL = 4.0  # cameras and discs have up to 2
 _TO_RGB = {1: cv2.COLOR_GRAY2RGB, 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGB}
 
 
@@ -21,15 +21,20 @@ _TO_RGB = {1: cv2.COLOR_GRAY2RGB, 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGB}
 class Frame:
     """One picture and when it was taken.
 
-    image_rgb: (H, W, 3) uint8. timestamp_s: seconds since the source's first frame. index: from 0.
-    gpu: the same picture in the GPU's memory, where a decoder has put it: landmarks are then measured there and
-    counted in its pixels, and image_rgb, which the detector sees, may be a smaller copy of it.
-    pixel_aspect: width of a pixel over its height where it is shown, 1 for square ones. Faces are found in a copy with
-    square pixels (squared); results count in the pixels of image_rgb. still: a picture for itself, no part of a video:
-    no face is followed to it or from it. name: of such a picture, unique in its run. path: of its file, where there is
-    one that shows the same.
+    Args:
+        image_rgb: (H, W, 3) uint8.
+        timestamp_s: seconds since the source's first frame.
+        index: from 0.
+        gpu: the same picture in GPU memory. Landmarks are then measured there and are in its pixels; image_rgb, which
+            the detector uses, may be a smaller copy.
+        pixel_aspect: displayed width of a pixel over its height; 1 for square pixels. Faces are found in a copy with
+            square pixels, see squared; results are in pixels of image_rgb.
+        still: an independent picture, not a frame of a video: no face is tracked to it or from it.
+        name: of such a picture, unique in its run.
+        path: of the file that shows the same picture, if there is one.
 
-    Raises TrackerError for a picture of another kind, and for a pixel_aspect that no video has.
+    Raises:
+        TrackerError: for a picture of another kind, or a pixel_aspect outside 1/4 .. 4.
     """
 
     image_rgb: NDArray[np.uint8]
@@ -59,13 +64,16 @@ class Frame:
 
     @property
     def square_scale(self) -> tuple[float, float]:
-        """How much wider and higher the frame is with square pixels, in whole pixels: neither is less than 1."""
+        """Factors (x, y) from this frame to the one with square pixels; both are at least 1.
+
+        The size of the result is a whole number of pixels.
+        """
         height, width = self.image_rgb.shape[:2]
         x, y = max(self.pixel_aspect, 1.0), max(1 / self.pixel_aspect, 1.0)
         return round(width * x) / width, round(height * y) / height
 
     def squared(self) -> Frame:
-        """The frame with square pixels: as wide or as high as it is shown; itself where they are square already."""
+        """Return the frame resized to square pixels; itself if they are square already."""
         if self.pixel_aspect == 1:
             return self
         x, y = self.square_scale
@@ -80,10 +88,17 @@ class Frame:
 
 
 def as_rgb(image: NDArray[Any]) -> NDArray[np.uint8]:
-    """A picture as OpenCV delivers it, as (H, W, 3) uint8 RGB: always a new array.
+    """Convert a picture as OpenCV reads it to RGB.
 
-    image: (H, W), (H, W, 1) grey, (H, W, 3) BGR or (H, W, 4) BGRA (alpha is dropped), uint8, or uint16 over
-    its full range. Raises TrackerError for anything else.
+    Args:
+        image: (H, W) or (H, W, 1) grey, (H, W, 3) BGR or (H, W, 4) BGRA, whose alpha is dropped; uint8, or uint16 over
+            its full range.
+
+    Returns:
+        (H, W, 3) uint8 RGB, always a new array.
+
+    Raises:
+        TrackerError: for anything else.
     """
     channels = {2: 1, 3: image.shape[-1] if image.shape else 0}.get(image.ndim, 0)
     if channels not in _TO_RGB or image.dtype not in (np.uint8, np.uint16) or image.size == 0:

@@ -1,4 +1,4 @@
-"""What an application gives to be looked at: pictures, names of their files, or several of either."""
+"""Sources made from what an application passes: pictures, names of files, or several of either."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from tracker.errors import TrackerError
-from tracker.sources.arrays import Arrays
+from tracker.sources.arrays import ArraySource
 from tracker.sources.as_picture import as_picture, kind_of
 from tracker.sources.base import Source
 from tracker.sources.frame import Frame
@@ -21,9 +21,16 @@ _NONE = object()
 
 
 def still_of(image: object) -> Frame:
-    """A picture by itself as a frame. image: as of as_picture, or the name of a picture's file, or a Frame.
+    """Make a still frame of one picture.
 
-    Raises TrackerError for what is none of these, and for a file that cannot be decoded.
+    Args:
+        image: a picture as as_picture takes it, the name of a picture's file, or a Frame.
+
+    Returns:
+        The frame, with still set.
+
+    Raises:
+        TrackerError: for anything else, and for a file that cannot be decoded.
     """
     if isinstance(image, Frame):
         return Frame(image.image_rgb, image.timestamp_s, image.index, still=True, name=image.name, path=image.path)
@@ -34,20 +41,19 @@ def still_of(image: object) -> Frame:
 
 
 def open_given(source: object) -> Source:
-    """What an application gives to be run through, and is no name of one thing.
+    """Make a source of pictures that an application holds, or of several file names.
 
     Args:
-        source: one picture, as of as_picture, which is looked at for itself; several, as a list, an array
-            (N, H, W, 3) or a generator, which are the frames of a video at 30 frames a second; or several names of
-            pictures' files and folders.
+        source: one picture as as_picture takes it, a still; several, as a list, an array (N, H, W, 3) or a generator,
+            which are the frames of a video at 30 frames per second; or several names of pictures' files and folders.
 
     Raises:
         TrackerError: for anything else.
     """
     if hasattr(source, "convert") or (isinstance(source, np.ndarray) and source.ndim < 4):
-        return Arrays([as_picture(source)], still=True)
+        return ArraySource([as_picture(source)], still=True)
     if isinstance(source, np.ndarray):
-        return Arrays(source)
+        return ArraySource(source)
     if not isinstance(source, Iterable) or isinstance(source, (bytes, bytearray, memoryview, dict)):
         raise TrackerError(
             f"expected a source: a video's or picture's name, a camera's number, pictures, or a Source, got "
@@ -62,4 +68,4 @@ def open_given(source: object) -> Source:
         if any(not isinstance(name, (str, os.PathLike)) for name in names):
             raise TrackerError("expected names of pictures only, or pictures only, got both")
         return Pictures([Path(name) for name in names])
-    return Arrays(source if isinstance(source, (list, tuple)) else chain([first], items))
+    return ArraySource(source if isinstance(source, (list, tuple)) else chain([first], items))

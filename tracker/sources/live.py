@@ -1,4 +1,4 @@
-"""Live: the newest frame of a camera or stream, which may stall, die and come back."""
+"""Live sources: the newest frame of a camera or stream, which is reconnected when it stalls or ends."""
 
 from __future__ import annotations
 
@@ -21,22 +21,28 @@ from tracker.sources.reader import Picture, Reader
 
 log = logging.getLogger(__name__)
 
-MOST_HANGING = 4
+MAX_STUCK_READERS = 4
 CLOSE_S = 2.0
-LONGEST_S = 1e6  # that a thread can be told to wait everywhere
+LONGEST_S = 1e6  # a thread can wait this long on every platform
 START_S = 30.0
-"""How long a stream that is down at the start is waited for, where one that is lost is waited for without end."""
+"""How long a stream that is down at the start is waited for if a lost one is waited for without limit."""
 
 
 @dataclass(frozen=True)
-class Patience:
-    """How long a live source is waited for, in seconds.
+class ReconnectPolicy:
+    """When a live source counts as lost, how often it is reopened, and when to give up; all in seconds.
 
-    stall_s: without a picture, after which it counts as lost. open_s: the same for a connection's first picture,
-    which some drivers, and streams with rare key frames, are long about. retry_s: before the first attempt to get it
-    back, doubled with each that fails up to longest_retry_s. give_up_s: without a picture, after which frames end with
-    an error; 0: at the first loss; inf: never, but a stream that is down at the start is given up after START_S, as its
-    name may be mistyped. Raises TrackerError for times that cannot be.
+    Args:
+        stall_s: time without a picture after which the source counts as lost.
+        retry_s: delay before the first attempt to reopen it; doubled after each failure.
+        longest_retry_s: the upper limit of that delay.
+        open_s: like stall_s, for the first picture of a connection: some drivers, and streams with rare key frames,
+            need long.
+        give_up_s: time without a picture after which iteration ends with an error. 0: at the first loss. inf: never,
+            except that a stream that is down at the start is given up after START_S, because its name may be mistyped.
+
+    Raises:
+        TrackerError: for invalid times.
     """
 
     stall_s: float = 5.0
@@ -53,54 +59,63 @@ class Patience:
 
 
 class Live(Source):
-    """A source that does not wait: a thread reads it without pause, and the newest picture is the next frame.
+    """A source whose frames are read continuously by a thread; each read gives the newest one.
 
-    Timestamps: the monotonic clock when OpenCV had grabbed the picture, 0 at the first frame; what sensor, cable and
-    driver took before is not in them. Index: counts the frames that were given. losses: pictures dropped and
-    unreadable, and gaps.
+    Timestamps come from the monotonic clock when OpenCV had grabbed the picture, 0 at the first frame; delays of
+    sensor, cable and driver are not included. Frame.index counts the frames that were given.
 
-    A connection that ends, or stalls for longer than patience allows, is given up and opened again until it is back;
-    loss and return are logged as warnings, the time between is a gap, and lost is true meanwhile. The frame after a gap
-    is told by its timestamp alone: with the usual Patience the gap is longer than a Tracker holds a face, so all is
-    forgotten.
-    A read that never returns, as in OpenCV after some unplugs, is left behind in its thread and replaced; such a thread
-    cannot be killed, it ends when the driver returns. MOST_HANGING of them end the source with an error.
+    A connection that ends, or stalls for longer than reconnect allows, is closed and reopened until it is back. Loss
+    and return are logged as warnings, the time between is a gap, and `lost` is true meanwhile. A gap shows only in the
+    timestamps: with the default ReconnectPolicy it is longer than a Tracker holds a face, so all tracks end.
 
-    open_capture opens it: here, unless capture is it, opened already, and later in the thread. await_start: one that
-    cannot be opened here counts as lost. Frames are asked for by one thread; close() may come from any.
-    Raises TrackerError when the source cannot be opened; iterating, when it gives no first picture within open_s, when
-    it did not come back within give_up_s, and when too many reads hang.
+    A read that never returns, as in OpenCV after some cameras are unplugged, is abandoned in its thread and replaced.
+    Such a thread cannot be killed; it ends when the driver returns. MAX_STUCK_READERS of them end the source with an
+    error.
+
+    Frames must be read by one thread; any thread may call close(). Besides the constructor, iterating raises
+    TrackerError: if no first picture comes within open_s, if the source does not come back within give_up_s, and if
+    too many reads hang.
+
+    Args:
+        name: for messages.
+        open_capture: opens the source; called here unless capture is given, later in the thread.
+        reconnect: how long to wait; the defaults of ReconnectPolicy if None.
+        capture: the source, if it is already open.
+        await_start: a source that cannot be opened at the start counts as lost and is waited for.
+
+    Raises:
+        TrackerError: if the source cannot be opened.
     """
 
     def __init__(
         self,
         name: str,
         open_capture: Callable[[], Capture],
-        patience: Patience | None = None,
+        reconnect: ReconnectPolicy | None = None,
         capture: Capture | None = None,
         await_start: bool = False,
     ) -> None:
         self._open = open_capture
-        self._patience = patience or Patience()
+        self._reconnect = reconnect or ReconnectPolicy()
         self._changed = threading.Condition()
         self._closed = False
         self._given = 0
         self._last_s = time.monotonic()
-        self._retry_s = self._patience.retry_s
-        self._readers: list[Reader] = []  # all whose threads may still run
-        self._end = weakref.finalize(self, _end, self._readers)  # at exit too: a thread that is in OpenCV then aborts
+        self._retry_s = self._reconnect.retry_s
+        self._readers: list[Reader] = []  # those whose threads may still run
+        self._end = weakref.finalize(self, _end, self._readers)  # also at exit, when a thread inside OpenCV would abort
         first = capture or self._open_first(await_start)
         self.lost = first is None
         self._awaited = first is None  # until its first picture
         super().__init__(name, None, None if first is None else stated_fps(first), live=True)
         self._reader: Reader | None = None if first is None else self._read_by_thread(lambda: first)
-        self._again_s = time.monotonic() + self._patience.retry_s  # when to try again, while there is no reader
+        self._again_s = time.monotonic() + self._reconnect.retry_s  # when to try again, while there is no reader
 
     def _open_first(self, await_start: bool) -> Capture | None:
         try:
             return self._open()
         except TrackerError as error:
-            if not await_start or self._patience.give_up_s == 0:
+            if not await_start or self._reconnect.give_up_s == 0:
                 raise
             log.warning("%s Trying again", error)
             return None
@@ -111,7 +126,7 @@ class Live(Source):
         return reader
 
     def close(self) -> None:
-        """Free the device and end the thread, within CLOSE_S; one that hangs in the driver is left with a warning."""
+        """Release the device and end the thread within CLOSE_S; warn about a thread that hangs in the driver."""
         with self._changed:
             self._closed, self._reader = True, None
             self._changed.notify_all()
@@ -119,9 +134,12 @@ class Live(Source):
             log.warning("%s is closed, but %d reads of it still hang in the driver", self.name, left)
 
     def poll(self) -> Frame | None:
-        """The newest frame if it was not given yet, else None; never waits, and keeps a lost source being retried.
+        """Return the newest frame without waiting; a lost source is retried.
 
-        For one loop over several sources, or a user interface that has a loop of its own. Raises like iterating.
+        For a loop over several sources, or the event loop of a user interface. Raises like iterating.
+
+        Returns:
+            None if there is no frame that was not given before.
         """
         with self._changed:
             if self._closed:
@@ -145,10 +163,10 @@ class Live(Source):
                 yield frame
 
     def _left_s(self) -> float:
-        """Seconds until something must be done even if nothing happens."""
+        """Return the seconds until the next timeout or retry."""
         if self._reader is None:
             return self._again_s - time.monotonic()
-        allowed_s = self._patience.stall_s if self._reader.begun else self._patience.open_s
+        allowed_s = self._reconnect.stall_s if self._reader.begun else self._reconnect.open_s
         return allowed_s - self._reader.silent_s()
 
     def _frame(self, picture: Picture) -> Frame:
@@ -160,12 +178,12 @@ class Live(Source):
             self.losses.gap_s += gap_s
             log.warning("%s is back after %.1f s without a picture", self.name, gap_s)
         self._awaited = False
-        self.lost, self._retry_s, self._last_s = False, self._patience.retry_s, picture.grabbed_s
+        self.lost, self._retry_s, self._last_s = False, self._reconnect.retry_s, picture.grabbed_s
         self._given += 1
         return Frame(picture.image_rgb, picture.grabbed_s - self.started_s, self._given - 1)
 
     def _lose(self, reader: Reader) -> None:
-        """Give the reader up and plan the next. Raises TrackerError where there is no hope, or what it failed with."""
+        """Stop the reader and plan a retry; raise TrackerError if the source is given up, or the reader's error."""
         reader.stop()
         self._reader = None
         self._readers[:] = [r for r in self._readers if not (r.over or r.join(0))]
@@ -173,13 +191,13 @@ class Live(Source):
             raise reader.failure
         if self.started_s is None and not self._awaited:
             raise TrackerError(f"{self.name} was opened but delivers no picture: does another program use it?")
-        if len(self._readers) >= MOST_HANGING:
-            raise TrackerError(f"{self.name}: {MOST_HANGING} reads hang in its driver; unplug it and start again")
+        if len(self._readers) >= MAX_STUCK_READERS:
+            raise TrackerError(f"{self.name}: {MAX_STUCK_READERS} reads hang in its driver; unplug it and start again")
         self._plan_retry(reader.failure)
 
     def _plan_retry(self, failure: Exception | None) -> None:
         now_s = time.monotonic()
-        wait_s = self._patience.give_up_s
+        wait_s = self._reconnect.give_up_s
         if self._awaited and math.isinf(wait_s):
             wait_s = START_S
         hope_s = self._last_s + wait_s - now_s
@@ -192,11 +210,11 @@ class Live(Source):
             log.warning("%s was lost after %d frames; trying to get it back", self.name, self._given)
         self.lost = True
         self._again_s = now_s + min(self._retry_s, hope_s)
-        self._retry_s = min(2 * self._retry_s, self._patience.longest_retry_s)
+        self._retry_s = min(2 * self._retry_s, self._reconnect.longest_retry_s)
 
 
 def _end(readers: list[Reader]) -> int:
-    """Stop the readers; how many still hang in the driver after CLOSE_S."""
+    """Stop the readers and return how many still hang in the driver after CLOSE_S."""
     for reader in readers:
         reader.stop()
     until_s = time.monotonic() + CLOSE_S
@@ -204,10 +222,13 @@ def _end(readers: list[Reader]) -> int:
 
 
 class Stream(Live):
-    """A live stream by its URL: rtsp://, http:// with MJPEG, rtmp://, udp://, ... See Live.
+    """A live stream, see Live. One that is down at the start is waited for like one that was lost.
 
-    One that is down at the start is waited for like one that was lost.
+    Args:
+        url: rtsp://, http:// with MJPEG, rtmp://, udp://, ...
+        reconnect: how long to wait.
+        capture: the stream, if it is already open.
     """
 
-    def __init__(self, url: str, patience: Patience | None = None, capture: Capture | None = None) -> None:
-        super().__init__(redact_source(url), lambda: open_url(url), patience, capture, await_start=True)
+    def __init__(self, url: str, reconnect: ReconnectPolicy | None = None, capture: Capture | None = None) -> None:
+        super().__init__(redact_source(url), lambda: open_url(url), reconnect, capture, await_start=True)

@@ -1,4 +1,4 @@
-"""Which pictures are meant by the names of files and folders, what each is called, and what is left out."""
+"""Finds the pictures in files and folders, names each, and counts the files that are left out."""
 
 from __future__ import annotations
 
@@ -18,17 +18,22 @@ SUFFIXES = (
     *(".apng", ".avif", ".bmp", ".dib", ".gif", ".hdr", ".heic", ".heif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg"),
     *(".jpg", ".pam", ".pbm", ".pgm", ".pic", ".png", ".pnm", ".ppm", ".ras", ".sr", ".tif", ".tiff", ".webp"),
 )
-"""A file whose name ends so is taken for a picture. HEIC is among them although OpenCV has no decoder for it: a
-picture that cannot be read is named, other files are only counted."""
+"""Endings of picture files. HEIC is included although OpenCV has no decoder for it, so that a warning names each such
+file; other files are only counted."""
 
 _VIDEOS = (".avi", ".m4v", ".mjpeg", ".mjpg", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".webm", ".wmv")
 _HEAD_BYTES = 32
-_MOST_KINDS = 5  # of files left out that are named
+_MOST_KINDS = 5  # how many suffixes of other files a message names
 
 
 @dataclass(frozen=True)
 class PictureFile:
-    """A picture's file. path: as it is opened. name: relative to FoundPictures.folder, with "/" between its parts."""
+    """A picture's file.
+
+    Attributes:
+        path: to open it.
+        name: relative to FoundPictures.folder, with "/" between its parts.
+    """
 
     path: Path
     name: str
@@ -36,10 +41,13 @@ class PictureFile:
 
 @dataclass
 class FoundPictures:
-    """The pictures that were asked for.
+    """The pictures found by find_pictures.
 
-    folder: the one that all of them lie in. pictures: in order; no two have the same name. others: how many files of
-    each suffix were left out because they are no pictures. unread: folders that could not be listed, and why.
+    Attributes:
+        folder: the common parent folder.
+        pictures: in order; names are unique.
+        others: how many files of each suffix were left out because they are not pictures.
+        unread: folders that could not be listed, each with the reason.
     """
 
     folder: Path
@@ -48,7 +56,7 @@ class FoundPictures:
     unread: list[str] = field(default_factory=list)
 
     def left_out(self) -> str:
-        """For people: what is in the folders and is not looked at; an empty text for nothing."""
+        """Describe what was left out, for a message; empty if nothing was."""
         kinds = [f"{count} {suffix or 'without a suffix'}" for suffix, count in self.others.most_common(_MOST_KINDS)]
         more = self.others.total() - sum(count for _, count in self.others.most_common(_MOST_KINDS))
         kinds += [f"{more} others"] if more else []
@@ -57,19 +65,19 @@ class FoundPictures:
 
 
 def find_pictures(given: Sequence[str | Path], recursive: bool = False) -> FoundPictures:
-    """The pictures in the files and folders given, in this order; in a folder 2.jpg comes before 10.jpg.
+    """Find the pictures in files and folders, in the order given; in a folder 2.jpg comes before 10.jpg.
 
-    A file that is named is taken whatever its name ends in. In a folder those are taken that end as a picture does
-    (SUFFIXES, in any case) and those without such an ending that begin as a PNG, JPEG, GIF, WebP, AVIF or JPEG 2000
-    file does. Names that begin with a dot are passed over. A file that is given twice is taken once.
+    A file that is named is taken whatever its suffix. In a folder, files with a picture's suffix (SUFFIXES, in any
+    case) are taken, and other files whose first bytes are those of a PNG, JPEG, GIF, WebP, AVIF or JPEG 2000 picture.
+    Hidden files, whose names begin with a dot, are skipped. A file that is given twice is taken once.
 
     Args:
         given: at least one file or folder.
-        recursive: look into the subfolders, too, after the folder's own files. Links are followed, but no folder is
-            looked into twice, so that links in a circle end.
+        recursive: search the subfolders as well, after the folder's own files. Links are followed, but no folder is
+            searched twice, so circular links end.
 
     Raises:
-        TrackerError: for nothing given, for what does not exist or cannot be listed, for a video, and where there is
+        TrackerError: if nothing is given, if a path does not exist, cannot be listed or is a video, and if there is
             no picture at all.
     """
     if not given:
@@ -94,16 +102,22 @@ def find_pictures(given: Sequence[str | Path], recursive: bool = False) -> Found
 
 
 def is_picture(path: str | Path) -> bool:
-    """Whether a file is taken for a picture: by the end of its name, where that says nothing by its first bytes."""
+    """Tell whether a file is a picture: by its suffix or, if that is not known, by its first bytes."""
     suffix = os.path.splitext(path)[1].lower()
     return suffix in SUFFIXES or (suffix not in _VIDEOS and _begins_as_a_picture(path))
 
 
 def output_names(names: Iterable[str], short: Callable[[str], str], longer: Callable[[str], str]) -> dict[str, str]:
-    """By picture the name of a file that is written about it; no two are the same.
+    """Choose a unique name for the output file of each picture.
 
-    names: of the pictures, all different. short: the name to have, unless another picture has it, too, or is called
-    so itself; then longer(name), where need be longer(longer(name)) and so on.
+    Args:
+        names: of the pictures, all different.
+        short: gives the preferred output name of a picture.
+        longer: lengthens a name. Applied, repeatedly if necessary, where the preferred name is that of another picture
+            or of its output.
+
+    Returns:
+        The output names by picture name.
     """
     chosen = {name: short(name) for name in names}
     lengthened = {name: name for name in chosen}
@@ -118,7 +132,13 @@ def output_names(names: Iterable[str], short: Callable[[str], str], longer: Call
 
 @dataclass(frozen=True)
 class _Top:
-    """A file or folder as it was given. real: its path without links, but for the file's own name."""
+    """A file or folder as it was given.
+
+    Attributes:
+        given: the path as it was given.
+        real: the path with links resolved, except for the file's own name.
+        is_folder: whether it is a folder.
+    """
 
     given: Path
     real: str
@@ -139,7 +159,7 @@ class _Top:
 
 
 def _files_in(top: _Top, recursive: bool, found: FoundPictures) -> Iterable[str]:
-    """The pictures of a folder, relative to it; what is left out is noted in found."""
+    """Yield the pictures of a folder, relative to it; files left out are noted in found."""
     inner_folders, looked_into = [""], set()
     while inner_folders:
         inner = inner_folders.pop()
@@ -167,7 +187,7 @@ def _files_in(top: _Top, recursive: bool, found: FoundPictures) -> Iterable[str]
 
 
 def _nothing(tops: Sequence[_Top], recursive: bool, found: FoundPictures) -> str:
-    """What to say where there are no pictures."""
+    """Return the error message for folders without pictures."""
     where = ", ".join(str(top.given) for top in tops)
     left_out = f"; left out: {found.left_out()}" if found.left_out() else ""
     deeper = not recursive and any(each.is_dir() for top in tops for each in top.given.iterdir())
@@ -184,6 +204,6 @@ def _begins_as_a_picture(path: str | Path) -> bool:
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
-    """Sort key: runs of digits by their value, everything else as text without case."""
+    """Return a sort key: runs of digits by value, everything else as text, ignoring case."""
     parts = re.split(r"(\d+)", name.casefold())
     return [(int(part), part) if i % 2 else (0, part) for i, part in enumerate(parts)]

@@ -1,4 +1,4 @@
-"""How large a picture says it is, read from its header: OpenCV only says so once it has decoded all of it."""
+"""Reads a picture's size from its header, before decoding; OpenCV gives the size only after it."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from typing import Any
 
 MOST_PIXELS = 1 << 28
-"""Of a picture or a video: 268 million, above the largest camera's; in RGB it takes 0.8 GB."""
+"""The largest width times height of a picture or a video: 268 million, more than any camera has; 0.8 GB in RGB."""
 
 _JPEG_ALONE = {0x01, *range(0xD0, 0xDA)}  # markers that no segment follows
-_JPEG_NO_SIZE = {0xC4, 0xC8, 0xCC}  # between the markers of frames, but none
-_LONGEST_TEXT = 1 << 16  # of the headers that are text
-_HEIF = (b"avif", b"avis", b"heic", b"heix", b"mif1")  # what "ftyp" states
+_JPEG_NO_SIZE = {0xC4, 0xC8, 0xCC}  # within the range of frame markers, but not frames
+_LONGEST_TEXT = 1 << 16  # of text headers, in bytes
+_HEIF = (b"avif", b"avis", b"heic", b"heix", b"mif1")  # brands in the ftyp box
 _TURNS = (b"irot", b"imir")
 _PAM = re.compile(rb"^P7\s(?:.*\n)*?(?=ENDHDR)")
 _HDR = re.compile(rb"^#\?(?:RADIANCE|RGBE)\n(?:.*\n)*?[-+]Y (\d{1,18}) [-+]X (\d{1,18})\n")
@@ -21,11 +21,15 @@ _PNM = re.compile(rb"^P[1-6](?:\s|#[^\n\r]*[\n\r])+(\d{1,18})(?:\s|#[^\n\r]*[\n\
 
 
 def stated_size(content: bytes) -> tuple[int, int] | None:
-    """Width and height in pixels as stated by a file: AVIF, BMP, GIF, JPEG, JPEG 2000, PNG, PNM, Radiance HDR, Sun
-    raster, TIFF or WebP.
+    """Read the size that a picture file states.
 
-    content: the file, or its first part as far as the size. The larger one, where a file states several. None for
-    another kind of file, or one whose header is damaged: nothing should decode it.
+    Args:
+        content: the file, or enough of its beginning to hold the size. AVIF, BMP, GIF, JPEG, JPEG 2000, PNG, PNM,
+            Radiance HDR, Sun raster, TIFF or WebP.
+
+    Returns:
+        (width, height) in pixels, the largest if several are stated. None for other formats and damaged headers; such
+        a file should not be decoded.
     """
     try:
         sizes = list(_sizes(content))
@@ -37,10 +41,13 @@ def stated_size(content: bytes) -> tuple[int, int] | None:
 
 
 def has_picture_signature(head: bytes) -> bool:
-    """Whether a file begins as a PNG, JPEG, GIF, WebP, AVIF, HEIC or JPEG 2000 picture does, by its first 32 bytes.
+    """Tell whether a file has the signature of a PNG, JPEG, GIF, WebP, AVIF, HEIC or JPEG 2000 picture.
 
-    BMP and PNM are left out, whose signatures of two letters begin many a text, and TIFF, whose signature is that of
-    cameras' raw files, too.
+    BMP and PNM are not recognised, because many texts begin with their two letters, nor is TIFF, whose signature is
+    also that of cameras' raw files.
+
+    Args:
+        head: the first 32 bytes of the file.
     """
     return (
         head.startswith((b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"GIF87a", b"GIF89a", b"\xff\x4f\xff\x51"))
@@ -51,10 +58,11 @@ def has_picture_signature(head: bytes) -> bool:
 
 
 def turns_of_heif(content: bytes) -> tuple[int, int | None]:
-    """How an AVIF picture is to be shown, which OpenCV passes over.
+    """Read the orientation of an AVIF picture, which OpenCV ignores (ISO/IEC 23008-12, irot and imir).
 
-    Returns the quarters of a circle to turn it anticlockwise (0 to 3), and the axis to mirror it about afterwards: 0
-    for upside down, 1 for left to right, None for none. Source: ISO/IEC 23008-12, irot and imir.
+    Returns:
+        The number of quarter turns anticlockwise (0 to 3), and the axis to mirror afterwards: 0 for upside down, 1 for
+        left to right, None for none.
     """
     if content[4:8] != b"ftyp":
         return 0, None
@@ -98,7 +106,7 @@ def _at(form: str, content: bytes, offset: int) -> Any:
 
 
 def _of_jpeg(content: bytes) -> tuple[int, int]:
-    """That of its frame; what lies in other segments, such as a small preview, is passed over."""
+    """Read the size from the frame header; previews in other segments are skipped."""
     place = 2
     while True:
         place = content.index(b"\xff", place) + 1
@@ -125,7 +133,7 @@ def _of_webp(content: bytes) -> tuple[int, int]:
 
 
 def _of_tiff(content: bytes) -> Iterator[tuple[int, int]]:
-    """That of the first picture, and of its tiles, which are decoded whole."""
+    """Yield the size of the first picture and that of its tiles, which are decoded whole."""
     order = "<" if content[:2] == b"II" else ">"
     big = _at(f"{order}H", content, 2)[0] == 43
     (place,) = _at(f"{order}{'Q' if big else 'I'}", content, 8 if big else 4)

@@ -1,4 +1,4 @@
-"""Pictures: those in files and folders, one after the other; and how one is decoded."""
+"""Pictures in files and folders as a source, and the decoding of one."""
 
 from __future__ import annotations
 
@@ -25,16 +25,22 @@ MOST_BYTES = 1 << 30
 
 
 class Pictures(Source):
-    """The pictures in files and folders, one after the other, as still pictures 1 s apart.
+    """The pictures in files and folders, as still frames 1 s apart.
 
-    given: a file, a folder, or several of them; see find_pictures for what is taken and in which order.
-    recursive: the subfolders' pictures, too.
-    folder: the one that all of them lie in. pictures: their files and names; a frame's index is its place among them,
-    its timestamp the index in seconds, its name and path those of the file.
+    Only the first picture of a file with several, such as an animation, is used. EXIF orientation is applied. A file
+    that cannot be decoded is skipped with a warning and counted in losses; one warning names the other files of a
+    folder. Iterating raises TrackerError if no picture can be decoded.
 
-    Of a file with several pictures, as an animation, the first is taken. EXIF orientation is applied. A file that
-    cannot be decoded is skipped with a warning and counted in losses; what a folder holds besides pictures is said in
-    one warning. Raises TrackerError for what find_pictures refuses, and when no picture can be decoded.
+    Args:
+        given: a file, a folder, or several of them; see find_pictures for what is taken, and in which order.
+        recursive: include the pictures in subfolders.
+
+    Attributes:
+        folder: the common parent folder.
+        pictures: files and names. A frame's index is its position here, its timestamp is the index in seconds.
+
+    Raises:
+        TrackerError: as find_pictures.
     """
 
     def __init__(self, given: str | Path | Sequence[str | Path], recursive: bool = False) -> None:
@@ -47,7 +53,7 @@ class Pictures(Source):
 
     @property
     def names(self) -> list[str]:
-        """Of all pictures, in order."""
+        """Names of all pictures, in order."""
         return [picture.name for picture in self.pictures]
 
     def _read(self) -> Generator[Frame, None, None]:
@@ -66,7 +72,7 @@ class Pictures(Source):
 
 
 def read_picture(path: Path) -> NDArray[np.uint8] | None:
-    """The picture in a file, (H, W, 3) RGB, None where there is none that decode_picture takes."""
+    """Decode a picture file as decode_picture does, but return None where that raises TrackerError."""
     try:
         return decode_picture(path)
     except TrackerError:
@@ -74,10 +80,17 @@ def read_picture(path: Path) -> NDArray[np.uint8] | None:
 
 
 def decode_picture(path: Path, most_pixels: int = MOST_PIXELS) -> NDArray[np.uint8]:
-    """The picture in a file, (H, W, 3) RGB. Not by cv2.imread: it fails on ü on Windows.
+    """Decode a picture file, with its EXIF orientation applied. cv2.imread is not used: it fails on ü on Windows.
 
-    Raises TrackerError for what is no picture, no plain file, larger than MOST_BYTES, or, by its header and before it
-    is decoded, of more than most_pixels.
+    Args:
+        path: of the file.
+        most_pixels: the largest width times height; checked in the header before decoding.
+
+    Returns:
+        (H, W, 3) uint8 RGB.
+
+    Raises:
+        TrackerError: if it is not a picture, not a regular file, larger than MOST_BYTES, or has more than most_pixels.
     """
     cannot = f"{path} cannot be decoded as a picture"
     try:
@@ -97,7 +110,7 @@ def decode_picture(path: Path, most_pixels: int = MOST_PIXELS) -> NDArray[np.uin
 
 
 def _missing_decoder(content: bytes) -> str:
-    """Why a picture may not be decoded that is not damaged, and what to do; an empty text for nothing of the kind."""
+    """Return the end of the error message if OpenCV may lack a decoder for this picture; empty otherwise."""
     if content[4:8] == b"ftyp" and content[8:12] not in (b"avif", b"avis"):
         return ": it may be HEIC, for which OpenCV has no decoder; convert it to JPEG"
     signs = {"GIF": content[:4] == b"GIF8", "AVIF": content[4:8] == b"ftyp", "WEBP": content[:4] == b"RIFF"}
@@ -110,14 +123,20 @@ def _missing_decoder(content: bytes) -> str:
 
 
 def _as_shown(image_rgb: NDArray[np.uint8], content: bytes) -> NDArray[np.uint8]:
-    """An AVIF picture turned and mirrored as it says; of other kinds OpenCV has done that by their EXIF data."""
+    """Rotate and mirror an AVIF picture as its header says; for other formats OpenCV applies the EXIF orientation."""
     quarters, axis = turns_of_heif(content)
     image = np.rot90(image_rgb, quarters)
     return np.ascontiguousarray(image if axis is None else np.flip(image, axis))
 
 
 def expect_size(size: tuple[int, int] | None, path: str | Path, most_pixels: int = MOST_PIXELS) -> None:
-    """Raise TrackerError for the size of a picture that is too large, or not known."""
+    """Raise TrackerError if the size of a picture is unknown or too large.
+
+    Args:
+        size: (width, height) in pixels; None if unknown.
+        path: for the message.
+        most_pixels: the largest width times height.
+    """
     if size is None:
         raise TrackerError(f"{path} cannot be decoded as a picture")
     if size[0] * size[1] > most_pixels:

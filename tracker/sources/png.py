@@ -1,14 +1,14 @@
-"""PNG files that state more than they hold: OpenCV 5 makes room for a part as large as stated before it reads it."""
+"""Detects PNG files that state more bytes than they hold: OpenCV 5 allocates a chunk's stated size before reading."""
 
 from __future__ import annotations
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MOST_MISSING = 1 << 26
-"""Bytes of a part that may be missing, as in a file that was cut short."""
+"""Bytes of a chunk that may be missing, as in a file that was cut short."""
 
 
 def is_overstated(content: bytes) -> bool:
-    """Whether content is a PNG file with a part (a chunk) that is more than MOST_MISSING bytes longer than the file."""
+    """Tell whether content is a PNG file with a chunk that ends more than MOST_MISSING bytes behind the file's end."""
     if not content.startswith(SIGNATURE):
         return False
     place = len(SIGNATURE)

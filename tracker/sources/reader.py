@@ -1,4 +1,4 @@
-"""Reader: one connection to a live source, read by a thread of its own."""
+"""Reader, a thread that reads one connection to a live source."""
 
 from __future__ import annotations
 
@@ -19,21 +19,34 @@ from tracker.sources.frame import as_rgb
 
 @dataclass(frozen=True, eq=False)
 class Picture:
-    """image_rgb: (H, W, 3) uint8. grabbed_s: time.monotonic() when it was grabbed."""
+    """A picture of a live source.
+
+    Attributes:
+        image_rgb: (H, W, 3) uint8.
+        grabbed_s: time.monotonic() when it was grabbed.
+    """
 
     image_rgb: NDArray[np.uint8]
     grabbed_s: float
 
 
 class Reader:
-    """Opens a capture and grabs without pause; only the newest picture is kept.
+    """Opens a capture in a thread and grabs continuously; only the newest picture is kept.
 
-    Its thread ends when the capture does or cannot be opened, when OpenCV or this code fails, or after stop(). A
-    thread that hangs in a driver cannot be killed by anybody: it ends when the driver lets go of it, and until then
-    keeps the device open. Whatever changes is notified on changed, whose lock guards all that is here.
+    The thread ends with the capture, if that cannot be opened, after an error, or after stop(). A thread that hangs in
+    a driver cannot be killed: it ends when the driver returns, and keeps the device open until then.
 
-    wanted: whether to count pictures as dropped. begun: whether it has had a picture. over: whether the thread has done
-    its work; failure: why, if something was raised. silent_s(): how long it has not got on.
+    Args:
+        name: of the source, for the thread's name.
+        open_capture: opens the capture; called in the thread.
+        changed: notified of every change; its lock guards all attributes.
+        losses: where dropped and unreadable pictures are counted.
+
+    Attributes:
+        wanted: whether replaced pictures count as dropped: from the first take() on.
+        begun: whether there was a picture.
+        over: whether the thread has ended.
+        failure: the exception that ended it, if any.
     """
 
     def __init__(
@@ -53,29 +66,29 @@ class Reader:
         self._thread.start()
 
     def take(self) -> Picture | None:
-        """The newest picture, once."""
+        """Return the newest picture, each only once; None if there is no new one."""
         newest, self._newest = self._newest, None
         self.wanted = True
         return newest
 
     def silent_s(self) -> float:
-        """Seconds since it last had a picture, or was started."""
+        """Return the seconds since the last picture, or since the start."""
         return time.monotonic() - self._sign_s
 
     def stop(self) -> None:
-        """Nothing that it still reads is kept; its thread ends as soon as the driver lets it."""
+        """Discard whatever is still read; the thread ends as soon as the driver returns."""
         self._stopped = True
 
     def join(self, timeout_s: float) -> bool:
-        """Wait for the thread; whether it has ended."""
-        if self._thread is not threading.current_thread():  # where garbage may be collected
+        """Wait for the thread; return whether it has ended."""
+        if self._thread is not threading.current_thread():  # the garbage collector may run in it
             self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
     def _run(self) -> None:
         try:
             self._grab_all()
-        except Exception as error:  # raised again where the frames are asked for
+        except Exception as error:  # raised again where frames are read
             self.failure = error
         with self._changed:
             self.over = True
@@ -105,7 +118,7 @@ class Reader:
 
 
 def _decoded(capture: Capture) -> NDArray[np.uint8] | None:
-    """The picture that was grabbed, as RGB; None for one that cannot be had, or is no picture."""
+    """Return the picture that was grabbed, as RGB; None if it cannot be decoded."""
     try:
         decoded, image = capture.retrieve()
         return as_rgb(image) if decoded else None

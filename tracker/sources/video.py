@@ -1,4 +1,4 @@
-"""Video: the frames of a file, all of them, at their own times."""
+"""Video files as a source: every frame, with the container's timestamps."""
 
 from __future__ import annotations
 
@@ -28,21 +28,31 @@ from tracker.sources.pictures import expect_size
 log = logging.getLogger(__name__)
 
 HEAD_BYTES = 1 << 20
-_LOST_URL = 0.9  # of a URL's frames: with fewer the connection ended early
+_LOST_URL = 0.9  # with a smaller share of a URL's frames, the connection ended early
 _COUNTING = (".avi", ".m4v", ".mov", ".mp4")  # containers that state their number of frames
 
 
 class Video(Source):
-    """A video file. No frame is lost; timestamps are the container's own, of any frame rate, from the first frame.
+    """A video file. No frame is dropped; timestamps are the container's, constant or variable, 0 at the first frame.
 
-    path: of the file or a named pipe, its URL, or "-" for standard input; afterwards that of the file, None for
-    others. capture: it, if it is open already. fps: as stated, 30 where nothing is.
-    frame_count: MKV, WebM, WMV, MPEG and pipes only estimate it by their length, that of the sound included.
-    Frames are turned and mirrored as the file says (its display matrix); Frame.pixel_aspect is the shape of its pixels.
-    What OpenCV opens and cannot decode, such as AV1, is decoded by the ffmpeg program where that is installed.
-    A file that is cut short or damaged is read as far as it goes, with a warning at its end; of a frame that OpenCV
-    gives up decoding nothing is seen but the count and the time that is missing.
-    Raises TrackerError when there is no such file, or it is not a video, or nothing in it can be decoded.
+    Frames are rotated and mirrored by the file's display matrix; Frame.pixel_aspect states non-square pixels. What
+    OpenCV opens but cannot decode, such as AV1, is decoded by the ffmpeg program if that is installed.
+
+    A file that is cut short or damaged is read as far as possible, with a warning at its end. Frames that OpenCV skips
+    while decoding show only in the count and as a gap in the timestamps. Iterating raises TrackerError if nothing can
+    be decoded.
+
+    Args:
+        path: of the file or a named pipe, a URL, or "-" for standard input.
+        capture: the video, if it is already open.
+
+    Attributes:
+        path: of the file; None for pipes and URLs.
+        fps: as stated; 30 if it is not.
+        frame_count: an estimate, from the duration including sound, for MKV, WebM, WMV, MPEG and pipes.
+
+    Raises:
+        TrackerError: if there is no such file, or it is not a video.
     """
 
     def __init__(self, path: str | Path, capture: Capture | None = None) -> None:
@@ -54,7 +64,9 @@ class Video(Source):
         self._capture = capture or _open(target, name)
         self._container = read_container(target) if is_file else Container(_counts(target))
         if self._container.mirrored:
-            self._capture.set(cv2.CAP_PROP_ORIENTATION_AUTO, 0)  # OpenCV turns such pictures and does not mirror them
+            self._capture.set(
+                cv2.CAP_PROP_ORIENTATION_AUTO, 0
+            )  # OpenCV would rotate such pictures without mirroring them
         self._pixel_aspect = pixel_aspect(self._capture)
         fps = stated_fps(self._capture)
         super().__init__(name, stated_count(self._capture), fps or FALLBACK_FPS)
@@ -62,6 +74,7 @@ class Video(Source):
             log.warning("%s does not state its frame rate; assuming %g a second", name, FALLBACK_FPS)
 
     def close(self) -> None:
+        """Close the file; there are no more frames."""
         super().close()
         self._capture.release()
 
@@ -81,7 +94,7 @@ class Video(Source):
         self._report_end(index - self.losses.unreadable, gaps.missing())
 
     def _decode_by_ffmpeg(self) -> bool:
-        """Whether ffmpeg gives a first picture where OpenCV gives none. Raises TrackerError where it cannot."""
+        """Switch to ffmpeg if OpenCV gives no first picture; raise TrackerError if that fails, too."""
         codec = int(self._capture.get(cv2.CAP_PROP_FOURCC)).to_bytes(4, "little", signed=True)
         none = f"no picture could be decoded from {self.name} ({codec.decode('ascii', 'replace').strip()})"
         if self.path is None:
@@ -99,7 +112,7 @@ class Video(Source):
         return self._capture.grab()
 
     def _report_end(self, count: int, missing: int) -> None:
-        """Say what is wrong when no more frames come after count of them. missing: so many by their times."""
+        """Warn if frames are missing at the end: after `count` frames, with `missing` by their timestamps."""
         if count == 0:
             raise TrackerError(f"no picture could be decoded from {self.name}: is it damaged, or only sound?")
         cut, expected, about = self._container.cut_short, self.frame_count or 0, ""
@@ -116,9 +129,12 @@ class Video(Source):
 
 
 class Gaps:
-    """How many frames are missing by the times of the others, where these have a constant rate.
+    """Counts missing frames by the timestamps of the others, if the frame rate is constant.
 
-    A single one is no sign of damage: cameras leave one out now and then. interval_s: between two frames.
+    Single missing frames do not count: cameras drop one now and then.
+
+    Args:
+        interval_s: seconds between two frames.
     """
 
     def __init__(self, interval_s: float) -> None:
@@ -128,6 +144,7 @@ class Gaps:
         self._steady = True
 
     def add(self, time_s: float) -> None:
+        """Take the timestamp of the next frame, in seconds."""
         if self._last_s is not None:
             intervals = (time_s - self._last_s) / self._interval_s
             whole = max(1, round(intervals))
@@ -138,22 +155,30 @@ class Gaps:
         self._last_s = time_s
 
     def missing(self) -> int:
-        """0 where the rate varies: times that are not of one grid, or gaps that are no exception."""
+        """Return how many frames are missing; 0 if the rate varies: uneven intervals, or frequent gaps."""
         return self._missing if self._steady and self._gaps <= max(1, 0.02 * self._count) else 0
 
 
 def _counts(url: str) -> bool:
-    """Whether a URL leads to a file that states its number of frames, by its name; never of a pipe."""
+    """Tell by a URL's suffix whether its container states the number of frames."""
     return "://" in url and urlsplit(url).path.lower().endswith(_COUNTING)
 
 
 def mirrored(image: NDArray[Any], container: Container) -> NDArray[Any]:
-    """A picture as it is stored, as its display matrix shows it; one of those that mirror."""
+    """Apply a display matrix that mirrors to a picture as it is stored.
+
+    Args:
+        image: (H, W, 3).
+        container: whose matrix mirrors.
+
+    Returns:
+        The picture as it is displayed.
+    """
     a, b, _, _ = container.matrix
     if a:
         return np.asarray(cv2.flip(image, 1 if a < 0 else 0))
-    turned = cv2.transpose(image)
-    return np.asarray(cv2.flip(turned, -1) if b < 0 else turned)
+    transposed = cv2.transpose(image)
+    return np.asarray(cv2.flip(transposed, -1) if b < 0 else transposed)
 
 
 def _open(target: str, name: str) -> Capture:
@@ -173,7 +198,7 @@ def _open(target: str, name: str) -> Capture:
 
 
 def _open_pipe(target: str, name: str) -> Capture:
-    """What a pipe gives can be read once: no other backend may try it first."""
+    """Open a pipe with FFmpeg: it can be read only once, so no other backend may try it first."""
     if cv2.CAP_FFMPEG not in cv2.videoio_registry.getStreamBackends():
         raise TrackerError(f"{name} is a pipe, which this OpenCV cannot read without FFmpeg: write it to a file first")
     cannot = (
@@ -185,11 +210,11 @@ def _open_pipe(target: str, name: str) -> Capture:
 
 
 def _expect_picture_size(path: str) -> None:
-    """Raise TrackerError for a picture that is too large: to open one as a video FFmpeg decodes it."""
+    """Raise TrackerError for a picture that is too large: FFmpeg decodes a picture when it opens it as a video."""
     try:
         with open(path, "rb") as file:
             size = stated_size(file.read(HEAD_BYTES))
     except OSError:
-        return  # OpenCV will say so
+        return  # OpenCV reports it
     if size is not None:
         expect_size(size, path)

@@ -1,1 +1,1 @@
-"""Files, processes, other programs and libraries, as far as every package needs them in one way."""
+"""Files, processes, external programs and libraries: helpers that all packages share."""

@@ -1,4 +1,4 @@
-"""Says what to install where an optional package is missing. It imports the standard library only."""
+"""Messages about optional packages that are not installed. This module imports the standard library only."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 
 
 def describe_missing(package: str, extra: str | None = None, error: ImportError | None = None) -> str:
-    """The end of a sentence about who or what needs a package: "needs X, which is not installed; pip install X".
+    """Return the end of a sentence: "needs X, which is not installed; pip install X".
 
     Args:
-        package: its name for people.
-        extra: the extra of landmark-tracker that brings it, such as "osc"; None to install the package by its own name.
-        error: why it could not be imported. Where the package is there but broken, the reason is in the sentence.
+        package: its name, for messages.
+        extra: the extra of landmark-tracker that includes it, such as "osc"; None to install the package by its name.
+        error: why it could not be imported. If the package is installed but broken, the reason is in the sentence.
     """
     requirement = package if extra is None else f"'landmark-tracker[{extra}]'"
     broken = error is not None and not isinstance(error, ModuleNotFoundError)

@@ -1,4 +1,4 @@
-"""The ffmpeg program: where it is, and how it is run."""
+"""Finds and runs the ffmpeg program."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from importlib import import_module
 
 
 def find_ffmpeg() -> str | None:
-    """The ffmpeg program on the path, else the one that imageio-ffmpeg carries; None where neither is."""
+    """Return the ffmpeg program on the path, else that of imageio-ffmpeg; None if there is neither."""
     if found := shutil.which("ffmpeg"):
         return found
     try:
@@ -18,6 +18,11 @@ def find_ffmpeg() -> str | None:
 
 
 def run_ffmpeg(program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run it to its end; what it says is kept."""
+    """Run ffmpeg to its end and capture its messages.
+
+    Args:
+        program: the path of ffmpeg.
+        arguments: its arguments.
+    """
     command = [program, "-nostdin", "-v", "error", *arguments]
     return subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)

@@ -1,4 +1,4 @@
-"""Reads plain files only, writes files whole or not at all, and keeps two runs from writing one file."""
+"""Reads regular files only, replaces files atomically, and locks files against other runs."""
 
 from __future__ import annotations
 
@@ -25,22 +25,22 @@ else:
     import fcntl
 
 STDOUT = Path("-")
-"""The name that stands for standard output where a file is written."""
-_MOMENT_S = 0.2  # others look whether a file is held, or let go of it just now
-_folders: set[int] = set()  # descriptors of those that are held
-_PAST_ALL = (1 << 31) - 2  # where Windows locks a byte: nobody's reading is disturbed there
+"""The name that means standard output for an output file."""
+_LOCK_WAIT_S = 0.2  # another process may only be checking a lock, or be about to release it
+_locked_folders: set[int] = set()  # their descriptors
+_LOCKED_BYTE = (1 << 31) - 2  # on Windows a lock blocks reading, so a byte beyond the content is locked
 
 
 def open_plain(path: str | Path, most_bytes: int | None = None) -> BinaryIO:
-    """Open a plain file to read, without waiting for anybody to write into a pipe.
+    """Open a regular file for reading; a pipe is refused without waiting for a writer.
 
     Args:
         path: the file.
-        most_bytes: how large it may be; None for any size.
+        most_bytes: the largest size; None for any size.
 
     Raises:
-        OSError: it cannot be read, is a folder, a device or a pipe, or is larger. Its strerror goes into a sentence
-            after "cannot be read: ".
+        OSError: if it cannot be read, is a folder, a device or a pipe, or is larger. Its strerror continues the
+            sentence "cannot be read: ".
     """
     try:
         _expect_plain(os.stat(path), most_bytes)  # before it is opened: Windows cannot open a folder
@@ -56,7 +56,15 @@ def open_plain(path: str | Path, most_bytes: int | None = None) -> BinaryIO:
 
 
 def read_plain(path: str | Path, most_bytes: int | None = None) -> bytes:
-    """The content of a plain file. Raises OSError as open_plain does, also where the memory does not suffice."""
+    """Read a regular file.
+
+    Args:
+        path: the file.
+        most_bytes: the largest size; None for any size.
+
+    Raises:
+        OSError: as open_plain, and if there is not enough memory.
+    """
     with open_plain(path, most_bytes) as file:
         try:
             return file.read()
@@ -65,9 +73,17 @@ def read_plain(path: str | Path, most_bytes: int | None = None) -> bytes:
 
 
 def read_text(path: str | Path, most_bytes: int) -> str:
-    """The text of a plain file in UTF-8, its lines ended by "\\n"; bytes that are no UTF-8 are replaced.
+    r"""Read a regular text file in UTF-8.
 
-    Raises OSError as open_plain does, and for a text in UTF-16.
+    Args:
+        path: the file.
+        most_bytes: the largest size.
+
+    Returns:
+        The text, with "\n" as line ends; bytes that are not UTF-8 are replaced by U+FFFD.
+
+    Raises:
+        OSError: as open_plain, and for a text in UTF-16.
     """
     content = read_plain(path, most_bytes)
     if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -83,13 +99,18 @@ def _expect_plain(status: os.stat_result, most_bytes: int | None) -> None:
 
 
 def write_whole(path: str | Path, content: bytes, mode: int | None = None) -> None:
-    """Write the file whole or not at all. Raises OSError.
+    """Write a file atomically: completely or not at all.
 
-    mode: its permissions, less the umask; None for those of the file that it replaces, if there is one.
-    A link stays, and the file it leads to is replaced; a device or a pipe is written to as it is. Raises TrackerError
-    where another run holds the file (hold).
+    A link stays, and its target is replaced; a device or a pipe is written directly.
 
-    Who writes a file a frame names it by text: Python 3.12 never forgets a name that pathlib has parsed.
+    Args:
+        path: the file. Pass text when writing a file per frame: Python 3.12 caches every name that pathlib parses.
+        content: what to write.
+        mode: its permissions, less the umask; None for those of the file that it replaces.
+
+    Raises:
+        OSError: if it cannot be written.
+        TrackerError: if another run has locked the file, see hold.
     """
     if is_written_through(path):
         return _write_through(path, content)
@@ -107,12 +128,19 @@ def write_whole(path: str | Path, content: bytes, mode: int | None = None) -> No
 
 @contextmanager
 def whole_file(path: str | Path) -> Iterator[Path]:
-    """An empty file to write, which is flushed to the disk and takes the place of path at the end of a with block.
+    """Give an empty file to write, which is flushed to disk and replaces path at the end of the with block.
 
-    After an error in the block nothing has changed. What may be replaced, and what is raised, is as for Replacement.
+    After an error in the block nothing has changed.
+
+    Args:
+        path: the file to replace or make.
 
     Yields:
-        The path of the new file, beside that of the old one and with the same suffix.
+        The path of the temporary file, in the same folder and with the same suffix.
+
+    Raises:
+        TrackerError: as Replacement.
+        OSError: as Replacement.
     """
     file = Replacement(path)
     try:
@@ -125,9 +153,16 @@ def whole_file(path: str | Path) -> Iterator[Path]:
 
 
 def replace(part: str | Path, target: str | Path, keep_mode: bool = True) -> None:
-    """Put a complete file in the place of target; keep_mode: with the permissions of the one that is there.
+    """Move a complete file to target.
 
-    Raises OSError, and TrackerError where another run holds target.
+    Args:
+        part: the complete file.
+        target: the file to replace or make.
+        keep_mode: keep the permissions of an existing target.
+
+    Raises:
+        OSError: if it cannot be moved.
+        TrackerError: if another run has locked target.
     """
     before = _status(target)
     if before is not None:
@@ -138,7 +173,7 @@ def replace(part: str | Path, target: str | Path, keep_mode: bool = True) -> Non
 
 
 def expect_free(path: str | Path) -> None:
-    """Raise TrackerError where another run holds the file. Where this cannot be asked nothing is raised."""
+    """Raise TrackerError if another run has locked the file. If that cannot be checked, nothing is raised."""
     with suppress(OSError):
         descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
         try:
@@ -148,15 +183,15 @@ def expect_free(path: str | Path) -> None:
 
 
 def expect_replaceable(path: str | Path, follow_links: bool = True) -> None:
-    """Raise TrackerError unless there is nothing at path, or a plain file.
+    """Check that path does not exist or is a regular file.
 
     Args:
-        path: what is to be written.
-        follow_links: whether a link stands for the file that it leads to; if not, a link is refused.
+        path: the file to be written.
+        follow_links: whether to check a link's target; if not, a link is refused.
 
     Raises:
-        OSError: the folder cannot be searched, or the name is too long.
-        TrackerError: there is a folder, a device or a pipe, or a link that is not followed.
+        OSError: if the folder cannot be searched, or the name is too long.
+        TrackerError: if it is a folder, a device or a pipe, or a link that is not followed.
     """
     try:
         mode = os.stat(path, follow_symlinks=follow_links).st_mode
@@ -167,7 +202,7 @@ def expect_replaceable(path: str | Path, follow_links: bool = True) -> None:
 
 
 def _kind_of(mode: int) -> str:
-    """What is there that is no plain file, by its st_mode."""
+    """Return the kind of what is not a regular file, by its st_mode."""
     kinds = {stat.S_IFLNK: "a link", stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
     return kinds.get(stat.S_IFMT(mode), "a device")
 
@@ -181,14 +216,19 @@ def make_folder(folder: Path) -> None:
 
 
 def unwritable(path: str | Path, error: OSError | ValueError) -> TrackerError:
-    """The sentence for a file or folder that cannot be written."""
+    """Make the error for a file or folder that cannot be written.
+
+    Args:
+        path: the file or folder; Path("-") is standard output.
+        error: the reason.
+    """
     name = "standard output" if path == STDOUT else path
     reason = getattr(error, "strerror", None) or error
     return TrackerError(f"{name} cannot be written ({reason}): choose a writable folder with free space")
 
 
 def expect_writable(path: str | Path) -> None:
-    """Raise OSError for a file, device or pipe that is there and may not be written or replaced."""
+    """Raise OSError if an existing file, device or pipe may not be written or replaced."""
     status = _status(path)
     if status is None:
         return
@@ -201,57 +241,69 @@ def expect_writable(path: str | Path) -> None:
 
 
 def hold(descriptor: int, path: str | Path, together: bool = False) -> None:
-    """Hold an open file or folder until its descriptor is closed, so that no other run writes it meanwhile.
+    """Lock an open file or folder against other runs, until its descriptor is closed.
 
-    path: its name for people. together: others may hold it so, too. Devices and pipes are not held, nor files where the
-    file system has no locks. Raises TrackerError where another run holds it, and does so for more than a moment.
+    Devices and pipes are not locked, nor files on a file system without locks.
+
+    Args:
+        descriptor: of the open file or folder.
+        path: its name, for the message.
+        together: a shared lock instead of an exclusive one.
+
+    Raises:
+        TrackerError: if another run has locked it and does not release it at once.
     """
     kind = os.fstat(descriptor).st_mode
     if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
         return
-    until_s = time.monotonic() + _MOMENT_S
+    until_s = time.monotonic() + _LOCK_WAIT_S
     while not _try_to_hold(descriptor, together):
         if time.monotonic() > until_s:
             raise TrackerError(f"{path} is being written by another run; wait for its end, or give another")
-        time.sleep(_MOMENT_S / 20)
+        time.sleep(_LOCK_WAIT_S / 20)
 
 
 @contextmanager
 def held_folder(folder: str | Path) -> Iterator[None]:
-    """Keep other runs out of a folder that is written into, where the system can lock one; Windows cannot.
+    """Lock an output folder against other runs inside a with block; Windows cannot lock folders.
 
-    Raises TrackerError where another run has it, and OSError for one that cannot be opened.
+    Args:
+        folder: an existing folder.
+
+    Raises:
+        TrackerError: if another run has locked it.
+        OSError: if it cannot be opened.
     """
     if os.name != "posix":
         yield
         return
     descriptor = os.open(folder, os.O_RDONLY)
-    _folders.add(descriptor)
+    _locked_folders.add(descriptor)
     try:
         hold(descriptor, folder)
         yield
     finally:
-        if descriptor in _folders:  # else this is a process that was forked meanwhile
-            _folders.remove(descriptor)
+        if descriptor in _locked_folders:  # not in a process that was forked meanwhile
+            _locked_folders.remove(descriptor)
             os.close(descriptor)
 
 
-def _let_go_of_folders() -> None:
-    """In a process that was forked, which holds them, too: it may live a while after the run was killed."""
-    for descriptor in _folders:
+def _unlock_folders() -> None:
+    """Release the locks that a forked process inherits: it may outlive the run."""
+    for descriptor in _locked_folders:
         with suppress(OSError):
             os.close(descriptor)
-    _folders.clear()
+    _locked_folders.clear()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_let_go_of_folders)
+    os.register_at_fork(after_in_child=_unlock_folders)
 
 
 def _try_to_hold(descriptor: int, together: bool) -> bool:
     try:
         if sys.platform == "win32":
-            os.lseek(descriptor, _PAST_ALL, os.SEEK_SET)
+            os.lseek(descriptor, _LOCKED_BYTE, os.SEEK_SET)
             msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
             os.lseek(descriptor, 0, os.SEEK_SET)
         else:
@@ -262,11 +314,20 @@ def _try_to_hold(descriptor: int, together: bool) -> bool:
 
 
 class Replacement:
-    """A file in the making: hidden beside its target until complete() puts it in the target's place.
+    """A temporary file that complete() moves to its target.
 
-    part: the hidden file's path, made and empty, for who writes by name. Another run that is to write the same target
-    is refused meanwhile. target: path with links resolved; what is there must be a plain file.
-    Raises TrackerError for a target that is none, or that another run writes, and OSError.
+    Another run that is to write the same target is refused meanwhile.
+
+    Args:
+        path: the file to replace or make.
+
+    Attributes:
+        part: the hidden temporary file, in the same folder; it exists and is empty.
+        target: path with links resolved.
+
+    Raises:
+        TrackerError: if the target is not a regular file, or another run writes it.
+        OSError: if the temporary file cannot be made.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -279,29 +340,34 @@ class Replacement:
         self._completed = False
 
     def complete(self) -> None:
-        """Put it in the place of the target. Raises OSError, and TrackerError where another run holds the target."""
-        if os.name == "nt":  # an open file cannot be moved there
-            self._let_go()
+        """Move the temporary file to the target.
+
+        Raises:
+            OSError: if it cannot be moved.
+            TrackerError: if another run has locked the target.
+        """
+        if os.name == "nt":  # which cannot move an open file
+            self._unlock()
         replace(self.part, self.target)
         self._completed = True
-        self._let_go()
+        self._unlock()
 
     def discard(self) -> None:
-        """Delete it, unless it was completed."""
+        """Delete the temporary file, unless it was completed."""
         if not self._completed:
             self._completed = True
             with suppress(OSError):
                 os.unlink(self.part)
-        self._let_go()
+        self._unlock()
 
-    def _let_go(self) -> None:
+    def _unlock(self) -> None:
         if self._descriptor is not None:
             os.close(self._descriptor)
         self._descriptor = None
 
 
 def part_of(target: Path) -> Path:
-    """The hidden file in which a Replacement of target grows."""
+    """Return the temporary file of a Replacement of target."""
     name = f".{target.stem}.part{target.suffix}"
     if len(os.fsencode(name)) > LONGEST_NAME:
         name = f".{hashlib.sha256(os.fsencode(target.name)).hexdigest()}.part{target.suffix}"
@@ -309,7 +375,7 @@ def part_of(target: Path) -> Path:
 
 
 def _held(part: Path, path: str | Path) -> int:
-    """The descriptor of the part, made or left over by a run that was killed, and held."""
+    """Make the temporary file, or take one that a killed run left, and lock it; return its descriptor."""
     flags = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
     while True:
         descriptor = os.open(part, flags, 0o666)
@@ -318,7 +384,7 @@ def _held(part: Path, path: str | Path) -> int:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode) or (os.name == "posix" and status.st_uid != os.geteuid()):
                 raise TrackerError(f"{part} is in the way: delete it, or give another name than {path}")
-            with suppress(FileNotFoundError):  # the run that had it may have completed it just now
+            with suppress(FileNotFoundError):  # another run may have completed it meanwhile
                 if os.path.samestat(os.lstat(part), status):
                     os.ftruncate(descriptor, 0)
                     return descriptor
@@ -336,7 +402,7 @@ def _status(path: str | Path) -> os.stat_result | None:
 
 
 def is_written_through(path: str | Path) -> bool:
-    """Whether it is a device or a pipe, or what is open as standard output or error: such a thing is not replaced."""
+    """Tell whether a path is a device, a pipe, or the file of standard output or error, which are not replaced."""
     status = _status(path)
     if status is None or stat.S_ISDIR(status.st_mode):
         return False
@@ -344,7 +410,7 @@ def is_written_through(path: str | Path) -> bool:
 
 
 def _standard(status: os.stat_result) -> int | None:
-    """The descriptor, of standard output or error, that has this file open."""
+    """Return the descriptor of standard output or error that has this file open; None if neither has."""
     for descriptor in (1, 2):
         with suppress(OSError):
             if os.path.samestat(os.fstat(descriptor), status):

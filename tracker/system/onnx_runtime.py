@@ -1,4 +1,4 @@
-"""ONNX Runtime, imported without the reports that it would send to its maker over the network."""
+"""Imports ONNX Runtime with its telemetry switched off."""
 
 from __future__ import annotations
 
@@ -9,13 +9,19 @@ from typing import Any
 from tracker.system.extras import import_package
 
 VARIABLE = "ORT_DISABLE_TELEMETRY"
-"""Of ONNX Runtime 1.29 and newer, which otherwise connect from their import on; it is looked at there alone."""
+"""ONNX Runtime 1.29 and newer connect to the network when imported, unless this variable is set then."""
 
 
 def import_onnxruntime() -> Any:
-    """The module onnxruntime. Raises ImportError where it is missing.
+    """Import onnxruntime without telemetry.
 
-    The environment is left as it was. Who sets the variable, or imports onnxruntime before, decides for this process.
+    The environment is restored. An application that sets the variable, or imports onnxruntime before, decides itself.
+
+    Returns:
+        The module.
+
+    Raises:
+        ImportError: if it is not installed.
     """
     if VARIABLE in os.environ or "onnxruntime" in sys.modules:
         return import_package("onnxruntime")

@@ -1,4 +1,4 @@
-"""OpenCV's own messages, kept from the terminal for a moment, in one place for all threads."""
+"""Silences OpenCV's messages on the terminal, for all threads."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import cv2
 
 _SILENT = 0
 _lock = threading.Lock()
-_users = 0  # who wants quiet now, over all threads
-_before = _SILENT  # the level to go back to
+_users = 0  # how many with blocks are active, over all threads
+_before = _SILENT  # the level to restore
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """OpenCV says nothing on stderr, in any thread: what matters is said by this package, once.
+    """Silence OpenCV's messages on stderr inside a with block, in all threads; this package reports errors itself.
 
-    The level is one for the whole process. It is as it was once the last one is through who wants quiet; a level that
-    the application sets meanwhile stays.
+    The level belongs to the whole process. It is restored when the last block ends; a level that the application sets
+    meanwhile stays.
     """
     global _users, _before
     set_level = _level_setter()
@@ -40,7 +40,7 @@ def quiet() -> Iterator[None]:
 
 
 def _level_setter() -> Callable[[int], int]:
-    """Sets the level and returns the one before; where an OpenCV has no such switch, nothing."""
+    """Return the function that sets the level and returns the previous one; a dummy if OpenCV has none."""
     for module in (cv2, getattr(cv2.utils, "logging", None)):  # OpenCV 4, OpenCV 5
         if hasattr(module, "setLogLevel"):
             setter: Callable[[int], int] = module.setLogLevel  # type: ignore[union-attr]

@@ -1,4 +1,4 @@
-"""The process that a command runs in: signals that end it in good order, standard streams that cannot fail it."""
+"""The process of a command: signals that end it after cleaning up, standard streams whose errors are handled."""
 
 from __future__ import annotations
 
@@ -15,20 +15,23 @@ from types import FrameType
 from typing import Any
 
 INTERRUPTED = 130
-READER_GONE = 141  # as a command ends that SIGPIPE stops
+EXIT_SIGPIPE = 141  # 128 + SIGPIPE: the reader of standard output has closed it
 UNWRITTEN = 2
-_ENDING = ("SIGTERM", "SIGHUP", "SIGBREAK")  # the last is of Windows, which has no SIGHUP
+_ENDING = ("SIGTERM", "SIGHUP", "SIGBREAK")  # Windows has SIGBREAK instead of SIGHUP
 _filled: set[int] = set()  # standard descriptors that were closed when the command began
 
 
 def command_name(module: str) -> str:
-    """The name of the command that runs, for its messages: `landmarks track`, or the module's as in `python -m`."""
+    """Return the name of the command for its messages: `landmarks track`, or the module's as in `python -m`."""
     started = "".join(sys.argv[:1])
     return started if started.startswith("landmarks ") else module
 
 
 class Ended(KeyboardInterrupt):
     """A signal asked the process to end. It is raised in the main thread, as Ctrl-C is.
+
+    Args:
+        number: of the signal.
 
     Attributes:
         status: the exit status, 128 + the signal's number: 143 for SIGTERM, 129 for SIGHUP.
@@ -41,13 +44,13 @@ class Ended(KeyboardInterrupt):
 
 @contextmanager
 def ending_signals() -> Iterator[list[Ended]]:
-    """Raise Ended for the first SIGTERM or SIGHUP; further ones do not disturb what is being completed.
+    """Raise Ended for the first SIGTERM or SIGHUP inside a with block; later ones are ignored.
 
-    Signals that are ignored (nohup) or that the application handles are left alone, and so are threads that are not the
-    main one.
+    Signals that are ignored (nohup) or that the application handles stay as they are; nothing is done outside the main
+    thread.
 
     Yields:
-        A list that holds the Ended once it was raised, for callers whose libraries catch it.
+        A list that holds the Ended after it was raised, for callers whose libraries catch it.
     """
     raised: list[Ended] = []
 
@@ -71,10 +74,9 @@ def ending_signals() -> Iterator[list[Ended]]:
 
 @contextmanager
 def put_off_signals() -> Iterator[None]:
-    """Around what is not to be left half done: the first Ctrl-C, SIGTERM or SIGHUP takes effect when it is complete.
+    """Delay the first Ctrl-C, SIGTERM or SIGHUP to the end of a with block; a second one takes effect at once.
 
-    A second one takes effect at once. Signals without a handler of Python's are left alone, and so are threads that are
-    not the main one.
+    Signals without a Python handler stay as they are; nothing is done outside the main thread.
     """
     waiting: list[int] = []
 
@@ -101,17 +103,20 @@ def put_off_signals() -> Iterator[None]:
 
 
 class StandardStream:
-    """Standard output or error for people: a write that fails is noted instead of raised.
+    r"""Standard output or error whose write errors are recorded instead of raised.
 
-    A character that the encoding does not have is written as its escape (\\xfc). Nothing is written where there is no
-    stream, as in a program without a console. Everything else is the stream's own.
+    A character that the encoding does not have is written as its escape (\xfc). Nothing is written if there is no
+    stream, as in a program without a console. Other attributes are those of the stream.
+
+    Args:
+        stream: sys.stdout or sys.stderr; None if there is none.
+        pipe_ends: raise BrokenPipeError after the reader of the stream has closed it.
 
     Attributes:
         failure: the first error of a write; None if there was none.
     """
 
     def __init__(self, stream: Any, pipe_ends: bool) -> None:
-        """pipe_ends: raise BrokenPipeError once nobody reads the stream any more."""
         self._absent = stream is None or getattr(stream, "closed", False)
         self._stream = io.TextIOWrapper(io.FileIO(os.devnull, "w"), "utf-8") if self._absent else stream
         self._pipe_ends = pipe_ends
@@ -121,6 +126,7 @@ class StandardStream:
         return getattr(self._stream, name)
 
     def write(self, text: str) -> int:
+        """Write a text; return its length."""
         if self.failure is None:
             try:
                 self._write(text)
@@ -138,10 +144,12 @@ class StandardStream:
             raise OSError(errno.EBADF, "it is closed") from None
 
     def writelines(self, lines: list[str]) -> None:
+        """Write several texts."""
         for line in lines:
             self.write(line)
 
     def flush(self) -> None:
+        """Write what is buffered."""
         if self.failure is None:
             try:
                 self._stream.flush()
@@ -152,14 +160,14 @@ class StandardStream:
 
     def _fail(self, error: OSError) -> None:
         self.failure = error
-        # Python flushes once more when it ends, and would complain then
+        # Python flushes again at exit, and would report the error then
         with suppress(OSError, ValueError), open(os.devnull, "wb") as nowhere:
             os.dup2(nowhere.fileno(), self._stream.fileno())
         if self._pipe_ends and isinstance(error, BrokenPipeError):
             raise error
 
     def end(self) -> None:
-        """Write what is left. Raises BrokenPipeError as write does."""
+        """Write what is buffered and release the stream; raises BrokenPipeError as write does."""
         self.flush()
         if self._absent:
             self._stream.close()
@@ -167,7 +175,7 @@ class StandardStream:
 
 @contextmanager
 def standard_streams() -> Iterator[StandardStream]:
-    """Have sys.stdout and sys.stderr be StandardStreams, also where they are closed, None or full.
+    """Replace sys.stdout and sys.stderr by StandardStreams inside a with block, even if they are closed or None.
 
     Yields:
         The standard output.
@@ -186,24 +194,27 @@ def standard_streams() -> Iterator[StandardStream]:
 
 
 def module_command(module: str) -> tuple[list[str], dict[str, str]]:
-    """What runs a module of this package in a process of its own, which imports from where this one does.
+    """Return how to run a module of this package in a new process, with the import path of this one.
+
+    Args:
+        module: its dotted name.
 
     Returns:
-        The command, and the environment to give it.
+        The command and its environment.
     """
     places = os.pathsep.join([str(Path(__file__).parents[2]), *sys.path])  # the current folder may have changed
     return [sys.executable, "-m", module], {**os.environ, "PYTHONPATH": places, "PYTHONSAFEPATH": "1"}
 
 
 def has_standard_output() -> bool:
-    """Whether the process was started with a standard output that is open."""
+    """Tell whether the process was started with an open standard output."""
     return 1 not in _filled and _is_open(1)
 
 
 def _fill_descriptors() -> None:
-    """Put the null device where a standard descriptor is closed, so that no file that is opened later gets its number.
+    """Open the null device for each closed standard descriptor, so that no file opened later gets its number.
 
-    Libraries write their messages to descriptor 2 whatever it is, a user's file included.
+    Libraries write messages to descriptor 2, even if it is a user's file.
     """
     for descriptor in (0, 1, 2):
         if not _is_open(descriptor):

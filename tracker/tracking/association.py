@@ -25,11 +25,14 @@ NO_MATCH = 1e3  # the cost of a pair that is not the same face
 class TrackManager:
     """The faces that are tracked, oldest first.
 
+    Args:
+        max_faces: how many there are at most; a coasting face keeps its place.
+        coast_s: how long a face is kept after it was last measured, in seconds.
+        coast_frames: the same in frames of the source; the longer of both counts.
+        config: the thresholds.
+
     Attributes:
         tracks: one for each face.
-        max_faces: how many there are at most; a coasting face keeps its place.
-        coast_s, coast_frames: how long a face is kept after it was last measured, in seconds or in frames of the
-            source, whichever is longer.
         lost: the faces given up in the current frame.
     """
 
@@ -40,7 +43,6 @@ class TrackManager:
         coast_frames: int = 2,
         config: TrackerConfig | None = None,
     ) -> None:
-        """Start without a face."""
         self.max_faces = max_faces
         self.coast_s = coast_s
         self.coast_frames = coast_frames
@@ -207,6 +209,6 @@ def _assign(costs: Array) -> list[tuple[int, int]]:
     if 1 in costs.shape:
         row, column = divmod(int(costs.argmin()), costs.shape[1])
         return [(row, column)]
-    from scipy.optimize import linear_sum_assignment  # its memory is for those who track several faces
+    from scipy.optimize import linear_sum_assignment  # imported late, because one face does not need its memory
 
     return list(zip(*(indices.tolist() for indices in linear_sum_assignment(costs)), strict=True))

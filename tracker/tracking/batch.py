@@ -20,20 +20,15 @@ class BatchTracker:
 
     New faces are measured for each source by itself, which is rare while faces are tracked.
 
-    Attributes:
-        trackers: one for each source, in their order.
+    Args:
+        trackers: one for each source, sharing an engine: the first one, and Tracker(first.engine) for the others.
+
+    Raises:
+        ValueError: if there is no tracker, one is given twice, or the engines differ.
+        TrackerError: if a tracker was closed.
     """
 
     def __init__(self, trackers: Sequence[Tracker]) -> None:
-        """Batch trackers that share an engine.
-
-        Args:
-            trackers: one for each source: the first one, and Tracker(first.engine) for the others.
-
-        Raises:
-            ValueError: for no tracker, one that is given twice, or different engines.
-            TrackerError: for a tracker that was closed.
-        """
         if not trackers:
             raise ValueError("expected at least one tracker, got none")
         if len({id(each) for each in trackers}) < len(trackers):

@@ -1,4 +1,4 @@
-"""The time by which faces are followed: that of the frames, checked, and mended where it runs back a little."""
+"""The tracker's time: the frames' timestamps, checked, and corrected for small steps back."""
 
 from __future__ import annotations
 
@@ -13,31 +13,34 @@ from tracker.sources import Frame
 
 log = logging.getLogger(__name__)
 
-KEPT = 5  # steps of the time, whose median is the usual interval
-FALLBACK_S = 1 / 30  # where no interval is known yet
-LONGEST_S = 3600.0  # two frames farther apart are no frame rate, but a pause
-LARGEST_S = 1e15  # beyond, a float cannot tell two frames apart
-SUSPECT_S = 4.0  # frames that are usually farther apart may state milliseconds: 240 frames/s are 4.2 ms apart
+KEPT = 5  # the usual interval is the median of so many
+FALLBACK_S = 1 / 30  # the interval until one is known
+LONGEST_S = 3600.0  # a longer interval is a pause, not a frame rate
+LARGEST_S = 1e15  # beyond, the resolution of a float is too low
+SUSPECT_S = 4.0  # a longer usual interval suggests milliseconds: frames at 240 frames/s are 4.2 ms apart
 
 
 class Clock:
     """Reads the frames' timestamps.
 
-    coast_s: time that runs back by no more is taken as a small error: the faces are kept, and the clock goes on by the
-    usual interval. Time that runs back farther is another video: the faces are given up.
-    interval_s: the usual time between two frames so far, 0 before the second one.
+    Args:
+        coast_s: a step back by at most so many seconds is an error of the clock: the faces are kept, and time goes on
+            by the usual interval. After a longer step back, another video has begun and the tracks end.
+
+    Attributes:
+        interval_s: the usual time between two frames so far; 0 before the second one.
     """
 
     def __init__(self, coast_s: float) -> None:
         self.interval_s = 0.0
         self._coast_s = coast_s
         self._last_s: float | None = None
-        self._ahead_s = 0.0  # of this clock, before the frames' timestamps
+        self._ahead_s = 0.0  # how far this clock is ahead of the frames' timestamps
         self._steps_s: deque[float] = deque(maxlen=KEPT)
         self._said: set[str] = set()
 
     def __call__(self, frame: Frame) -> float:
-        """The time of a frame in seconds. Raises TrackerError for a timestamp that is no finite number."""
+        """Return the time of a frame in seconds; raise TrackerError if its timestamp is not a finite number."""
         stated_s: object = frame.timestamp_s
         if not isinstance(stated_s, (int, float, np.integer, np.floating)) or not -LARGEST_S < stated_s < LARGEST_S:
             raise TrackerError(
@@ -76,7 +79,7 @@ class Clock:
         return now_s
 
     def _say(self, kind: str, sentence: str) -> None:
-        """Once a run for each kind, however many frames it is true of."""
+        """Log a warning, each kind only once."""
         if kind not in self._said:
             self._said.add(kind)
             log.warning("%s", sentence)

@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 
 Picture = NDArray[np.uint8] | GpuFrame
 
-MAX_CROP_SIDES = 10  # no landmark of a face in the crop is farther away
+MAX_CROP_SIDES = 10  # landmarks farther away are invalid
 
 
 class Estimate(NamedTuple):
@@ -40,10 +40,12 @@ class LandmarkEstimator:
     """Estimates landmarks with an engine: crop, engine, back into the picture.
 
     It keeps no state: the result depends on the picture and the ROIs only.
+
+    Args:
+        engine: runs the landmark model.
     """
 
     def __init__(self, engine: Engine) -> None:
-        """Use that engine."""
         self.engine = engine
         self.scheme = engine.spec.landmark_scheme()
 
@@ -140,12 +142,12 @@ def _is_valid(furthest_px: float, points: NDArray[Any], scores: NDArray[Any], co
     Such points would leave no ROI to go on with. A variance is neither negative beyond rounding nor that of points far
     beyond the crop.
     """
-    if not (np.isfinite(scores).all() and (np.abs(covariances) <= furthest_px**2).all()):  # nor is nan
+    if not (np.isfinite(scores).all() and (np.abs(covariances) <= furthest_px**2).all()):  # also true for NaN
         return False
     if (covariances[..., ::2] < -1).any():
         return False
     for (left, top), (right, bottom) in zip(points.min(1).tolist(), points.max(1).tolist()):
-        # Each by itself: a comparison with nan is false, but min and max skip one that is not their first argument.
+        # Compared one by one: a comparison with NaN is false, but min and max may skip NaN.
         near = -furthest_px < left and -furthest_px < top and right < furthest_px and bottom < furthest_px
         if not (near and max(right - left, bottom - top) >= 1):
             return False

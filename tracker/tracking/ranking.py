@@ -15,7 +15,7 @@ Follow = Literal["largest", "central", "confident"]
 Ranking = Callable[[Detection, Array], float]
 """The rank of a detection in a picture of that size (2,) width, height: the higher, the earlier the face is tracked."""
 
-NEAR = 0.1  # distances from the middle below this part of the picture's longer side hardly differ
+NEAR = 0.1  # a fraction of the longer side; smaller distances from the middle rank about equally
 
 
 class Ranked(NamedTuple):

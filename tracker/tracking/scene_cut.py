@@ -12,16 +12,19 @@ from numpy.typing import NDArray
 
 from tracker.tracking.config import TrackerConfig
 
-ROW_STEP, COLUMN_STEP = 32, 4  # of the compared pixels: few rows, as each is memory to fetch
+ROW_STEP, COLUMN_STEP = 32, 4  # of the compared pixels; few rows, because each costs a memory access
 
 Image = NDArray[np.uint8]
 
 
 class SceneCutDetector:
-    """Compares each picture with the one before."""
+    """Compares each picture with the one before.
+
+    Args:
+        config: the thresholds.
+    """
 
     def __init__(self, config: TrackerConfig | None = None) -> None:
-        """Start before the first picture."""
         self.config = config or TrackerConfig()
         self._before: Image = np.zeros((0, 0, 3), np.uint8)
 

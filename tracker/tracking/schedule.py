@@ -8,10 +8,13 @@ from tracker.tracking.config import TrackerConfig
 
 
 class DetectionSchedule:
-    """Decides when the detector is due: in each frame without a face, and at intervals otherwise."""
+    """Decides when the detector is due: in each frame without a face, and at intervals otherwise.
+
+    Args:
+        config: the intervals.
+    """
 
     def __init__(self, config: TrackerConfig | None = None) -> None:
-        """Start with a detector that has not run yet."""
         self.config = config or TrackerConfig()
         self._last_s = -math.inf
 

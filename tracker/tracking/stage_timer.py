@@ -11,7 +11,6 @@ class StageTimer:
     """Seconds spent in each stage of one step: `with timer("crop"):` adds to timer.seconds["crop"]."""
 
     def __init__(self) -> None:
-        """Start with no stage."""
         self.seconds: dict[str, float] = {}
 
     @contextmanager

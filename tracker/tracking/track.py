@@ -19,12 +19,19 @@ from tracker.tracking.smoothing import Smoother, Smoothing, make_smoother
 class Track:
     """One face, from the frame in which it was found to the one in which it is given up.
 
+    Args:
+        number: the id.
+        estimate: the face as it was found.
+        now_s: the time of that frame, in seconds.
+        confident: whether it is clearly visible.
+        config: the thresholds.
+
     Attributes:
-        id: never given twice in one run.
+        id: unique in one run.
         landmarks: as last measured, in pixels of the picture.
         smoothed: the same after the filter.
-        score: 0..1, that it was a face then.
-        seen_s: when that was.
+        score: of the landmark model then, 0..1.
+        seen_s: when it was last measured, in seconds.
         velocity_px_s: (2,) of the middle of the landmarks.
         measured: whether the face was measured in the current frame; one that was not coasts.
         missed: frames in a row in which it was not measured.
@@ -34,7 +41,6 @@ class Track:
     """
 
     def __init__(self, number: int, estimate: Estimate, now_s: float, confident: bool, config: TrackerConfig) -> None:
-        """Start a track with a face that was found at that time."""
         self.id = number
         self.config = config
         self.velocity_px_s: Array = np.zeros(2)

@@ -52,9 +52,34 @@ class Tracker:
     A context manager: leaving it, or close(), releases the models. Not shared between threads: make one for each.
     Several sources with one engine: BatchTracker.
 
+    Args:
+        model: a landmark model, .onnx or a TensorRT .plan, or the name of a packaged one
+            (tracker.weights.packaged.PACKAGED), the first of them if None; or an engine that is loaded already,
+            such as another tracker's.
+        detector: finds faces. "auto" alternates YuNet and BlazeFace. Or a detector of your own: an object with
+            detect(image_rgb), see tracker.detectors.base.Detector.
+        detector_model: the file of a detector given by its name.
+        max_faces: the largest number of faces to track. The engine uses as many threads if there are enough cores.
+        smoothing: the filter of the landmarks, see tracker.tracking.smoothing.PRESETS; "none" for no filter.
+        provider: what ONNX Runtime runs an .onnx model on.
+        allow_cpu: whether to run on the CPU, with a warning, if the provider is not available.
+        follow: which faces to track first: the largest, the most central, or those with the highest score of the
+            detector. A tracked face keeps its place, also while it coasts, unless another one ranks
+            TrackerConfig.replace_ratio times higher: four times the area, or at most half the distance from the
+            middle.
+        hold_s: how long a face that is not seen keeps its track, in seconds.
+        coast_frames: the same in frames, for slow sources; the longer of both counts.
+        min_score: the lowest score of the landmark model, 0..1, at which a face stays tracked. New faces need a
+            lower score if the detector is sure of them (0.862 if min_score is 0.894), a higher one if not. None
+            for the model's own threshold, which was fitted on validation data. A lower value finds more turned
+            and covered faces, and more false ones.
+        config: the thresholds of tracking.
+
     Attributes:
-        scheme: of the landmarks.
-        max_faces, smoothing, hold_s, coast_frames, config: as given.
+        scheme: of the landmarks. The options are attributes as well.
+
+    Raises:
+        TrackerError: for models that are not available or cannot be read, and for invalid options.
     """
 
     def __init__(
@@ -72,34 +97,6 @@ class Tracker:
         min_score: float | None = None,
         config: TrackerConfig | None = None,
     ) -> None:
-        """Load the models.
-
-        Args:
-            model: a landmark model, .onnx or a TensorRT .plan, or the name of a packaged one
-                (tracker.weights.packaged.PACKAGED), the first of them if None; or an engine that is loaded already,
-                such as another tracker's.
-            detector: finds faces. "auto" lets YuNet and BlazeFace take turns. Or a detector of your own: an object
-                with detect(image_rgb), see tracker.detectors.base.Detector.
-            detector_model: the file of a detector given by its name.
-            max_faces: how many faces to track at most. Where there are as many cores, that many threads share the work.
-            smoothing: the filter of the landmarks, see tracker.tracking.smoothing.PRESETS; "none" for no filter.
-            provider: what ONNX Runtime runs an .onnx model on.
-            allow_cpu: whether the CPU will do instead.
-            follow: which faces to track first: the largest, the most central, or those with the highest score of the
-                detector. A tracked face keeps its place, also while it coasts, unless another one ranks
-                TrackerConfig.replace_ratio times higher: four times the area, or at most half the distance from the
-                middle.
-            hold_s: seconds for which a face is kept that is not seen.
-            coast_frames: the same in frames of a slow source; the longer of both counts.
-            min_score: the score of the landmark model, 0..1, that a tracked face needs. A new one that the detector
-                is sure of needs less (0.862 if min_score is 0.894), one that it is not sure of needs more. None for
-                the model's own threshold, which was fitted on validation data. A lower one finds more turned and
-                covered faces, and more that are none.
-            config: the thresholds of tracking.
-
-        Raises:
-            TrackerError: for models that are not available or cannot be read, and for invalid options.
-        """
         _expect_whole("max_faces", max_faces, 1, MAX_FACES)
         _expect_whole("coast_frames", coast_frames, 0, MAX_COAST_FRAMES)
         expect_choice("smoothing", smoothing, get_args(Smoothing))
@@ -148,7 +145,7 @@ class Tracker:
 
     @property
     def detectors(self) -> tuple[CalibratedDetector, ...]:
-        """The detectors, in the order in which they take turns. Raises TrackerError after close."""
+        """The detectors, in the order in which they alternate. Raises TrackerError after close."""
         return tuple(self._open_models()[1].detectors)
 
     @property
@@ -181,7 +178,7 @@ class Tracker:
             self._first = True
             self._refused = 0
             self._deferred: _Deferred | None = None
-            self._checking = False  # whether turns of the search follow that may show a doubtful face better
+            self._checking = False  # whether further turns of the search may show a doubtful face better
             if self._models is not None:
                 self._models[1].begin()
 
@@ -384,7 +381,7 @@ class Tracker:
             The others that may be faces.
         """
         faces = self._faces
-        if not self._checking:  # which takes turns that may not show the known faces
+        if not self._checking:  # whose turns may not show the known faces
             faces.confirm([each.detection.box_px for each in ranked])
         new = [each for each in ranked if not faces.is_measured(each.detection.box_px, only_confident=self._checking)]
         known = [each for each in new if self._may_be_known(each.detection)]
@@ -488,8 +485,11 @@ class Tracker:
 class _Deferred:
     """Detections of an earlier frame, to be measured in the next ones.
 
-    rounds: as many detections as there were free places, those that rank highest first. rough: what the first
-    look at the first round gave, None before it. doubtful: possible faces of earlier rounds.
+    Attributes:
+        rounds: groups of as many detections as there were free places, those that rank highest first.
+        calibration: of the detector that found them.
+        rough: the first estimates of the first round; None before them.
+        doubtful: possible faces of earlier rounds.
     """
 
     rounds: list[list[Detection]]
@@ -524,7 +524,7 @@ def in_pixels_of(frame: Frame, result: FrameResult) -> FrameResult:
 
 
 def _open_detectors(detector: DetectorName | Detector, model_path: Path | None) -> list[CalibratedDetector]:
-    """Return the detectors that take turns: the one that was given or named, of auto both packaged ones."""
+    """Return the detectors to alternate: the one that was given or named; for "auto" both packaged ones."""
     if not isinstance(detector, str):
         if model_path is not None:
             raise TrackerError(f"detector_model {model_path} is for a detector given by its name; leave it out")

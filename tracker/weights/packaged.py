@@ -1,4 +1,4 @@
-"""Finds the packaged files, the landmark models and the face detectors, and checks each against its SHA-256."""
+"""Finds the packaged landmark models and face detectors, and checks the SHA-256 of each."""
 
 from __future__ import annotations
 
@@ -16,17 +16,23 @@ if TYPE_CHECKING:
     from tracker.engines.base import Engine
 
 PACKAGED = ("edge68", "edge68_fast")
-"""The packaged landmark models' names: the default, and a smaller one for six tenths of its time."""
+"""Names of the packaged landmark models: the default, and a smaller one at 0.57x its latency."""
 RESEARCH = ("edge68_300w", "edge68_fast_300w")
-"""Models that were trained on 300W, for research only: in the repository, not in the installed package."""
+"""Models trained on 300W, for research only: part of the repository, not of the installed package."""
 WEIGHTS = Path(str(resources.files("tracker"))) / "weights"
 LARGEST_DETECTOR = 64 << 20
-"""Bytes of a detector's file at most; YuNet has 0.3 MB."""
+"""The largest size of a detector's file in bytes; YuNet has 0.3 MB."""
 
 
 @dataclass(frozen=True)
 class ModelIdentity:
-    """Which model a run uses: its name here or else its path, its licence, and the SHA-256 (hex) of its file."""
+    """The model of a run.
+
+    Attributes:
+        name: of a packaged model, else its path.
+        licence: as its spec states it.
+        sha256: of its file, hexadecimal.
+    """
 
     name: str
     licence: str
@@ -38,7 +44,13 @@ class ModelIdentity:
 
 @dataclass(frozen=True)
 class DetectorFile:
-    """A detector's file in WEIGHTS, whose DETECTORS.md says where it comes from: its name, SHA-256 (hex), licence."""
+    """A detector's file in WEIGHTS; DETECTORS.md states its origin.
+
+    Attributes:
+        name: of the file.
+        sha256: of the file, hexadecimal.
+        licence: an SPDX identifier.
+    """
 
     name: str
     sha256: str
@@ -46,6 +58,7 @@ class DetectorFile:
 
     @property
     def path(self) -> Path:
+        """The path of the packaged file."""
         return WEIGHTS / self.name
 
 
@@ -62,16 +75,27 @@ BLAZEFACE = DetectorFile(
 
 
 def packaged_detector(file: DetectorFile) -> bytes:
-    """The content of a packaged detector's file, checked. Raises TrackerError for one that is missing or damaged."""
+    """Read a packaged detector's file and check its SHA-256.
+
+    Args:
+        file: which one.
+
+    Raises:
+        TrackerError: if it is missing or damaged.
+    """
     content = _read(file.path)
     _expect_sum(file.path, content, file.sha256, "detector")
     return content
 
 
 def own_detector(path: Path) -> bytes:
-    """The content of a detector's file that the user named, of at most LARGEST_DETECTOR bytes.
+    """Read a user's detector file.
 
-    Raises TrackerError for one that cannot be read, or is larger.
+    Args:
+        path: of the file.
+
+    Raises:
+        TrackerError: if it cannot be read, or is larger than LARGEST_DETECTOR.
     """
     return _read(path, LARGEST_DETECTOR)
 
@@ -80,11 +104,14 @@ def landmark_model(path: Path | None = None) -> Path:
     """Find a landmark model: the file at path, or one of PACKAGED or RESEARCH by its name, with its SHA-256 checked.
 
     Args:
-        path: a file or a name; None for the default, which is the first of PACKAGED. A file at path may be anybody's:
-            it has no checksum here, and the engine checks what it says of itself.
+        path: a file or a name; None for the default, the first of PACKAGED. A user's file is not checked here; the
+            engine checks its spec.
+
+    Returns:
+        The path of the model's file.
 
     Raises:
-        TrackerError: there is no such file, or a model of that name is missing or damaged.
+        TrackerError: if there is no such file, or a model of that name is missing or damaged.
     """
     name = PACKAGED[0] if path is None else str(path)
     if name in (*PACKAGED, *RESEARCH):
@@ -105,7 +132,15 @@ def landmark_model(path: Path | None = None) -> Path:
 
 
 def identify_model(path: Path, licence: str) -> ModelIdentity:
-    """The identity of the model in a file. Raises TrackerError for a file that cannot be read."""
+    """Return the identity of a model.
+
+    Args:
+        path: of its file.
+        licence: as its spec states it.
+
+    Raises:
+        TrackerError: if the file cannot be read.
+    """
     named = {_file_of(name): name for name in (*PACKAGED, *RESEARCH)}
     return ModelIdentity(named.get(path, str(path)), licence, sha256_of(path))
 
@@ -122,12 +157,12 @@ def identify_engine(engine: Engine) -> ModelIdentity:
 
 
 def _file_of(name: str) -> Path:
-    """Where the model of that name, one of PACKAGED or RESEARCH, lies."""
+    """Return the file of a model named in PACKAGED or RESEARCH."""
     return (WEIGHTS / "research" if name in RESEARCH else WEIGHTS) / f"{name}.onnx"
 
 
 def _with_checksum(model: Path) -> Path:
-    """The model, after its content was compared with the SHA-256 beside it."""
+    """Return the model's file after comparing its content with the SHA-256 in the file beside it."""
     try:
         expected = model.with_suffix(".sha256").read_text().split()[0]
     except (OSError, IndexError):
@@ -147,7 +182,7 @@ def _expect_sum(path: Path, content: bytes, expected: str, what: str) -> None:
 
 
 def sha256_of(path: Path) -> str:
-    """Of a file, hex. Raises TrackerError for one that cannot be read."""
+    """Return the SHA-256 of a file, hexadecimal; raise TrackerError if it cannot be read."""
     return hashlib.sha256(_read(path)).hexdigest()
 
 

@@ -89,7 +89,7 @@ def _small(faces: Path, scheme: str, folder: Path, accelerator: str) -> Options:
         "enable_progress_bar": False,
         "enable_model_summary": False,
     }
-    source = made("train.datasets.Own", path=str(faces), scheme=scheme, validation="none")
+    source = made("train.datasets.CustomDataset", path=str(faces), scheme=scheme, validation="none")
     return {"trainer": trainer, "data": {"source": source, "batch": 1, "workers": 0}}
 
 

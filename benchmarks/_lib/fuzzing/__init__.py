@@ -1,1 +1,1 @@
-"""Mutated files and odd arguments against everything that reads (benchmarks/fuzz.py)."""
+"""Fuzzing of everything that reads input with mutated files and unusual arguments (benchmarks/fuzz.py)."""

@@ -38,7 +38,7 @@ from tracker import (
 from tracker.engines.onnx import OnnxEngine
 from tracker.face.crop import crop
 from tracker.face.schemes import SCHEMES
-from tracker.sources import Arrays, as_rgb
+from tracker.sources import ArraySource, as_rgb
 from tracker.sources.demo import DemoClip
 from tracker.tracking.smoothing import PRESETS, make_smoother
 
@@ -87,7 +87,7 @@ def _frames(data: st.DataObject) -> None:
     elif what == 2:
         images = [np.zeros((2, 3, 3), np.uint8)] * data.draw(st.integers(0, 4))
         times = data.draw(st.none() | st.lists(_numbers, max_size=5))
-        found = [frame.timestamp_s for frame in Arrays(images, data.draw(_numbers), times)]
+        found = [frame.timestamp_s for frame in ArraySource(images, data.draw(_numbers), times)]
         expect(np.isfinite(found).all() and (np.diff(found) > 0).all(), f"the times are {found}")
     elif what == 3:
         GpuFrame(*(data.draw(_whole) for _ in range(6)))

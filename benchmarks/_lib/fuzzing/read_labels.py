@@ -21,8 +21,8 @@ from tracker.datasets import matlab, matlab_process
 from tracker.datasets.aflw import read_aflw19
 from tracker.datasets.clips import labelled_clips
 from tracker.datasets.cofw import StoredSample, read_cofw
-from tracker.datasets.collect import Bad
-from tracker.datasets.folder import read_own
+from tracker.datasets.collect import OnInvalid
+from tracker.datasets.folder import read_custom
 from tracker.datasets.labelled import labelled_faces
 from tracker.datasets.matlab import read_files
 from tracker.datasets.pictures import Pictures
@@ -82,12 +82,12 @@ def _tables() -> list[Files]:
 
 def _read_tables(folder: Path) -> None:
     kind = next(iter(sorted(folder.iterdir())), folder / "own").name
-    readers: dict[str, Callable[[Bad], list[Sample]]] = {
-        "own": lambda bad: read_own(folder / "own/labels.csv", "ibug68", bad),
-        "folder": lambda bad: read_own(folder / "folder", "ibug68", bad),
-        "wflw": lambda bad: read_wflw(folder / "wflw", "train", bad),
-        "star": lambda bad: read_star_tsv(folder / "star/table.tsv", folder / "star", "wflw98", bad),
-        "clip": lambda bad: read_clip(folder / "clip", (), bad),
+    readers: dict[str, Callable[[OnInvalid], list[Sample]]] = {
+        "own": lambda on_invalid: read_custom(folder / "own/labels.csv", "ibug68", on_invalid),
+        "folder": lambda on_invalid: read_custom(folder / "folder", "ibug68", on_invalid),
+        "wflw": lambda on_invalid: read_wflw(folder / "wflw", "train", on_invalid),
+        "star": lambda on_invalid: read_star_tsv(folder / "star/table.tsv", folder / "star", "wflw98", on_invalid),
+        "clip": lambda on_invalid: read_clip(folder / "clip", (), on_invalid),
     }
     read = readers[kind]
     samples = read("skip")

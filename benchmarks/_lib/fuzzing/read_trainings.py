@@ -34,7 +34,7 @@ TASK: dict[str, Any] = {
     "start": None,
 }
 DATA: dict[str, Any] = {
-    "source": {"class_path": "train.datasets.W300", "init_args": {"root": "faces", "bad": "refuse"}},
+    "source": {"class_path": "train.datasets.W300", "init_args": {"root": "faces", "on_invalid": "refuse"}},
     "size": 32,
     "keep_gb": 0.5,
 }

@@ -1,4 +1,4 @@
-"""The runtime's CUDA calls, timed: through PyCUDA, or through NVIDIA's own bindings where PyCUDA cannot be had."""
+"""The runtime's CUDA calls, timed: through PyCUDA, or through NVIDIA's bindings if PyCUDA is not available."""
 
 from __future__ import annotations
 

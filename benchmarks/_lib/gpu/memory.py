@@ -1,4 +1,4 @@
-"""A buffer of the runtime's as a tensor of PyTorch, without a copy."""
+"""Wraps a buffer of the runtime as a PyTorch tensor, without a copy."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tracker.engines.tensorrt.cuda import Buffer
 
 
 class _OnGpu:
-    """What PyTorch reads of memory that another library has allocated."""
+    """The interface through which PyTorch reads memory that another library has allocated."""
 
     def __init__(self, buffer: Buffer) -> None:
         self.__cuda_array_interface__: dict[str, Any] = {
@@ -26,11 +26,11 @@ class _OnGpu:
 
 
 def tensor_of(buffer: Buffer, device: Device) -> Tensor:
-    """The memory of the GPU that the buffer has; in a rehearsal, where it is the host's, that.
+    """Return the buffer's memory on the GPU; in a rehearsal that of the host.
 
     Args:
         buffer: must live as long as the tensor.
-        device: where its memory is.
+        device: of the memory.
     """
     if device.is_gpu:
         return torch.as_tensor(_OnGpu(buffer), device=device.torch)

@@ -1,4 +1,4 @@
-"""All stages in one page: the goals beside the figures, then everything that was found."""
+"""The page of all stages: goals and results, then all records."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Results = Mapping[str, Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Goal:
-    """What is wanted. read: the figure, None where it was not measured. most: whether the limit is an upper one."""
+    """A goal. read: gets the figure, None if it was not measured. most: whether the limit is an upper one."""
 
     title: str
     limit: float

@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 import pytest
 
-from tracker.datasets.collect import Bad, face_numbers
-from tracker.datasets.folder import read_own
+from tracker.datasets.collect import OnInvalid, face_numbers
+from tracker.datasets.folder import read_custom
 from tracker.datasets.pictures import Pictures
 from tracker.datasets.pts_files import write_pts
 from tracker.datasets.sample import DatasetError, Sample
@@ -27,8 +27,8 @@ def add_picture(folder: Path, name: str) -> None:
     cv2.imwrite(str(folder / f"{name}.png"), np.full((HEIGHT, WIDTH, 3), 7, np.uint8))
 
 
-def good_faces(samples: list[Sample], bad: Bad = "refuse") -> list[Sample]:
-    return Pictures(samples, keep_gb=0).good(samples, bad)
+def good_faces(samples: list[Sample], on_invalid: OnInvalid = "refuse") -> list[Sample]:
+    return Pictures(samples, keep_gb=0).good(samples, on_invalid)
 
 
 @pytest.fixture
@@ -105,7 +105,7 @@ class TestBadFace:
     ) -> None:
         spoil(folder, points)
         with pytest.raises(DatasetError) as error:
-            read_own(folder, "ibug68")
+            read_custom(folder, "ibug68")
         message = str(error.value)
         assert message.startswith(f"{folder / 'c.pts'}: ")
         assert reason in message
@@ -121,7 +121,7 @@ class TestBadFace:
         caplog: pytest.LogCaptureFixture,
     ) -> None:
         spoil(folder, points)
-        samples = read_own(folder, "ibug68", "skip")
+        samples = read_custom(folder, "ibug68", "skip")
         assert [sample.picture.stem for sample in samples] == [*GOOD]
         (record,) = caplog.records
         assert record.levelno == logging.WARNING
@@ -136,37 +136,37 @@ class TestWholeSet:
         number_of_points(67)(folder, points)
         (folder / "e.png").unlink()
         with pytest.raises(DatasetError, match="2 of 5 labelled faces are bad: mend them, or leave them out"):
-            read_own(folder, "ibug68")
-        assert len(read_own(folder, "ibug68", "skip")) == 3
+            read_custom(folder, "ibug68")
+        assert len(read_custom(folder, "ibug68", "skip")) == 3
         assert all(str(folder / f"{name}.pts") in caplog.text for name in "ce")
         assert str(folder / "a.pts") not in caplog.text
 
     def test_good_faces_pass_in_silence(self, folder: Path, points: Array, caplog: pytest.LogCaptureFixture) -> None:
-        samples = read_own(folder, "ibug68")
+        samples = read_custom(folder, "ibug68")
         assert [sample.picture.name for sample in samples] == [f"{name}.png" for name in GOOD]
         assert all(np.allclose(sample.points_px, points, atol=1e-9) for sample in samples)
         assert caplog.records == []
 
-    @pytest.mark.parametrize("bad", ["refuse", "skip"])
-    def test_an_empty_one_is_refused(self, tmp_path: Path, bad: Any) -> None:
+    @pytest.mark.parametrize("on_invalid", ["refuse", "skip"])
+    def test_an_empty_one_is_refused(self, tmp_path: Path, on_invalid: Any) -> None:
         with pytest.raises(DatasetError, match=r"expected labelled faces, found none$") as error:
-            read_own(tmp_path, "ibug68", bad)
+            read_custom(tmp_path, "ibug68", on_invalid)
         assert str(tmp_path) in str(error.value)
 
     def test_one_of_bad_faces_only_is_refused_even_if_they_are_skipped(self, tmp_path: Path) -> None:
         add_picture(tmp_path, "a")
         with pytest.raises(DatasetError, match="found only bad ones"):
-            read_own(tmp_path, "ibug68", "skip")
+            read_custom(tmp_path, "ibug68", "skip")
 
-    @pytest.mark.parametrize("bad", ["refuse", "skip"])
-    def test_an_unknown_scheme_is_refused_and_the_known_are_named(self, folder: Path, bad: Any) -> None:
+    @pytest.mark.parametrize("on_invalid", ["refuse", "skip"])
+    def test_an_unknown_scheme_is_refused_and_the_known_are_named(self, folder: Path, on_invalid: Any) -> None:
         with pytest.raises(DatasetError, match=r"unknown landmark scheme 'ibug86'; known: ibug68, wflw98"):
-            read_own(folder, "ibug86", bad)
+            read_custom(folder, "ibug86", on_invalid)
 
 
 class TestPictures:
     def samples(self, folder: Path) -> list[Sample]:
-        return read_own(folder, "ibug68")
+        return read_custom(folder, "ibug68")
 
     @pytest.mark.parametrize("content", [b"", b"not a picture", b"\x89PNG\r\n\x1a\n"])
     def test_what_does_not_decode_is_refused_or_skipped(
@@ -198,7 +198,7 @@ class TestPictures:
         assert len(good_faces(self.samples(folder), "skip")) == 3
 
     def test_of_shared_faces_decode(self, shared: Path) -> None:
-        samples = read_own(shared / "data/300w/lfpw/testset", "ibug68")[:8]
+        samples = read_custom(shared / "data/300w/lfpw/testset", "ibug68")[:8]
         assert good_faces(samples) == samples
 
 

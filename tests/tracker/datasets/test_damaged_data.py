@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tracker.datasets.collect import Bad
-from tracker.datasets.folder import read_own
+from tracker.datasets.collect import OnInvalid
+from tracker.datasets.folder import read_custom
 from tracker.datasets.pts_files import write_pts
 from tracker.datasets.sample import MOST_PIXELS, DatasetError, Sample
 from tracker.datasets.star_tsv import read_star_tsv
@@ -24,7 +24,7 @@ from tracker.datasets.wflw import LIST, read_wflw
 from train.loaders import Crops
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
-Read = Callable[[Bad], list[Sample]]
+Read = Callable[[OnInvalid], list[Sample]]
 EDITS = st.lists(
     st.tuples(
         st.floats(0, 1), st.sampled_from(["replace", "insert", "delete", "cut"]), st.binary(min_size=1, max_size=6)
@@ -61,10 +61,10 @@ def damaged(content: bytes, edits: list[tuple[float, str, bytes]]) -> bytes:
     return content
 
 
-def faces_of(read: Read, bad: Bad) -> int | str:
+def faces_of(read: Read, on_invalid: OnInvalid) -> int | str:
     """How many faces are read and cropped, or the sentence that refuses them."""
     try:
-        crops = Crops(read(bad), 16, bad=bad)
+        crops = Crops(read(on_invalid), 16, on_invalid=on_invalid)
     except DatasetError as error:
         return str(error)
     for i in range(len(crops)):
@@ -103,11 +103,11 @@ def reader_of(root: Path, name: str) -> tuple[Path, Read]:
     """A file to damage, and what reads the three faces of its set."""
     own = root / "own"
     return {
-        "pts": (own / "1.pts", lambda bad: read_own(own, "ibug68", bad)),
-        "csv": (own / "faces.csv", lambda bad: read_own(own / "faces.csv", "ibug68", bad)),
-        "star": (own / "faces.tsv", lambda bad: read_star_tsv(own / "faces.tsv", own, "ibug68", bad)),
-        "wflw": (root / LIST.format(split="train"), lambda bad: read_wflw(root, "train", bad)),
-        "png": (own / "1.png", lambda bad: read_own(own, "ibug68", bad)),
+        "pts": (own / "1.pts", lambda on_invalid: read_custom(own, "ibug68", on_invalid)),
+        "csv": (own / "faces.csv", lambda on_invalid: read_custom(own / "faces.csv", "ibug68", on_invalid)),
+        "star": (own / "faces.tsv", lambda on_invalid: read_star_tsv(own / "faces.tsv", own, "ibug68", on_invalid)),
+        "wflw": (root / LIST.format(split="train"), lambda on_invalid: read_wflw(root, "train", on_invalid)),
+        "png": (own / "1.png", lambda on_invalid: read_custom(own, "ibug68", on_invalid)),
     }[name]
 
 
@@ -117,18 +117,20 @@ class TestEveryFormat:
         assert faces_of(reader_of(root, name)[1], "refuse") == 3
 
     @given(
-        edits=EDITS, pieces=st.lists(st.sampled_from(TEXT_PIECES), max_size=2), bad=st.sampled_from(["refuse", "skip"])
+        edits=EDITS,
+        pieces=st.lists(st.sampled_from(TEXT_PIECES), max_size=2),
+        on_invalid=st.sampled_from(["refuse", "skip"]),
     )
     @settings(max_examples=40)
     def test_is_refused_or_read_where_it_is_damaged(
-        self, root: Path, name: str, edits: list[tuple[float, str, bytes]], pieces: list[bytes], bad: Bad
+        self, root: Path, name: str, edits: list[tuple[float, str, bytes]], pieces: list[bytes], on_invalid: OnInvalid
     ) -> None:
         path, read = reader_of(root, name)
         whole = path.read_bytes()
         edits += [(edits[0][0], "insert", piece) for piece in pieces]
         try:
             path.write_bytes(damaged(whole, edits))
-            assert "\n" not in str(faces_of(read, bad))
+            assert "\n" not in str(faces_of(read, on_invalid))
         finally:
             path.write_bytes(whole)
 
@@ -160,7 +162,7 @@ def own_with(folder: Path, face68: Array, points: Array) -> Read:
         cv2.imwrite(str(folder / f"{name}.png"), np.full((90, 80, 3), 99, np.uint8))
         numbers = "\n".join(f"{x + 1!r} {y + 1!r}" for x, y in labels.tolist())
         (folder / f"{name}.pts").write_text(f"version: 1\nn_points: 68\n{{\n{numbers}\n}}\n")
-    return lambda bad: read_own(folder, "ibug68", bad)
+    return lambda on_invalid: read_custom(folder, "ibug68", on_invalid)
 
 
 def one_at(value: float) -> Callable[[Array], Array]:

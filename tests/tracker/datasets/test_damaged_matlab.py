@@ -61,7 +61,7 @@ def aflw_faces(root: Path, variables: Variables) -> int | str:
     """What becomes of the faces of variables that were read before: many files are read by one process, not by many."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(aflw, "read_variables", lambda *_: variables)
-        return faces_of(lambda bad: read_aflw19(root, "train", bad), "skip")
+        return faces_of(lambda on_invalid: read_aflw19(root, "train", on_invalid), "skip")
 
 
 def cofw_faces(path: Path, content: Path, variables: Variables) -> int | str:
@@ -69,7 +69,7 @@ def cofw_faces(path: Path, content: Path, variables: Variables) -> int | str:
     shutil.copy(content, path)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(cofw, "read_variables", lambda *_: variables)
-        return faces_of(lambda bad: read_cofw(path.parent, "train", bad), "skip")
+        return faces_of(lambda on_invalid: read_cofw(path.parent, "train", on_invalid), "skip")
 
 
 def test_a_file_that_ends_the_process_is_refused_and_the_others_are_read(tmp_path: Path) -> None:
@@ -187,11 +187,13 @@ def test_a_picture_that_claims_to_be_huge_is_not_read(tmp_path: Path) -> None:
     with h5py.File(path, "r+") as file:
         huge = file.create_dataset("huge", (3, 10**6, 10**6), np.uint8, chunks=(3, 100, 100))  # takes no room
         file["IsTr"][0, 1] = huge.ref
-    assert faces_of(lambda bad: read_cofw(tmp_path, "train", bad), "skip") == 2
+    assert faces_of(lambda on_invalid: read_cofw(tmp_path, "train", on_invalid), "skip") == 2
     with h5py.File(path, "r+") as file:
         del file["phisTr"]
         file.create_dataset("phisTr", (87, 10**9), np.float64, chunks=(87, 100))
-    assert "more than 2147483648 bytes" in str(faces_of(lambda bad: read_cofw(tmp_path, "train", bad), "skip"))
+    assert "more than 2147483648 bytes" in str(
+        faces_of(lambda on_invalid: read_cofw(tmp_path, "train", on_invalid), "skip")
+    )
 
 
 def test_damaged_files_of_cofw(tmp_path: Path) -> None:

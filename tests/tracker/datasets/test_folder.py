@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose
 
-from tracker.datasets.folder import read_own, read_pairs
+from tracker.datasets.folder import read_custom, read_pairs
 from tracker.datasets.pts_files import write_pts
 from tracker.datasets.sample import DatasetError
 from tracker.face.schemes import COFW29, IBUG68, SCHEMES
@@ -51,14 +51,14 @@ class TestTable:
         table = rows(points)
         for row, name in zip(table[1:], ("pictures/one.jpg", "./pictures//one.jpg", folder / "pictures/one.jpg")):
             row[0] = str(name)
-        samples = read_own(write_table(folder / "faces.csv", table, "utf-8"), "cofw29")
+        samples = read_custom(write_table(folder / "faces.csv", table, "utf-8"), "cofw29")
         assert [sample.face for sample in samples] == [0, 1, 2]
         assert len({sample.name for sample in samples}) == 3
 
     @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig"])
     def test_is_read_in_our_pixels(self, folder: Path, points: Array, encoding: str) -> None:
         table = [*rows(points), []]  # spreadsheets end with a blank line
-        samples = read_own(write_table(folder / "faces.CSV", table, encoding), "cofw29")
+        samples = read_custom(write_table(folder / "faces.CSV", table, encoding), "cofw29")
         assert [(s.picture, s.face) for s in samples] == [
             (folder / "pictures/one.jpg", 0),
             (folder / "pictures/two, with a comma é.png", 0),
@@ -71,7 +71,7 @@ class TestTable:
     def test_of_any_scheme(self, folder: Path, scheme: Any) -> None:
         face = np.arange(2.0 * scheme.count)
         path = write_table(folder / "a.csv", [header(scheme.count), ["pictures/one.jpg", *face]])
-        (sample,) = read_own(path, scheme.name)
+        (sample,) = read_custom(path, scheme.name)
         assert_allclose(sample.points_px.ravel(), face)
 
     @pytest.mark.parametrize(
@@ -82,12 +82,12 @@ class TestTable:
     def test_another_header_is_refused(self, folder: Path, points: Array, first: list[str]) -> None:
         path = write_table(folder / "a.csv", [first, *rows(points)[1:]])
         with pytest.raises(DatasetError, match=r"expected the header picture,x0,y0,x1,y1,\.\.\. of the 29 points"):
-            read_own(path, "cofw29", "skip")
+            read_custom(path, "cofw29", "skip")
 
     def test_without_a_header_the_first_face_is_not_lost(self, folder: Path, points: Array) -> None:
         path = write_table(folder / "a.csv", rows(points)[1:])
         with pytest.raises(DatasetError, match="expected the header"):
-            read_own(path, "cofw29", "skip")
+            read_custom(path, "cofw29", "skip")
 
     @pytest.mark.parametrize(
         ("row", "reason"),
@@ -106,9 +106,9 @@ class TestTable:
         table[2] = row(table[2])
         path = write_table(folder / "a.csv", table)
         with pytest.raises(DatasetError, match=reason) as error:
-            read_own(path, "cofw29")
+            read_custom(path, "cofw29")
         assert str(error.value).startswith(f"{path}:3: ")
-        assert len(read_own(path, "cofw29", "skip")) == 2
+        assert len(read_custom(path, "cofw29", "skip")) == 2
 
     @pytest.mark.parametrize(
         ("content", "reason"),
@@ -123,13 +123,13 @@ class TestTable:
     def test_what_is_no_table_is_refused(self, tmp_path: Path, content: bytes, reason: str) -> None:
         (tmp_path / "a.csv").write_bytes(content)
         with pytest.raises(DatasetError, match=reason):
-            read_own(tmp_path / "a.csv", "ibug68")
+            read_custom(tmp_path / "a.csv", "ibug68")
 
     def test_a_missing_one_is_named(self, tmp_path: Path) -> None:
         with pytest.raises(
             DatasetError, match=r"b\.csv: expected a table of landmarks, it cannot be read: No such file"
         ):
-            read_own(tmp_path / "b.csv", "ibug68")
+            read_custom(tmp_path / "b.csv", "ibug68")
 
 
 class TestPairs:
@@ -146,7 +146,7 @@ class TestPairs:
 
     def test_a_missing_folder_is_named(self, tmp_path: Path) -> None:
         with pytest.raises(DatasetError, match="nowhere: expected a folder of pictures"):
-            read_own(tmp_path / "nowhere", "ibug68")
+            read_custom(tmp_path / "nowhere", "ibug68")
 
 
 class TestSpread:
@@ -164,7 +164,7 @@ class TestSpread:
         """A hundredth of the extent, here 2 pixels, halves a point's weight."""
         spread = [0.0, 2.0, 4.0, *[1.0] * 65]
         content = "\n".join(["spread_px", *map(str, spread), ""])
-        (sample,) = read_own(self.folder(tmp_path, content), "ibug68")
+        (sample,) = read_custom(self.folder(tmp_path, content), "ibug68")
         assert sample.weights is not None
         assert_allclose(sample.weights[:4], [1, 0.5, 0.2, 0.8], rtol=1e-3)
         assert sample.weights.shape == (68,)
@@ -182,9 +182,9 @@ class TestSpread:
     )
     def test_that_is_none_is_refused_by_name(self, tmp_path: Path, content: str, reason: str) -> None:
         with pytest.raises(DatasetError, match=reason) as error:
-            read_own(self.folder(tmp_path, content), "ibug68")
+            read_custom(self.folder(tmp_path, content), "ibug68")
         assert "a.spread.csv: " in str(error.value)
 
     def test_there_is_none_in_other_sets(self, tmp_path: Path) -> None:
         self.folder(tmp_path, "").joinpath("a.spread.csv").unlink()
-        assert read_own(tmp_path, "ibug68")[0].weights is None
+        assert read_custom(tmp_path, "ibug68")[0].weights is None

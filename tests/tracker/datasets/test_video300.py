@@ -72,7 +72,7 @@ class TestVideo:
         write_pts(clip / f"annot/{FRAMES + 1:06d}.pts", POINTS)
         with pytest.raises(DatasetError, match=f"{FRAMES + 1:06d}.pts: .*frame of vid.avi, which has {FRAMES} "):
             read_clip(clip)
-        assert len(read_clip(clip, bad="skip")) == FRAMES
+        assert len(read_clip(clip, on_invalid="skip")) == FRAMES
 
     def test_a_frame_that_does_not_decode_is_named(self, clip: Path) -> None:
         sample = FrameSample(clip / "vid.avi", POINTS, IBUG68, frame=FRAMES + 5)
@@ -123,7 +123,7 @@ class TestExtracted:
         (clip / "imgs/000005.png").unlink()
         with pytest.raises(DatasetError, match=r"000005\.pts: expected a picture of that name in imgs"):
             read_clip(clip)
-        assert len(read_clip(clip, bad="skip")) == 2
+        assert len(read_clip(clip, on_invalid="skip")) == 2
 
 
 class TestCategory:
@@ -151,7 +151,7 @@ class TestCategory:
     def test_missing_clips_are_named(self, root: Path) -> None:
         shutil.rmtree(root / "411")
         with pytest.raises(DatasetError, match=r"expected the 14 clips of 300VW C; missing: 411$"):
-            read_300vw(root, "C", bad="skip")
+            read_300vw(root, "C", on_invalid="skip")
 
     def test_real_frames(self, shared: Path) -> None:
         source = shared / "data/samples/300vw"

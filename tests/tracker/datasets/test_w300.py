@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tracker.datasets.collect import Bad
+from tracker.datasets.collect import OnInvalid
 from tracker.datasets.pts_files import write_pts
 from tracker.datasets.sample import DatasetError, Sample
 from tracker.datasets.w300 import TRAINING, Split, read_folder, read_test, read_training
@@ -126,11 +126,13 @@ class TestTestSets:
         "read",
         [
             read_training,
-            lambda root, bad: read_test(root, "full", bad),
+            lambda root, on_invalid: read_test(root, "full", on_invalid),
         ],
         ids=["training", "test"],
     )
-    def test_bad_faces_are_refused_or_skipped(self, root: Path, read: Callable[[Path, Bad], list[Sample]]) -> None:
+    def test_bad_faces_are_refused_or_skipped(
+        self, root: Path, read: Callable[[Path, OnInvalid], list[Sample]]
+    ) -> None:
         whole = len(read(root, "refuse"))
         for folder in ("afw", "ibug"):
             (root / folder / "blank.jpg").touch()

@@ -22,7 +22,7 @@ from tracker.detectors.yunet import CALIBRATION
 from tracker.face.geometry import similarity, transform_points
 from tracker.sources import read_picture
 from tracker.sources.demo import DemoClip
-from tracker.sources.turned import turned
+from tracker.sources.rotation import rotate_frame
 from tracker.tracking.score_thresholds import ScoreThresholds
 
 Image = NDArray[np.uint8]
@@ -47,7 +47,7 @@ class Nothing:
 def test_a_pixel_is_found_where_it_was(degrees: int) -> None:
     picture = np.zeros((5, 8, 3), np.uint8)
     picture[1, 6] = 255
-    now = turned(Frame(picture, 0.0, 0), degrees).image_rgb  # type: ignore[arg-type]
+    now = rotate_frame(Frame(picture, 0.0, 0), degrees).image_rgb  # type: ignore[arg-type]
     y, x = np.argwhere(now[..., 0])[0]
     assert_allclose(transform_points(small_from_turned(degrees, picture.shape), [x, y]), [6, 1])
 
@@ -56,7 +56,7 @@ def test_a_pixel_is_found_where_it_was(degrees: int) -> None:
 def test_a_detection_is_turned_back(degrees: int, clip: DemoClip) -> None:
     """The face of a picture turned against the search is found as in the upright one."""
     yunet, upright = load_detector("yunet"), clip.picture(3)
-    picture = turned(Frame(upright, 0.0, 0), 360 - degrees).image_rgb  # type: ignore[arg-type]
+    picture = rotate_frame(Frame(upright, 0.0, 0), 360 - degrees).image_rgb  # type: ignore[arg-type]
     (found,) = Search([yunet]).detect(picture, Turn(0, degrees))
     (expected,) = yunet.detect(upright)
     back = small_from_turned(360 - degrees, upright.shape)
@@ -196,10 +196,10 @@ class TestTurned:
     @pytest.mark.parametrize("rotate", [0, 90, 180, 270])
     def test_turns_then_mirrors(self, rotate: Any, mirror: bool) -> None:
         expected = np.rot90(self.picture, -rotate // 90)
-        frame = turned(Frame(self.picture, 1.5, 7, still=True), rotate, mirror)
+        frame = rotate_frame(Frame(self.picture, 1.5, 7, still=True), rotate, mirror)
         np.testing.assert_array_equal(frame.image_rgb, expected[:, ::-1] if mirror else expected)
         assert (frame.timestamp_s, frame.index, frame.still) == (1.5, 7, True)
 
     def test_another_angle(self) -> None:
         with pytest.raises(TrackerError, match="rotate must be 0, 90, 180 or 270 degrees, got 45"):
-            turned(Frame(self.picture, 0.0, 0), 45)  # type: ignore[arg-type]
+            rotate_frame(Frame(self.picture, 0.0, 0), 45)  # type: ignore[arg-type]

@@ -367,11 +367,13 @@ class TestCommand:
         assert report["split"] is None
         assert report["detector"] == "yunet"
         assert report["model"].keys() == {"name", "sha256", "commit", "licence"}
-        for way in ("true_boxes", "through_detector"):
-            assert 0 < report[way]["nme_percent"]["ocular"] < 8
-            assert report[way]["found"] == 2
-            ocular = [face[way.replace("through_", "")]["nme_percent"]["ocular"] for face in report["by_face"].values()]
-            assert report[way]["nme_percent"]["ocular"] == pytest.approx(np.mean(ocular), abs=1e-3)
+        for mode in ("true_boxes", "through_detector"):
+            assert 0 < report[mode]["nme_percent"]["ocular"] < 8
+            assert report[mode]["found"] == 2
+            ocular = [
+                face[mode.replace("through_", "")]["nme_percent"]["ocular"] for face in report["by_face"].values()
+            ]
+            assert report[mode]["nme_percent"]["ocular"] == pytest.approx(np.mean(ocular), abs=1e-3)
         assert set(report["by_face"]) == {"frame000", "frame120"}
         picture = cv2.imread(str(folder / "out.png"))
         assert picture is not None

@@ -39,7 +39,7 @@ from tracker.result import FrameResult, TrackedFace
 from tracker.sources import Frame
 
 Array = NDArray[np.float64]
-WAYS = (TRUE_BOXES, RAW, SMOOTH)
+MODES = (TRUE_BOXES, RAW, SMOOTH)
 FGNET = {27: 36, 29: 39, 34: 42, 32: 45, **{i: i for i in range(48, 60)}, 7: 8, 67: 30}
 
 
@@ -167,10 +167,10 @@ class TestClip:
 def run_of(
     tmp_path: Path, shifts: dict[str, Array], truth: Array | None = None, ids: Any = None, name: str = "x"
 ) -> ClipRun:
-    """A clip without pictures: each way's points are the truth, shifted to the right by so much in each frame."""
+    """A clip without pictures: each mode's points are the truth, shifted to the right by so much in each frame."""
     count = len(next(iter(shifts.values())))
     truth = np.repeat(face_px()[None], count, axis=0) if truth is None else truth
-    points = {way: truth + np.stack([shift, 0 * shift], axis=-1)[:, None] for way, shift in shifts.items()}
+    points = {mode: truth + np.stack([shift, 0 * shift], axis=-1)[:, None] for mode, shift in shifts.items()}
     write_labels(tmp_path, (1,))
     ids = np.ones(count, np.int64) if ids is None else np.array(ids)
     clip = LabelledClip(name, "A", tmp_path, LABELLINGS["300vw"])
@@ -178,7 +178,7 @@ def run_of(
 
 
 def same(shift: Any) -> dict[str, Array]:
-    return dict.fromkeys(WAYS, np.array(shift, np.float64))
+    return dict.fromkeys(MODES, np.array(shift, np.float64))
 
 
 class TestFigures:
@@ -445,8 +445,8 @@ class TestMovedStills:
         for name in ("114", "411"):
             steady = record["by_clip"][name]["stability"]
             assert abs(steady[RAW]["lag_frames"] or 0) < 0.1
-            for way in (RAW, SMOOTH):  # in motion the filter opens, so that neither need be the steadier one
-                assert 0 < steady[way]["acceleration_error_percent"] < 1.5
+            for mode in (RAW, SMOOTH):  # in motion the filter opens, so that neither need be the steadier one
+                assert 0 < steady[mode]["acceleration_error_percent"] < 1.5
         assert 0.02 < record["categories"]["all"]["tracking"]["smoothing_lag_frames"] < 1.5
 
     def test_the_truths_own_acceleration_is_that_of_the_motion(self, shared: Path, record: dict[str, Any]) -> None:
@@ -468,12 +468,12 @@ class TestMovedStills:
     def test_csv_has_each_clip_and_way(self, report: Path, record: dict[str, Any]) -> None:
         with report.with_suffix(".csv").open(newline="") as file:
             rows = list(csv.DictReader(file))
-        assert [(row["clip"], row["way"]) for row in rows] == [(c, w) for c in ("114", "203", "411") for w in WAYS]
+        assert [(row["clip"], row["mode"]) for row in rows] == [(c, w) for c in ("114", "203", "411") for w in MODES]
         for row in rows:
-            figures = record["by_clip"][row["clip"]]["accuracy"][row["way"]]
+            figures = record["by_clip"][row["clip"]]["accuracy"][row["mode"]]
             assert float(row["nme_percent_49"]) == figures["49"]["per_frame"]["nme_percent"]
             assert float(row["failure_percent_68"]) == figures["68"]["per_frame"]["failure_percent"]
-        assert [row["lost_percent"] != "" for row in rows] == [row["way"] == SMOOTH for row in rows]
+        assert [row["lost_percent"] != "" for row in rows] == [row["mode"] == SMOOTH for row in rows]
 
     def test_page_stands_for_itself(self, report: Path, record: dict[str, Any]) -> None:
         text = report.with_suffix(".html").read_text(encoding="utf-8")
@@ -535,9 +535,9 @@ def test_talking_face(shared: Path, evaluate: Callable[..., int], tmp_path: Path
     group = record["categories"]["talking-face"]
     assert list(group["accuracy"][RAW]) == ["18"]
     assert group["tracking"]["lost_percent"] == 0
-    for way in WAYS:
-        assert 2 < group["accuracy"][way]["18"]["per_frame"]["nme_percent"] < 6  # FGNET's points are not quite iBUG's
-        assert group["stability"][way]["offset_removed_percent"] < 1.5
+    for mode in MODES:
+        assert 2 < group["accuracy"][mode]["18"]["per_frame"]["nme_percent"] < 6  # FGNET's points are not quite iBUG's
+        assert group["stability"][mode]["offset_removed_percent"] < 1.5
 
 
 class TestMistakes:

@@ -190,8 +190,8 @@ class TestWhole:
             import sys
             from tests.tracker.sinks.sinks_shared import BLACK, IBUG68, frame, result
             from tracker.sinks import ParquetTable
-            from tracker.sources import Arrays
-            table = ParquetTable(sys.argv[1], Arrays([BLACK]), IBUG68, rows_per_group=10)
+            from tracker.sources import ArraySource
+            table = ParquetTable(sys.argv[1], ArraySource([BLACK]), IBUG68, rows_per_group=10)
             for index in range(10**9):
                 table.write(frame(index), result(index))
                 if index == 50:
@@ -215,8 +215,9 @@ class TestWhole:
         for group in (10, 4096):  # full while it grows, and at its end
             error = run_on_full_disk(
                 f"""
-                from tracker.sources import Arrays
-                with ParquetTable(folder / "out.parquet", Arrays([BLACK]), IBUG68, rows_per_group={group}) as table:
+                from tracker.sources import ArraySource
+                frames = ArraySource([BLACK])
+                with ParquetTable(folder / "out.parquet", frames, IBUG68, rows_per_group={group}) as table:
                     for index in range(300):
                         table.write(frame(index), result(index, faces=3))
                 """,

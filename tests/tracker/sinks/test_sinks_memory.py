@@ -16,7 +16,7 @@ from tracker.face.landmarks import Landmarks
 from tracker.face.schemes import Scheme
 from tracker.result import FrameResult, TrackedFace
 from tracker.sinks import Drawn, JsonLines, OpenFaceCsv, OscMessages, OverlayVideo, ParquetTable, PtsFiles, Sink
-from tracker.sources import Arrays, Frame
+from tracker.sources import ArraySource, Frame
 
 FRAMES, WARM, TRACED = 20_000, 1_000, 2_000
 TINY = Scheme("two points", 2, np.array([1, 0]), ((0,), (1,)), ((0,), (1,)), (), {})
@@ -28,7 +28,7 @@ MAKE: dict[str, Callable[[Path], Sink]] = {
     "csv": lambda folder: OpenFaceCsv(folder / "out.csv", TINY),
     "pts": PtsFiles,
     "video": lambda folder: Drawn(lambda image, result: image, [OverlayVideo(folder / "out.mp4", 30)]),
-    "parquet": lambda folder: ParquetTable(folder / "out.parquet", Arrays([PICTURE]), TINY, rows_per_group=100),
+    "parquet": lambda folder: ParquetTable(folder / "out.parquet", ArraySource([PICTURE]), TINY, rows_per_group=100),
     "osc": lambda folder: OscMessages("127.0.0.1:9"),
 }
 

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 from tracker.errors import TrackerError
-from tracker.sources import Camera, Patience, camera_lines, open_source
+from tracker.sources import Camera, ReconnectPolicy, camera_lines, open_source
 from tracker.sources.camera import csi_pipeline
 from tracker.sources.devices import cameras
 
-QUICK = Patience(retry_s=0.001, longest_retry_s=0.01, give_up_s=10.0)
+QUICK = ReconnectPolicy(retry_s=0.001, longest_retry_s=0.01, give_up_s=10.0)
 
 
 @dataclass(eq=False)
@@ -220,7 +220,7 @@ class TestFoundAgain:
     def test_under_another_number(self, machine: FakeMachine, by: str) -> None:
         """And not taken for the other camera that has its number now."""
         machine.plug(0, 50, "C920")
-        with Camera(0 if by == "number" else str(machine.dev / by), (640, 480), patience=QUICK) as source:
+        with Camera(0 if by == "number" else str(machine.dev / by), (640, 480), reconnect=QUICK) as source:
             assert level_of(source) == 50
             machine.unplug(0)
             machine.plug(0, 99, "Brio")
@@ -233,7 +233,7 @@ class TestFoundAgain:
     def test_by_its_socket_where_it_has_no_name_of_its_own(self, machine: FakeMachine) -> None:
         link = "v4l/by-path/pci-usb-0:2-video-index0"
         machine.plug(0, 50, "clone", link)
-        with Camera(0, patience=QUICK) as source:
+        with Camera(0, reconnect=QUICK) as source:
             next(source)
             machine.unplug(0)
             machine.plug(2, 51, "clone", link)

@@ -20,12 +20,12 @@ import pytest
 from tracker import Frame, Tracker
 from tracker.errors import TrackerError
 from tracker.run import shown_frames
-from tracker.sources import Live, Patience
-from tracker.sources.live import MOST_HANGING
+from tracker.sources import Live, ReconnectPolicy
+from tracker.sources.live import MAX_STUCK_READERS
 
 WAIT_S = 10.0  # that a test waits for what must happen at once: reached only where it fails
-QUICK = Patience(retry_s=0.001, longest_retry_s=0.004, give_up_s=WAIT_S)
-HASTY = Patience(stall_s=0.1, open_s=0.1, retry_s=0.001, longest_retry_s=0.004, give_up_s=WAIT_S)
+QUICK = ReconnectPolicy(retry_s=0.001, longest_retry_s=0.004, give_up_s=WAIT_S)
+HASTY = ReconnectPolicy(stall_s=0.1, open_s=0.1, retry_s=0.001, longest_retry_s=0.004, give_up_s=WAIT_S)
 
 
 def grey(level: int, width: int = 8) -> Any:
@@ -237,7 +237,7 @@ class TestNewestWins:
         assert looks <= 3
 
     def test_a_steady_camera_is_not_lost(self, camera: FakeCamera) -> None:
-        with Live("fake", camera.open, Patience(stall_s=0.3)) as source:
+        with Live("fake", camera.open, ReconnectPolicy(stall_s=0.3)) as source:
             assert next(frame for frame in source if frame.timestamp_s > 0.5).index > 0
             assert source.losses.gaps == 0
 
@@ -305,7 +305,7 @@ class TestLoss:
         assert str(source.losses).endswith(f"1 gap of {source.losses.gap_s:.1f} s in all")
 
     def test_attempts_back_off_and_begin_anew(self, camera: FakeCamera) -> None:
-        with Live("fake", camera.open, Patience(retry_s=0.02, longest_retry_s=0.08, give_up_s=WAIT_S)) as source:
+        with Live("fake", camera.open, ReconnectPolicy(retry_s=0.02, longest_retry_s=0.08, give_up_s=WAIT_S)) as source:
             next(source)
             camera.picture, camera.refusals = grey(2), 5
             camera.unplug()
@@ -313,8 +313,8 @@ class TestLoss:
             wait_for_level(source, 2)
             waits = np.diff(camera.attempts_s[1:])
             assert len(waits) == 5 and (waits >= (0.04, 0.08, 0.08, 0.08, 0.08)).all()  # after .02 s before the first
-        patience = Patience(retry_s=0.001, longest_retry_s=WAIT_S, give_up_s=WAIT_S)
-        with Live("fake", camera.open, patience) as source:
+        reconnect = ReconnectPolicy(retry_s=0.001, longest_retry_s=WAIT_S, give_up_s=WAIT_S)
+        with Live("fake", camera.open, reconnect) as source:
             for level in range(100, 115):  # doubled 15 times it would be 33 s
                 camera.picture = grey(level)
                 wait_for_level(source, level)
@@ -323,7 +323,7 @@ class TestLoss:
             assert source.losses.gap_s < WAIT_S
 
     def test_for_good_ends_with_one_sentence(self, camera: FakeCamera) -> None:
-        with Live("fake", camera.open, Patience(retry_s=0.01, give_up_s=0.05)) as source:
+        with Live("fake", camera.open, ReconnectPolicy(retry_s=0.01, give_up_s=0.05)) as source:
             next(source)
             camera.unplug()
             with pytest.raises(TrackerError, match=r"fake was lost after \d+ frames and did not come back: the fake c"):
@@ -333,7 +333,7 @@ class TestLoss:
         assert len(camera.attempts_s) >= 3
 
     def test_without_patience_ends_at_once(self, camera: FakeCamera) -> None:
-        with Live("fake", camera.open, Patience(give_up_s=0)) as source:
+        with Live("fake", camera.open, ReconnectPolicy(give_up_s=0)) as source:
             next(source)
             camera.unplug()
             with pytest.raises(TrackerError, match="it gives no more pictures"):
@@ -350,14 +350,14 @@ class TestLoss:
 
     def test_a_first_picture_may_take_longer(self) -> None:
         script = FakeScript()
-        with Live("fake", lambda: script, Patience(stall_s=0.05)) as source:
+        with Live("fake", lambda: script, ReconnectPolicy(stall_s=0.05)) as source:
             threading.Timer(0.2, script.tell, [grey(1)]).start()
             assert level_of(next(source)) == 1
             script.tell(False)
 
     def test_a_first_picture_that_never_comes_is_an_error(self) -> None:
         script = FakeScript()
-        with Live("fake", lambda: script, Patience(open_s=0.05)) as source:
+        with Live("fake", lambda: script, ReconnectPolicy(open_s=0.05)) as source:
             with pytest.raises(TrackerError, match="delivers no picture"):
                 next(source)
             script.tell(False)
@@ -408,11 +408,11 @@ class TestHanging:
 
     def test_too_often_ends_with_one_sentence(self, camera: FakeCamera) -> None:
         camera.hangs = True
-        with Live("fake", camera.open, Patience(stall_s=0.05, retry_s=0.001, give_up_s=WAIT_S)) as source:
+        with Live("fake", camera.open, ReconnectPolicy(stall_s=0.05, retry_s=0.001, give_up_s=WAIT_S)) as source:
             plugged_again = (camera.plug() for _ in source)
-            with pytest.raises(TrackerError, match=f"fake: {MOST_HANGING} reads hang in its driver; unplug it"):
+            with pytest.raises(TrackerError, match=f"fake: {MAX_STUCK_READERS} reads hang in its driver; unplug it"):
                 list(plugged_again)
-            assert threading.active_count() <= 1 + MOST_HANGING + baseline_threads()
+            assert threading.active_count() <= 1 + MAX_STUCK_READERS + baseline_threads()
             camera.let_go()
 
     def test_while_opening_is_left_behind_too(self, camera: FakeCamera) -> None:
@@ -447,7 +447,7 @@ class TestClose:
         assert not consumer.is_alive() and len(frames) == 1
 
     def test_does_not_wait_for_the_next_attempt(self, camera: FakeCamera) -> None:
-        source = Live("fake", camera.open, Patience(retry_s=600))
+        source = Live("fake", camera.open, ReconnectPolicy(retry_s=600))
         next(source)
         camera.unplug()
         consumer = threading.Thread(target=lambda: list(source))
@@ -491,7 +491,7 @@ class TestWindow:
     def test_is_looked_after_while_its_camera_is_lost(self) -> None:
         script = FakeScript(grey(1))
         window: Any = self.FakeWindow(looks=20)
-        with Live("fake", lambda: script, Patience(stall_s=WAIT_S)) as source:
+        with Live("fake", lambda: script, ReconnectPolicy(stall_s=WAIT_S)) as source:
             levels = [level_of(frame) for frame in shown_frames(source, window)]
         assert levels == [1]
         assert window.closed
@@ -549,8 +549,10 @@ class TestPoll:
 def test_plugged_and_unplugged_100_times(camera: FakeCamera, hangs: bool) -> None:
     """The loop goes on; at the end there are as many threads and file handles as before (see nothing_left)."""
     camera.hangs = hangs
-    patience = Patience(stall_s=0.03, retry_s=0.001, longest_retry_s=0.002, give_up_s=WAIT_S) if hangs else QUICK
-    with Live("fake", camera.open, patience) as source:
+    reconnect = (
+        ReconnectPolicy(stall_s=0.03, retry_s=0.001, longest_retry_s=0.002, give_up_s=WAIT_S) if hangs else QUICK
+    )
+    with Live("fake", camera.open, reconnect) as source:
         most = 0
         for cycle in range(1, 101):
             camera.picture = grey(cycle)
@@ -564,7 +566,7 @@ def test_plugged_and_unplugged_100_times(camera: FakeCamera, hangs: bool) -> Non
         camera.let_go()
         assert source.losses.gaps >= 99
         assert frame.index >= 99
-        assert most - baseline_threads() <= 2 + MOST_HANGING + 2  # timers
+        assert most - baseline_threads() <= 2 + MAX_STUCK_READERS + 2  # timers
 
 
 def test_a_tracker_forgets_everything_over_a_gap(
@@ -574,7 +576,7 @@ def test_a_tracker_forgets_everything_over_a_gap(
     camera.picture = np.ascontiguousarray(frames[10].image_rgb[..., ::-1])
     tracker, afresh = make_tracker(), make_tracker()
     expected = afresh.step(Frame(frames[20].image_rgb, 0.0, 0)).faces[0]
-    with Live("fake", camera.open, Patience(retry_s=0.55, give_up_s=WAIT_S)) as source:
+    with Live("fake", camera.open, ReconnectPolicy(retry_s=0.55, give_up_s=WAIT_S)) as source:
         for _ in range(5):
             assert [face.id for face in tracker.step(next(source)).faces] == [1]
         camera.unplug()

@@ -25,11 +25,11 @@ import pytest
 
 from tracker.errors import TrackerError
 from tracker.run import main
-from tracker.sources import Frame, Patience, Stream, Video, live, open_source
+from tracker.sources import Frame, ReconnectPolicy, Stream, Video, live, open_source
 
 ROOT = Path(__file__).parents[3]
 WAIT_S = 10.0
-QUICK = Patience(retry_s=0.02, longest_retry_s=0.1, give_up_s=WAIT_S)
+QUICK = ReconnectPolicy(retry_s=0.02, longest_retry_s=0.1, give_up_s=WAIT_S)
 HEIGHT, WIDTH = 48, 64
 
 
@@ -145,7 +145,7 @@ class TestHttp:
     def test_a_server_that_stalls(self, server: Server) -> None:
         """OpenCV's read hangs; it is left behind, and gone as soon as the connection is."""
         before = threading.active_count(), handles()
-        with open_source(f"http://{address(server)}/live", Patience(stall_s=0.3, retry_s=0.01)) as stream:
+        with open_source(f"http://{address(server)}/live", ReconnectPolicy(stall_s=0.3, retry_s=0.01)) as stream:
             next(stream)
             server.stalls = True
             wait_until(lambda: stream.poll() is None and stream.lost)  # type: ignore[attr-defined]
@@ -176,22 +176,22 @@ class TestHttp:
         with socket.create_server(("127.0.0.1", 0)) as reserved:
             port = reserved.getsockname()[1]
         came_not = pytest.raises(TrackerError, match=r"live did not come within 0.1 s: .*reachable")
-        url, patience = f"http://127.0.0.1:{port}/live", Patience(retry_s=0.01, give_up_s=0.1)
-        with open_source(url, patience) as stream, came_not:
+        url, reconnect = f"http://127.0.0.1:{port}/live", ReconnectPolicy(retry_s=0.01, give_up_s=0.1)
+        with open_source(url, reconnect) as stream, came_not:
             next(stream)
         with pytest.raises(TrackerError, match="reachable"):
-            open_source(f"http://127.0.0.1:{port}/live", Patience(give_up_s=0))
+            open_source(f"http://127.0.0.1:{port}/live", ReconnectPolicy(give_up_s=0))
 
     def test_one_that_never_comes_is_given_up_even_if_a_lost_one_is_not(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(live, "START_S", 0.1)
         with socket.create_server(("127.0.0.1", 0)) as reserved:
             port = reserved.getsockname()[1]
         came_not = pytest.raises(TrackerError, match=r"live did not come within 0.1 s: .*reachable")
-        with open_source(f"http://127.0.0.1:{port}/live", Patience(retry_s=0.01)) as stream, came_not:
+        with open_source(f"http://127.0.0.1:{port}/live", ReconnectPolicy(retry_s=0.01)) as stream, came_not:
             next(stream)
 
     def test_a_server_that_stays_away(self, server: Server) -> None:
-        with open_source(f"http://{address(server)}/live", Patience(retry_s=0.01, give_up_s=0.1)) as stream:
+        with open_source(f"http://{address(server)}/live", ReconnectPolicy(retry_s=0.01, give_up_s=0.1)) as stream:
             next(stream)
             server.sending = False
             with pytest.raises(TrackerError, match=r"live was lost after \d+ frames and did not come back"):
@@ -212,7 +212,7 @@ class TestHttp:
         assert [frame.timestamp_s for frame in frames] == pytest.approx([i / 25 for i in range(20)])
 
     def test_out_of_reach(self, server: Server, capfd: pytest.CaptureFixture[str]) -> None:
-        for opened in (open_source, Video, partial(Stream, patience=Patience(give_up_s=0))):
+        for opened in (open_source, Video, partial(Stream, reconnect=ReconnectPolicy(give_up_s=0))):
             for login, query in (("anna:secret@", ""), ("anna:se@cr/et@", ""), ("", "?user=anna&pwd=secret")):
                 with pytest.raises(TrackerError, match="reachable") as caught:
                     opened(f"http://{login}{address(server)}/missing.mp4{query}")
@@ -333,7 +333,7 @@ class TestRtsp:
         with socket.create_server(("127.0.0.1", 0)) as silent:
             start_s = time.monotonic()
             with pytest.raises(TrackerError, match="reachable"):
-                open_source(f"rtsp://127.0.0.1:{silent.getsockname()[1]}/camera", Patience(give_up_s=0))
+                open_source(f"rtsp://127.0.0.1:{silent.getsockname()[1]}/camera", ReconnectPolicy(give_up_s=0))
         assert time.monotonic() - start_s < 5
 
 

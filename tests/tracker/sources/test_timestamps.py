@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tracker.errors import TrackerError
-from tracker.sources import Arrays, Frame, Video
+from tracker.sources import ArraySource, Frame, Video
 from tracker.sources.base import Timeline
 
 SIZE = (32, 24)
@@ -184,12 +184,12 @@ def test_a_timeline_increases_whatever_is_stated(stated: list[float]) -> None:
 
 class TestArrays:
     def test_times_increase_at_a_rate_that_leaves_no_time_between(self) -> None:
-        with Arrays(np.zeros((3, 2, 2, 3), np.uint8), fps=1e300, timestamps_s=[5, 9, 9]) as source:
+        with ArraySource(np.zeros((3, 2, 2, 3), np.uint8), fps=1e300, timestamps_s=[5, 9, 9]) as source:
             assert [frame.timestamp_s for frame in source] == [0, 4, math.nextafter(4, 5)]
 
     def test_at_a_rate(self) -> None:
         pictures = np.arange(4 * 6 * 8 * 3, dtype=np.uint8).reshape(4, 6, 8, 3)
-        with Arrays(pictures, fps=50) as source:
+        with ArraySource(pictures, fps=50) as source:
             assert (source.frame_count, source.fps, source.live) == (4, 50, False)
             frames = list(source)
         assert [(frame.index, frame.timestamp_s) for frame in frames] == [(0, 0.0), (1, 0.02), (2, 0.04), (3, 0.06)]
@@ -203,7 +203,7 @@ class TestArrays:
                 made.append(level)
                 yield np.full((2, 2 + level, 3), level, np.uint8)
 
-        with Arrays(pictures()) as source:
+        with ArraySource(pictures()) as source:
             assert source.frame_count is None
             next(source)
             assert made == [0]
@@ -211,15 +211,15 @@ class TestArrays:
 
     def test_with_times_of_their_own(self, caplog: pytest.LogCaptureFixture) -> None:
         pictures = [np.zeros((2, 2, 3), np.uint8)] * 4
-        times = [frame.timestamp_s for frame in Arrays(pictures, timestamps_s=[10.0, 10.5, 10.5, 12.0], fps=10)]
+        times = [frame.timestamp_s for frame in ArraySource(pictures, timestamps_s=[10.0, 10.5, 10.5, 12.0], fps=10)]
         assert times == pytest.approx([0, 0.5, 0.6, 2.1])
         assert "the arrays states 10.500 s after 10.500 s" in caplog.text
 
     def test_refuses_what_cannot_be(self) -> None:
         picture = np.zeros((2, 2, 3), np.uint8)
         with pytest.raises(TrackerError, match="fps must be a positive number, got 0"):
-            Arrays([picture], fps=0)
+            ArraySource([picture], fps=0)
         with pytest.raises(TrackerError, match="expected a timestamp for each picture, got 1"):
-            list(Arrays([picture] * 2, timestamps_s=[0.0]))
+            list(ArraySource([picture] * 2, timestamps_s=[0.0]))
         with pytest.raises(TrackerError, match=r"RGB array .* got \(2, 2, 3\) of float32: convert it"):
-            next(Arrays([np.full((2, 2, 3), np.nan, np.float32)]))  # type: ignore[list-item]
+            next(ArraySource([np.full((2, 2, 3), np.nan, np.float32)]))  # type: ignore[list-item]

@@ -21,7 +21,7 @@ from tracker import Frame, FrameResult, Tracker, TrackerError, as_rgb, draw_face
 from tracker.datasets.pts_files import read_pts
 from tracker.detectors.base import roi_of_detection
 from tracker.detectors.yunet import CALIBRATION
-from tracker.sources import Arrays, as_picture, read_picture
+from tracker.sources import ArraySource, as_picture, read_picture
 from tracker.tracking.estimator import LandmarkEstimator
 
 Image = NDArray[np.uint8]
@@ -192,12 +192,12 @@ class TestRun:
         images = [frame.image_rgb for frame in frames[:3]]
         (one,) = tracker.run(images[0])
         assert [face.id for face in one.faces] == [1]
-        expected = [result.to_json() for result in tracker.run(Arrays(images))]
+        expected = [result.to_json() for result in tracker.run(ArraySource(images))]
         for given in (images, tuple(images), np.stack(images), (image for image in images), [*map(pil_of, images)]):
             assert [result.to_json() for result in tracker.run(given)] == expected
         assert [result.timestamp_s for result in tracker.run(images)] == pytest.approx([0, 1 / 30, 2 / 30])
         alone = [tracker.detect(image).faces[0].landmarks.points_px for image in images]
-        stills = [result.faces[0].landmarks.points_px for result in tracker.run(Arrays(images, still=True))]
+        stills = [result.faces[0].landmarks.points_px for result in tracker.run(ArraySource(images, still=True))]
         assert all((a == b).all() for a, b in zip(alone, stills))
 
     @pytest.mark.parametrize(
@@ -315,9 +315,9 @@ class TestPandas:
 
 
 def test_a_turned_picture_is_not_read_again(image: Image, tmp_path: Path) -> None:
-    from tracker.sources.turned import turned
+    from tracker.sources.rotation import rotate_frame
 
     frame = Frame(image, 0.0, 0, still=True, name="a.png", path=tmp_path / "a.png")
-    assert (turned(frame, 90).path, turned(frame, 90).name) == (None, "a.png")
-    assert turned(frame).path == tmp_path / "a.png"
+    assert (rotate_frame(frame, 90).path, rotate_frame(frame, 90).name) == (None, "a.png")
+    assert rotate_frame(frame).path == tmp_path / "a.png"
     assert read_picture(tmp_path / "a.png") is None

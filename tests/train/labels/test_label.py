@@ -17,7 +17,7 @@ import pytest
 import train.label
 from tools.london import ibug68, read_template
 from tracker.cli.command import run_command
-from tracker.datasets.folder import read_own
+from tracker.datasets.folder import read_custom
 from tracker.datasets.pts_files import read_pts
 from tracker.detectors.base import Detection
 from tracker.detectors.yunet import CALIBRATION
@@ -95,7 +95,7 @@ class TestLabels:
 
     def test_are_what_the_training_reads(self, options: list[object], tmp_path: Path) -> None:
         run(*options)
-        (sample,) = read_own(tmp_path / "out", "ibug68")
+        (sample,) = read_custom(tmp_path / "out", "ibug68")
         assert sample.read_image().shape == (220, 200, 3)
 
     def test_are_the_same_from_views_that_were_kept(self, options: list[object], tmp_path: Path) -> None:

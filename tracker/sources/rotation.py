@@ -1,4 +1,4 @@
-"""Frames of a camera that is mounted on its side, upside down, or behind a mirror."""
+"""Rotates and mirrors frames, for a camera that is mounted on its side, upside down, or behind a mirror."""
 
 from __future__ import annotations
 
@@ -15,11 +15,19 @@ Rotation = Literal[0, 90, 180, 270]
 _CODES = {90: cv2.ROTATE_90_CLOCKWISE, 180: cv2.ROTATE_180, 270: cv2.ROTATE_90_COUNTERCLOCKWISE}
 
 
-def turned(frame: Frame, rotate: Rotation = 0, mirror: bool = False) -> Frame:
-    """The frame turned clockwise by so many degrees, then mirrored left to right; the same one where neither is asked.
+def rotate_frame(frame: Frame, rotate: Rotation = 0, mirror: bool = False) -> Frame:
+    """Rotate a frame clockwise, then mirror it left to right.
 
-    What is measured in it is in pixels of the turned picture.
-    Raises TrackerError for another angle, and for a frame on the GPU.
+    Args:
+        frame: in CPU memory.
+        rotate: degrees clockwise.
+        mirror: whether to mirror after rotating.
+
+    Returns:
+        The frame; the same object if neither is asked for. Results are in pixels of the rotated picture.
+
+    Raises:
+        TrackerError: for another angle, and for a frame on the GPU.
     """
     if rotate not in (0, *_CODES):
         raise TrackerError(f"rotate must be 0, 90, 180 or 270 degrees, got {rotate}")
