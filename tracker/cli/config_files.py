@@ -53,13 +53,7 @@ def _guarded(load: Callable[..., Any]) -> Callable[..., Any]:
             return load(text)
         except yaml.MarkedYAMLError as error:
             raise _without_text(error) from None
-        except (
-            ValueError,
-            TypeError,
-            LookupError,
-            AttributeError,
-            RecursionError,
-        ) as error:  # from unusual numbers and keys
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:  # odd numbers and keys
             raise yaml.YAMLError(f"it is no YAML that can be read ({str(error)[:80]})") from None
 
     load_within_limits.within_limits = True  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Changes of bytes and of texts that know nothing of a format but its numbers, lines and values."""
+"""Mutations of bytes and texts that only know numbers, lines and values, not the format."""
 
 from __future__ import annotations
 
@@ -39,14 +39,14 @@ ODD_TEXTS = (
 
 
 def change_bytes(rng: random.Random, data: bytes, others: Sequence[bytes] = ()) -> bytes:
-    """Some bytes changed, removed, repeated, exchanged, or taken from another input."""
+    """Change, remove, repeat or exchange some bytes, or take them from another input."""
     for _ in range(1 << rng.choice((0, 0, 0, 1, 1, 2, 3))):
         data = rng.choice(_BYTES)(rng, bytearray(data), others)
     return data[:LARGEST_INPUT]
 
 
 def change_text(rng: random.Random, data: bytes, others: Sequence[bytes] = ()) -> bytes:
-    """The same for a text of numbers, words and lines; now and then its bytes."""
+    """Mutate a text of numbers, words and lines, sometimes its bytes."""
     if rng.random() < 0.25:
         return change_bytes(rng, data, others)
     text = data.decode("utf-8", "surrogateescape")
@@ -56,7 +56,7 @@ def change_text(rng: random.Random, data: bytes, others: Sequence[bytes] = ()) -
 
 
 def change_json(rng: random.Random, data: bytes, others: Sequence[bytes] = ()) -> bytes:
-    """A JSON text with a value of it changed; now and then its text."""
+    """Mutate a value of a JSON text, sometimes the text."""
     if rng.random() < 0.2:
         return change_text(rng, data, others)
     try:
@@ -102,7 +102,7 @@ ODD_YAML = (
 
 
 def change_yaml(rng: random.Random, data: bytes, others: Sequence[bytes] = ()) -> bytes:
-    """A YAML text with a value of it exchanged for one that YAML itself reads in an odd way; or as a text."""
+    """Replace a value of a YAML text by one that YAML interprets unexpectedly, or mutate the text."""
     lines = data.decode("utf-8", "surrogateescape").split("\n")
     places = [i for i, line in enumerate(lines) if ": " in line]
     if not places or rng.random() < 0.7:
@@ -113,7 +113,7 @@ def change_yaml(rng: random.Random, data: bytes, others: Sequence[bytes] = ()) -
 
 
 def odd_value(rng: random.Random) -> Any:
-    """A value of JSON that hardly anybody expects."""
+    """Return an unusual JSON value."""
     kind = rng.randrange(12)
     if kind == 0:
         return rng.choice((None, True, False, [], {}, "", 0, -1, 1.5, [None], {"": None}))
@@ -207,7 +207,7 @@ def _integer(rng: random.Random, data: bytearray, others: Sequence[bytes]) -> by
 
 
 def _near_integer(rng: random.Random, data: bytearray, others: Sequence[bytes]) -> bytes:
-    """A number in the bytes made a little larger or smaller, as a count or a size that is off by one."""
+    """Change a number in the bytes slightly, like a count or a size that is off by one."""
     form = rng.choice(("<H", ">H", "<I", ">I"))
     size = struct.calcsize(form)
     if len(data) > size:

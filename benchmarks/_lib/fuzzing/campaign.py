@@ -1,4 +1,4 @@
-"""Mutates the inputs of a reader, has a worker read them, and keeps what went wrong."""
+"""Mutates the inputs of a reader, runs it on them in a worker process, and collects the faults."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Worker:
         self.stop()
 
     def seeds(self, reader: str) -> Start:
-        """The reader's valid inputs, and what belongs to them."""
+        """Return the reader's valid inputs and its description."""
         answer = self._ask(START_S, "seeds", reader)
         if not isinstance(answer, Start):
             raise RuntimeError(f"{reader}: no inputs to begin with: {answer}")
@@ -115,7 +115,7 @@ class Worker:
             return self._end()
 
     def _end(self) -> Outcome:
-        """Why the process ended."""
+        """Return why the process ended."""
         assert self._process is not None
         code = self._process.wait()
         self._errors.seek(0)
@@ -129,7 +129,7 @@ class Worker:
 
 @dataclass
 class Finding:
-    """An input that a reader must not answer so. count: how many had the same outcome at the same place."""
+    """An input with a forbidden outcome. count: how many had the same outcome at the same place."""
 
     reader: str
     outcome: Outcome
@@ -137,7 +137,7 @@ class Finding:
     count: int = 1
 
     def save(self, folder: Path) -> Path:
-        """Write the input for --replay; returns the file."""
+        """Write the input for --replay; return the file."""
         digest = hashlib.sha256(repr(sorted(self.files.items())).encode()).hexdigest()[:10]
         path = folder / f"{self.reader.replace(' ', '_')}-{digest}.zip"
         folder.mkdir(parents=True, exist_ok=True)
@@ -151,7 +151,7 @@ class Finding:
 
 
 def load_finding(path: Path) -> tuple[str, Files]:
-    """The reader and the input that Finding.save wrote."""
+    """Load the reader's name and the input that Finding.save wrote."""
     with zipfile.ZipFile(path) as archive:
         reader: str = json.loads(archive.comment)["reader"]
         return reader, {name: archive.read(name) for name in archive.namelist()}
@@ -198,7 +198,7 @@ class Campaign:
         self.seconds += time.monotonic() - started_s
 
     def begin(self, worker: Worker) -> None:
-        """Import what the reader needs, which takes long for torch, and read the valid inputs: all must be accepted."""
+        """Import what the reader needs, and read the valid inputs, which must all be accepted."""
         self._start = worker.seeds(self.reader)
         for files in self._start.seeds:
             outcome = self._read(worker, files)

@@ -1,4 +1,4 @@
-"""Faults that are put into the code on purpose, in one worker alone: the fuzzing must find each.
+"""Faults that are injected into the code of one worker; the fuzzing must find each of them.
 
 A fault is a change of a module's text. The module is compiled from the changed text when it is imported, no file is
 touched. Where the code has moved on the text is not found, which is an error: the fault has to be written anew.
@@ -154,14 +154,14 @@ SEEDED = {
 
 
 def seed(name: str) -> None:
-    """Have the fault's module imported with the fault in it. Before anything imports the module."""
+    """Install an import hook that injects the fault; call it before the module is imported."""
     fault = SEEDED[name]
     assert fault.module not in sys.modules
     sys.meta_path.insert(0, _Finder(fault))
 
 
 def faulty(fault: Fault, text: str) -> str:
-    """The module's text with the fault. Raises ValueError where it does not stand there just once."""
+    """Return the module's text with the fault; raise ValueError unless the original text occurs exactly once."""
     if text.count(fault.right) != 1:
         raise ValueError(f"{fault.module}: expected {fault.right!r} once, found it {text.count(fault.right)} times")
     return text.replace(fault.right, fault.wrong)

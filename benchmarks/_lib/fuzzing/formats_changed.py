@@ -1,4 +1,4 @@
-"""Changes that keep a format's frame whole, so that they reach what is inside: Protocol Buffers, ZIP, pickle."""
+"""Mutations that keep a container format valid, to reach its content: Protocol Buffers, ZIP, pickle."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Field = tuple[int, int, int | bytes]
 
 
 def change_message(rng: random.Random, data: bytes, others: Sequence[bytes] = ()) -> bytes:
-    """A message of Protocol Buffers, such as an ONNX model, with a field of it changed at any depth."""
+    """Mutate a field at any depth of a Protocol Buffers message, such as an ONNX model."""
     if rng.random() < 0.2:
         return change_bytes(rng, data, others)
     for _ in range(rng.choice((1, 1, 1, 2, 4))):
@@ -62,7 +62,7 @@ def _leaf(rng: random.Random, data: bytes) -> bytes:
 
 
 def fields_of(data: bytes) -> list[Field]:
-    """The fields of a message; empty for what is none."""
+    """Return the fields of a message; empty if it is not one."""
     fields: list[Field] = []
     at = 0
     try:
@@ -114,7 +114,7 @@ def _serialized(field: Field) -> bytes:
 
 
 def change_zip(rng: random.Random, data: bytes, others: Sequence[bytes] = ()) -> bytes:
-    """A ZIP archive with a member changed, removed, doubled, renamed or packed; a pickle in it value by value."""
+    """Change, remove, duplicate, rename or compress a member of a ZIP archive; pickles are mutated by value."""
     if rng.random() < 0.15:
         return change_bytes(rng, data, others)
     try:
@@ -150,7 +150,7 @@ def change_zip(rng: random.Random, data: bytes, others: Sequence[bytes] = ()) ->
 
 
 def change_pickle(rng: random.Random, data: bytes) -> bytes:
-    """A pickle with values in it exchanged for others, whatever surrounds them; now and then its bytes."""
+    """Replace values in a pickle, sometimes its bytes."""
     if rng.random() < 0.1:
         return change_bytes(rng, data)
     try:

@@ -1,4 +1,4 @@
-"""What a Triton server answers, as bytes on the wire, read by Triton's own client.
+"""Fuzzes the answers of a Triton server, as bytes on the wire, read by Triton's client.
 
 A gRPC server on the loopback stands in for Triton: it sends the bytes of an input as its answers.
 """

@@ -1,4 +1,4 @@
-"""Arguments of the application's interface, drawn by hypothesis from the bytes of an input."""
+"""Fuzzes arguments of the Python interface, drawn by hypothesis from the bytes of an input."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Models and what lies beside them: metadata, ONNX, weights in other files, detectors, plans, Triton's repository."""
+"""Fuzzes models and their files: metadata, ONNX, external weights, detectors, plans, Triton's repository."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PLAN = EngineKey("ab" * 32, "tensorrt", "10.3.0", "12.6", ("sm87",), "Orin (nvgp
 
 
 def tiny_model(spec: ModelSpec = SPEC) -> onnx.ModelProto:
-    """A landmark model that answers the same points for every crop, moved by its brightness."""
+    """Return a landmark model whose points depend only on the crop's brightness."""
     count = spec.landmark_scheme().count
     rng = np.random.default_rng(0)
     crops = helper.make_tensor_value_info("crops", TensorProto.UINT8, ["faces", spec.size, spec.size, 3])

@@ -1,4 +1,4 @@
-"""Command lines, YAML files of options, and the messages about them, which must hold no secret."""
+"""Fuzzes command lines, YAML files of options, and messages about them, which must not contain secrets."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _only_parsed(**options: Any) -> None:
 
 
 def said(command: Callable[[], int | str | None]) -> None:
-    """Run a command line; its refusal becomes a TrackerError with what it says on standard error."""
+    """Run a command line; raise a refusal as a TrackerError with its message on standard error."""
     errors = io.StringIO()
     with contextlib.redirect_stderr(errors), contextlib.redirect_stdout(io.StringIO()):
         try:

@@ -1,4 +1,4 @@
-"""Pictures and videos, as the tracker reads them."""
+"""Fuzzes pictures and videos."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MOST_FRAMES = 50
 
 
 def drawn_picture(seed: int = 0) -> NDArray[np.uint8]:
-    """(32, 40, 3): a face of a few strokes."""
+    """Return a picture (32, 40, 3) of a simple drawn face."""
     picture = np.full((HEIGHT, WIDTH, 3), 60 + 10 * seed, np.uint8)
     cv2.ellipse(picture, (20, 16), (9, 12), 0, 0, 360, (120, 160, 200), -1)
     for x in (16, 24):
@@ -31,14 +31,14 @@ def drawn_picture(seed: int = 0) -> NDArray[np.uint8]:
 
 
 def encoded(suffix: str, picture: NDArray[np.uint8]) -> bytes:
-    """The picture as a file of that kind."""
+    """Encode the picture as a file of that kind."""
     done, data = cv2.imencode(suffix, picture[..., 0] if suffix == ".pgm" else picture)
     assert done
     return data.tobytes()
 
 
 def drawn_video(suffix: str) -> bytes:
-    """Six frames of a face."""
+    """Return a video of six frames of a face."""
     with tempfile.TemporaryDirectory() as folder:
         path = f"{folder}/clip{suffix}"
         writer = cv2.VideoWriter(path, cv2.VideoWriter.fourcc(*CODECS[suffix]), 25.0, (WIDTH, HEIGHT))

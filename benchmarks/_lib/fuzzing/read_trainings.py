@@ -1,4 +1,4 @@
-"""Checkpoints, and the YAML files that trainings are configured with."""
+"""Fuzzes checkpoints and the YAML files of trainings."""
 
 from __future__ import annotations
 

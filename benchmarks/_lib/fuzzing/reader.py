@@ -1,4 +1,4 @@
-"""What is fuzzed: a reader, its valid inputs, and what it may answer to the others."""
+"""Reader, the description of what is fuzzed: its valid inputs, and its allowed outcomes."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ end of the process; more than the time; more than the memory."""
 
 
 class Wrong(AssertionError):
-    """A reader accepted an input and made something of it that cannot be used."""
+    """A reader accepted an input, but its result is invalid."""
 
 
 class Empty(Exception):
@@ -97,20 +97,20 @@ class Empty(Exception):
 
 
 def expect(held: object, what: str) -> None:
-    """Raise Wrong unless it held."""
+    """Raise Wrong unless the condition holds."""
     if not held:
         raise Wrong(f"accepted, but {what}")
 
 
 def find(name: str) -> Reader:
-    """The reader of that name; imports what it needs."""
+    """Return the reader of that name, importing what it needs."""
     (module,) = (module for module, names in MODULES.items() if name in names)
     reader: Reader = importlib.import_module(module).READERS[name]
     return reader
 
 
 def lines_of(code: tuple[str, ...]) -> Lines:
-    """The lines within the functions that a Reader's code names."""
+    """Return the lines of the functions in Reader.code."""
     lines: Lines = set()
     for entry in code:
         module, _, names = entry.partition(":")

@@ -100,7 +100,7 @@ def outcome(watched: Watched, folder: Path, files: Files, traced: bool) -> Outco
 
 
 def largest_extent_kb() -> int:
-    """The most resident memory that this program has had. Linux's ru_maxrss would count the parent's, too."""
+    """Return the peak resident memory of this program. Linux's ru_maxrss would include the parent's."""
     status = Path("/proc/self/status")
     if status.exists():
         return int(re.findall(r"VmHWM:\s+(\d+)", status.read_text())[0])
@@ -127,7 +127,7 @@ def _is_printable(text: str) -> bool:
 
 
 def place_of(stack: TracebackType | None) -> str:
-    """The innermost line of the project, of benchmarks only where there is no other."""
+    """Return the innermost line of the project, of benchmarks only if there is no other."""
     names = [(os.path.relpath(frame.filename, _ROOT), frame.lineno) for frame in traceback.extract_tb(stack)]
     ours = [f"{name}:{line}" for name, line in names if not name.startswith("..")]
     return next((place for place in reversed(ours) if not place.startswith("benchmarks")), ours[-1] if ours else "")
@@ -135,7 +135,7 @@ def place_of(stack: TracebackType | None) -> str:
 
 @contextmanager
 def _traced(files: set[str], reached: Lines) -> Iterator[None]:
-    """Note the lines of these files that are reached."""
+    """Record which lines of these files are reached."""
 
     def note(frame: FrameType, event: str, argument: Any) -> Any:
         if event == "line":

@@ -1,4 +1,4 @@
-"""Work captured as a CUDA graph and timed; on a CPU the same calls run the work itself, to rehearse."""
+"""Captures work as a CUDA graph and times it; on a CPU the same calls run the work directly, as a rehearsal."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Device:
         return torch.cuda.stream(self._stream) if self.is_gpu else nullcontext()
 
     def synchronise(self) -> None:
-        """Wait until the device is done."""
+        """Wait for the device."""
         if self.is_gpu:
             torch.cuda.synchronize()
 

@@ -20,15 +20,15 @@ _CTYPES = {"P": ctypes.c_void_p, "i": ctypes.c_int}  # of struct's formats, as C
 
 
 class TimedCuda(Cuda, Protocol):
-    """What the runtime needs of CUDA, and events."""
+    """The CUDA interface of the runtime, with events."""
 
     def elapsed_ms(self, work: Callable[[], None]) -> float:
-        """Milliseconds between an event before the work on the stream and one behind it."""
+        """Return the milliseconds between an event before the work on the stream and one after it."""
         ...
 
 
 class TimedPyCuda(PyCuda):
-    """The runtime's own, with PyCUDA's events."""
+    """The runtime's PyCUDA interface, with events."""
 
     def elapsed_ms(self, work: Callable[[], None]) -> float:
         first, last = self._driver.Event(), self._driver.Event()
@@ -67,7 +67,7 @@ class BoundCuda:
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """Pushes the context and pops it."""
+        """Push the context, and pop it on leaving."""
         self._call("cuCtxPushCurrent", self._context)
         try:
             yield
@@ -112,7 +112,7 @@ class BoundCuda:
         return queue
 
     def capture(self, work: Callable[[], None]) -> Callable[[], None]:
-        """As a CUDA graph. Raises TrackerError where it cannot be captured."""
+        """Capture work as a CUDA graph; raise TrackerError if that fails."""
         mode = self._driver.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL
         self._call("cuStreamBeginCapture", self._stream, mode)
         try:
@@ -135,7 +135,7 @@ class BoundCuda:
         return float(self._call("cuEventElapsedTime", first, last))
 
     def _call(self, name: str, *arguments: Any) -> Any:
-        """What the driver's call gives besides its result. Raises TrackerError where it fails."""
+        """Return the values of a driver call; raise TrackerError if it failed."""
         result, *found = getattr(self._driver, name)(*arguments)
         if int(result):
             raise TrackerError(f"{name} failed with CUDA's error {int(result)} ({result.name})")

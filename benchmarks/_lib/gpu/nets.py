@@ -1,4 +1,4 @@
-"""The nets that are measured: as they are deployed, on the device, in half precision."""
+"""The measured nets, as they are deployed: on the device, in half precision."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class Deployed:
         self._constants = HostConstants()
 
     def modules(self) -> Iterator[nn.Module]:
-        """All that it computes with."""
+        """Return all modules of the computation."""
         return self._graph.modules()
 
     def __call__(self, crops: Tensor) -> tuple[Tensor, Tensor, Tensor]:

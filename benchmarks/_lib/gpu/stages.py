@@ -235,7 +235,7 @@ def run_stages(
 
 
 def _leave_out(path: Path) -> None:
-    """Say in a stage's file that it was not begun; what an earlier call has found there is kept."""
+    """Record in a stage's file that it was not started; earlier results are kept."""
     if not path.exists():
         Record(path).update(state="left out", error="no time was left for it")
     elif _state(path)[0] == "running":
@@ -271,7 +271,7 @@ def _run_apart(context: Any, stage: Stage, task: Task, allowed: float) -> None:
 
 
 def _note_end(path: Path, cut: bool, allowed: float, status: int | None) -> None:
-    """Say in the stage's file how it ended, where the stage could not say so itself."""
+    """Record in the stage's file how it ended, if the stage could not do so itself."""
     try:
         found = json.loads(path.read_bytes())
     except OSError:  # it ended before its first line

@@ -1,4 +1,4 @@
-"""Weights in half precision, in files small enough to be brought back."""
+"""Stores weights in half precision, in files small enough to transfer."""
 
 from __future__ import annotations
 
