@@ -74,7 +74,7 @@ def draw(axes: Axes, heatmap: Tensor, update: Tensor, title: str) -> None:
     moved = moving(update)
     arrows = {"angles": "xy", "scale_units": "xy", "scale": 1, "width": 0.006}
     axes.quiver(moved, heatmap[moved], 0 * moved, 0.7 * update[moved].sign(), **arrows)
-    axes.set(title=title, xticks=range(len(heatmap)), ylim=(-1.5, 7.5))
+    axes.set(title=title, xticks=range(len(heatmap)), ylim=(-0.8, 8.6))
 
 
 def figure(path: Path) -> None:
