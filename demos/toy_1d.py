@@ -2,14 +2,13 @@
 
 The demonstration of Yang & Yeh, ICCV 2025, section 5.1 and Fig. 2: the heatmap itself is what gradient descent
 updates, its label is cell 5, and it starts with a peak on cell 9 and a lower one on cell 1. The paper gives neither
-the peaks' heights, nor the step size, nor the unit of the margin: here they are START, RATE (the same for both
-losses), and cells over [-1, 1], as train/losses/structured.py has them.
+the peaks' shape, nor the step size, nor the unit of the margin: here they are START, RATE (the same for both losses),
+and cells over [-1, 1], as train/losses/structured.py has them.
 
-Soft-argmax updates the label's cell in the right direction, but by a hundredth of the largest update. The paper says
-that it moves the peaks towards the label. With a free number for each cell it does not: a cell's update is its
-probability times the error times its distance from the mean, which is largest at the peaks, so that one sinks, the
-other rises, and both stay on cells 1 and 9 (for 2,000 steps, at rates of 0.1 and 2; wider peaks,
-too, for 50 steps).
+Soft-argmax updates the label's cell in the right direction, but by a twentieth of the largest update and less. It moves
+the higher peak towards the label, from cell 9 to cell 8, and stops there: a cell's update is its probability times the
+error times its distance from the mean, so that cell 9 sinks faster than cell 8, until the mean is right. That
+takes wide peaks, with cell 8 higher than cell 1. Where cells 9 and 1 have the two highest values both peaks stay.
 """
 
 from __future__ import annotations
@@ -27,8 +26,8 @@ from train.losses.structured import structured_loss
 
 CELLS = torch.linspace(-1, 1, 11)
 LABEL = 5
-START = torch.tensor([1.0, 2.0, 1.0, 0.5, 0.0, 0.0, 0.0, 0.5, 1.5, 3.0, 1.5])
-RATE = 0.3
+START = torch.maximum(*(top * torch.exp(-(torch.arange(11.0) - cell).square() / 8) for cell, top in ((9, 4), (1, 2))))
+RATE = 0.4
 LEAST_ARROW = 1e-4  # of the largest update of a step: smaller ones have no arrow
 SHOWN = (10, 20, 50)  # steps, as in the paper's figure
 
@@ -75,7 +74,7 @@ def draw(axes: Axes, heatmap: Tensor, update: Tensor, title: str) -> None:
     moved = moving(update)
     arrows = {"angles": "xy", "scale_units": "xy", "scale": 1, "width": 0.006}
     axes.quiver(moved, heatmap[moved], 0 * moved, 0.7 * update[moved].sign(), **arrows)
-    axes.set(title=title, xticks=range(len(heatmap)), ylim=(-1.5, 7.5))
+    axes.set(title=title, xticks=range(len(heatmap)), ylim=(-0.8, 8.6))
 
 
 def figure(path: Path) -> None:
