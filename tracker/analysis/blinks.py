@@ -27,8 +27,8 @@ LID_RAISED = 0.75
 the same clips it is about half of it."""
 
 FALL_TO, FALL_S = 0.80, 0.3
-"""Lids that close fall below this share of where they were in the last FALL_S; squints and smiles are slower. With it one
-of the nine closures, which a squint follows, is untold."""
+"""Lids that close fall below this share of where they were in the last FALL_S; squints and smiles are slower. With it
+one of the nine closures, which a squint follows, is untold."""
 
 BLINK_S = 0.5
 """Lids that are down for longer are no blink."""
@@ -67,7 +67,7 @@ class Blinks:
     """Blinks of one face, from its landmarks frame by frame; one object for each face id.
 
     Frames may come at any rate; a blink that falls between two of them is not seen. Narrow eyes may count as untold in
-    about the first 15 s, until their level is known. Eyes that stay closed for longer than about 70 s count as open
+    about the first 15 s, until their level is known. Eyes that stay closed for longer than about 50 s count as open
     again.
     """
 

@@ -130,7 +130,7 @@ class EyeMonitor:
             self._spans.append((now_s, blink.duration_s, "closed" if blink.told else "untold"))
         elif reason is not None:
             self._spans.append((now_s, passed_s, "unknown"))
-        elif self._blinks.since_s is None:
+        elif self._blinks.since_s in (None, now_s):
             self._spans.append((now_s, passed_s, "open"))
         while self._spans and self._spans[0][0] < now_s - self.window_s:
             self._spans.popleft()

@@ -106,9 +106,9 @@ def test_narrow_eyes_are_learned_and_never_called_closed() -> None:
 def test_a_long_closure_does_not_become_the_new_level() -> None:
     found = Blinks()
     blinks_of([0.3] * 250, found=found)
-    blinks_of([0.15] * 25 * 60, found=found, start_s=10)
+    blinks_of([0.15] * 25 * 40, found=found, start_s=10)
     assert found.since_s == 10
-    blinks_of([0.15] * 25 * 20, found=found, start_s=70)
+    blinks_of([0.15] * 25 * 20, found=found, start_s=50)
     assert found.since_s is None  # stuck: the face has changed
 
 
