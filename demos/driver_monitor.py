@@ -121,7 +121,9 @@ def _draw_trace(panel: np.ndarray, trace: list[tuple[float, str]]) -> None:
             cv2.circle(panel, (16 + at, y), 1, COLOURS[state], -1, cv2.LINE_AA)
 
 
-def _write(image: np.ndarray, text: str, at: tuple[int, int], size: float, colour: tuple, thick: int = 1) -> None:
+def _write(
+    image: np.ndarray, text: str, at: tuple[int, int], size: float, colour: tuple[int, int, int], thick: int = 1
+) -> None:
     cv2.putText(image, text, at, cv2.FONT_HERSHEY_SIMPLEX, size, colour, thick, cv2.LINE_AA)
 
 
