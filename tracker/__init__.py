@@ -15,7 +15,9 @@ except ModuleNotFoundError as error:
     sentence = f"tracker {describe_missing(str(error.name), 'cpu')}, on a Jetson apt install python3-opencv"
     raise ImportError(sentence, name=__name__) from None
 
-from tracker.analysis.expression import Blink, Blinks, Opening, eye_opening, mouth_opening
+from tracker.analysis.blinks import Blink, Blinks
+from tracker.analysis.expression import Opening, eye_opening, mouth_opening
+from tracker.analysis.eye_monitor import EyeMonitor, EyeReport
 from tracker.analysis.head_pose import HeadPose, camera_matrix, head_pose
 from tracker.archive import track_rows, track_to_parquet, unfinished_videos
 from tracker.detectors.base import BoxCalibration, Detection, Detector
@@ -42,6 +44,8 @@ __all__ = [
     "BoxCalibration",
     "Detection",
     "Detector",
+    "EyeMonitor",
+    "EyeReport",
     "Frame",
     "FrameResult",
     "GpuFrame",

@@ -1,1 +1,1 @@
-"""What follows from landmarks: head pose, openings of eyes and mouth, blinks."""
+"""What follows from landmarks: head pose, openings of eyes and mouth, blinks, PERCLOS."""

@@ -1,4 +1,4 @@
-"""How far eyes and mouth are open, and blinks.
+"""How far eyes and mouth are open.
 
 All are ratios of lengths in the picture, so neither size nor roll matters; a head that looks far up or down makes
 them smaller, one that looks far aside makes them larger. Ask for them with face.raw: smoothing dulls a blink.
@@ -14,16 +14,6 @@ import numpy as np
 from tracker.errors import TrackerError
 from tracker.face.landmarks import Landmarks
 
-# A closure begins below the first share of this person's open eyes and ends above the second. Chosen on 113 s of six
-# clips, where twelve closures were seen by eye: all found, and one half closed eye besides. At .65 one is missed, at
-# .775 squints begin to count. benchmarks/blinks.py repeats it.
-CLOSED_BELOW, OPEN_ABOVE = 0.70, 0.80
-RISE_S, FALL_S = 0.3, 10.0
-"""How fast the level of the open eyes follows wider and narrower ones, time constants in seconds."""
-
-GAP_S = 0.5
-"""A closure is forgotten when the face was not seen for longer."""
-
 _NARROWEST_PX = 1e-6  # corners that are nearer to each other lie on each other
 
 
@@ -32,13 +22,6 @@ class Opening(NamedTuple):
 
     ratio: float
     error: float
-
-
-class Blink(NamedTuple):
-    """The eyes were closed from start_s on for duration_s. A blink takes .1 to .4 s; a longer one is a closure."""
-
-    start_s: float
-    duration_s: float
 
 
 def eye_opening(landmarks: Landmarks) -> tuple[Opening, Opening]:
@@ -61,54 +44,21 @@ def mouth_opening(landmarks: Landmarks) -> Opening:
     return _opening(landmarks, _outline(landmarks, "inner_lips", 8))
 
 
-class Blinks:
-    """Blinks of one face, from its landmarks frame by frame; one object for each face id.
+def lower_lid_depth(landmarks: Landmarks) -> float:
+    """How far the lower lids lie below the line through the corners of the eye: a share of the eye's width.
 
-    What counts as closed is a share of the person's own open eyes, a level that rises fast and falls slowly; a look
-    down counts like closed eyes, and eyes closed for longer than about ten seconds count as open again. Frames may
-    come at any rate; a blink that falls between two of them is not seen.
+    The mean of both eyes, about .1 open; nan where a width is 0. Below is where the chin is.
+    Raises TrackerError as eye_opening does.
     """
-
-    def __init__(self) -> None:
-        self.reset()
-
-    def reset(self) -> None:
-        """Forget everything: the next landmarks are another person's."""
-        self._open_ratio = math.nan
-        self._seen_s = -math.inf
-        self._closed_from_s: float | None = None
-
-    @property
-    def closed(self) -> bool:
-        """Whether the eyes are closed now."""
-        return self._closed_from_s is not None
-
-    def step(self, landmarks: Landmarks, timestamp_s: float) -> Blink | None:
-        """The blink that ends with these landmarks. Time that stands still or runs back is left out.
-
-        Raises TrackerError as eye_opening does.
-        """
-        right, left = eye_opening(landmarks)
-        ratio, passed_s = (right.ratio + left.ratio) / 2, timestamp_s - self._seen_s
-        if not (passed_s > 0 and ratio >= 0):
-            return None
-        self._seen_s = timestamp_s
-        if passed_s > GAP_S:
-            self._closed_from_s = None
-        self._follow(ratio, passed_s)
-        if ratio < CLOSED_BELOW * self._open_ratio and self._closed_from_s is None:
-            self._closed_from_s = timestamp_s
-        if ratio < OPEN_ABOVE * self._open_ratio or self._closed_from_s is None:
-            return None
-        blink, self._closed_from_s = Blink(self._closed_from_s, timestamp_s - self._closed_from_s), None
-        return blink
-
-    def _follow(self, ratio: float, passed_s: float) -> None:
-        """Move the level of the open eyes."""
-        if math.isnan(self._open_ratio):
-            self._open_ratio = ratio
-        rate_s = RISE_S if ratio > self._open_ratio else FALL_S
-        self._open_ratio += (ratio - self._open_ratio) * -math.expm1(-passed_s / rate_s)
+    depths = []
+    for part in ("right_eye", "left_eye"):
+        first, *_, last = points = landmarks.points_px[list(_outline(landmarks, part, 6))][[0, 4, 5, 3]]
+        along = last - first
+        across = float(np.hypot(*along))
+        if across < _NARROWEST_PX:
+            return math.nan
+        depths.append(float(((points[1:3] - first) @ (-along[1], along[0])).mean()) / across**2)
+    return sum(depths) / 2
 
 
 def _outline(landmarks: Landmarks, name: str, count: int) -> tuple[int, ...]:

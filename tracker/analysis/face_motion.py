@@ -13,7 +13,8 @@ from statistics import fmean
 
 import numpy as np
 
-from tracker.analysis.expression import FALL_S, GAP_S, RISE_S, eye_opening
+from tracker.analysis.blinks import GAP_S
+from tracker.analysis.expression import eye_opening
 from tracker.analysis.face_shape import head_points_mm
 from tracker.analysis.head_pose import HeadPose
 from tracker.face.geometry import Array
@@ -40,6 +41,9 @@ RANGES: Mapping[str, float] = {
 }
 SETTLE_S, FOLLOW_S = 1.0, 20.0
 """The usual value is a mean for the first, then moves by one range in the second, seconds."""
+
+EYE_RISE_S, EYE_FALL_S = 0.3, 10.0
+"""Seconds in which an eye's usual opening follows a larger and a smaller one: a blink hardly moves it."""
 
 # An eye counts as closed at and below the first share of its usual opening, as open from the second on, and as wide
 # at the third. A closed eye measures about half of an open one.
@@ -98,7 +102,7 @@ class FaceMotion:
         if not ratio >= 0:  # corners that lie on each other
             return 0.0
         usual = self._usual.get(name, ratio)
-        rate_s = RISE_S if ratio > usual else FALL_S
+        rate_s = EYE_RISE_S if ratio > usual else EYE_FALL_S
         usual += (ratio - usual) * -math.expm1(-passed_s / rate_s)
         self._usual[name] = usual
         share = ratio / usual if usual > 0 else 1.0

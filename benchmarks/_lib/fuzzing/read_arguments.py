@@ -193,6 +193,7 @@ READERS = {
             "tracker.face.convert",
             "tracker.analysis.head_pose",
             "tracker.analysis.expression",
+            "tracker.analysis.blinks",
             "tracker.tracking.smoothing",
             "tracker.face.crop",
         ),
