@@ -16,7 +16,7 @@ from tracker.errors import TrackerError
 from tracker.evaluation.report import REPORT_SUFFIXES, expect_report, inputs_below
 from tracker.evaluation.stills import evaluate_stills
 from tracker.evaluation.video_report import evaluate_videos
-from tracker.weights.packaged import WEIGHTS
+from tracker.weights.packaged import WEIGHTS, url_of_model
 
 Dataset = Literal[labelled.Dataset, clips.VideoDataset]
 Split = Literal[labelled.Split, clips.VideoSplit]
@@ -28,7 +28,7 @@ def evaluate(
     root: Path,
     report: Path | None = None,
     split: Split = "full",
-    model: Path | None = None,
+    model: str | None = None,
     detector: DetectorName = "auto",
     detector_model: Path | None = None,
 ) -> None:
@@ -41,7 +41,8 @@ def evaluate(
         report: the .json file to write, DATASET.json if not given; of stills a plot goes beside it as .png, of videos
             a page as .html and a table of the clips as .csv.
         split: which part of 300w, or which category of 300vw, whose full set are the 64 test clips.
-        model: a landmark model (.onnx), or the name of a packaged one, edge68 if not given.
+        model: a landmark model (.onnx), the name of a packaged one, edge68 if not given, or triton://HOST:PORT/MODEL,
+            which Triton Inference Server runs.
         detector: what finds the faces; auto lets YuNet and BlazeFace take turns, as tracker.run does.
         detector_model: a YuNet file of your own, in place of the packaged one.
     """
@@ -56,10 +57,10 @@ def evaluate(
         evaluate_stills(dataset, root, report, part, model, detector, detector_model)
 
 
-def _inputs(model: Path | None, detector_model: Path | None) -> Iterator[Named]:
+def _inputs(model: str | None, detector_model: Path | None) -> Iterator[Named]:
     """What is read besides the data set, by option."""
-    if model is not None:
-        yield from (("--model", path) for path in files_of_model(model))
+    if model is not None and url_of_model(model) is None:
+        yield from (("--model", path) for path in files_of_model(Path(model)))
     if detector_model is not None:
         yield "--detector-model", detector_model
     yield from (("--config", path) for path in files_read())

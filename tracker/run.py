@@ -35,7 +35,7 @@ from tracker.system.process import put_off_signals
 from tracker.tracking.ranking import Follow
 from tracker.tracking.smoothing import Smoothing
 from tracker.tracking.tracker import Tracker
-from tracker.weights.packaged import WEIGHTS, identify_model, landmark_model
+from tracker.weights.packaged import WEIGHTS, find_model, identify_model, url_of_model
 
 POLL_MS = 2
 
@@ -61,7 +61,7 @@ def run(
     smoothing: Smoothing = "balanced",
     detector: DetectorName = "auto",
     detector_model: Path | None = None,
-    model: Path | None = None,
+    model: str | None = None,
     provider: Provider = "cpu",
     allow_cpu: bool = False,
     follow: Follow = "largest",
@@ -102,7 +102,8 @@ def run(
             unsure the model is of each point.
         detector: what finds the faces; auto lets YuNet and BlazeFace take turns.
         detector_model: a YuNet file of your own, in place of the packaged one.
-        model: edge68, which is the default, edge68_fast, less exact in six tenths of its time; or a file of export.run.
+        model: edge68, which is the default, edge68_fast, less exact in six tenths of its time; a file of export.run; or
+            triton://HOST:PORT/MODEL, which Triton Inference Server runs.
         provider: what ONNX Runtime runs the model on; an error where it cannot be had.
         allow_cpu: run on the CPU instead, with a warning.
         follow: which faces are taken first; one of four times the area (largest) or at most half the distance from the
@@ -137,12 +138,12 @@ def run(
             source, show = _default_source(show)
             stack.enter_context(source)
         tracker = Tracker(
-            model := landmark_model(model), detector, detector_model, max_faces, smoothing, provider, allow_cpu,
+            found := find_model(model), detector, detector_model, max_faces, smoothing, provider, allow_cpu,
             follow=follow, hold_s=hold_s, min_score=min_score,
         )  # fmt: skip
         window = stack.enter_context(Window("landmarks", at_speed=not source.live)) if show else None
         unit = "frames" if pictures is None else "pictures"
-        summary = Summary(identify_model(model, tracker.engine.spec.licence), unit)
+        summary = Summary(identify_model(found, tracker.engine.spec.licence), unit)
         try:
             with records.profiled(), outputs.sinks(source, tracker.scheme, max_faces, window) as sinks:
                 _loop(source, tracker, sinks, window, summary, rotate, mirror)
@@ -168,15 +169,15 @@ def _source(
 
 
 def _inputs(
-    camera: int | str | None, video: str | None, model: Path | None, detector_model: Path | None
+    camera: int | str | None, video: str | None, model: str | None, detector_model: Path | None
 ) -> Iterator[Named]:
     """What a run reads, by option."""
     if isinstance(camera, str):
         yield from (("--camera", path) for path in (Path(camera), *files_of_pipeline(camera)))
     if video is not None:
         yield from (("--video", path) for path in files_of_url("/dev/stdin" if video == STDIN else video))
-    if model is not None:
-        yield from (("--model", path) for path in files_of_model(model))
+    if model is not None and url_of_model(model) is None:
+        yield from (("--model", path) for path in files_of_model(Path(model)))
     if detector_model is not None:
         yield "--detector-model", detector_model
     yield from (("--config", path) for path in files_read())

@@ -11,7 +11,7 @@ from tracker.errors import TrackerError
 from tracker.face.schemes import IBUG68
 from tracker.system.files import write_whole
 from tracker.tracking.tracker import Tracker
-from tracker.weights.packaged import sha256_of
+from tracker.weights.packaged import identify_model, url_of_model
 
 REPORT_SUFFIXES = (".json", ".png", ".html", ".csv")
 
@@ -37,11 +37,12 @@ def expect_ibug68(engine: Engine) -> None:
         raise TrackerError(f"the labels are {IBUG68.name}, the model gives {engine.spec.scheme}; give another --model")
 
 
-def model_record(path: Path, engine: Engine) -> dict[str, str]:
-    """Which model was measured."""
+def model_record(model: Path | str, engine: Engine) -> dict[str, str | None]:
+    """Return which model was measured; sha256 is None for one that a server runs."""
+    identity = identify_model(model, engine.spec.licence)
     return {
-        "name": path.name,
-        "sha256": sha256_of(path),
+        "name": identity.name if url_of_model(model) else Path(model).name,
+        "sha256": identity.sha256,
         "commit": engine.spec.commit,
         "licence": engine.spec.licence,
     }

@@ -22,7 +22,7 @@ from tracker.face.geometry import Array, box_iou, extent
 from tracker.metrics.accuracy import Errors, FaceError, face_error, plot_ced, summary, table
 from tracker.tracking.estimator import LandmarkEstimator
 from tracker.tracking.tracker import Tracker
-from tracker.weights.packaged import landmark_model
+from tracker.weights.packaged import find_model
 
 log = logging.getLogger(__name__)
 
@@ -101,13 +101,13 @@ def evaluate_stills(
     root: Path,
     report: Path,
     split: Split,
-    model: Path | None,
+    model: str | None,
     detector: DetectorName,
     detector_model: Path | None,
 ) -> None:
     """Measure a model on labelled faces, and write the report and its plot; see tracker.evaluate.evaluate."""
     labelled = labelled_faces(dataset, root, split)
-    tracker = Tracker(model := landmark_model(model), detector, detector_model, MAX_FACES)
+    tracker = Tracker(found := find_model(model), detector, detector_model, MAX_FACES)
     evaluation = Evaluation(tracker)
     results, skipped = evaluation.faces(labelled)
     if not results:
@@ -120,7 +120,7 @@ def evaluate_stills(
     record = {
         "dataset": dataset,
         "split": split if dataset == "300w" else None,
-        "model": model_record(model, tracker.engine),
+        "model": (about := model_record(found, tracker.engine)),
         "detector": detector_names(tracker),
         "counts": {"labelled": len(labelled), "measured": len(results), "skipped": len(skipped)},
         "skipped": skipped,
@@ -129,7 +129,7 @@ def evaluate_stills(
         "by_face": {name: result.to_json() for name, result in results.items()},
     }
     name = f"300w {split}" if dataset == "300w" else os.path.basename(os.path.realpath(root))
-    title = f"{name}: {len(results)} faces, {len(skipped)} skipped; {model.name}"
+    title = f"{name}: {len(results)} faces, {len(skipped)} skipped; {about['name']}"
     write_report(report, json.dumps(record, indent=1, allow_nan=False).encode())
     _plot(report.with_suffix(".png"), ways, title)
     print(title, table(figures), f"report: {report}", sep="\n")

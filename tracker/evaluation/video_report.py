@@ -20,7 +20,7 @@ from tracker.evaluation.report import detector_names, model_record, write_report
 from tracker.evaluation.video import SMOOTH, WAYS, VideoEvaluation
 from tracker.evaluation.video_page import text, video_page
 from tracker.tracking.tracker import Tracker
-from tracker.weights.packaged import landmark_model
+from tracker.weights.packaged import find_model
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ def evaluate_videos(
     root: Path,
     report: Path,
     split: VideoSplit,
-    model: Path | None,
+    model: str | None,
     detector: DetectorName,
     detector_model: Path | None,
 ) -> None:
@@ -41,7 +41,7 @@ def evaluate_videos(
     clips, missing = labelled_clips(dataset, root, split)
     if missing:
         log.warning("%d of %d clips are missing: %s", len(missing), len(missing) + len(clips), ", ".join(missing))
-    tracker = Tracker(model := landmark_model(model), detector, detector_model, MAX_FACES)
+    tracker = Tracker(found := find_model(model), detector, detector_model, MAX_FACES)
     evaluation = VideoEvaluation(tracker)
     compared = list(measured(evaluation, clips))
     if not compared:
@@ -49,7 +49,7 @@ def evaluate_videos(
     record = {
         "dataset": dataset,
         "split": split if dataset == "300vw" else None,
-        "model": model_record(model, tracker.engine),
+        "model": model_record(found, tracker.engine),
         "detector": detector_names(tracker),
         "max_faces": MAX_FACES,
         "missing_clips": missing,

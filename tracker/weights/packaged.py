@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
 from tracker.errors import TrackerError, one_line
+from tracker.redaction import redact_source
 from tracker.system.files import read_plain
 
 PACKAGED = ("edge68", "edge68_fast")
@@ -22,14 +24,18 @@ LARGEST_DETECTOR = 64 << 20
 
 @dataclass(frozen=True)
 class ModelIdentity:
-    """Which model a run uses: its name here or else its path, its licence, and the SHA-256 (hex) of its file."""
+    """Which model a run uses: its name here, or else its path or URL, its licence, and the SHA-256 (hex) of its file.
+
+    Of a model that a server runs there is no file here: sha256 is None.
+    """
 
     name: str
     licence: str
-    sha256: str
+    sha256: str | None
 
     def __str__(self) -> str:
-        return one_line(f"model {self.name}, SHA-256 {self.sha256[:8]}, licence: {self.licence}")
+        sha256 = "" if self.sha256 is None else f"SHA-256 {self.sha256[:8]}, "
+        return one_line(f"model {self.name}, {sha256}licence: {self.licence}")
 
 
 @dataclass(frozen=True)
@@ -72,6 +78,25 @@ def own_detector(path: Path) -> bytes:
     return _read(path, LARGEST_DETECTOR)
 
 
+def url_of_model(model: Path | str) -> str | None:
+    """Return the URL if the model is one that a server runs, such as triton://localhost:8001/edge68, else None.
+
+    A Path has lost a slash of it, which is put back.
+    """
+    match = re.match(r"([A-Za-z][\w+.-]+):/" + ("" if isinstance(model, Path) else "/"), str(model))
+    return None if match is None else f"{match[1]}://{str(model)[match.end() :].lstrip('/')}"
+
+
+def find_model(model: Path | str | None = None) -> Path | str:
+    """Return the file of a landmark model as landmark_model finds it, or the URL of one that a server runs.
+
+    Raises:
+        TrackerError: as landmark_model. Of a URL nothing is checked here: whoever opens the engine does.
+    """
+    url = None if model is None else url_of_model(model)
+    return landmark_model(None if model is None else Path(model)) if url is None else url
+
+
 def landmark_model(path: Path | None = None) -> Path:
     """Find a landmark model: the file at path, or one of PACKAGED or RESEARCH by its name, with its SHA-256 checked.
 
@@ -92,6 +117,10 @@ def landmark_model(path: Path | None = None) -> Path:
             )
         return _with_checksum(file)
     assert path is not None
+    if (url := url_of_model(path)) is not None:
+        raise TrackerError(
+            f"expected the file or the name of a landmark model, {redact_source(url)} is run by a server"
+        )
     if not os.path.isfile(path):
         raise TrackerError(
             f"the landmark model {path} is not a file; give an .onnx or .plan file with --model, "
@@ -100,8 +129,11 @@ def landmark_model(path: Path | None = None) -> Path:
     return path
 
 
-def identify_model(path: Path, licence: str) -> ModelIdentity:
-    """The identity of the model in a file. Raises TrackerError for a file that cannot be read."""
+def identify_model(model: Path | str, licence: str) -> ModelIdentity:
+    """Return the identity of the model in a file, or at a URL. Raises TrackerError for a file that cannot be read."""
+    if (url := url_of_model(model)) is not None:
+        return ModelIdentity(redact_source(url), licence, None)
+    path = Path(model)
     named = {_file_of(name): name for name in (*PACKAGED, *RESEARCH)}
     return ModelIdentity(named.get(path, str(path)), licence, sha256_of(path))
 
