@@ -16,6 +16,7 @@ from tracker.errors import TrackerError
 from tracker.evaluation.report import REPORT_SUFFIXES, expect_report, inputs_below
 from tracker.evaluation.stills import evaluate_stills
 from tracker.evaluation.video_report import evaluate_videos
+from tracker.face.schemes import IBUG68, Scheme, scheme_named
 from tracker.weights.packaged import WEIGHTS, url_of_model
 
 Dataset = Literal[labelled.Dataset, clips.VideoDataset]
@@ -31,12 +32,13 @@ def evaluate(
     model: str | None = None,
     detector: DetectorName = "auto",
     detector_model: Path | None = None,
+    scheme: str | None = None,
 ) -> None:
     """Measure a model on labelled stills or videos: in the boxes of their labels, and as the tracker finds them.
 
     Args:
-        dataset: 300w or 300vw in their official folders, one folder of NAME.jpg beside NAME.pts (68 points), or
-            talking-face, FGNET's clip, in the layout of one clip of 300VW.
+        dataset: 300w or 300vw in their official folders, one folder of NAME.jpg beside NAME.pts, or talking-face,
+            FGNET's clip, in the layout of one clip of 300VW.
         root: the folder that holds 300W's afw, helen, ibug and lfpw, or 300VW's clips; or that one folder.
         report: the .json file to write, DATASET.json if not given; of stills a plot goes beside it as .png, of videos
             a page as .html and a table of the clips as .csv.
@@ -45,7 +47,10 @@ def evaluate(
             which Triton Inference Server runs.
         detector: what finds the faces; auto lets YuNet and BlazeFace take turns, as tracker.run does.
         detector_model: a YuNet file of your own, in place of the packaged one.
+        scheme: what the labels of --dataset folder mean, such as wflw98; ibug68 if not given. A model of another scheme
+            is compared with them where both can be converted to one scheme.
     """
+    labels = _scheme(scheme, dataset)
     expect_report(report := report or Path(f"{dataset}.json"))
     written = [(f"--report {suffix}", report.with_suffix(suffix)) for suffix in REPORT_SUFFIXES]
     refuse_clashes(written, _inputs(model, detector_model), (("--root", path) for path in inputs_below(root)))
@@ -54,7 +59,19 @@ def evaluate(
         evaluate_videos(dataset, root, report, category, model, detector, detector_model)
     else:
         part = _expected(split, labelled.SPLITS, dataset)
-        evaluate_stills(dataset, root, report, part, model, detector, detector_model)
+        evaluate_stills(dataset, root, report, part, model, detector, detector_model, labels)
+
+
+def _scheme(name: str | None, dataset: Dataset) -> Scheme:
+    """The scheme of the labels. Raises TrackerError for an unknown one, and for a data set that has its own."""
+    if name is None:
+        return IBUG68
+    if dataset != "folder":
+        raise TrackerError(f"--scheme is for --dataset folder; the labels of {dataset} are {IBUG68.name}")
+    try:
+        return scheme_named(name)
+    except ValueError as error:
+        raise TrackerError(f"--scheme: {error}") from None
 
 
 def _inputs(model: str | None, detector_model: Path | None) -> Iterator[Named]:

@@ -16,7 +16,7 @@ from tracker.datasets.video300 import CLIPS, POINTS, Category, excluded_frames
 from tracker.errors import TrackerError
 from tracker.face.geometry import Array
 from tracker.face.pts import expect_near
-from tracker.face.schemes import IBUG68
+from tracker.face.schemes import IBUG68, Scheme
 from tracker.metrics.nme import normaliser
 from tracker.sources import Frame, open_source, read_picture
 
@@ -38,8 +38,11 @@ _FGNET = {27: 36, 29: 39, 34: 42, 32: 45, **{lip: lip for lip in range(48, 60)},
 
 
 class Truth(NamedTuple):
-    """The label of a frame. points_px: (68, 2) in iBUG order, NaN where the data set has no such point. labels_px:
-    (N, 2) all that is labelled, whose extent is the face's box."""
+    """The label of a frame.
+
+    points_px: (K, 2) in the order of the labelling's scheme, NaN where the data set has no such point. labels_px:
+    (N, 2) all that is labelled, whose extent is the face's box.
+    """
 
     points_px: Array
     labels_px: Array
@@ -47,11 +50,15 @@ class Truth(NamedTuple):
 
 @dataclass(frozen=True)
 class Labelling:
-    """How a data set labels a face with 68 points. ibug: by the place in its own order, the iBUG-68 index of the points
-    that are compared. sets: groups of iBUG-68 indices to report, by their number, the largest first."""
+    """How a data set labels a face, with as many points as the scheme has.
 
-    ibug: Mapping[int, int]
+    indices: by the place in the set's own order, the scheme's index of the points that are compared. sets: groups of
+    the scheme's indices to report, by their number, the largest first.
+    """
+
+    indices: Mapping[int, int]
     sets: Mapping[int, tuple[int, ...]]
+    scheme: Scheme = IBUG68
 
     def read(self, path: Path, shape: tuple[int, ...]) -> Truth:
         """The label of a picture of that shape (H, W, ...).
@@ -60,15 +67,15 @@ class Labelling:
         read.
         """
         labels = read_pts(path)
-        if len(labels) != IBUG68.count:
-            raise ValueError(f"{path}: expected {IBUG68.count} points, got {len(labels)}")
+        if len(labels) != self.scheme.count:
+            raise ValueError(f"{path}: expected {self.scheme.count} points, got {len(labels)}")
         try:
             expect_near(labels, shape[1], shape[0])
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
-        points = np.full((IBUG68.count, 2), np.nan)
-        points[list(self.ibug.values())] = labels[list(self.ibug)]
-        if normaliser(points, IBUG68) == 0:
+        points = np.full((self.scheme.count, 2), np.nan)
+        points[list(self.indices.values())] = labels[list(self.indices)]
+        if normaliser(points, self.scheme) == 0:
             raise ValueError(f"{path}: its outer eye corners lie on each other, an error cannot be normalised")
         return Truth(points, labels)
 

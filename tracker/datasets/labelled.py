@@ -15,7 +15,7 @@ from tracker.datasets.w300 import CHALLENGING, COMMON, TRAINING
 from tracker.errors import TrackerError
 from tracker.face.geometry import Array
 from tracker.face.pts import expect_near
-from tracker.face.schemes import IBUG68
+from tracker.face.schemes import IBUG68, Scheme
 from tracker.metrics.nme import normaliser
 from tracker.sources import read_picture
 
@@ -37,26 +37,32 @@ SPLITS: dict[Split, tuple[str, ...]] = {
 
 @dataclass(frozen=True)
 class LabelledFace:
-    """One face of a set. picture: its file. label: its .pts file. name: for reports, unique in the set."""
+    """One face of a set.
+
+    picture: its file. label: its .pts file, with points of the scheme. name: for reports, unique in the set.
+    """
 
     name: str
     picture: Path
     label: Path
+    scheme: Scheme = IBUG68
 
     def read(self) -> tuple[NDArray[np.uint8], Array]:
-        """The picture (H, W, 3) RGB and the labels (68, 2) in its pixels, pixel centres at integers.
+        """The picture (H, W, 3) RGB and the labels (K, 2) in its pixels, pixel centres at integers.
 
         Raises ValueError for a picture or label that is broken, OSError for one that cannot be read, and
         TrackerError for another number of labels.
         """
         points = read_pts(self.label)
-        if len(points) != IBUG68.count:
+        if len(points) != self.scheme.count:
             raise TrackerError(
-                f"{self.label}: expected the {IBUG68.count} points of {IBUG68.name}, got {len(points)}; "
-                "other landmarks cannot be compared"
+                f"{self.label}: expected the {self.scheme.count} points of {self.scheme.name}, got {len(points)}; "
+                "give the labels' scheme with --scheme"
             )
-        if min(normaliser(points, IBUG68, by) for by in ("ocular", "pupil", "box")) == 0:
-            raise ValueError(f"{self.label}: its points lie on each other, an error cannot be normalised")
+        try:
+            expect_lengths(points, self.scheme)
+        except ValueError as error:
+            raise ValueError(f"{self.label}: {error}") from None
         image_rgb = read_picture(self.picture)
         if image_rgb is None:
             raise ValueError(f"{self.picture}: expected a picture, it does not decode")
@@ -67,10 +73,16 @@ class LabelledFace:
         return image_rgb, points
 
 
-def labelled_faces(dataset: Dataset, root: Path, split: Split = "full") -> list[LabelledFace]:
+def expect_lengths(points_px: Array, scheme: Scheme) -> None:
+    """Raise ValueError for labels (K, 2) that have no length to normalise an error by."""
+    if min(normaliser(points_px, scheme, by) for by in ("ocular", "pupil", "box")) == 0:
+        raise ValueError("its points lie on each other, an error cannot be normalised")
+
+
+def labelled_faces(dataset: Dataset, root: Path, split: Split = "full", scheme: Scheme = IBUG68) -> list[LabelledFace]:
     """The faces of a split of 300W under root, or of the one folder root, which has no splits.
 
-    Raises TrackerError for folders that are missing or hold no labelled pictures.
+    scheme: of the labels in a folder. Raises TrackerError for folders that are missing or hold no labelled pictures.
     """
     folders = [root / part for part in SPLITS[split]] if dataset == "300w" else [root]
     missing = [str(folder) for folder in folders if not os.path.isdir(folder)]
@@ -81,4 +93,4 @@ def labelled_faces(dataset: Dataset, root: Path, split: Split = "full") -> list[
         pairs = [pair for folder in folders for pair in labelled_pictures(folder)]
     except ValueError as error:
         raise TrackerError(f"{error}; each face is a NAME.jpg beside its NAME.pts") from None
-    return [LabelledFace(p.relative_to(root).with_suffix("").as_posix(), picture, p) for picture, p in pairs]
+    return [LabelledFace(p.relative_to(root).with_suffix("").as_posix(), picture, p, scheme) for picture, p in pairs]

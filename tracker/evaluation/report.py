@@ -8,7 +8,6 @@ from pathlib import Path
 
 from tracker.engines.base import Engine
 from tracker.errors import TrackerError
-from tracker.face.schemes import IBUG68
 from tracker.system.files import write_whole
 from tracker.tracking.tracker import Tracker
 from tracker.weights.packaged import identify_model, url_of_model
@@ -29,12 +28,6 @@ def inputs_below(root: Path) -> Iterator[Path]:
             path = Path(folder, name)
             if path.suffix.lower() not in REPORT_SUFFIXES or path.with_suffix(".pts").name in names:
                 yield path
-
-
-def expect_ibug68(engine: Engine) -> None:
-    """Raise TrackerError for a model of another scheme than the labels'."""
-    if engine.spec.scheme != IBUG68.name:
-        raise TrackerError(f"the labels are {IBUG68.name}, the model gives {engine.spec.scheme}; give another --model")
 
 
 def model_record(model: Path | str, engine: Engine) -> dict[str, str | None]:

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from tracker.datasets.clips import LabelledClip, Truth
-from tracker.evaluation.report import expect_ibug68
-from tracker.face.crop import roi_of_landmarks
+from tracker.evaluation.comparison import Comparison
+from tracker.face.convert import convert
 from tracker.face.geometry import Array
-from tracker.face.schemes import IBUG68
+from tracker.face.schemes import IBUG68, Scheme
 from tracker.result import TrackedFace
 from tracker.sources import Frame
 from tracker.tracking.estimator import LandmarkEstimator
@@ -32,7 +32,7 @@ NO_FACE = 0
 class ClipRun:
     """What was found in a clip, beside its truth, by frame from the clip's first to the last compared one.
 
-    truth_px: (T, 68, 2), NaN where a frame is not compared and at points that are not labelled. points_px: the same by
+    truth_px: (T, K, 2), NaN where a frame is not compared and at points that are not labelled. points_px: the same by
     way, NaN where there is no face. ids: (T,) of the tracked face, 0 for none. coasting: (T,) whether it was held, not
     measured.
     """
@@ -51,12 +51,12 @@ class ClipRun:
     @cached_property
     def length_px(self) -> Array:
         """(T,) the truth's outer-eye distance; NaN in frames without a truth."""
-        right, left = (self.truth_px[:, list(group)].mean(1) for group in IBUG68.ocular)
+        right, left = (self.truth_px[:, list(group)].mean(1) for group in self.clip.labelling.scheme.ocular)
         return np.asarray(np.linalg.norm(right - left, axis=1))
 
 
 class _Compared(NamedTuple):
-    """A frame that has a truth, its place in the clip: (68, 2) each, and the tracked face nearest to the truth."""
+    """A frame that has a truth, its place in the clip: (K, 2) each, and the tracked face nearest to the truth."""
 
     place: int
     truth_px: Array
@@ -67,11 +67,11 @@ class _Compared(NamedTuple):
 class VideoEvaluation:
     """Runs clips through a tracker, which may follow several faces: the one nearest to the truth is compared."""
 
-    def __init__(self, tracker: Tracker) -> None:
-        """Raises TrackerError for a model of another scheme than the labels'."""
-        expect_ibug68(tracker.engine)
+    def __init__(self, tracker: Tracker, labels: Scheme = IBUG68) -> None:
+        """Raises TrackerError for a model whose landmarks cannot be compared with labels of that scheme."""
         self.tracker = tracker
         self.estimator = LandmarkEstimator(tracker.engine)
+        self.comparison = Comparison.of_partial_labels(self.estimator.scheme, labels)
 
     def run(self, clip: LabelledClip) -> ClipRun:
         """One clip from a fresh start; its pictures are read once, and none is kept. The tracker sees every frame."""
@@ -84,15 +84,17 @@ class VideoEvaluation:
         return _run(clip, rows)
 
     def _compare(self, frame: Frame, truth: Truth, faces: Sequence[TrackedFace]) -> _Compared:
-        landmarks, _ = self.estimator.estimate(frame.image_rgb, [roi_of_landmarks(truth.labels_px)])[0]
-        return _Compared(frame.index, truth.points_px, landmarks.points_px, nearest_face(faces, truth.points_px))
+        landmarks, _ = self.comparison.estimate(self.estimator, frame.image_rgb, truth.labels_px)
+        true_box_px = self.comparison.of_model(landmarks).points_px
+        nearest = nearest_face(faces, truth.points_px, self.comparison.scheme)
+        return _Compared(frame.index, truth.points_px, true_box_px, nearest)
 
 
-def nearest_face(faces: Sequence[TrackedFace], truth_px: Array) -> TrackedFace | None:
-    """The face whose landmarks (68, 2) lie nearest to the truth's, which may be NaN in places; None of no faces."""
+def nearest_face(faces: Sequence[TrackedFace], truth_px: Array, scheme: Scheme) -> TrackedFace | None:
+    """The face whose landmarks lie nearest to the truth (K, 2) of the scheme, NaN in places; None of no faces."""
 
     def distance(face: TrackedFace) -> float:
-        return float(np.nanmean(np.linalg.norm(face.landmarks.points_px - truth_px, axis=1)))
+        return float(np.nanmean(np.linalg.norm(convert(face.landmarks, scheme).points_px - truth_px, axis=1)))
 
     return min(faces, key=distance, default=None)
 
@@ -100,9 +102,10 @@ def nearest_face(faces: Sequence[TrackedFace], truth_px: Array) -> TrackedFace |
 def _run(clip: LabelledClip, rows: Sequence[_Compared]) -> ClipRun:
     places = [row.place for row in rows]
     count = places[-1] + 1 if rows else 0
+    scheme = clip.labelling.scheme
 
     def spread(points: Iterable[Array | None]) -> Array:
-        table = np.full((count, IBUG68.count, 2), np.nan)
+        table = np.full((count, scheme.count, 2), np.nan)
         for place, row in zip(places, points):
             if row is not None:
                 table[place] = row
@@ -111,8 +114,8 @@ def _run(clip: LabelledClip, rows: Sequence[_Compared]) -> ClipRun:
     faces = [row.face for row in rows]
     points = {
         TRUE_BOXES: spread(row.true_box_px for row in rows),
-        RAW: spread(face.raw.points_px if face else None for face in faces),
-        SMOOTH: spread(face.landmarks.points_px if face else None for face in faces),
+        RAW: spread(convert(face.raw, scheme).points_px if face else None for face in faces),
+        SMOOTH: spread(convert(face.landmarks, scheme).points_px if face else None for face in faces),
     }
     ids, coasting = np.full(count, NO_FACE, np.int64), np.zeros(count, np.bool_)
     ids[places] = [face.id if face else NO_FACE for face in faces]

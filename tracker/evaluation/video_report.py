@@ -42,7 +42,7 @@ def evaluate_videos(
     if missing:
         log.warning("%d of %d clips are missing: %s", len(missing), len(missing) + len(clips), ", ".join(missing))
     tracker = Tracker(found := find_model(model), detector, detector_model, MAX_FACES)
-    evaluation = VideoEvaluation(tracker)
+    evaluation = VideoEvaluation(tracker, clips[0].labelling.scheme)
     compared = list(measured(evaluation, clips))
     if not compared:
         raise TrackerError(f"no frame in {root} can be compared; clip {clips[0].name}: {'; '.join(clips[0].problems)}")
