@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 FOLDER = Path(__file__).with_name("scheme_tables")
-_NAMES = ("ibug68", "wflw98", "cofw29", "aflw19", "ibug51", "ibug49")
+_NAMES = ("ibug68", "wflw98", "cofw29", "aflw19", "ibug51", "ibug49", "lapa106")
 _KEYS = {"source", "points", "mirror", "ocular", "pupil", "curves", "groups", "conversions"}
 Pair = tuple[tuple[int, ...], tuple[int, ...]]
 

@@ -89,6 +89,7 @@ class TestTables:
             ("aflw19", 19, 6),
             ("ibug51", 51, 8),
             ("ibug49", 49, 8),
+            ("lapa106", 106, 9),
         ]
 
     @pytest.mark.parametrize(
@@ -193,7 +194,7 @@ class TestTables:
     def test_points_on_no_curve(self) -> None:
         """STAR's attention adds 1 to the mask of these."""
         lonely = {s.name: set(range(s.count)) - {i for c in s.curves for i in c.indices} for s in SCHEMES.values()}
-        expected = {"wflw98": {96, 97}, "cofw29": {16, 17, 28}, "aflw19": {18}}
+        expected = {"wflw98": {96, 97}, "cofw29": {16, 17, 28}, "aflw19": {18}, "lapa106": {74, 83, 104, 105}}
         assert lonely == {name: expected.get(name, set()) for name in SCHEMES}
 
     def test_normalisers(self) -> None:
