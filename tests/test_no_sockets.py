@@ -67,6 +67,7 @@ def finish(code: str, *arguments: object) -> None:
         "import urllib.request; urllib.request.urlopen('http://127.0.0.1:9')",
         "import cv2; cv2.VideoCapture('http://127.0.0.1:9/a.mp4')",
         "from tracker import Tracker; next(Tracker().run('rtsp://127.0.0.1:9/a'))",
+        "from tracker import Tracker; Tracker('triton://127.0.0.1:9/edge68')",
     ],
 )
 def test_the_guard_sees_what_opens_one(code: str) -> None:

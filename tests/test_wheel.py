@@ -68,6 +68,8 @@ def test_holds_the_packages_and_their_data_and_nothing_else(wheel: Path) -> None
         assert modules == {name for name in names if name.startswith(f"{folder}/") and name.endswith(".py")}
     configs = {f"train/{path.relative_to(ROOT).as_posix()}" for path in (ROOT / "configs").rglob("*.yaml")}
     assert configs == {name for name in names if name.endswith(".yaml")}
+    schemes = {path.name for path in (ROOT / "tracker/face/scheme_tables").iterdir()}
+    assert schemes == {name.rpartition("/")[2] for name in names if name.startswith("tracker/face/scheme_tables/")}
     assert not [name for name in names if "research/" in name or "test" in Path(name).stem.split("_")]
     licences = re.findall(r'"([\w/.-]*LICENSE[\w.-]*)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     assert len(licences) > 1
@@ -114,9 +116,12 @@ def test_pyinstaller_is_told_of_the_data(wheel: Path, tmp_path: Path) -> None:
     code = f"import runpy; print(*[path for path, _ in runpy.run_path({str(hook)!r})['datas']], sep='\\n')"
     taken = [Path(line).name for line in expect(run([python, "-c", code], cwd=tmp_path)).splitlines()]
     data = {
-        path.name for ending in ("onnx", "tflite", "sha256", "csv") for path in (ROOT / "tracker").glob(f"*/*.{ending}")
+        path.name
+        for ending in ("onnx", "tflite", "sha256", "csv", "json")
+        for path in (ROOT / "tracker").rglob(f"*.{ending}")
+        if "research" not in path.parts
     }
-    assert len(data) > 6
+    assert len(data) > 12
     assert data <= {*taken}
     assert [name for name in taken if name.endswith(".dist-info")]
 

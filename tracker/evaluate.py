@@ -19,7 +19,8 @@ from tracker.errors import TrackerError
 from tracker.evaluation.report import REPORT_SUFFIXES, expect_report, inputs_below
 from tracker.evaluation.stills import evaluate_stills
 from tracker.evaluation.video_report import evaluate_videos
-from tracker.weights.packaged import WEIGHTS
+from tracker.face.schemes import IBUG68, Scheme, scheme_named
+from tracker.weights.packaged import WEIGHTS, url_of_model
 
 Dataset = Literal[labelled.Dataset, clips.VideoDataset]
 Split = Literal[labelled.Split, clips.VideoSplit]
@@ -31,26 +32,31 @@ def evaluate(
     root: Path,
     report: Path | None = None,
     split: Split = "full",
-    model: Path | None = None,
+    model: str | None = None,
     detector: DetectorName = "auto",
     detector_model: Path | None = None,
+    scheme: str | None = None,
 ) -> None:
     """Measure a model on labelled pictures or videos, with the boxes of the labels and with detected faces.
 
     Args:
-        dataset: 300w or 300vw in their official folders, one folder of NAME.jpg beside NAME.pts (68 points), or
-            talking-face, FGNET's clip, in the layout of one clip of 300VW.
+        dataset: 300w or 300vw in their official folders, one folder of NAME.jpg beside NAME.pts, or talking-face,
+            FGNET's clip, in the layout of one clip of 300VW.
         root: the folder that holds 300W's afw, helen, ibug and lfpw, or 300VW's clips; or that one folder.
         report: the .json file to write, DATASET.json if not given. Beside it a plot (.png) is written for pictures, a
             page (.html) and a table of the clips (.csv) for videos.
         split: the part of 300w, or the category of 300vw, whose full set is the 64 test clips.
-        model: a landmark model (.onnx), or the name of a packaged one, edge68 if not given.
+        model: a landmark model (.onnx), the name of a packaged one, edge68 if not given, or triton://HOST:PORT/MODEL,
+            which Triton Inference Server runs.
         detector: the face detector; auto alternates YuNet and BlazeFace, as tracker.run does.
         detector_model: a YuNet file of your own, in place of the packaged one.
+        scheme: the scheme of the labels of --dataset folder, such as wflw98; ibug68 if not given. A model of another
+            scheme is compared with them if both can be converted to one scheme.
 
     Raises:
         TrackerError: if a file or folder is missing or invalid, or cannot be written.
     """
+    labels = _scheme(scheme, dataset)
     expect_report(report := report or Path(f"{dataset}.json"))
     written = [(f"--report {suffix}", report.with_suffix(suffix)) for suffix in REPORT_SUFFIXES]
     refuse_clashes(written, _inputs(model, detector_model), (("--root", path) for path in inputs_below(root)))
@@ -59,13 +65,25 @@ def evaluate(
         evaluate_videos(dataset, root, report, category, model, detector, detector_model)
     else:
         part = _expected(split, labelled.SPLITS, dataset)
-        evaluate_stills(dataset, root, report, part, model, detector, detector_model)
+        evaluate_stills(dataset, root, report, part, model, detector, detector_model, labels)
 
 
-def _inputs(model: Path | None, detector_model: Path | None) -> Iterator[Named]:
+def _scheme(name: str | None, dataset: Dataset) -> Scheme:
+    """Return the scheme of the labels; raise TrackerError for an unknown one, or if the data set has its own."""
+    if name is None:
+        return IBUG68
+    if dataset != "folder":
+        raise TrackerError(f"--scheme is for --dataset folder; the labels of {dataset} are {IBUG68.name}")
+    try:
+        return scheme_named(name)
+    except ValueError as error:
+        raise TrackerError(f"--scheme: {error}") from None
+
+
+def _inputs(model: str | None, detector_model: Path | None) -> Iterator[Named]:
     """Yield the files that are read besides the data set, by option."""
-    if model is not None:
-        yield from (("--model", path) for path in files_of_model(model))
+    if model is not None and url_of_model(model) is None:
+        yield from (("--model", path) for path in files_of_model(Path(model)))
     if detector_model is not None:
         yield "--detector-model", detector_model
     yield from (("--config", path) for path in files_read())

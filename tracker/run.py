@@ -37,7 +37,7 @@ from tracker.system.process import put_off_signals
 from tracker.tracking.ranking import Follow
 from tracker.tracking.smoothing import Smoothing
 from tracker.tracking.tracker import Tracker
-from tracker.weights.packaged import WEIGHTS, identify_model, landmark_model
+from tracker.weights.packaged import WEIGHTS, find_model, identify_model, url_of_model
 
 POLL_MS = 2
 
@@ -70,7 +70,7 @@ def run(
     smoothing: Smoothing = "balanced",
     detector: DetectorName = "auto",
     detector_model: Path | None = None,
-    model: Path | None = None,
+    model: str | None = None,
     provider: Provider = "cpu",
     allow_cpu: bool = False,
     follow: Follow = "largest",
@@ -120,7 +120,8 @@ def run(
             each point by the model's uncertainty.
         detector: the face detector; auto alternates YuNet and BlazeFace.
         detector_model: a YuNet file of your own, in place of the packaged one.
-        model: edge68, the default; edge68_fast, less accurate at 0.57x the latency; or a file of export.run.
+        model: edge68, the default; edge68_fast, less accurate at 0.57x the latency; a file of export.run; or
+            triton://HOST:PORT/MODEL, which Triton Inference Server runs.
         provider: what ONNX Runtime runs the model on; an error if it is not available.
         allow_cpu: run on the CPU, with a warning, if the provider is not available.
         follow: which faces are tracked first. A new face replaces a tracked one if its area is four times as large
@@ -156,12 +157,12 @@ def run(
             source, show = _default_source(show)
             stack.enter_context(source)
         tracker = Tracker(
-            model := landmark_model(model), detector, detector_model, max_faces, smoothing, provider, allow_cpu,
+            found := find_model(model), detector, detector_model, max_faces, smoothing, provider, allow_cpu,
             follow=follow, hold_s=hold_s, min_score=min_score,
         )  # fmt: skip
         window = stack.enter_context(Window("landmarks", at_speed=not source.live)) if show else None
         unit = "frames" if pictures is None else "pictures"
-        identity = identify_model(model, tracker.engine.spec.licence)
+        identity = identify_model(found, tracker.engine.spec.licence)
         summary = Summary(identity, unit)
         try:
             with records.profiled(), outputs.sinks(source, tracker.scheme, max_faces, window, identity) as sinks:
@@ -188,15 +189,15 @@ def _source(
 
 
 def _inputs(
-    camera: int | str | None, video: str | None, model: Path | None, detector_model: Path | None
+    camera: int | str | None, video: str | None, model: str | None, detector_model: Path | None
 ) -> Iterator[Named]:
     """Yield the files that a run reads, by option."""
     if isinstance(camera, str):
         yield from (("--camera", path) for path in (Path(camera), *files_of_pipeline(camera)))
     if video is not None:
         yield from (("--video", path) for path in files_of_url("/dev/stdin" if video == STDIN else video))
-    if model is not None:
-        yield from (("--model", path) for path in files_of_model(model))
+    if model is not None and url_of_model(model) is None:
+        yield from (("--model", path) for path in files_of_model(Path(model)))
     if detector_model is not None:
         yield "--detector-model", detector_model
     yield from (("--config", path) for path in files_read())

@@ -16,7 +16,7 @@ from tracker.datasets.video300 import CLIPS, POINTS, Category, excluded_frames
 from tracker.errors import TrackerError
 from tracker.face.geometry import Array
 from tracker.face.pts import expect_near
-from tracker.face.schemes import IBUG68
+from tracker.face.schemes import IBUG68, Scheme
 from tracker.metrics.nme import normaliser
 from tracker.sources import Frame, open_source, read_picture
 
@@ -41,7 +41,7 @@ class Truth(NamedTuple):
     """The label of a frame.
 
     Attributes:
-        points_px: (68, 2) in iBUG order; NaN for points that the data set does not have.
+        points_px: (K, 2) in the order of the labelling's scheme; NaN for points that the data set does not have.
         labels_px: (N, 2) all labelled points; their extent is the face's box.
     """
 
@@ -51,15 +51,17 @@ class Truth(NamedTuple):
 
 @dataclass(frozen=True)
 class Labelling:
-    """How a data set with 68 points per face relates to iBUG-68.
+    """How the labels of a data set relate to a scheme with as many points.
 
     Attributes:
-        ibug: the iBUG-68 index of each point that is compared, by its index in the data set.
-        sets: groups of iBUG-68 indices to report, by their size, the largest first.
+        indices: the scheme's index of each point that is compared, by its index in the data set.
+        sets: groups of the scheme's indices to report, by their size, the largest first.
+        scheme: of the labels.
     """
 
-    ibug: Mapping[int, int]
+    indices: Mapping[int, int]
     sets: Mapping[int, tuple[int, ...]]
+    scheme: Scheme = IBUG68
 
     def read(self, path: Path, shape: tuple[int, ...]) -> Truth:
         """Read the label of a frame.
@@ -73,15 +75,15 @@ class Labelling:
             OSError: if it cannot be read.
         """
         labels = read_pts(path)
-        if len(labels) != IBUG68.count:
-            raise ValueError(f"{path}: expected {IBUG68.count} points, got {len(labels)}")
+        if len(labels) != self.scheme.count:
+            raise ValueError(f"{path}: expected {self.scheme.count} points, got {len(labels)}")
         try:
             expect_near(labels, shape[1], shape[0])
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
-        points = np.full((IBUG68.count, 2), np.nan)
-        points[list(self.ibug.values())] = labels[list(self.ibug)]
-        if normaliser(points, IBUG68) == 0:
+        points = np.full((self.scheme.count, 2), np.nan)
+        points[list(self.indices.values())] = labels[list(self.indices)]
+        if normaliser(points, self.scheme) == 0:
             raise ValueError(f"{path}: its outer eye corners lie on each other, an error cannot be normalised")
         return Truth(points, labels)
 

@@ -15,7 +15,7 @@ from tracker.datasets.w300 import CHALLENGING, COMMON, TRAINING
 from tracker.errors import TrackerError
 from tracker.face.geometry import Array
 from tracker.face.pts import expect_near
-from tracker.face.schemes import IBUG68
+from tracker.face.schemes import IBUG68, Scheme
 from tracker.metrics.nme import normaliser
 from tracker.sources import read_picture
 
@@ -43,17 +43,19 @@ class LabelledFace:
         name: for reports, unique in the set.
         picture: its file.
         label: its .pts file.
+        scheme: of its labels.
     """
 
     name: str
     picture: Path
     label: Path
+    scheme: Scheme = IBUG68
 
     def read(self) -> tuple[NDArray[np.uint8], Array]:
         """Read the picture and its labels.
 
         Returns:
-            The picture (H, W, 3) RGB, and the labels (68, 2) in its pixels, pixel centres at integers.
+            The picture (H, W, 3) RGB, and the labels (K, 2) of the scheme in its pixels, pixel centres at integers.
 
         Raises:
             ValueError: if the picture or label is damaged.
@@ -61,13 +63,15 @@ class LabelledFace:
             TrackerError: for another number of labels.
         """
         points = read_pts(self.label)
-        if len(points) != IBUG68.count:
+        if len(points) != self.scheme.count:
             raise TrackerError(
-                f"{self.label}: expected the {IBUG68.count} points of {IBUG68.name}, got {len(points)}; "
-                "other landmarks cannot be compared"
+                f"{self.label}: expected the {self.scheme.count} points of {self.scheme.name}, got {len(points)}; "
+                "give the labels' scheme with --scheme"
             )
-        if min(normaliser(points, IBUG68, by) for by in ("ocular", "pupil", "box")) == 0:
-            raise ValueError(f"{self.label}: its points lie on each other, an error cannot be normalised")
+        try:
+            expect_lengths(points, self.scheme)
+        except ValueError as error:
+            raise ValueError(f"{self.label}: {error}") from None
         image_rgb = read_picture(self.picture)
         if image_rgb is None:
             raise ValueError(f"{self.picture}: expected a picture, it does not decode")
@@ -78,13 +82,28 @@ class LabelledFace:
         return image_rgb, points
 
 
-def labelled_faces(dataset: Dataset, root: Path, split: Split = "full") -> list[LabelledFace]:
+def expect_lengths(points_px: Array, scheme: Scheme) -> None:
+    """Check that errors can be normalised by the lengths of labels.
+
+    Args:
+        points_px: (K, 2) the labels.
+        scheme: of the labels.
+
+    Raises:
+        ValueError: if one of the lengths is 0.
+    """
+    if min(normaliser(points_px, scheme, by) for by in ("ocular", "pupil", "box")) == 0:
+        raise ValueError("its points lie on each other, an error cannot be normalised")
+
+
+def labelled_faces(dataset: Dataset, root: Path, split: Split = "full", scheme: Scheme = IBUG68) -> list[LabelledFace]:
     """Find the labelled faces of a split.
 
     Args:
         dataset: "300w", or "folder" for the one folder root.
         root: the folder.
         split: of 300w; a folder has none.
+        scheme: of the labels in a folder.
 
     Raises:
         TrackerError: if a folder is missing or has no labelled pictures.
@@ -98,4 +117,4 @@ def labelled_faces(dataset: Dataset, root: Path, split: Split = "full") -> list[
         pairs = [pair for folder in folders for pair in labelled_pictures(folder)]
     except ValueError as error:
         raise TrackerError(f"{error}; each face is a NAME.jpg beside its NAME.pts") from None
-    return [LabelledFace(p.relative_to(root).with_suffix("").as_posix(), picture, p) for picture, p in pairs]
+    return [LabelledFace(p.relative_to(root).with_suffix("").as_posix(), picture, p, scheme) for picture, p in pairs]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
@@ -130,6 +131,22 @@ class TritonEngine:
         except Exception as error:  # a request that the client cannot make, or an answer that it cannot read
             reason = " ".join(str(error).split())[:_LONGEST_REASON]
             raise TrackerError(f"{failed} ({type(error).__name__}: {reason}); {advice}") from None
+
+
+def open_triton(url: str) -> TritonEngine:
+    """Open the model at triton://HOST:PORT/MODEL. Raises TrackerError for another URL, and as TritonEngine."""
+    try:
+        parts = urlsplit(url)
+        whole = parts.hostname and parts.port and "@" not in parts.netloc and not (parts.query or parts.fragment)
+        model = unquote(parts.path.removeprefix("/"))
+    except ValueError:  # no port, or no IPv6 address
+        whole = model = ""
+    if not whole or not model or "/" in model:
+        raise TrackerError(
+            "expected the host, the port and the model of a Triton Inference Server and nothing else, such as "
+            f"triton://localhost:8001/edge68, got {redact_source(url)}"
+        )
+    return TritonEngine(parts.netloc, model)
 
 
 def import_client() -> Any:

@@ -8,10 +8,9 @@ from pathlib import Path
 
 from tracker.engines.base import Engine
 from tracker.errors import TrackerError
-from tracker.face.schemes import IBUG68
 from tracker.system.files import write_whole
 from tracker.tracking.tracker import Tracker
-from tracker.weights.packaged import sha256_of
+from tracker.weights.packaged import identify_model, url_of_model
 
 REPORT_SUFFIXES = (".json", ".png", ".html", ".csv")
 
@@ -31,22 +30,17 @@ def inputs_below(root: Path) -> Iterator[Path]:
                 yield path
 
 
-def expect_ibug68(engine: Engine) -> None:
-    """Raise TrackerError if the model's scheme is not that of the labels."""
-    if engine.spec.scheme != IBUG68.name:
-        raise TrackerError(f"the labels are {IBUG68.name}, the model gives {engine.spec.scheme}; give another --model")
-
-
-def model_record(path: Path, engine: Engine) -> dict[str, str]:
-    """Return the identity of the measured model for a report.
+def model_record(model: Path | str, engine: Engine) -> dict[str, str | None]:
+    """Return the identity of the measured model for a report; sha256 is None for a served model.
 
     Args:
-        path: of its file.
+        model: its file, or the URL of a served one.
         engine: that runs it.
     """
+    identity = identify_model(model, engine.spec.licence)
     return {
-        "name": path.name,
-        "sha256": sha256_of(path),
+        "name": identity.name if url_of_model(model) else Path(model).name,
+        "sha256": identity.sha256,
         "commit": engine.spec.commit,
         "licence": engine.spec.licence,
     }

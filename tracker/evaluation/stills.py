@@ -13,16 +13,18 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.datasets.labelled import Dataset, LabelledFace, Split, labelled_faces
+from tracker.datasets.labelled import Dataset, LabelledFace, Split, expect_lengths, labelled_faces
 from tracker.detectors.loading import DetectorName
 from tracker.errors import TrackerError
-from tracker.evaluation.report import detector_names, expect_ibug68, model_record, write_report
-from tracker.face.crop import roi_of_landmarks
+from tracker.evaluation.comparison import Comparison
+from tracker.evaluation.report import detector_names, model_record, write_report
 from tracker.face.geometry import Array, box_iou, extent
+from tracker.face.landmarks import Landmarks
+from tracker.face.schemes import IBUG68, Scheme
 from tracker.metrics.accuracy import Errors, FaceError, face_error, plot_ced, summary, table
 from tracker.tracking.estimator import LandmarkEstimator
 from tracker.tracking.tracker import Tracker
-from tracker.weights.packaged import landmark_model
+from tracker.weights.packaged import find_model
 
 log = logging.getLogger(__name__)
 
@@ -62,18 +64,31 @@ class FaceResult:
         return {"true_boxes": self.true_box.to_json(), "detector": detected}
 
 
+@dataclass(frozen=True)
+class _Found:
+    """A face that the tracker found, in the scheme to compare in."""
+
+    landmarks: Landmarks
+    score: float
+
+    @property
+    def box_px(self) -> Array:
+        return self.landmarks.extent_px
+
+
 class Evaluation:
     """Measures labelled faces in the ROIs of their labels, and as a tracker finds them in their pictures.
 
     Args:
         tracker: with the model and the detectors to measure.
+        labels: the scheme of the labels.
 
     Raises:
-        TrackerError: if the model's scheme is not that of the labels.
+        TrackerError: if the model's landmarks cannot be compared with labels of that scheme.
     """
 
-    def __init__(self, tracker: Tracker) -> None:
-        expect_ibug68(tracker.engine)
+    def __init__(self, tracker: Tracker, labels: Scheme = IBUG68) -> None:
+        self.comparison = Comparison.of(tracker.engine.spec.landmark_scheme(), labels)
         self.estimator = LandmarkEstimator(tracker.engine)
         self.tracker = tracker
 
@@ -82,16 +97,18 @@ class Evaluation:
 
         Args:
             image_rgb: (H, W, 3).
-            truth_px: (68, 2) its labels, in pixels of the picture.
+            truth_px: (K, 2) its labels, in pixels of the picture.
         """
-        landmarks, score = self.estimator.estimate(image_rgb, [roi_of_landmarks(truth_px)])[0]
-        true_box = face_error(landmarks, truth_px, score)
+        compare = self.comparison
+        landmarks, score = compare.estimate(self.estimator, image_rgb, truth_px)
+        truth_px = compare.of_labels(truth_px)
+        true_box = face_error(compare.of_model(landmarks), truth_px, score)
         result = self.tracker.detect(image_rgb)
-        found = nearest(result.faces, extent(truth_px))
+        found = nearest([_Found(compare.of_model(face.raw), face.score) for face in result.faces], extent(truth_px))
         if found is None:
             refused = f"; {result.refused} detections scored too low for a face" if result.refused else ""
             return FaceResult(true_box, None, f"not detected{refused}")
-        return FaceResult(true_box, face_error(found.raw, truth_px, found.score))
+        return FaceResult(true_box, face_error(found.landmarks, truth_px, found.score))
 
     def faces(self, labelled: Iterable[LabelledFace]) -> tuple[dict[str, FaceResult], list[str]]:
         """Measure several faces; those that cannot be read are skipped.
@@ -107,12 +124,19 @@ class Evaluation:
         for face in labelled:
             try:
                 image_rgb, truth_px = face.read()
+                self._expect_comparable(face, truth_px)
             except (ValueError, OSError) as error:
                 log.warning("skipped %s", error)
                 skipped.append(str(error))
             else:
                 results[face.name] = self.face(image_rgb, truth_px)
         return results, skipped
+
+    def _expect_comparable(self, face: LabelledFace, truth_px: Array) -> None:
+        try:
+            expect_lengths(self.comparison.of_labels(truth_px), self.comparison.scheme)
+        except ValueError as error:
+            raise ValueError(f"{face.label}: {error}") from None
 
 
 def nearest(faces: Iterable[AnyBoxed], box_px: Array) -> AnyBoxed | None:
@@ -131,17 +155,18 @@ def evaluate_stills(
     root: Path,
     report: Path,
     split: Split,
-    model: Path | None,
+    model: str | None,
     detector: DetectorName,
     detector_model: Path | None,
+    scheme: Scheme,
 ) -> None:
     """Measure a model on labelled faces, and write the report and its plot.
 
     The arguments are those of tracker.evaluate.evaluate.
     """
-    labelled = labelled_faces(dataset, root, split)
-    tracker = Tracker(model := landmark_model(model), detector, detector_model, MAX_FACES)
-    evaluation = Evaluation(tracker)
+    labelled = labelled_faces(dataset, root, split, scheme)
+    tracker = Tracker(found := find_model(model), detector, detector_model, MAX_FACES)
+    evaluation = Evaluation(tracker, scheme)
     results, skipped = evaluation.faces(labelled)
     if not results:
         raise TrackerError(f"none of the {len(labelled)} faces in {root} can be read; the first: {skipped[0]}")
@@ -153,7 +178,8 @@ def evaluate_stills(
     record = {
         "dataset": dataset,
         "split": split if dataset == "300w" else None,
-        "model": model_record(model, tracker.engine),
+        "model": (about := model_record(found, tracker.engine)),
+        "scheme": evaluation.comparison.scheme.name,
         "detector": detector_names(tracker),
         "counts": {"labelled": len(labelled), "measured": len(results), "skipped": len(skipped)},
         "skipped": skipped,
@@ -162,7 +188,9 @@ def evaluate_stills(
         "by_face": {name: result.to_json() for name, result in results.items()},
     }
     name = f"300w {split}" if dataset == "300w" else os.path.basename(os.path.realpath(root))
-    title = f"{name}: {len(results)} faces, {len(skipped)} skipped; {model.name}"
+    title = f"{name}: {len(results)} faces, {len(skipped)} skipped; {about['name']}"
+    if evaluation.comparison.converts:
+        title = f"{title}; {evaluation.comparison}"
     write_report(report, json.dumps(record, indent=1, allow_nan=False).encode())
     _plot(report.with_suffix(".png"), modes, title)
     print(title, table(figures), f"report: {report}", sep="\n")

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from tracker.datasets.clips import LabelledClip, Truth
-from tracker.evaluation.report import expect_ibug68
-from tracker.face.crop import roi_of_landmarks
+from tracker.evaluation.comparison import Comparison
+from tracker.face.convert import convert
 from tracker.face.geometry import Array
-from tracker.face.schemes import IBUG68
+from tracker.face.schemes import IBUG68, Scheme
 from tracker.result import TrackedFace
 from tracker.sources import Frame
 from tracker.tracking.estimator import LandmarkEstimator
@@ -34,8 +34,8 @@ class ClipRun:
 
     Attributes:
         clip: the clip.
-        truth_px: (T, 68, 2) labels; NaN in frames that are not compared, and for points that are not labelled.
-        points_px: (T, 68, 2) landmarks by mode; NaN without a face.
+        truth_px: (T, K, 2) labels; NaN in frames that are not compared, and for points that are not labelled.
+        points_px: (T, K, 2) landmarks by mode; NaN without a face.
         ids: (T,) of the tracked face; 0 for none.
         coasting: (T,) whether the face was held, not measured.
     """
@@ -54,12 +54,12 @@ class ClipRun:
     @cached_property
     def length_px(self) -> Array:
         """(T,) the labels' outer-eye distance; NaN in frames without a label."""
-        right, left = (self.truth_px[:, list(group)].mean(1) for group in IBUG68.ocular)
+        right, left = (self.truth_px[:, list(group)].mean(1) for group in self.clip.labelling.scheme.ocular)
         return np.asarray(np.linalg.norm(right - left, axis=1))
 
 
 class _Compared(NamedTuple):
-    """A frame with a label: its index in the clip, (68, 2) points each, and the tracked face nearest to the label."""
+    """A frame with a label: its index in the clip, (K, 2) points each, and the tracked face nearest to the label."""
 
     place: int
     truth_px: Array
@@ -72,15 +72,16 @@ class VideoEvaluation:
 
     Args:
         tracker: with the model and the detectors to measure.
+        labels: the scheme of the labels.
 
     Raises:
-        TrackerError: if the model's scheme is not that of the labels.
+        TrackerError: if the model's landmarks cannot be compared with labels of that scheme.
     """
 
-    def __init__(self, tracker: Tracker) -> None:
-        expect_ibug68(tracker.engine)
+    def __init__(self, tracker: Tracker, labels: Scheme = IBUG68) -> None:
         self.tracker = tracker
         self.estimator = LandmarkEstimator(tracker.engine)
+        self.comparison = Comparison.of_partial_labels(self.estimator.scheme, labels)
 
     def run(self, clip: LabelledClip) -> ClipRun:
         """Run one clip after a reset; its pictures are read once, and none is kept. The tracker gets every frame."""
@@ -93,20 +94,23 @@ class VideoEvaluation:
         return _run(clip, rows)
 
     def _compare(self, frame: Frame, truth: Truth, faces: Sequence[TrackedFace]) -> _Compared:
-        landmarks, _ = self.estimator.estimate(frame.image_rgb, [roi_of_landmarks(truth.labels_px)])[0]
-        return _Compared(frame.index, truth.points_px, landmarks.points_px, nearest_face(faces, truth.points_px))
+        landmarks, _ = self.comparison.estimate(self.estimator, frame.image_rgb, truth.labels_px)
+        true_box_px = self.comparison.of_model(landmarks).points_px
+        nearest = nearest_face(faces, truth.points_px, self.comparison.scheme)
+        return _Compared(frame.index, truth.points_px, true_box_px, nearest)
 
 
-def nearest_face(faces: Sequence[TrackedFace], truth_px: Array) -> TrackedFace | None:
-    """Return the face whose landmarks (68, 2) are nearest to the label; None if there are no faces.
+def nearest_face(faces: Sequence[TrackedFace], truth_px: Array, scheme: Scheme) -> TrackedFace | None:
+    """Return the face whose landmarks are nearest to the label; None if there are no faces.
 
     Args:
         faces: to choose from.
-        truth_px: (68, 2); NaN for points that are not labelled.
+        truth_px: (K, 2); NaN for points that are not labelled.
+        scheme: of the label.
     """
 
     def distance(face: TrackedFace) -> float:
-        return float(np.nanmean(np.linalg.norm(face.landmarks.points_px - truth_px, axis=1)))
+        return float(np.nanmean(np.linalg.norm(convert(face.landmarks, scheme).points_px - truth_px, axis=1)))
 
     return min(faces, key=distance, default=None)
 
@@ -114,9 +118,10 @@ def nearest_face(faces: Sequence[TrackedFace], truth_px: Array) -> TrackedFace |
 def _run(clip: LabelledClip, rows: Sequence[_Compared]) -> ClipRun:
     places = [row.place for row in rows]
     count = places[-1] + 1 if rows else 0
+    scheme = clip.labelling.scheme
 
     def spread(points: Iterable[Array | None]) -> Array:
-        table = np.full((count, IBUG68.count, 2), np.nan)
+        table = np.full((count, scheme.count, 2), np.nan)
         for place, row in zip(places, points):
             if row is not None:
                 table[place] = row
@@ -125,8 +130,8 @@ def _run(clip: LabelledClip, rows: Sequence[_Compared]) -> ClipRun:
     faces = [row.face for row in rows]
     points = {
         TRUE_BOXES: spread(row.true_box_px for row in rows),
-        RAW: spread(face.raw.points_px if face else None for face in faces),
-        SMOOTH: spread(face.landmarks.points_px if face else None for face in faces),
+        RAW: spread(convert(face.raw, scheme).points_px if face else None for face in faces),
+        SMOOTH: spread(convert(face.landmarks, scheme).points_px if face else None for face in faces),
     }
     ids, coasting = np.full(count, NO_FACE, np.int64), np.zeros(count, np.bool_)
     ids[places] = [face.id if face else NO_FACE for face in faces]

@@ -35,11 +35,12 @@ def video_page(record: Record, clips: Sequence[ClipFigures], groups: Groups) -> 
 def _head(record: Record, title: str) -> Iterator[str]:
     frames = sum(clip["frames"] for clip in record["by_clip"].values())
     model = record["model"]
+    sha256 = f"sha256 {model['sha256'][:12]}, " if model["sha256"] else ""
     yield heading(title, 1)
     clips = len(record["by_clip"])
     yield paragraph(
         f"{clips} clip{'s' if clips > 1 else ''}, {frames} frames compared; detector {record['detector']}; model "
-        f"{model['name']}, sha256 {model['sha256'][:12]}, commit {model['commit'] or 'unknown'}",
+        f"{model['name']}, {sha256}commit {model['commit'] or 'unknown'}",
         "about",
     )
     if record["missing_clips"]:

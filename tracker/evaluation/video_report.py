@@ -20,7 +20,7 @@ from tracker.evaluation.report import detector_names, model_record, write_report
 from tracker.evaluation.video import MODES, SMOOTH, VideoEvaluation
 from tracker.evaluation.video_page import text, video_page
 from tracker.tracking.tracker import Tracker
-from tracker.weights.packaged import landmark_model
+from tracker.weights.packaged import find_model
 
 log = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ def evaluate_videos(
     root: Path,
     report: Path,
     split: VideoSplit,
-    model: Path | None,
+    model: str | None,
     detector: DetectorName,
     detector_model: Path | None,
 ) -> None:
@@ -44,15 +44,15 @@ def evaluate_videos(
     clips, missing = labelled_clips(dataset, root, split)
     if missing:
         log.warning("%d of %d clips are missing: %s", len(missing), len(missing) + len(clips), ", ".join(missing))
-    tracker = Tracker(model := landmark_model(model), detector, detector_model, MAX_FACES)
-    evaluation = VideoEvaluation(tracker)
+    tracker = Tracker(found := find_model(model), detector, detector_model, MAX_FACES)
+    evaluation = VideoEvaluation(tracker, clips[0].labelling.scheme)
     compared = list(measured(evaluation, clips))
     if not compared:
         raise TrackerError(f"no frame in {root} can be compared; clip {clips[0].name}: {'; '.join(clips[0].problems)}")
     record = {
         "dataset": dataset,
         "split": split if dataset == "300vw" else None,
-        "model": model_record(model, tracker.engine),
+        "model": model_record(found, tracker.engine),
         "detector": detector_names(tracker),
         "max_faces": MAX_FACES,
         "missing_clips": missing,

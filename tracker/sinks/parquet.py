@@ -157,7 +157,7 @@ def arrow_schema(scheme: Scheme, model: ModelIdentity | None = None) -> pyarrow.
         "convention": CONVENTION,
     }
     if model is not None:
-        about |= {"model": model.name, "model_sha256": model.sha256, "model_licence": model.licence}
+        about |= {"model": model.name, "model_sha256": model.sha256 or "", "model_licence": model.licence}
     metadata = {f"{PREFIX}{key}": value for key, value in about.items()}
     return pyarrow.schema([_field(pyarrow, column, scheme.count) for column in COLUMNS], metadata=metadata)
 

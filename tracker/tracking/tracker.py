@@ -38,7 +38,7 @@ from tracker.tracking.score_thresholds import ScoreThresholds
 from tracker.tracking.smoothing import Smoothing
 from tracker.tracking.stage_timer import StageTimer
 from tracker.tracking.track import Track
-from tracker.weights.packaged import landmark_model
+from tracker.weights.packaged import find_model
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -54,8 +54,9 @@ class Tracker:
 
     Args:
         model: a landmark model, .onnx or a TensorRT .plan, or the name of a packaged one
-            (tracker.weights.packaged.PACKAGED), the first of them if None; or an engine that is loaded already,
-            such as another tracker's.
+            (tracker.weights.packaged.PACKAGED), the first of them if None; or the URL of one that Triton Inference
+            Server runs, such as triton://localhost:8001/edge68; or an engine that is loaded already, such as another
+            tracker's.
         detector: finds faces. "auto" alternates YuNet and BlazeFace. Or a detector of your own: an object with
             detect(image_rgb), see tracker.detectors.base.Detector.
         detector_model: the file of a detector given by its name.
@@ -109,7 +110,7 @@ class Tracker:
             raise TrackerError(f"detector_model: expected the path of a file, got {detector_model!r}")
         self._ranking = ranking_of(follow)
         if model is None or isinstance(model, (Path, str)):
-            model = load_engine(landmark_model(None if model is None else Path(model)), provider, allow_cpu, max_faces)
+            model = load_engine(find_model(model), provider, allow_cpu, max_faces)
         elif not hasattr(model, "spec"):
             raise TrackerError(
                 f"model: expected the path of a file, the name of a packaged model or an engine, got {model!r}"

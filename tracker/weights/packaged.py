@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tracker.errors import TrackerError, one_line
+from tracker.redaction import redact_source
 from tracker.system.files import read_plain
 
 if TYPE_CHECKING:
@@ -29,17 +31,18 @@ class ModelIdentity:
     """The model of a run.
 
     Attributes:
-        name: of a packaged model, else its path.
+        name: of a packaged model, else its path or URL.
         licence: as its spec states it.
-        sha256: of its file, hexadecimal.
+        sha256: of its file, hexadecimal; None for a served model.
     """
 
     name: str
     licence: str
-    sha256: str
+    sha256: str | None
 
     def __str__(self) -> str:
-        return one_line(f"model {self.name}, SHA-256 {self.sha256[:8]}, licence: {self.licence}")
+        sha256 = "" if self.sha256 is None else f"SHA-256 {self.sha256[:8]}, "
+        return one_line(f"model {self.name}, {sha256}licence: {self.licence}")
 
 
 @dataclass(frozen=True)
@@ -100,6 +103,29 @@ def own_detector(path: Path) -> bytes:
     return _read(path, LARGEST_DETECTOR)
 
 
+def url_of_model(model: Path | str) -> str | None:
+    """Return the URL of a served model, such as triton://localhost:8001/edge68; None for a file or a name.
+
+    Args:
+        model: a file, a name or a URL. A Path has lost a slash of a URL, which is put back.
+    """
+    match = re.match(r"([A-Za-z][\w+.-]+):/" + ("" if isinstance(model, Path) else "/"), str(model))
+    return None if match is None else f"{match[1]}://{str(model)[match.end() :].lstrip('/')}"
+
+
+def find_model(model: Path | str | None = None) -> Path | str:
+    """Find a landmark model: a file as landmark_model finds it, or the URL of a served one.
+
+    Args:
+        model: a file, a name or a URL; None for the default. A URL is not checked here; opening the engine does.
+
+    Raises:
+        TrackerError: as landmark_model.
+    """
+    url = None if model is None else url_of_model(model)
+    return landmark_model(None if model is None else Path(model)) if url is None else url
+
+
 def landmark_model(path: Path | None = None) -> Path:
     """Find a landmark model: the file at path, or one of PACKAGED or RESEARCH by its name, with its SHA-256 checked.
 
@@ -123,6 +149,10 @@ def landmark_model(path: Path | None = None) -> Path:
             )
         return _with_checksum(file)
     assert path is not None
+    if (url := url_of_model(path)) is not None:
+        raise TrackerError(
+            f"expected the file or the name of a landmark model, {redact_source(url)} is run by a server"
+        )
     if not os.path.isfile(path):
         raise TrackerError(
             f"the landmark model {path} is not a file; give an .onnx or .plan file with --model, "
@@ -131,28 +161,35 @@ def landmark_model(path: Path | None = None) -> Path:
     return path
 
 
-def identify_model(path: Path, licence: str) -> ModelIdentity:
+def identify_model(model: Path | str, licence: str) -> ModelIdentity:
     """Return the identity of a model.
 
     Args:
-        path: of its file.
+        model: its file, or the URL of a served one.
         licence: as its spec states it.
 
     Raises:
         TrackerError: if the file cannot be read.
     """
+    if (url := url_of_model(model)) is not None:
+        return ModelIdentity(redact_source(url), licence, None)
+    path = Path(model)
     named = {_file_of(name): name for name in (*PACKAGED, *RESEARCH)}
     return ModelIdentity(named.get(path, str(path)), licence, sha256_of(path))
 
 
 def identify_engine(engine: Engine) -> ModelIdentity:
-    """The identity of the model that an engine runs; one without a file, such as a server's, goes by its class.
+    """Return the identity of the model that an engine runs; without a file, as for a server's, its name is the class.
 
-    Raises TrackerError for a file that cannot be read.
+    Args:
+        engine: that runs it.
+
+    Raises:
+        TrackerError: if the file cannot be read.
     """
     path = getattr(engine, "path", None)
     if path is None:
-        return ModelIdentity(type(engine).__name__, engine.spec.licence, "")
+        return ModelIdentity(type(engine).__name__, engine.spec.licence, None)
     return identify_model(path, engine.spec.licence)
 
 

@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import onnxruntime
 import pytest
@@ -25,15 +26,18 @@ from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 
 from export.triton import write_repository
-from tracker import Frame
+from tracker import Frame, Tracker
+from tracker.datasets.pts_files import write_pts
 from tracker.engines.base import EngineOutput
 from tracker.engines.onnx import OnnxEngine
 from tracker.engines.spec import KEY, OUTPUTS
 from tracker.engines.triton import TritonEngine
 from tracker.errors import TrackerError
+from tracker.evaluate import evaluate
 from tracker.face.crop import crop
 from tracker.face.landmarks import Landmarks
 from tracker.face.schemes import IBUG68
+from tracker.run import run
 from tracker.sources.demo import DemoClip
 from tracker.tracking.estimator import LandmarkEstimator, next_roi
 
@@ -219,6 +223,55 @@ class TestSame:
         assert found.score >= engine.spec.presence
         errors = np.linalg.norm(found.landmarks.points_px - truth, axis=1)
         assert errors.mean() < 0.05 * np.linalg.norm(truth[36] - truth[45])
+
+
+class TestByUrl:
+    """The address and the model in one URL, as --model takes it."""
+
+    @pytest.fixture
+    def url(self, triton: StandIn) -> str:
+        return f"triton://{triton.url}/edge68"
+
+    def test_a_tracker_gives_the_same_results(self, triton: StandIn, url: str, frames: list[Frame]) -> None:
+        found, expected = ([Tracker(model).step(f).to_dict()["faces"] for f in frames[:3]] for model in (url, PACKAGED))
+        assert found == expected
+        assert expected[0] and triton.batches
+
+    def test_on_the_command_line(
+        self, url: str, video: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        outputs = {"output": tmp_path / "o.jsonl", "stats": tmp_path / "stats.json"}
+        run(video=str(video), model=url, **outputs)  # type: ignore[arg-type]
+        assert f"model {url}, licence: " in capsys.readouterr().out
+        assert json.loads(outputs["stats"].read_text())["model"]["sha256"] is None
+        lines = [json.loads(line) for line in outputs["output"].read_text().splitlines()]
+        assert len(lines) == 90 and lines[0]["faces"]
+
+    def test_an_evaluation(self, url: str, frames: list[Frame], clip: DemoClip, tmp_path: Path) -> None:
+        cv2.imwrite(str(tmp_path / "a.png"), cv2.cvtColor(frames[0].image_rgb, cv2.COLOR_RGB2BGR))
+        write_pts(tmp_path / "a.pts", clip.truth_px(0))
+        evaluate("folder", tmp_path, tmp_path / "report.json", model=url)
+        record = json.loads((tmp_path / "report.json").read_text())
+        assert (record["model"]["name"], record["model"]["sha256"]) == (url, None)
+
+    @pytest.mark.parametrize(
+        ("spoil", "parts"),
+        [
+            (lambda s: setattr(s.config, "name", "edge98"), ("does not serve a model 'edge68'", "export.triton")),
+            (lambda s: s.config.parameters.clear(), ("is no landmark model", KEY)),
+            (lambda s: set_spec(s.config, size=64), ("contradicts its spec",)),
+            (lambda s: setattr(s, "live", False), ("is not live",)),
+            (lambda s: s.stop(), ("no Triton Inference Server answers at",)),
+        ],
+        ids=["no such model", "no spec", "another spec", "not live", "no server"],
+    )
+    def test_what_fails_is_one_sentence(
+        self, triton: StandIn, url: str, spoil: Callable[[StandIn], object], parts: tuple[str, ...]
+    ) -> None:
+        spoil(triton)
+        with pytest.raises(TrackerError) as error:
+            Tracker(url)
+        assert_sentence(error.value, triton.url, *parts)
 
 
 class TestConnecting:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -23,13 +24,16 @@ from tracker.detectors.yunet import CALIBRATION
 from tracker.engines.base import EngineOutput
 from tracker.engines.spec import ModelSpec
 from tracker.errors import TrackerError
-from tracker.evaluate import main
+from tracker.evaluate import evaluate, main
 from tracker.evaluation.stills import MAX_FACES, Evaluation, nearest
+from tracker.face.convert import convert
 from tracker.face.crop import roi_of_landmarks
 from tracker.face.geometry import extent, transform_points
 from tracker.face.landmarks import Landmarks
-from tracker.face.schemes import IBUG68
+from tracker.face.schemes import IBUG49, IBUG51, IBUG68, WFLW98, Scheme
 from tracker.metrics.accuracy import Errors, FaceError, face_error, plot_ced, summary, table
+from tracker.metrics.nme import normaliser
+from tracker.result import FrameResult, TrackedFace
 from tracker.sources.demo import DemoClip
 
 Array = NDArray[np.float64]
@@ -208,7 +212,7 @@ class Knows:
         self.points_px, self.score = points_px, score
 
     def run(self, crops: NDArray[np.uint8]) -> EngineOutput:
-        shape = (len(crops), 68)
+        shape = (len(crops), len(self.points_px))
         return EngineOutput(
             np.broadcast_to(self.points_px.astype(np.float32), (*shape, 2)),
             np.full(shape, self.score, np.float32),
@@ -276,8 +280,11 @@ class TestEvaluation:
         assert result.true_box.score == pytest.approx(0.4)
 
     def test_other_schemes_are_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        with pytest.raises(TrackerError, match="the labels are ibug68, the model gives wflw98"):
-            self.evaluate(monkeypatch, Sees(), scheme="wflw98")
+        with pytest.raises(
+            TrackerError, match=r"the labels are ibug68, the model gives cofw29: .* no other scheme"
+        ) as e:
+            self.evaluate(monkeypatch, Sees(), scheme="cofw29")
+        assert str(e.value).endswith("; give another --model")
 
     def test_unreadable_faces_are_skipped_and_named(
         self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
@@ -293,6 +300,124 @@ class TestEvaluation:
         assert "broken.png" in skipped[0]
         assert "gone.pts" in skipped[1]
         assert len(caplog.records) == 2
+
+
+def wide_face(scheme: Scheme) -> Array:
+    """(K, 2) no face, with its extent and its eyes' corners where a face has them, in any scheme."""
+    points = np.random.default_rng(1).uniform(60, 240, (scheme.count, 2))
+    right, left = scheme.ocular
+    points[[*right, *left]] = (100, 120), (200, 120)
+    points[[0, -1]] = (50, 50), (250, 250)  # of every scheme used here on the chin, the jaw or a pupil
+    return points
+
+
+WFLW_FACE = wide_face(WFLW98)
+POINTS_OF = {
+    target: convert(Landmarks.from_points(WFLW_FACE, WFLW98), target).points_px
+    for target in (WFLW98, IBUG68, IBUG51, IBUG49)
+}
+"""The same face in each of these schemes."""
+
+
+class TestOtherSchemes:
+    """A model of one scheme on labels of another: both become the largest scheme that both lead to."""
+
+    picture = np.zeros((300, 300, 3), np.uint8)
+
+    def evaluation(self, monkeypatch: pytest.MonkeyPatch, model: Scheme, labels: Scheme, off_px: float) -> Evaluation:
+        """An engine that answers the model's points in the crop, off by some pixels of the picture to the right."""
+        monkeypatch.setattr("tracker.tracking.tracker.load_detector", lambda *asked: Sees())
+        known = POINTS_OF[model]
+        roi = roi_of_landmarks(known)
+        in_crop = transform_points(roi.crop_from_image(64), known + (off_px, 0))
+        return Evaluation(Tracker(Knows(in_crop, scheme=model.name), "yunet"), labels)
+
+    @pytest.mark.parametrize(
+        ("model", "labels", "compared"),
+        [
+            (IBUG68, WFLW98, IBUG68),
+            (IBUG51, WFLW98, IBUG51),
+            (IBUG49, IBUG68, IBUG49),
+            (IBUG51, IBUG51, IBUG51),
+        ],
+    )
+    def test_labels_become_the_models(
+        self, monkeypatch: pytest.MonkeyPatch, model: Scheme, labels: Scheme, compared: Scheme
+    ) -> None:
+        """In the very view that the model expects; each error over the length of the scheme compared in."""
+        evaluation = self.evaluation(monkeypatch, model, labels, off_px=3.0)
+        result = evaluation.face(self.picture, POINTS_OF[labels])
+        assert evaluation.comparison.scheme is compared
+        for by, error in result.true_box.nme.items():
+            length = normaliser(POINTS_OF[compared], compared, by)  # type: ignore[arg-type]
+            assert error == pytest.approx(3.0 / length, rel=1e-4)
+        assert set(result.true_box.parts) == set(compared.groups)
+
+    @pytest.mark.parametrize(("model", "labels"), [(WFLW98, IBUG68), (WFLW98, IBUG49), (IBUG68, IBUG51)])
+    def test_landmarks_become_the_labels(self, monkeypatch: pytest.MonkeyPatch, model: Scheme, labels: Scheme) -> None:
+        """Measured twice, the second time in the view of the first landmarks, which the fixed engine has not moved."""
+        evaluation = self.evaluation(monkeypatch, model, labels, off_px=0.0)
+        calls: list[int] = []
+        engine = evaluation.tracker.engine
+        run = engine.run
+        monkeypatch.setattr(engine, "run", lambda crops: calls.append(len(crops)) or run(crops))
+        result = evaluation.face(self.picture, POINTS_OF[labels])
+        assert evaluation.comparison.scheme is labels
+        assert calls == [1, 1]
+        assert np.isfinite(list(result.true_box.nme.values())).all()
+        assert set(result.true_box.parts) == set(labels.groups)
+
+    def test_a_face_is_found_by_its_box_in_the_common_scheme(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        evaluation = self.evaluation(monkeypatch, WFLW98, IBUG49, off_px=0.0)
+        seen = Landmarks.from_points(WFLW_FACE + 2.0, WFLW98)
+        found = FrameResult(0, 0.0, (TrackedFace(1, "tracking", 0.9, seen, seen),))
+        monkeypatch.setattr(evaluation.tracker, "detect", lambda image: found)
+        detected = evaluation.face(self.picture, POINTS_OF[IBUG49]).detected
+        assert detected is not None
+        length = normaliser(POINTS_OF[IBUG49], IBUG49)
+        assert detected.nme["ocular"] == pytest.approx(np.hypot(2, 2) / length)
+
+    def test_labels_without_a_length_in_the_common_scheme_are_skipped(
+        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> None:
+        """WFLW's pupils are points of their own, iBUG's are the means of the eyes, which lie on each other here."""
+        labels = WFLW_FACE.copy()
+        labels[60:76] = (150, 120)
+        labels[[60, 68]], labels[[64, 72]] = (100, 120), (200, 120)
+        write_face(tmp_path, "odd", labels, self.picture)
+        faces = labelled_faces("folder", tmp_path, scheme=WFLW98)
+        results, skipped = self.evaluation(monkeypatch, IBUG68, WFLW98, 0.0).faces(faces)
+        assert not results
+        assert skipped == [f"{tmp_path / 'odd.pts'}: its points lie on each other, an error cannot be normalised"]
+        results, skipped = self.evaluation(monkeypatch, WFLW98, WFLW98, 0.0).faces(faces)
+        assert (list(results), skipped) == (["odd"], [])
+
+    @needs_model
+    def test_on_the_command_line(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        for name, points in (("a", WFLW_FACE), ("b", WFLW_FACE + 9)):
+            write_face(tmp_path, name, points, self.picture)
+        report = tmp_path / "out.json"
+        evaluate("folder", tmp_path, report, model=str(MODEL), scheme="wflw98")
+        record = json.loads(report.read_text())
+        assert (record["scheme"], record["counts"]["measured"]) == ("ibug68", 2)
+        title = capsys.readouterr().out.splitlines()[0]
+        assert title.endswith("; labels of wflw98 and landmarks of ibug68, compared as ibug68")
+
+    @needs_model
+    @pytest.mark.parametrize(
+        ("dataset", "scheme", "sentence"),
+        [
+            ("folder", "ibug67", "--scheme: unknown landmark scheme 'ibug67'; known: ibug68, wflw98"),
+            ("300w", "ibug68", "--scheme is for --dataset folder; the labels of 300w are ibug68"),
+            ("300vw", "wflw98", "--scheme is for --dataset folder; the labels of 300vw are ibug68"),
+            ("folder", "cofw29", "the labels are cofw29, the model gives ibug68: landmarks of ibug68 and cofw29"),
+            ("folder", "wflw98", "a.pts: expected the 98 points of wflw98, got 68; give the labels' scheme with"),
+        ],
+    )
+    def test_what_is_refused(self, dataset: Any, scheme: str, sentence: str, tmp_path: Path) -> None:
+        write_face(tmp_path, "a", face_px())
+        with pytest.raises(TrackerError, match=re.escape(sentence)):
+            evaluate(dataset, tmp_path, tmp_path / "out.json", model=str(MODEL), scheme=scheme)
 
 
 def labelled_faces_but(folder: Path, name: str) -> list[LabelledFace]:

@@ -10,6 +10,7 @@ import shutil
 import sys
 import weakref
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ from tracker.evaluation.page import number, page, table
 from tracker.evaluation.video import RAW, SMOOTH, TRUE_BOXES, ClipRun, VideoEvaluation, nearest_face
 from tracker.face.geometry import extent, invert
 from tracker.face.landmarks import Landmarks
-from tracker.face.schemes import IBUG68
+from tracker.face.schemes import IBUG68, WFLW98
 from tracker.metrics.nme import nme
 from tracker.result import FrameResult, TrackedFace
 from tracker.sources import Frame
@@ -267,8 +268,8 @@ class TestFigures:
         ]
         truth = face_px()
         truth[:17] = np.nan  # not labelled
-        assert nearest_face(faces, truth) is faces[1]
-        assert nearest_face([], truth) is None
+        assert nearest_face(faces, truth, IBUG68) is faces[1]
+        assert nearest_face([], truth, IBUG68) is None
 
 
 class Watching:
@@ -296,6 +297,42 @@ class Blind:
     def run(self, crops: NDArray[np.uint8]) -> EngineOutput:
         shape = (len(crops), 68)
         return EngineOutput(*(np.zeros((*shape, *more), np.float32) for more in ((2,), (), (3,))))
+
+
+class TestOtherSchemes:
+    @pytest.mark.parametrize("scheme", ["cofw29", "ibug51"])
+    def test_a_model_without_the_labelled_points_is_refused(self, scheme: str) -> None:
+        tracker: Any = Watching()
+        tracker.engine.spec = replace(Blind.spec, scheme=scheme)
+        with pytest.raises(
+            TrackerError, match=f"the labels are ibug68, the model gives {scheme}: .*; give another --m"
+        ):
+            VideoEvaluation(tracker)
+
+    def test_landmarks_become_the_labels(self, tmp_path: Path) -> None:
+        """Of 98 points, all on a spot: tracked and in the true boxes."""
+        write_labels(tmp_path, range(1, 4))
+        write_frames(tmp_path, 3)
+        tracker: Any = Watching()
+        tracker.engine = Spots()
+        spots = Landmarks.from_points(np.tile([[40.0, 50.0]], (98, 1)), WFLW98)
+        faces = (TrackedFace(7, "tracking", 0.9, spots, spots),)
+        tracker.step = lambda frame: FrameResult(frame.index, frame.timestamp_s, faces)
+        run = VideoEvaluation(tracker).run(clip_of(tmp_path))
+        assert run.points_px[SMOOTH].shape == run.points_px[TRUE_BOXES].shape == (3, 68, 2)
+        assert run.points_px[RAW] == pytest.approx(np.broadcast_to([40.0, 50.0], (3, 68, 2)))
+        assert run.ids.tolist() == [7, 7, 7]
+
+
+class Spots:
+    """An engine of 98 points."""
+
+    spec = replace(Blind.spec, scheme="wflw98")
+
+    def run(self, crops: NDArray[np.uint8]) -> EngineOutput:
+        points = np.random.default_rng(0).uniform(0, 32, (98, 2)).astype(np.float32)
+        ones = np.ones((len(crops), 98, 3), np.float32)
+        return EngineOutput(np.tile(points, (len(crops), 1, 1)), ones[..., 0], ones)
 
 
 def test_pictures_are_let_go(tmp_path: Path) -> None:

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tracker.face.convert import convert
+from tracker.face.convert import common_scheme, conversion_weights, convert, reachable, read_conversions
 from tracker.face.geometry import Array, flip_points, similarity, transform_covariances, transform_points
 from tracker.face.landmarks import Landmarks
-from tracker.face.schemes import COFW29, IBUG49, IBUG51, IBUG68, WFLW98, Scheme
+from tracker.face.schemes import COFW29, FOLDER, IBUG49, IBUG51, IBUG68, SCHEMES, WFLW98, Scheme
 from tracker.metrics.nme import normaliser
 
 KNOWN = [(WFLW98, IBUG68), (IBUG68, IBUG51), (WFLW98, IBUG49)]
@@ -132,10 +135,109 @@ def test_lids_in_quarters_become_lids_in_thirds(height: float) -> None:
     assert away[1:3].max() < unmoved.min() / 3
 
 
-@pytest.mark.parametrize(("source", "target"), [(IBUG68, WFLW98), (COFW29, IBUG68), (WFLW98, COFW29), (IBUG49, IBUG51)])
-def test_what_is_not_known_is_refused(source: Scheme, target: Scheme) -> None:
-    with pytest.raises(ValueError, match=f"wflw98, ibug68, ibug51, ibug49, got {source.name} to {target.name}"):
+@pytest.mark.parametrize(
+    ("source", "target", "sentence"),
+    [
+        (IBUG68, WFLW98, "ibug68 cannot become wflw98; ibug68 can become ibug51, ibug49"),
+        (COFW29, IBUG68, "cofw29 cannot become ibug68; cofw29 can become no other scheme"),
+        (WFLW98, COFW29, "wflw98 cannot become cofw29; wflw98 can become ibug68, ibug51, ibug49"),
+        (IBUG49, IBUG51, "ibug49 cannot become ibug51; ibug49 can become no other scheme"),
+    ],
+)
+def test_what_is_not_known_is_refused(source: Scheme, target: Scheme, sentence: str) -> None:
+    with pytest.raises(ValueError, match=f"^convert: {sentence}$"):
         convert(random_face(source), target)
+
+
+def test_a_scheme_becomes_itself_unchanged() -> None:
+    face = random_face(COFW29)
+    assert convert(face, COFW29) is face
+
+
+def test_steps_in_a_chain_are_the_steps_one_after_another() -> None:
+    face = random_face(WFLW98)
+    chained = convert(convert(convert(face, IBUG68), IBUG51), IBUG49)
+    for name in ("points_px", "scores"):
+        assert getattr(convert(face, IBUG49), name) == pytest.approx(getattr(chained, name), abs=1e-12)
+
+
+def test_the_lids_of_68_lie_a_third_of_the_way() -> None:
+    """The weights in the data file are the doubles nearest to 2/3 and 1/3, as 1 - 1/3 and 1/3 give them."""
+    lids = {37: (61, 62), 38: (63, 62), 40: (65, 66), 41: (67, 66), 43: (69, 70), 44: (71, 70), 46: (73, 74)}
+    weights = conversion_weights(WFLW98, IBUG68)
+    for point, (near, middle) in {**lids, 47: (75, 74)}.items():
+        assert (weights[point, near], weights[point, middle]) == (1 - 1 / 3, 1 / 3)
+    assert np.array_equal(np.count_nonzero(weights, axis=1), [2 if k in (*lids, 47) else 1 for k in range(68)])
+
+
+class TestCommonScheme:
+    @pytest.mark.parametrize(
+        ("first", "second", "expected"),
+        [
+            (IBUG68, IBUG68, IBUG68),
+            (WFLW98, IBUG68, IBUG68),
+            (IBUG51, WFLW98, IBUG51),
+            (COFW29, COFW29, COFW29),
+            (IBUG49, IBUG51, IBUG49),
+        ],
+    )
+    def test_has_the_most_points(self, first: Scheme, second: Scheme, expected: Scheme) -> None:
+        assert common_scheme(first, second) is common_scheme(second, first) is expected
+
+    def test_without_one(self) -> None:
+        sentence = (
+            "landmarks of cofw29 and wflw98 cannot be compared; cofw29 can become no other scheme, "
+            "and wflw98 can become ibug68, ibug51, ibug49"
+        )
+        with pytest.raises(ValueError, match=f"^{sentence}$"):
+            common_scheme(COFW29, WFLW98)
+
+
+@pytest.mark.parametrize("scheme", SCHEMES.values(), ids=SCHEMES)
+def test_every_conversion_keeps_parts_and_curves(scheme: Scheme) -> None:
+    """A point of a part is made from points of the part of that name, whatever the scheme."""
+    for target in reachable(scheme)[1:]:
+        weights = conversion_weights(scheme, target)
+        assert weights.sum(1) == pytest.approx(np.ones(target.count), abs=1e-12)
+        for part, indices in target.groups.items():
+            used = np.flatnonzero(weights[list(indices)].any(0))
+            assert set(used.tolist()) <= set(scheme.groups[part]), (target, part)
+        ocular = weights[[target.ocular[0][0], target.ocular[1][0]]]
+        assert np.flatnonzero(ocular.any(0)).tolist() == sorted(scheme.ocular[0] + scheme.ocular[1])
+
+
+class TestDamagedConversions:
+    def changed(self, folder: Path, change: Callable[[dict[str, Any]], object]) -> Path:
+        table = json.loads((FOLDER / "ibug68.json").read_text(encoding="utf-8"))
+        change(table["conversions"])
+        (folder / "ibug68.json").write_text(json.dumps(table), encoding="utf-8")
+        return folder / "ibug68.json"
+
+    @pytest.mark.parametrize(
+        ("change", "reason"),
+        [
+            (lambda c: c.update(ibug52=[]), "leads to 'ibug52'; known: ibug68, wflw98"),
+            (lambda c: c["ibug51"].pop(), "expected 51 points of ibug51, got 50"),
+            (lambda c: c["ibug51"].__setitem__(0, 68), "ibug51 0 is made from 68"),
+            (lambda c: c["ibug51"].__setitem__(0, -1), "ibug51 0 is made from -1"),
+            (lambda c: c["ibug51"].__setitem__(0, [[17, 0.5], [18, 0.4]]), "the weights of ibug51 0 do not add up"),
+            (lambda c: c["ibug51"].__setitem__(0, [[17, 0.5], [17, 0.5]]), "ibug51 0 is made from 17"),
+            (lambda c: c["ibug51"].__setitem__(0, [[17, 2.0], [18, -1.0]]), "ibug51 0 is made from 17"),
+            (lambda c: c["ibug51"].__setitem__(0, 18), "are not made from mirrored points"),
+            (lambda c: c["ibug51"].__setitem__(0, "17"), "a conversion is wrong"),
+            (lambda c: c.update(ibug51=17), "a conversion is wrong"),
+        ],
+    )
+    def test_are_refused(self, tmp_path: Path, change: Callable[[dict[str, Any]], object], reason: str) -> None:
+        path = self.changed(tmp_path, change)
+        with pytest.raises(ValueError, match=re.escape(reason)) as error:
+            read_conversions(path, IBUG68)
+        assert str(error.value).startswith(f"{path}: ")
+
+    def test_are_read_where_they_are_whole(self, tmp_path: Path) -> None:
+        (read,) = read_conversions(self.changed(tmp_path, lambda _: None), IBUG68).items()
+        assert read[0] is IBUG51
+        assert np.array_equal(read[1], conversion_weights(IBUG68, IBUG51))
 
 
 def test_real_faces_keep_their_eyes(shared: Path) -> None:

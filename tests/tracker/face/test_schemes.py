@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tracker.face.schemes import AFLW19, COFW29, IBUG68, SCHEMES, WFLW98, Curve, Scheme, scheme_named
+from tracker.face.schemes import (
+    AFLW19,
+    COFW29,
+    FOLDER,
+    IBUG68,
+    SCHEMES,
+    WFLW98,
+    Curve,
+    Scheme,
+    read_scheme,
+    scheme_named,
+)
 
 every = pytest.mark.parametrize("scheme", SCHEMES.values(), ids=SCHEMES)
 
@@ -72,6 +87,9 @@ class TestTables:
             ("wflw98", 98, 9),
             ("cofw29", 29, 7),
             ("aflw19", 19, 6),
+            ("ibug51", 51, 8),
+            ("ibug49", 49, 8),
+            ("lapa106", 106, 9),
         ]
 
     @pytest.mark.parametrize(
@@ -130,7 +148,7 @@ class TestTables:
             ),
             (AFLW19, [(0, 5), (1, 4), (2, 3), (6, 11), (7, 10), (8, 9), (12, 14), (15, 17)]),
         ],
-        ids=SCHEMES,
+        ids=lambda value: getattr(value, "name", ""),
     )
     def test_flip_pairs(self, scheme: Scheme, pairs: list[tuple[int, int]]) -> None:
         assert [(a, int(scheme.flip[a])) for a, _ in pairs] == pairs
@@ -143,7 +161,7 @@ class TestTables:
             (COFW29, [20, 21, 24, 25, 26, 27, 28]),
             (AFLW19, [13, 16, 18]),
         ],
-        ids=SCHEMES,
+        ids=lambda value: getattr(value, "name", ""),
     )
     def test_points_that_mirror_to_themselves(self, scheme: Scheme, fixed: list[int]) -> None:
         assert np.flatnonzero(scheme.flip == np.arange(scheme.count)).tolist() == fixed
@@ -176,11 +194,12 @@ class TestTables:
     def test_points_on_no_curve(self) -> None:
         """STAR's attention adds 1 to the mask of these."""
         lonely = {s.name: set(range(s.count)) - {i for c in s.curves for i in c.indices} for s in SCHEMES.values()}
-        assert lonely == {"ibug68": set(), "wflw98": {96, 97}, "cofw29": {16, 17, 28}, "aflw19": {18}}
+        expected = {"wflw98": {96, 97}, "cofw29": {16, 17, 28}, "aflw19": {18}, "lapa106": {74, 83, 104, 105}}
+        assert lonely == {name: expected.get(name, set()) for name in SCHEMES}
 
     def test_normalisers(self) -> None:
         """star/conf/alignment.py: ocular 36-45, 60-72, 8-9; pupil: the eyes' means, 96-97, 16-17."""
-        assert [s.ocular for s in SCHEMES.values()] == [
+        assert [s.ocular for s in (IBUG68, WFLW98, COFW29, AFLW19)] == [
             *(((36,), (45,)), ((60,), (72,)), ((8,), (9,)), ((6,), (11,))),
         ]
         assert IBUG68.pupil == (tuple(range(36, 42)), tuple(range(42, 48)))
@@ -190,6 +209,85 @@ class TestTables:
 def test_unknown_name_lists_the_known() -> None:
     with pytest.raises(ValueError, match="'ibug69'; known: ibug68, wflw98, cofw29, aflw19"):
         scheme_named("ibug69")
+
+
+def changed(folder: Path, change: Callable[[dict[str, Any]], object], name: str = "ibug68") -> Path:
+    """A copy of a scheme's data file with a change."""
+    table = json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+    change(table)
+    (folder / f"{name}.json").write_text(json.dumps(table), encoding="utf-8")
+    return folder / f"{name}.json"
+
+
+class TestDataFiles:
+    def test_every_file_is_a_scheme(self) -> None:
+        """None lies there that nobody can name."""
+        assert {path.stem for path in FOLDER.iterdir()} == set(SCHEMES)
+
+    def test_a_file_is_read_as_the_scheme_it_holds(self, tmp_path: Path) -> None:
+        scheme = read_scheme(changed(tmp_path, lambda _: None, "cofw29"))
+        assert scheme is not COFW29
+        for name in ("name", "count", "ocular", "pupil", "curves", "groups"):
+            assert getattr(scheme, name) == getattr(COFW29, name)
+        assert np.array_equal(scheme.flip, COFW29.flip)
+
+    @pytest.mark.parametrize(
+        ("change", "reason"),
+        [
+            (lambda t: t.pop("mirror"), "expected a JSON object with conversions, curves"),
+            (lambda t: t.update(colour=1), "expected a JSON object with conversions, curves"),
+            (lambda t: t.update(points=True), "points must be a whole number from 2 on, got True"),
+            (lambda t: t.update(points=67), "which is not in 0..66"),
+            (lambda t: t.update(points=69), "the points [68] are in no group"),
+            (lambda t: t.update(source=" "), "source must say where it comes from"),
+            (lambda t: t["mirror"].append([0, 1]), "mirror has 0 more than once"),
+            (lambda t: t["mirror"].append([8, 8]), "mirror has 8 more than once"),
+            (lambda t: t["mirror"].append([8, 68]), "mirror has the point 68, which is not in 0..67"),
+            (lambda t: t["mirror"].append([8]), "not enough values"),
+            (lambda t: t["mirror"].append([-1, 8]), "mirror has the point -1"),
+            (lambda t: t["mirror"].pop(0), "mirrored is no curve"),
+            (lambda t: t.update(ocular=[[36], [44]]), "ocular must be points of the right eye and, mirrored"),
+            (lambda t: t.update(ocular=[[], []]), "ocular must be points of the right eye and, mirrored"),
+            (lambda t: t.update(pupil=[[27], [27]]), "pupil must be points of the right eye and, mirrored"),
+            (lambda t: t.update(pupil=[[36], [45], [1]]), "too many values"),
+            (lambda t: t["curves"][0]["points"].append(68), "jaw has the point 68, which is not in 0..67"),
+            (lambda t: t["curves"][0]["points"].append(0), "jaw has 0 more than once"),
+            (lambda t: t["curves"][0]["points"].pop(), "the curve jaw mirrored is no curve"),
+            (lambda t: t["curves"][0].update(points=[8]), "the curve jaw needs two points at least"),
+            (lambda t: t["curves"][0].update(closed=1), "closed must be true or false"),
+            (lambda t: t["curves"][0].update(name="nostrils"), "curves has nostrils more than once"),
+            (lambda t: t["curves"][0].update(close=True), "a curve needs name, points and perhaps closed"),
+            (lambda t: t["curves"][5].update(corners=[36, 42]), "right_eye has corners that are not its points"),
+            (lambda t: t["curves"][5].update(corners=[36, 36]), "right_eye has 36 more than once"),
+            (lambda t: t["curves"][5].update(corners=[36]), "the corner 42 mirrored is no corner"),
+            (lambda t: t["curves"][5].update(corners=36), "'right_eye' must be a name with a list of points"),
+            (lambda t: t["curves"][0].update(points=[0.0, 16.0]), "jaw has the point 0.0"),
+            (lambda t: t["curves"][0].update(points="0-16"), "'jaw' must be a name with a list of points"),
+            (lambda t: t["groups"]["jaw"].pop(), "the points [16] are in no group"),
+            (lambda t: t["groups"]["jaw"].append(17), "groups has 17 more than once"),
+            (lambda t: t["groups"]["right_eye"].append(t["groups"]["left_eye"].pop()), "the group right_eye mirrored"),
+            (lambda t: t.update(groups=[]), "a part is missing or of another kind"),
+            (lambda t: t.update(curves=3), "a part is missing or of another kind"),
+        ],
+    )
+    def test_a_contradiction_is_refused(
+        self, tmp_path: Path, change: Callable[[dict[str, Any]], object], reason: str
+    ) -> None:
+        path = changed(tmp_path, change)
+        with pytest.raises(ValueError, match=re.escape(reason)) as error:
+            read_scheme(path)
+        assert str(error.value).startswith(f"{path}: expected a ")
+        assert "\n" not in str(error.value)
+
+    @pytest.mark.parametrize("content", [b"", b"[]", b"{", b"\xff\xfe", b"null", b"[" * 100_000])
+    def test_another_file_is_refused(self, tmp_path: Path, content: bytes) -> None:
+        (tmp_path / "mine.json").write_bytes(content)
+        with pytest.raises(ValueError, match=r"mine\.json: expected a "):
+            read_scheme(tmp_path / "mine.json")
+
+    def test_a_missing_file_is_refused(self, tmp_path: Path) -> None:
+        with pytest.raises(ValueError, match=r"none\.json: expected a landmark scheme in JSON, reading it gave"):
+            read_scheme(tmp_path / "none.json")
 
 
 def test_right_is_the_subjects_right(face68: np.ndarray[Any, np.dtype[np.float64]]) -> None:

@@ -137,7 +137,7 @@ class TestContent:
             spec = Tracker().engine.spec
 
         identity = identify_engine(Remote())  # type: ignore[arg-type]
-        assert (identity.name, identity.sha256, identity.licence) == ("Remote", "", Remote.spec.licence)
+        assert (identity.name, identity.sha256, identity.licence) == ("Remote", None, Remote.spec.licence)
 
 
 class TestWhole:
