@@ -20,6 +20,7 @@ from tracker.errors import TrackerError
 from tracker.face.schemes import Scheme
 from tracker.sinks import (
     LABELS,
+    CocoKeypoints,
     Drawn,
     JsonLines,
     LiveView,
@@ -50,7 +51,7 @@ from tracker.system.process import put_off_signals
 
 log = logging.getLogger(__name__)
 
-_REPLACED = ("--overlay", "--stats", "--profile")  # grow in a hidden file
+_REPLACED = ("--coco", "--overlay", "--stats", "--profile")  # grow in a hidden file
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ class Outputs:
     avatars: Avatars = field(default_factory=Avatars, repr=False)
     serve: str | None = field(default=None, repr=False)
     serve_token: str | None = field(default=None, repr=False)
+    coco: Path | None = None
 
     def __post_init__(self) -> None:
         if self.serve_token is not None and self.serve is None:
@@ -142,6 +144,8 @@ class Outputs:
         yield from self.avatars.open()
         if self.pts is not None:
             yield PtsFiles(self.pts, max_faces, names)
+        if self.coco is not None:
+            yield CocoKeypoints(self.coco, scheme)
         if self.csv is not None:
             yield OpenFaceCsv(self.csv, scheme, names is not None)
         if self.output is not None:

@@ -53,6 +53,7 @@ def run(
     give_up_s: float = math.inf,
     output: Path | None = None,
     csv: Path | None = None,
+    coco: Path | None = None,
     pts: Path | None = None,
     overlay: Path | None = None,
     osc: str | None = None,
@@ -97,6 +98,8 @@ def run(
             seconds; else a lost one is waited for without end, and one that is down at the start for 30 seconds.
         output: write the results here, one JSON object a line; - is standard output.
         csv: write them here as a table with OpenFace's columns; - is standard output.
+        coco: write them as COCO key points here, one JSON file, whole at the end of the run; frames are named
+            frame_000000.PNG and so on, as CVAT names them.
         pts: write the landmarks of each frame below this folder, in the layout of 300VW; of pictures each into the file
             of its name.
         overlay: write the video with the landmarks drawn here; where ffmpeg is installed H.264 with its sound. Of
@@ -139,7 +142,7 @@ def run(
     if camera is None and (camera_size, camera_fps) != (None, None):
         raise TrackerError("--camera-size and --camera-fps are for a camera; name it with --camera")
     avatars = Avatars(openseeface, vmc, opentrack, vmc_shapes)
-    outputs = Outputs(output, csv, pts, overlay, osc, stats, profile, avatars, serve, serve_token)
+    outputs = Outputs(output, csv, pts, overlay, osc, stats, profile, avatars, serve, serve_token, coco)
     if recursive and images is None:
         raise TrackerError("--recursive is for folders of pictures; name one with --images")
     pictures = None if images is None else Pictures(images, recursive)

@@ -1,5 +1,5 @@
-"""Where results go: JSON lines, a CSV table, .pts files, OSC, avatar programs; the drawn picture into a video, a file,
-a window and a page in the browser.
+"""Where results go: JSON lines, a CSV table, .pts files, COCO key points, OSC, avatar programs; the drawn picture into
+a video, a file, a window and a page in the browser.
 
 A Sink takes a frame and its result. Drawn is the sink that draws a frame once and hands the picture to every
 PictureSink it holds. All are context managers; leaving one, or close(), completes what it wrote. None keeps more
@@ -7,6 +7,7 @@ than the last frame in memory. What cannot be written raises TrackerError; what 
 """
 
 from tracker.sinks.base import PictureSink, Sink
+from tracker.sinks.coco import CocoKeypoints
 from tracker.sinks.drawn import Drawn
 from tracker.sinks.json_lines import JsonLines
 from tracker.sinks.live.view import LiveView
@@ -22,6 +23,7 @@ from tracker.sinks.window import Window, has_display
 
 __all__ = [
     "LABELS",
+    "CocoKeypoints",
     "Drawn",
     "JsonLines",
     "LiveView",
