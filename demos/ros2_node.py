@@ -6,8 +6,8 @@ Python:
     python3 demos/ros2_node.py --ros-args -r image:=/camera/image_raw -p max_faces:=4
 
 Subscribes `image` (sensor_msgs/Image). Publishes `/humans/faces/tracked` (hri_msgs/IdsList) and, of each measured face,
-`/humans/faces/ID/landmarks` (hri_msgs/FacialLandmarks, with NormalizedPointOfInterest2D), whose first 68 points are those
-of the scheme ibug68 and whose pupils, 68 and 69, are the means of the eyes' points.
+`/humans/faces/ID/landmarks` (hri_msgs/FacialLandmarks, with NormalizedPointOfInterest2D). Its first 68 points are those
+of the scheme ibug68; its pupils, 68 and 69, are the means of the eyes' points.
 """
 
 from __future__ import annotations

@@ -23,8 +23,8 @@ def to_supervision(result: FrameResult) -> supervision.KeyPoints:
     Returns:
         For n faces of K smoothed landmarks: xy (n, K, 2) float32 in pixels, x right, y down, pixel centres at integers;
         keypoint_confidence (n, K) float32, the scores of the points; detection_confidence (n,) float32, the scores of
-        the faces; class_id (n,) zeros, for there is only the class face; data["tracker_id"] (n,) the faces' ids. Without
-        faces KeyPoints.empty().
+        the faces; class_id (n,) zeros, for face is the only class; data["tracker_id"] (n,) the faces' ids.
+        Without faces KeyPoints.empty().
 
     Raises:
         TrackerError: supervision is not installed, or is older than 0.29.
