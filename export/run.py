@@ -24,6 +24,7 @@ with needs_extra(__name__, "export.run", "export", "cv2", "torch", "lightning", 
     from export.calibration.presence import face_scores, fit_presence, views_without_face
     from export.commit import commit
     from export.graph import LandmarkGraph, Precision
+    from export.gstreamer import info_path, write_model_info
     from export.int8 import quantisation_for
     from export.lint import lint
     from export.mean_face import mean_face_px
@@ -62,6 +63,8 @@ def export(
 ) -> None:
     """Write a checkpoint as an ONNX model that includes its decoding, verified on its own validation faces.
 
+    Beside it appears OUTPUT.modelinfo, without which GStreamer's onnxinference does not take a model.
+
     Args:
         checkpoint: a file that train.run wrote.
         output: the .onnx file to write.
@@ -84,7 +87,9 @@ def export(
     """
     if provenance is not None:
         provenance = find_config(provenance, "provenance")
-    check_output(output, ".onnx", [checkpoint, *filter(None, [provenance]), *files_read()])
+    inputs = [checkpoint, *filter(None, [provenance]), *files_read()]
+    check_output(output, ".onnx", inputs)
+    check_output(info_path(output), ".modelinfo", inputs)
     chain = {} if provenance is None else read_provenance(provenance)
     if to == "triton":
         check_name(output.stem)
@@ -106,6 +111,7 @@ def export(
         raise TrackerError(f"{checkpoint}: its faces cannot be read: {' '.join(str(error).split())}") from None
     difference = write_onnx(engine, spec, reference, output, budget, quantisation)
     print(f"{output}: {output.stat().st_size / 1e6:.2f} MB, {precision}")
+    print(f"{write_model_info(output, spec)}: for GStreamer")
     print("\n".join(told))
     print(difference)
     if precision == "int8" and not to.startswith("tensorrt"):

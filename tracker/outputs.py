@@ -20,6 +20,7 @@ from tracker.errors import TrackerError
 from tracker.face.schemes import Scheme
 from tracker.sinks import (
     LABELS,
+    CocoKeypoints,
     Drawn,
     JsonLines,
     LiveView,
@@ -53,7 +54,7 @@ from tracker.weights.packaged import ModelIdentity
 
 log = logging.getLogger(__name__)
 
-_REPLACED = ("--overlay", "--stats", "--profile", "--parquet")  # written to a hidden file first
+_REPLACED = ("--coco", "--overlay", "--stats", "--profile", "--parquet")  # written to a hidden file first
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ class Outputs:
     serve: str | None = field(default=None, repr=False)
     serve_token: str | None = field(default=None, repr=False)
     parquet: Path | None = None
+    coco: Path | None = None
 
     def __post_init__(self) -> None:
         if self.serve_token is not None and self.serve is None:
@@ -175,6 +177,8 @@ class Outputs:
         yield from self.avatars.open()
         if self.pts is not None:
             yield PtsFiles(self.pts, max_faces, names)
+        if self.coco is not None:
+            yield CocoKeypoints(self.coco, scheme)
         if self.csv is not None:
             yield OpenFaceCsv(self.csv, scheme, names is not None)
         if self.output is not None:

@@ -15,6 +15,7 @@ from tracker.face.landmarks import Landmarks
 
 if TYPE_CHECKING:
     import pandas
+    import supervision
 
 State = Literal["tracking", "coasting"]
 
@@ -155,6 +156,12 @@ class FrameResult:
         from tracker.table import to_pandas
 
         return to_pandas([self])
+
+    def to_supervision(self) -> supervision.KeyPoints:
+        """The faces as key points of the package supervision, see tracker.key_points.to_supervision."""
+        from tracker.key_points import to_supervision
+
+        return to_supervision(self)
 
     def to_json(self) -> dict[str, Any]:
         """Return the record of one line of a JSONL file; pixels have 2 decimals, scores 4.

@@ -54,6 +54,7 @@ def run(
     output: Path | None = None,
     csv: Path | None = None,
     parquet: Path | None = None,
+    coco: Path | None = None,
     pts: Path | None = None,
     overlay: Path | None = None,
     osc: str | None = None,
@@ -100,6 +101,8 @@ def run(
         output: write the results to this file, one JSON object per line; - is standard output.
         csv: write the results to this file as a table with OpenFace's columns; - is standard output.
         parquet: write the results to this Parquet file, one row per face and frame.
+        coco: write the results to this JSON file as COCO key points, at the end of the run; frames are named
+            frame_000000.PNG and so on, as CVAT names them.
         pts: write the landmarks of each frame into this folder, in the layout of 300VW; of each picture into a file
             with its name.
         overlay: write the video with the landmarks drawn to this file, as H.264 with sound if ffmpeg is installed. For
@@ -143,7 +146,7 @@ def run(
     if camera is None and (camera_size, camera_fps) != (None, None):
         raise TrackerError("--camera-size and --camera-fps are for a camera; name it with --camera")
     avatars = Avatars(openseeface, vmc, opentrack, vmc_shapes)
-    outputs = Outputs(output, csv, pts, overlay, osc, stats, profile, avatars, serve, serve_token, parquet)
+    outputs = Outputs(output, csv, pts, overlay, osc, stats, profile, avatars, serve, serve_token, parquet, coco)
     if recursive and images is None:
         raise TrackerError("--recursive is for folders of pictures; name one with --images")
     pictures = None if images is None else Pictures(images, recursive)

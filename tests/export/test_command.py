@@ -244,6 +244,7 @@ class TestMistakes:
         assert status == 2 and said.endswith("add --trust theirs\n") and not Path("it ran").exists()
         assert command(*options, "--trust", "other", "--trust", "theirs")[0] == 0
         assert Path("it ran").exists() and OnnxEngine("m.onnx").spec.size == 32
+        assert "dims=-1,32,32,3" in Path("m.onnx.modelinfo").read_text()  # what GStreamer asks for
 
     @pytest.mark.parametrize("change", ["missing", "more", "shape"])
     def test_damaged_weights(self, checkpoint: Path, tmp_path: Path, command: Command, change: str) -> None:

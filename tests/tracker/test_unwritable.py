@@ -28,7 +28,7 @@ def picture(*asked):
 
 tracker.sources.demo.DemoClip.picture = picture
 names, said = sys.argv[1:], []
-for option in ("stats", "profile", "output", "csv", "overlay", "pts"):
+for option in ("stats", "profile", "output", "csv", "coco", "overlay", "pts"):
     for name in names:
         sys.argv[1:] = ["--demo", f"--{option}", name]
         out, err = io.StringIO(), io.StringIO()
@@ -56,7 +56,7 @@ def test_is_said_before_the_first_frame(tmp_path: Path) -> None:
         closed.chmod(0o755)
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
-    assert len(said) == 6 * len(names)
+    assert len(said) == 7 * len(names)
     for option, name, status, out, error in said:
         assert (status, out) == (2, ""), (option, name, error)
         assert error.startswith("tracker.run: ") and error.count("\n") == 1

@@ -1,4 +1,4 @@
-"""Where results go: JSON lines, CSV and Parquet tables, .pts files, OSC, avatar programs.
+"""Where results go: JSON lines, CSV and Parquet tables, COCO key points, .pts files, OSC, avatar programs.
 
 The drawn picture goes into a video, a file, a window and a page in the browser.
 
@@ -8,6 +8,7 @@ than the last frame in memory. What cannot be written raises TrackerError; what 
 """
 
 from tracker.sinks.base import PictureSink, Sink
+from tracker.sinks.coco import CocoKeypoints
 from tracker.sinks.drawn import Drawn
 from tracker.sinks.json_lines import JsonLines
 from tracker.sinks.live.view import LiveView
@@ -24,6 +25,7 @@ from tracker.sinks.window import Window, has_display
 
 __all__ = [
     "LABELS",
+    "CocoKeypoints",
     "Drawn",
     "JsonLines",
     "LiveView",

@@ -15,7 +15,17 @@ import pytest
 from tracker.face.landmarks import Landmarks
 from tracker.face.schemes import Scheme
 from tracker.result import FrameResult, TrackedFace
-from tracker.sinks import Drawn, JsonLines, OpenFaceCsv, OscMessages, OverlayVideo, ParquetTable, PtsFiles, Sink
+from tracker.sinks import (
+    CocoKeypoints,
+    Drawn,
+    JsonLines,
+    OpenFaceCsv,
+    OscMessages,
+    OverlayVideo,
+    ParquetTable,
+    PtsFiles,
+    Sink,
+)
 from tracker.sources import ArraySource, Frame
 
 FRAMES, WARM, TRACED = 20_000, 1_000, 2_000
@@ -26,6 +36,7 @@ PICTURE = np.zeros((16, 16, 3), np.uint8)
 MAKE: dict[str, Callable[[Path], Sink]] = {
     "jsonl": lambda folder: JsonLines(folder / "out.jsonl"),
     "csv": lambda folder: OpenFaceCsv(folder / "out.csv", TINY),
+    "coco": lambda folder: CocoKeypoints(folder / "out.json", TINY),
     "pts": PtsFiles,
     "video": lambda folder: Drawn(lambda image, result: image, [OverlayVideo(folder / "out.mp4", 30)]),
     "parquet": lambda folder: ParquetTable(folder / "out.parquet", ArraySource([PICTURE]), TINY, rows_per_group=100),
