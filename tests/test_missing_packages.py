@@ -65,7 +65,7 @@ def test_labelling_names_what_it_needs(tmp_path: Path, package: str) -> None:
         ("hypothesis", "benchmarks.fuzz", "dev"),
         ("jsonargparse", "benchmarks.gpu", "dev"),
         ("cv2", "tools.hand_label", "dev"),
-        ("scipy", "train.labels.fit_mesh68", "train"),
+        ("scipy", "tools.fit_mesh68", "dev"),
     ],
 )
 def test_measurements_and_tools_name_what_they_need(tmp_path: Path, package: str, command: str, extra: str) -> None:

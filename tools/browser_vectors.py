@@ -16,25 +16,26 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from tracker.tracking.presence import Presence
-from tracker.tracking.roi import BOX_HABITS, DetectionSchedule, roi_of_detection
 
 from tracker.cli.command import run_command
-from tracker.detectors.base import resize
+from tracker.detectors.base import Detection, resize, roi_of_detection
 from tracker.detectors.search import CODES, small_from_turned
-from tracker.detectors.yunet import OUTPUTS, SIDE_PX, YuNet
+from tracker.detectors.yunet import CALIBRATION, OUTPUTS, SIDE_PX, YuNet
 from tracker.face.crop import Roi, crop, eye_rotation_rad, roi_of_landmarks
 from tracker.face.geometry import Array, box_iou, extent
 from tracker.face.landmarks import Landmarks
 from tracker.face.schemes import IBUG68
-from tracker.result import Measured
 from tracker.sources import Frame
 from tracker.sources.demo import DemoClip
 from tracker.system.onnx_runtime import import_onnxruntime
-from tracker.tracking.association import Identities, Identity
+from tracker.tracking.association import TrackManager
 from tracker.tracking.clock import Clock
-from tracker.tracking.scene_cut import SceneCut
-from tracker.tracking.smoothing import smoother
+from tracker.tracking.estimator import Estimate
+from tracker.tracking.scene_cut import SceneCutDetector
+from tracker.tracking.schedule import DetectionSchedule
+from tracker.tracking.score_thresholds import ScoreThresholds
+from tracker.tracking.smoothing import make_smoother
+from tracker.tracking.track import Track
 from tracker.weights.packaged import YUNET, packaged_detector
 
 VECTORS = Path(__file__).resolve().parents[1] / "demos/browser/tests/vectors.json"
@@ -128,7 +129,7 @@ def rois_of_detections() -> list[Record]:
     found = []
     for _ in range(5):
         box, eyes = rng.uniform(5, 400, 4).round(2), rng.uniform(5, 400, (2, 2)).round(2)
-        roi = roi_of_detection(box, eyes, BOX_HABITS["yunet"])
+        roi = roi_of_detection(Detection(box, 1.0, eyes), CALIBRATION)
         found.append({"box": flat(box), "eyes": flat(eyes), "roi": of_roi(roi)})
     return found
 
@@ -211,20 +212,20 @@ def scene_cuts() -> list[Record]:
     little[0, 0, 0] ^= 128  # a third of a pixel of the eight that are compared
     more[0, 0] ^= 128
     pictures = [stripes, dark, np.roll(dark, 4, axis=1), dark[::-1], other, other, little, more, other[:, :12]]
-    cut = SceneCut()
-    return [{"image": with_picture(image), "cut": cut(image)} for image in pictures]
+    cut = SceneCutDetector()
+    return [{"image": with_picture(image), "cut": cut.is_cut(image)} for image in pictures]
 
 
 def presence() -> list[Record]:
     found = []
     for least in (0.0, 0.5, 0.894, 1.0):
-        wanted = Presence(least)
+        wanted = ScoreThresholds(least)
         scores = (0.6, 0.65, 0.7, 0.78, 0.95)
         found.append(
             {
                 "min_score": least,
-                "sure": wanted.sure,
-                "of_followed": [wanted.of_followed(True), wanted.of_followed(False)],
+                "sure": wanted.confident,
+                "of_followed": [wanted.of_tracked(True), wanted.of_tracked(False)],
                 "of_new": [[score, wanted.of_new(score)] for score in scores],
             }
         )
@@ -237,9 +238,9 @@ def schedule() -> list[Record]:
     rng = np.random.default_rng(6)
     for time_s in [*np.arange(0, 4, 0.07).round(2).tolist(), 1.0, 1.05]:
         measured, coasting = int(rng.random() < 0.9), int(rng.random() < 0.2)
-        due = plan.due(measured, coasting, time_s)
+        due = plan.is_due(measured, coasting, time_s)
         if due:
-            plan.detected(time_s)
+            plan.note_detection(time_s)
         found.append({"time_s": time_s, "measured": measured, "coasting": coasting, "due": due})
     return found
 
@@ -265,7 +266,7 @@ def smoothing() -> list[Record]:
         inputs.append((points[: 2 if i == 9 else 3].round(3), round(time_s, 3)))
     found = []
     for name in ("accurate", "balanced", "steady"):
-        smooth = smoother(name)
+        smooth = make_smoother(name)
         answers = [smooth(points, t, 25.0, np.ones((len(points), 3))) for points, t in inputs]
         frames = [
             {"points": flat(points), "time_s": t, "smooth": flat(answer, 6)}
@@ -280,7 +281,7 @@ def tracks() -> Record:
     rng = np.random.default_rng(8)
     shape = np.array([[-30, -30], [30, -25], [5, 30.0]])
     places, speeds = rng.uniform(50, 300, (FACES, 2)), rng.normal(0, 60, (FACES, 2))
-    known, frames = Identities(3), []
+    known, frames = TrackManager(3), []
     for number in range(FRAMES):
         time_s = round(number / 30 + (1.0 if number > 70 else 0), 4)
         places = places + speeds / 30
@@ -299,26 +300,26 @@ def tracks() -> Record:
     }
 
 
-def _sighting(points: Array, rng: np.random.Generator) -> Measured:
+def _sighting(points: Array, rng: np.random.Generator) -> Estimate:
     points = (points + rng.normal(0, 1, points.shape)).round(1)
     score = round(float(rng.uniform(0.85, 1)), 3)
     count = len(points)
-    return Measured(Landmarks.unchecked(points, np.full(count, score), np.zeros((count, 3)), IBUG68), score)
+    return Estimate(Landmarks.unchecked(points, np.full(count, score), np.zeros((count, 3)), IBUG68), score)
 
 
 def _frame(
-    known: Identities, time_s: float, seen: list[Measured], visible: NDArray[np.bool_], rng: np.random.Generator
+    known: TrackManager, time_s: float, seen: list[Estimate], visible: NDArray[np.bool_], rng: np.random.Generator
 ) -> Record:
     """One frame of the simulation, told and done. A face is measured where a visible one is nearest to its place."""
     record: Record = {"time_s": time_s, "interval_s": 0.0333, "sightings": list(map(_of_sighting, seen))}
-    known.next_frame(time_s, 0.0333)
+    known.begin_frame(time_s, 0.0333)
     record["doubt"] = bool(rng.random() < 0.15)
     if record["doubt"]:
-        known.doubt()
-    pairs = [(track, _nearest(track, seen)) for track in known.faces]
+        known.mark_cut()
+    pairs = [(track, _nearest(track, seen)) for track in known.tracks]
     pairs = [(track, i) for track, i in pairs if visible[i]]
     record["followed"] = [[track.id, i] for track, i in pairs]
-    known.followed([(track, seen[i]) for track, i in pairs])
+    known.update([(track, seen[i]) for track, i in pairs])
     if rng.random() < 0.5:
         chosen = [i for i in range(len(seen)) if visible[i] and rng.random() < 0.7]
         record["detected"], record["sure"] = chosen, bool(rng.random() < 0.7)
@@ -326,29 +327,34 @@ def _frame(
         boxes = [extent(seen[i].landmarks.points_px + shift) for i, shift in zip(chosen, shifts)]
         record["boxes"] = [flat(box, 1) for box in boxes]
         known.confirm(boxes)
-        record["known"] = [known.known(box) for box in boxes]
-        record["awaited"] = [known.awaited(box) for box in boxes]
-        record["shown_by"] = [track.id if (track := known.shown_by(box)) else None for box in boxes]
-        record["room"] = known.room()
-        record["ids"] = sorted(known.found([seen[i] for i in chosen], record["sure"]))
-    record["tracks"] = list(map(_of_track, known.faces))
+        record["known"] = [known.is_measured(box) for box in boxes]
+        record["awaited"] = [known.may_be_coasting(box) for box in boxes]
+        record["shown_by"] = [track.id if (track := known.find_measured(box)) else None for box in boxes]
+        record["room"] = known.free_places()
+        record["ids"] = sorted(known.add([seen[i] for i in chosen], record["sure"]))
+    record["tracks"] = list(map(_of_track, known.tracks))
     record["lost"] = [face.id for face in known.lost]
     return record
 
 
-def _nearest(track: Identity, seen: list[Measured]) -> int:
+def _nearest(track: Track, seen: list[Estimate]) -> int:
     away = [float(np.abs(track.landmarks.points_px - each.landmarks.points_px).sum()) for each in seen]
     return int(np.argmin(away))
 
 
-def _of_sighting(seen: Measured) -> Record:
+def _of_sighting(seen: Estimate) -> Record:
     return {"points": flat(seen.landmarks.points_px, 1), "score": seen.score}
 
 
-def _of_track(track: Identity) -> Record:
-    names = ("id", "measured", "unconfirmed", "doubtful", "missed", "sure", "score")
-    found = {name: getattr(track, name) for name in names}
-    return {**found, "box": flat(track.box_px, 2), "velocity": flat(track.velocity_px_s, 3)}
+def _of_track(track: Track) -> Record:
+    found = {name: getattr(track, name) for name in ("id", "measured", "unconfirmed", "missed", "score")}
+    return {
+        **found,
+        "doubtful": track.after_cut,
+        "sure": track.confident,
+        "box": flat(track.box_px, 2),
+        "velocity": flat(track.velocity_px_s, 3),
+    }
 
 
 if __name__ == "__main__":

@@ -263,10 +263,10 @@ class TestGraph:
             text = str(error)
             assert text.startswith(str(path)) and "\n" not in text
 
-    @pytest.mark.parametrize("special", ["/dev/zero", "pipe"])
-    def test_what_is_no_file(self, tmp_path: Path, special: str) -> None:
+    @pytest.mark.parametrize(("special", "kind"), [("/dev/zero", "a device"), ("pipe", "a pipe")])
+    def test_what_is_no_file(self, tmp_path: Path, special: str, kind: str) -> None:
         os.mkfifo(tmp_path / "pipe")
-        assert "expected a file, got a device or a pipe" in refused(tmp_path / special)
+        assert f"cannot read the model: it is {kind}" in refused(tmp_path / special)
 
     def test_the_doctor_says_the_same_sentence(self, saved: Save, capsys: pytest.CaptureFixture[str]) -> None:
         path = saved(model(spec_with(size=True), 1))

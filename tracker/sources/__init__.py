@@ -79,8 +79,8 @@ def open_source(source: object, patience: Patience | None = None) -> Source:
 def kind_of_source(text: str) -> Literal["camera", "video", "images"]:
     """What a text names: a camera by its device, csi://N or a GStreamer pipeline, pictures, or a video.
 
-    A stream's URL, a pipe, "-", an animated GIF and a file that is not there are videos. Nothing is opened but to see
-    whether a file is a picture.
+    A stream's URL, a pipe, "-", an animated GIF and a file that is not there are videos, unless its name is a
+    picture's. Nothing is opened but to see whether a file is a picture.
     """
     if is_pipe(text):
         return "video"

@@ -98,7 +98,10 @@ SEEDED = {
         "except (IndexError, ValueError",
     ),
     "a picture that is none": Fault(
-        "labelled pictures", "tracker.datasets.sample", "except Exception:  # Pillow's", "except OSError:  # Pillow's"
+        "labelled pictures",
+        "tracker.datasets.sample",
+        "MOST_PIXELS)\n        except TrackerError as error:",
+        "MOST_PIXELS)\n        except OSError as error:",
     ),
     "a stored picture that HDF5 cannot read": Fault(
         "cofw pictures",

@@ -74,10 +74,18 @@ def test_a_pipe_is_a_video(here: Path) -> None:
     assert kind_of_source("pipe.png") == "video"
 
 
-@pytest.mark.parametrize("words", ["clip.mp4 clip.mp4", "a.png clip.mp4", "0 1", "a.png not_there.png", "output x"])
+@pytest.mark.parametrize("words", ["clip.mp4 clip.mp4", "a.png clip.mp4", "0 1", "output x"])
 def test_several_words_are_pictures_or_refused(words: str, here: Path) -> None:
     with pytest.raises(TrackerError, match=r"^expected one source, or several pictures .* got 2 words of which"):
         source_options(words.split())
+
+
+def test_a_picture_that_is_not_there_is_named(
+    here: Path, track: Callable[..., int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert track("a.png", "not_there.png", "--output", "out.jsonl") == 2
+    assert "not_there.png" in capsys.readouterr().err
+    assert not Path("out.jsonl").exists()
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import { cheapestPairs } from "./association.js";
 import { boxIou, clamp, extent } from "./geometry.js";
 
 const SAME_FACE_IOU = 0.4; // extents that overlap more are one face
+const TURNED_IOU = 0.1; // the extents of a face measured rightly and upside down overlap by more
 const FARTHEST_IOU = 0.2; // a face found again overlaps the place where it was expected by more
 const FARTHEST = 0.6; // and its landmarks lie nearer to it, in face sizes
 const LEAP = 0.5; // face sizes from the expected place within one frame that are no motion, but another face
@@ -126,15 +127,24 @@ export class TrackManager {
     }
   }
 
-  /** Faces that came from the detector: coasting ones that are there again, and new ones. Returns their ids. */
+  /**
+   * Faces that came from the detector: coasting ones that are there again, and new ones. A sure one takes the place of
+   * one that was measured there and never was sure. Returns their ids.
+   */
   found(sightings, sure = true) {
     const fresh = [];
     for (const seen of sightings) {
       const box = extent(seen.points);
-      const known = this.known(box) || (!sure && this.awaited(box, true));
+      const known = this.known(box, sure) || (!sure && this.awaited(box, true));
       if (!known && !fresh.some((other) => overlaps(box, extent(other.points)))) fresh.push(seen);
     }
     const back = this.#assign(fresh);
+    if (sure) {
+      fresh.forEach((seen, i) => {
+        const unsure = this.#unsureAt(extent(seen.points));
+        if (unsure) back.set(i, unsure);
+      });
+    }
     const ids = [];
     for (const [i, track] of back) {
       this.#put(track.movedTo(fresh[i], this.#nowS).with({ unconfirmed: 0, sure: track.sure || sure }));
@@ -151,8 +161,14 @@ export class TrackManager {
   }
 
   /** Whether a box shows a face that has been measured in this frame already. */
-  known(box) {
-    return this.tracks.some((track) => track.measured && overlaps(track.box, box));
+  known(box, onlySure = false) {
+    const measured = this.tracks.filter((track) => track.measured && (track.sure || !onlySure));
+    return measured.some((track) => overlaps(track.box, box));
+  }
+
+  /** The face measured in this frame that was never sure and that a box shows, perhaps another way up. */
+  #unsureAt(box) {
+    return this.tracks.find((track) => track.measured && !track.sure && boxIou(track.box, box) > TURNED_IOU);
   }
 
   /** The face measured in this frame that a detector's box shows, or null. */
