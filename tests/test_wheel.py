@@ -76,7 +76,7 @@ def test_holds_the_packages_and_their_data_and_nothing_else(wheel: Path) -> None
 
 
 def test_models_for_research_only_are_in_neither_distribution(wheel: Path) -> None:
-    """pyproject.toml's licence must be true of both. setuptools lists the source distribution's files in SOURCES.txt."""
+    """pyproject.toml's licence must be true of both; SOURCES.txt lists what the source distribution would hold."""
     archive = zipfile.ZipFile(wheel)
     sources = (wheel.parent / "source/landmark_tracker.egg-info/SOURCES.txt").read_text(encoding="utf-8").splitlines()
     for names in (archive.namelist(), sources):
