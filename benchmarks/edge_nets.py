@@ -48,7 +48,7 @@ def edge_nets(
 ) -> None:
     """Print a Markdown table: parameters, median milliseconds of one face, validation NME after some epochs.
 
-    Every net is trained with the seed, the data and the settings of configs/train/edge68.yaml, but for a shorter
+    Every net is trained with the seed, the data and the settings of configs/train/edge68_300w.yaml, but for a shorter
     schedule and no average. What the report holds already is not trained again.
 
     Args:
@@ -69,7 +69,7 @@ def edge_nets(
 
 
 def task_of(name: str) -> LandmarkTask:
-    """An untrained task of that name, as configs/train/edge68.yaml makes it."""
+    """An untrained task of that name, as configs/train/edge68_300w.yaml makes it."""
     size, options = NETS[name]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Attribute 'net' is an instance")

@@ -1,4 +1,4 @@
-"""python -m benchmarks.int8 --checkpoint runs/edge68_finish/best.ckpt: what INT8 costs in error and gains in time."""
+"""python -m benchmarks.int8 --checkpoint runs/edge68_steady/last.ckpt: what INT8 costs in error and gains in time."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import inspect
+import shutil
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -117,19 +118,22 @@ class TestEdge68:
         self, tmp_path: Path, w300: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The committed file, on drawn faces with a net of a few channels. It validates after every fifth epoch."""
+        (tmp_path / "faces").mkdir()
+        for file in w300.rglob("face*.*"):
+            shutil.copy(file, tmp_path / "faces" / "_".join(file.relative_to(w300).parts))
         options = f"""
             --model.net.channels=[8,8] --model.net.stem=8 --model.net.stacks=1
-            --data.source.path={w300 / "afw"} --data.size=32 --data.batch=3 --data.workers=0
+            --data.source.path={tmp_path / "faces"} --data.size=32 --data.batch=3 --data.workers=0
             --trainer.max_epochs=6 --trainer.log_every_n_steps=1 --trainer.enable_progress_bar=false
-            --trainer.default_root_dir={tmp_path}
+            --trainer.default_root_dir={tmp_path / "run"}
         """
         monkeypatch.setattr(sys, "argv", ["train.run", "fit", f"--config={EDGE68}", *options.split()])
         main()
-        last, best = (torch.load(tmp_path / f"{name}.ckpt", weights_only=True) for name in ("last", "best"))
-        assert last["global_step"] == 6
-        assert best["global_step"] == 5
-        assert list(tmp_path.glob("tensorboard/version_0/events.*"))
-        (log,) = tmp_path.glob("csv/version_0/metrics.csv")
+        last, best = (torch.load(tmp_path / f"run/{name}.ckpt", weights_only=True) for name in ("last", "best"))
+        assert last["global_step"] == 18
+        assert best["global_step"] == 15
+        assert list(tmp_path.glob("run/tensorboard/version_0/events.*"))
+        (log,) = tmp_path.glob("run/csv/version_0/metrics.csv")
         speeds = [
             float(row["train/device/samples_per_sec"] or 0) for row in csv.DictReader(log.read_text().splitlines())
         ]
