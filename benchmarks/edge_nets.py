@@ -48,7 +48,7 @@ def edge_nets(
 ) -> None:
     """Print a Markdown table: parameters, median milliseconds of one face, validation NME after some epochs.
 
-    Every net is trained with the seed, the data and the settings of configs/train/edge68.yaml, but for a shorter
+    Every net is trained with the seed, the data and the settings of configs/train/edge68_300w.yaml, but for a shorter
     schedule and no average. Results that the report already has are kept.
 
     Args:
@@ -69,7 +69,7 @@ def edge_nets(
 
 
 def task_of(name: str) -> LandmarkTask:
-    """Return an untrained task with a net of that name, as configured by configs/train/edge68.yaml."""
+    """Return an untrained task with a net of that name, as configured by configs/train/edge68_300w.yaml."""
     size, options = NETS[name]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Attribute 'net' is an instance")

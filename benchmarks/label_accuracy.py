@@ -64,16 +64,19 @@ def in_eyes_frame(vectors: Array, truth: Array, scheme: Scheme) -> Array:
 
 
 def raw_and_removed(errors: Array, scheme: Scheme) -> dict[str, dict[str, float]]:
-    """Return the figures of by_part for errors (N, K, 2), with and without the mean offset of each point."""
+    """Return the figures of by_part for errors (N, K, 2), with and without the mean offset of each point.
+
+    Points that are NaN do not count.
+    """
     return {
         "raw_percent": by_part(errors, scheme),
-        "offset_removed_percent": by_part(errors - errors.mean(0), scheme),
+        "offset_removed_percent": by_part(errors - np.nanmean(errors, axis=0), scheme),
     }
 
 
 def by_part(errors: Array, scheme: Scheme) -> dict[str, float]:
     """Return mean lengths of errors (N, K, 2) in percent: of all points, and by part."""
-    percent = 100 * np.linalg.norm(errors, axis=2).mean(0)
+    percent = 100 * np.nanmean(np.linalg.norm(errors, axis=2), axis=0)
     groups = {"all": range(scheme.count), **scheme.groups}
     return {name: round(float(percent[list(indices)].mean()), 3) for name, indices in groups.items()}
 

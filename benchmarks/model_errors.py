@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -27,6 +28,7 @@ from tracker.tracking.estimator import LandmarkEstimator
 from tracker.weights.packaged import identify_model, landmark_model
 from train.datasets import CustomDataset, split
 
+GUESSES, GUESSED = re.compile(r"guess ([\d\s-]+):"), re.compile(r"(\d+)(?:-(\d+))?")
 RESAMPLINGS, INTERVAL = 2000, (2.5, 97.5)  # of the bootstrap: how often, and between which percentiles
 
 
@@ -41,6 +43,7 @@ def model_errors(
     rolled: bool = False,
     groups: Path | None = None,
     held_back: bool = False,
+    without_guesses: bool = False,
     report: Path = Path("runs/model_errors.json"),
 ) -> None:
     """Measure models on labelled pictures, in percent of the outer eye corners' distance.
@@ -49,8 +52,10 @@ def model_errors(
         faces: a folder of NAME.jpg beside NAME.pts.
         models: names of packaged models, or files.
         rolled: turn each view upright by the labels' eyes.
-        groups: a table (.csv) whose first column is a picture's name, and each other one a way to group the faces.
+        groups: a table (.csv) whose first column is a picture's name, and each other one but notes a way to group the
+            faces.
         held_back: only the faces that train.datasets.CustomDataset holds back from training.
+        without_guesses: leave out the points that the column notes of groups calls guesses, as in "guess 7-9 12: hair".
         report: the .json file to write.
     """
     chosen = labelled_faces("folder", faces)
@@ -59,11 +64,14 @@ def model_errors(
         names = {own.key(sample) for sample in split(own.labelled(), own.key)[1]}
         chosen = [face for face in chosen if face.picture.name in names]
     table = {} if groups is None else _read_groups(groups)
+    notes = [table.get(face.picture.stem, {}).pop("notes", "") for face in chosen]
     figures: dict[str, Any] = {"faces": len(chosen), "rolled": rolled, "models": {}}
     for name in models:
         path = landmark_model(Path(name))
         engine = load_engine(path)
         errors = measure(LandmarkEstimator(engine), chosen, rolled)
+        if without_guesses:
+            errors = leave_out_guesses(errors, notes)
         figures["models"][name] = {
             "model": str(identify_model(path, engine.spec.licence)),
             **raw_and_removed(errors, IBUG68),
@@ -85,10 +93,29 @@ def measure(estimator: LandmarkEstimator, faces: Sequence[LabelledFace], rolled:
     return np.stack(errors)
 
 
+def leave_out_guesses(errors: Array, notes: Sequence[str]) -> Array:
+    """The errors (N, K, 2) with NaN for the points that the notes of a face call guesses.
+
+    Raises TrackerError where a point is a guess in every face.
+    """
+    kept = errors.copy()
+    for error, note in zip(kept, notes):
+        for first, last in GUESSED.findall(" ".join(GUESSES.findall(note))):
+            error[int(first) : int(last or first) + 1] = np.nan
+    if np.isnan(kept).all((0, 2)).any():
+        raise TrackerError("--without-guesses: expected each point to be no guess in one face at least; leave it out")
+    return kept
+
+
 def by_group(errors: Array, groups: Sequence[Mapping[str, str]]) -> dict[str, dict[str, dict[str, Any]]]:
-    """Return by column and value the number of faces, their mean error in percent, and its bootstrap interval."""
-    of_face = 100 * np.linalg.norm(errors, axis=2).mean(1)
-    removed = 100 * np.linalg.norm(errors - errors.mean(0), axis=2).mean(1)
+    """Return by column and value the number of faces, their mean error in percent, and its bootstrap interval.
+
+    Points that are NaN do not count, nor faces of which every point is.
+    """
+    there = np.asarray(~np.isnan(errors).all((1, 2)))
+    errors, groups = errors[there], [group for group, is_there in zip(groups, there.tolist()) if is_there]
+    of_face = 100 * np.nanmean(np.linalg.norm(errors, axis=2), axis=1)
+    removed = 100 * np.nanmean(np.linalg.norm(errors - np.nanmean(errors, axis=0), axis=2), axis=1)
     result: dict[str, dict[str, dict[str, Any]]] = {"all": {"all": _with_interval(of_face, removed)}}
     for column in {column: None for group in groups for column in group}:
         values = np.array([group.get(column, "") for group in groups])

@@ -17,6 +17,7 @@ import pytest
 
 from tests.conftest import ROOT
 from tracker import __version__
+from tracker.weights.packaged import PACKAGED
 
 pytestmark = pytest.mark.slow
 
@@ -70,10 +71,32 @@ def test_holds_the_packages_and_their_data_and_nothing_else(wheel: Path) -> None
     assert configs == {name for name in names if name.endswith(".yaml")}
     schemes = {path.name for path in (ROOT / "tracker/face/scheme_tables").iterdir()}
     assert schemes == {name.rpartition("/")[2] for name in names if name.startswith("tracker/face/scheme_tables/")}
-    assert not [name for name in names if "research/" in name or "test" in Path(name).stem.split("_")]
+    assert not [name for name in names if "test" in Path(name).stem.split("_")]
     licences = re.findall(r'"([\w/.-]*LICENSE[\w.-]*)"', (ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     assert len(licences) > 1
     assert {f"landmark_tracker-{__version__}.dist-info/licenses/{name}" for name in licences} <= {*names}
+
+
+def test_models_for_research_only_are_in_neither_distribution(wheel: Path) -> None:
+    """pyproject.toml's licence must be true of both; SOURCES.txt lists what the source distribution would hold."""
+    archive = zipfile.ZipFile(wheel)
+    sources = (wheel.parent / "source/landmark_tracker.egg-info/SOURCES.txt").read_text(encoding="utf-8").splitlines()
+    for names in (archive.namelist(), sources):
+        assert {f"tracker/weights/{name}.onnx" for name in PACKAGED} <= {*names}
+        assert [name for name in names if "research" in name or "300w.onnx" in name] == []
+    licence = re.findall(r"^License-Expression: (.*)$", read_metadata(archive), re.M)
+    assert licence == ["MIT AND Apache-2.0 AND CC-BY-4.0"]
+
+
+def read_metadata(archive: zipfile.ZipFile) -> str:
+    return archive.read(f"landmark_tracker-{__version__}.dist-info/METADATA").decode()
+
+
+def test_who_asks_for_a_research_model_is_told_where_it_is(installed: Path, tmp_path: Path) -> None:
+    done = run([str(installed / "landmarks"), "track", "--demo", "--model", "edge68_300w"], cwd=tmp_path)
+    assert done.returncode == 2
+    assert "tracker/weights/research/edge68_300w.onnx from the source repository" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_the_doctor_and_the_demo(installed: Path, tmp_path: Path) -> None:
@@ -81,6 +104,8 @@ def test_the_doctor_and_the_demo(installed: Path, tmp_path: Path) -> None:
     assert expect(run([landmarks, "--version"], cwd=tmp_path)) == f"landmarks {__version__}\n"
     told = expect(run([landmarks, "doctor"], cwd=tmp_path))
     assert "model " in told
+    assert "FairFace" in told
+    assert "research only" not in told
     assert str(ROOT) not in told
     (tmp_path / "tracker.py").write_text("raise SystemExit('a file of the user')")
     told = expect(run([landmarks, "track", "--demo", "--output", "landmarks.jsonl"], cwd=tmp_path))

@@ -9,7 +9,7 @@ import ast
 import csv
 import hashlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,10 +23,12 @@ ROOT = Path(__file__).resolve().parents[1]
 TABLE, PAGE = Path("docs/provenance.csv"), Path("docs/provenance.md")
 KINDS = {
     "file": "a file of the wheel that is no Python",
+    "research": "a file of the repository that is not in the wheel, for research only",
     "fitted": "made from data by a command",
     "chosen": "set by hand; the source says by what reason, and on what it was tried",
     "published": "taken from a publication or a format",
 }
+FILES = ("file", "research")
 MEASURING = ("tracker/analysis", "tracker/detectors", "tracker/face", "tracker/metrics", "tracker/tracking")
 """The code that turns pictures into faces. The rest reads, writes and reports; no number in it follows from faces."""
 NO_HASH = (".md", ".txt", ".sha256", ".typed", ".cu", ".html")
@@ -39,9 +41,9 @@ Rendered from [provenance.csv](provenance.csv) by `python -m tools.provenance`; 
 has a file, or the code that measures faces a constant that is no whole number, which the table does not list with its
 value, and another when a fitted one differs from what its command makes.
 
-No constant of the runtime is fitted on 300W, whose labels are for research only. What stands inside of a model's file
-(weights, temperature, presence, covariances) belongs to the model, and its card says what that was fitted on: a row
-that says "research only" is for such a model.
+Nothing in the wheel is fitted on 300W, whose labels are for research only. What stands inside of a model's file
+(weights, temperature, presence, covariances) was fitted on the faces that its card names. Some constants that were set
+by hand were tried on outputs of a model that was trained on 300W, or on pictures of 300W: their rows say so.
 """
 HEADER = "| name | value | source | licence | made by |\n| --- | --- | --- | --- | --- |\n"
 
@@ -100,11 +102,20 @@ def wheel_files(root: Path) -> dict[str, str]:
         for path in (root / package.replace(".", "/")).glob(pattern)
         if path.is_file()
     }
+    return _with_hashes(root, found)
+
+
+def research_files(root: Path) -> dict[str, str]:
+    """The files beside the wheel's that are for research only, with their SHA-256 or nothing."""
+    return _with_hashes(root, (root / "tracker/weights/research").iterdir())
+
+
+def _with_hashes(root: Path, paths: Iterable[Path]) -> dict[str, str]:
     return {
         path.relative_to(root).as_posix(): ""
         if path.suffix in NO_HASH
         else hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(found)
+        for path in sorted(paths)
     }
 
 
@@ -149,14 +160,16 @@ def _is_fractional(value: ast.AST) -> bool:
 
 
 def files_wrong(root: Path, rows: list[Row]) -> list[str]:
-    """Describe what the table lacks of the wheel's files, a sentence each."""
-    listed = {row.name: row.value for row in rows if row.kind == "file"}
-    return list(_differences(listed, wheel_files(root)))
+    """Describe what the table lacks of the wheel's files and of those for research only, a sentence each."""
+    wrong: list[str] = []
+    for kind, found in (("file", wheel_files(root)), ("research", research_files(root))):
+        wrong += _differences({row.name: row.value for row in rows if row.kind == kind}, found)
+    return wrong
 
 
 def constants_wrong(root: Path, rows: list[Row]) -> list[str]:
     """Describe what the table lacks of the constants, a sentence each."""
-    listed = {row.name: row.value for row in rows if row.kind != "file"}
+    listed = {row.name: row.value for row in rows if row.kind not in FILES}
     return list(_differences(listed, constants(root)))
 
 
@@ -180,7 +193,7 @@ def page(rows: list[Row]) -> str:
 
 
 def _line(row: Row) -> str:
-    value = f"{row.value[:12]}..." if row.kind == "file" and row.value else row.value
+    value = f"{row.value[:12]}..." if row.kind in FILES and row.value else row.value
     code = [f"`{text}`" if text else "" for text in (row.name, value, row.made_by)]
     return f"| {code[0]} | {code[1]} | {row.source} | {row.licence} | {code[2]} |\n"
 

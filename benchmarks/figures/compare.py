@@ -25,7 +25,7 @@ def compare(
 
     Args:
         checkpoints: Two or more of train.run, with one scheme and size of the crop.
-        path: A folder of pictures with .pts files, or a .csv table, as train.datasets.Own takes it.
+        path: A folder of pictures with .pts files, or a .csv table, as train.datasets.CustomDataset takes it.
         faces: The first ones of the folder.
         shown: How many of them are drawn.
         output: The .png file to write.

@@ -32,7 +32,7 @@ def ellipses(
 
     Args:
         checkpoints: Of train.run, with one scheme and size of the crop.
-        path: A folder of pictures with .pts files, or a .csv table, as train.datasets.Own takes it.
+        path: A folder of pictures with .pts files, or a .csv table, as train.datasets.CustomDataset takes it.
         faces: The first ones of the folder.
         deviations: Half axes of an ellipse in standard deviations.
         output: The .png file to write.

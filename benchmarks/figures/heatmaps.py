@@ -22,7 +22,7 @@ def heatmaps(
 
     Args:
         checkpoints: Of train.run; of several epochs or of several objectives, with one scheme and size of the crop.
-        path: A folder of pictures with .pts files, or a .csv table, as train.datasets.Own takes it.
+        path: A folder of pictures with .pts files, or a .csv table, as train.datasets.CustomDataset takes it.
         landmarks: Numbers in the scheme, from 0.
         faces: The first ones of the folder.
         output: The .png file to write.

@@ -28,7 +28,7 @@ def variance(
 
     Args:
         checkpoints: Two or more of train.run that differ in their seed alone; the paper has five.
-        path: A folder of pictures with .pts files, or a .csv table, as train.datasets.Own takes it.
+        path: A folder of pictures with .pts files, or a .csv table, as train.datasets.CustomDataset takes it.
         others: Of another objective, to compare with.
         faces: The first ones of the folder.
         output: The .png file to write.

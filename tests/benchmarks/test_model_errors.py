@@ -3,8 +3,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.model_errors import _read_groups, by_group
+from benchmarks.label_accuracy import raw_and_removed
+from benchmarks.model_errors import _read_groups, by_group, leave_out_guesses
 from tracker.errors import TrackerError
+from tracker.face.schemes import IBUG68
 
 
 def test_groups_are_averaged_apart_and_a_common_offset_is_removed() -> None:
@@ -27,6 +29,22 @@ def test_groups_are_averaged_apart_and_a_common_offset_is_removed() -> None:
 def test_interval_of_equal_faces_is_a_point() -> None:
     found = by_group(np.full((9, 68, 2), 0.01), [{}] * 9)["all"]["all"]
     assert found["interval_95"] == pytest.approx([1.414, 1.414])
+
+
+def test_guessed_points_do_not_count() -> None:
+    errors = np.full((3, 68, 2), 0.03)
+    errors[..., 1] = 0.04
+    errors[0, [*range(9, 17), 40]] = 7.0
+    errors[2] = 9.0
+    notes = ["guess 9-16: outside the picture; a note; guess 40: shadow", "faint 3 4: no guess", "guess 0-67: dark"]
+    kept = leave_out_guesses(errors, notes)
+    assert np.isnan(kept).all(2).sum(1).tolist() == [9, 0, 68]
+    assert set(raw_and_removed(kept, IBUG68)["raw_percent"].values()) == {5.0}
+    found = by_group(kept, [{"side": "left"}, {"side": "right"}, {"side": "right"}])
+    assert {name: group["faces"] for name, group in found["side"].items()} == {"left": 1, "right": 1}
+    assert found["all"]["all"]["mean_percent"] == pytest.approx(5)
+    with pytest.raises(TrackerError, match="each point to be no guess in one face at least"):
+        leave_out_guesses(errors[2:], notes[2:])
 
 
 def test_a_table_is_found_by_the_pictures_name(tmp_path: Path) -> None:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
+import pytest
 import yaml
 from packaging.requirements import Requirement
 
 from tests.docs.pages import PAGES, ROOT, name_of
 from tracker.engines.onnx import OnnxEngine
-from tracker.weights.packaged import BLAZEFACE, YUNET
+from tracker.weights.packaged import BLAZEFACE, PACKAGED, RESEARCH, YUNET, landmark_model
 
 
 def read(name: str) -> str:
@@ -30,17 +32,21 @@ def test_the_licence_names_what_is_in_the_wheel() -> None:
     text = read("pyproject.toml")
     expression = re.search(r'^license = "(.*)"', text, re.M)
     assert expression
-    named = set(expression[1].split(" AND "))
-    of_models = {OnnxEngine(path).spec.licence for path in (ROOT / "tracker/weights").glob("edge68*.onnx")}
-    assert of_models
-    research_only = any("research only" in licence for licence in of_models)
-    assert research_only == ("LicenseRef-edge68-research-only" in named)
-    assert {YUNET.licence, BLAZEFACE.licence, "MIT"} <= named
-    assert ("CC BY 4.0" in read("train/labels/mesh68.json")[:500]) == ("CC-BY-4.0" in named)
+    of_models = {OnnxEngine(landmark_model(Path(name))).spec.licence.partition(";")[0] for name in PACKAGED}
+    assert "CC BY 4.0" in read("train/labels/mesh68.json")[:500]
+    assert set(expression[1].split(" AND ")) == {"MIT", "CC-BY-4.0", YUNET.licence, BLAZEFACE.licence, *of_models}
     files = re.search(r"^license-files = \[(.*?)\]", text, re.M | re.S)
     assert files
     assert all((ROOT / name).is_file() for name in re.findall(r'"(.*?)"', files[1]))
-    assert research_only == ("LICENSE-edge68-research-only.txt" in files[1])
+    assert "research" not in files[1]
+
+
+@pytest.mark.parametrize("name", RESEARCH)
+def test_the_models_trained_on_300w_say_that_they_are_for_research_only(name: str) -> None:
+    model = landmark_model(Path(name))
+    assert OnnxEngine(model).spec.licence.startswith("research only")
+    assert f"{name}.onnx" in read("tracker/weights/research/LICENSE-research-only.txt")
+    assert f"{name}.onnx" in read("tracker/weights/research/README.md")
 
 
 def test_mediapipe_is_no_version_that_sends_telemetry() -> None:

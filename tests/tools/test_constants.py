@@ -27,14 +27,14 @@ from tracker.face.schemes import IBUG68
 from tracker.sources import read_picture
 
 ROOT = Path(__file__).resolve().parents[2]
-LABELS = ROOT / "runs/labels/fairface"
+LABELS = ROOT / "runs/labels/fairface_v3"
 
 
 @pytest.fixture(scope="module")
 def fairface() -> list[LabelledFace]:
     """FairFace's pictures as train.label has labelled them."""
     if not LABELS.is_dir():
-        pytest.skip("needs runs/labels/fairface, FairFace's pictures with the labels of train.label")
+        pytest.skip("needs runs/labels/fairface_v3, FairFace's pictures with the labels of train.label")
     return labelled_faces("folder", LABELS)
 
 

@@ -13,6 +13,7 @@ pytest.importorskip("tomllib", reason="needs Python 3.11, which reads pyproject.
 
 from tools.provenance import MEASURING, PAGE, TABLE, constants_wrong, files_wrong, page, read_table
 from tracker.errors import TrackerError
+from tracker.weights.packaged import PACKAGED, RESEARCH
 
 ROOT = Path(__file__).resolve().parents[2]
 ROWS = read_table(ROOT)
@@ -31,14 +32,22 @@ def test_the_page_is_the_table() -> None:
 
 
 def test_nothing_is_fitted_on_labels_for_research_only() -> None:
-    """The packaged models' own rows say so until models without such labels take their place."""
+    """Neither a constant nor the packaged models; the models in tracker/weights/research alone are."""
     fitted = [row for row in ROWS if row.kind == "fitted" or row.made_by]
     assert {row.name for row in fitted} >= {
         "tracker.analysis.head_pose.WORST_MM",
         "tracker.detectors.yunet.CALIBRATION",
         "tracker/analysis/head68_mm.csv",
+        *(f"tracker/weights/{name}.onnx" for name in PACKAGED),
     }
-    assert [row.name for row in fitted if "300W" in row.source and not row.name.startswith("tracker/weights/")] == []
+    of_300w = {row.name for row in fitted if "300W" in row.source or "research only" in row.licence}
+    assert of_300w == {f"tracker/weights/research/{name}.onnx" for name in RESEARCH}
+    assert {row.kind for row in ROWS if row.name in of_300w} == {"research"}
+
+
+def test_a_new_research_file_is_found(copy: Path) -> None:
+    (copy / "tracker/weights/research/new.onnx").write_bytes(b"anything")
+    assert [text.split()[0] for text in files_wrong(copy, ROWS)] == ["tracker/weights/research/new.onnx"]
 
 
 def test_a_fitted_constant_names_its_command_where_it_stands() -> None:
@@ -94,9 +103,9 @@ def test_a_new_constant_is_found_however_it_is_written(copy: Path, module: str, 
 
 def test_a_changed_and_a_removed_constant_are_found(copy: Path) -> None:
     pose = copy / "tracker/analysis/head_pose.py"
-    pose.write_text(pose.read_text(encoding="utf-8").replace("WORST_MM = 11.0", "WORST_MM = 12.0"), encoding="utf-8")
-    assert "tracker.analysis.head_pose.WORST_MM is listed as 11.0 and is 12.0" in constants_wrong(copy, ROWS)
-    rows = [*ROWS, replace(ROWS[-1], name="tracker.analysis.head_pose.GONE")]
+    pose.write_text(pose.read_text(encoding="utf-8").replace("WORST_MM = 10.0", "WORST_MM = 12.0"), encoding="utf-8")
+    assert "tracker.analysis.head_pose.WORST_MM is listed as 10.0 and is 12.0" in constants_wrong(copy, ROWS)
+    rows = [*ROWS, replace(ROWS[-1], name="tracker.analysis.head_pose.GONE", kind="chosen")]
     assert "tracker.analysis.head_pose.GONE is listed and does not exist" in constants_wrong(copy, rows)
 
 

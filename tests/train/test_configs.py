@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import inspect
+import shutil
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from export.provenance import read_provenance
 from export.run import export
 from tracker.run import run
 from train.command_line import TrainingCLI
+from train.datasets import W300, CustomDataset
 from train.loaders import FaceData
 from train.models.edge import EdgeHourglass
 from train.run import main
@@ -24,7 +26,7 @@ from train.task import LandmarkTask
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 FILES = sorted(CONFIGS.rglob("*.y*ml"))
-EDGE68 = CONFIGS / "train/edge68.yaml"
+EDGE68, EDGE68_300W = CONFIGS / "train/edge68.yaml", CONFIGS / "train/edge68_300w.yaml"
 
 
 def load_training(*paths: Path) -> TrainingCLI:
@@ -35,8 +37,9 @@ def load_training(*paths: Path) -> TrainingCLI:
 
 
 def load_alone(path: Path) -> TrainingCLI:
-    """A whole configuration, or what goes on top of edge68.yaml."""
-    return load_training(EDGE68, path) if path.name.startswith("edge68_") else load_training(path)
+    """A whole configuration, or what goes on top of edge68.yaml or edge68_300w.yaml."""
+    base = EDGE68_300W if "300w" in path.name else EDGE68
+    return load_training(*dict.fromkeys((base, path))) if path.name.startswith("edge68") else load_training(path)
 
 
 def load_options(function: Callable[..., Any]) -> Callable[[Path], Any]:
@@ -85,9 +88,22 @@ class TestEdge68:
         assert parameters == 544_196
         assert 4 * parameters < 3e6
 
+    def test_both_families_have_the_same_nets(self) -> None:
+        """So they have the same times."""
+        for name in ("edge68", "edge68_fast"):
+            ours, research = (load_alone(EDGE68.with_name(f"{each}.yaml")).model for each in (name, f"{name}_300w"))
+            assert repr(ours.net) == repr(research.net)
+            assert ours.size == research.size
+            assert ours.objective.smoothing.sigma_cells == research.objective.smoothing.sigma_cells
+
+    def test_the_models_that_may_be_shipped_are_trained_on_no_300w(self) -> None:
+        for path in (CONFIGS / "train").glob("edge68*.yaml"):
+            source = load_alone(path).datamodule.source
+            assert isinstance(source, W300 if "300w" in path.name else CustomDataset), path.name
+
     def test_the_last_epochs_of_the_fast_model_keep_its_net(self) -> None:
-        first, finish = EDGE68.with_name("edge68_fast.yaml"), EDGE68.with_name("edge68_finish.yaml")
-        cli, whole = load_training(EDGE68, first, finish), load_training(EDGE68, finish)
+        first, finish = (EDGE68.with_name(f"edge68_{name}.yaml") for name in ("fast_300w", "300w_finish"))
+        cli, whole = load_training(EDGE68_300W, first, finish), load_training(EDGE68_300W, finish)
         assert cli.model.size == cli.datamodule.size == 96
         assert sum(p.numel() for p in cli.model.net.parameters()) == 363_876
         assert cli.model.objective.smoothing.sigma_cells == 0.65
@@ -96,25 +112,28 @@ class TestEdge68:
             assert each.model.learning_rate == 3e-4
             assert each.datamodule.augmentation.flip == 0
             assert each.trainer.max_epochs == 12
-            assert each.trainer.default_root_dir.endswith("edge68_finish")
+            assert each.trainer.default_root_dir.endswith("edge68_300w_finish")
 
     def test_trains_and_keeps_the_best_and_the_last_weights(
         self, tmp_path: Path, w300: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The committed file, on drawn faces with a net of a few channels. It validates after every fifth epoch."""
+        (tmp_path / "faces").mkdir()
+        for file in w300.rglob("face*.*"):
+            shutil.copy(file, tmp_path / "faces" / "_".join(file.relative_to(w300).parts))
         options = f"""
             --model.net.channels=[8,8] --model.net.stem=8 --model.net.stacks=1
-            --data.source.root={w300} --data.size=32 --data.batch=3 --data.workers=0
+            --data.source.path={tmp_path / "faces"} --data.size=32 --data.batch=3 --data.workers=0
             --trainer.max_epochs=6 --trainer.log_every_n_steps=1 --trainer.enable_progress_bar=false
-            --trainer.default_root_dir={tmp_path}
+            --trainer.default_root_dir={tmp_path / "run"}
         """
         monkeypatch.setattr(sys, "argv", ["train.run", "fit", f"--config={EDGE68}", *options.split()])
         main()
-        last, best = (torch.load(tmp_path / f"{name}.ckpt", weights_only=True) for name in ("last", "best"))
+        last, best = (torch.load(tmp_path / f"run/{name}.ckpt", weights_only=True) for name in ("last", "best"))
         assert last["global_step"] == 18
         assert best["global_step"] == 15
-        assert list(tmp_path.glob("tensorboard/version_0/events.*"))
-        (log,) = tmp_path.glob("csv/version_0/metrics.csv")
+        assert list(tmp_path.glob("run/tensorboard/version_0/events.*"))
+        (log,) = tmp_path.glob("run/csv/version_0/metrics.csv")
         speeds = [
             float(row["train/device/samples_per_sec"] or 0) for row in csv.DictReader(log.read_text().splitlines())
         ]
@@ -166,7 +185,7 @@ class TestUnknownKeys:
     ) -> None:
         """An abbreviation is unknown too: --model.learning_rat is a slip, not a short form."""
         monkeypatch.chdir(tmp_path)  # should it be taken after all, nothing real is trained or overwritten
-        harmless = ["--data.source.root=missing", "--trainer.max_epochs=0"]
+        harmless = ["--data.source.path=missing", "--trainer.max_epochs=0"]
         monkeypatch.setattr(sys, "argv", ["train.run", "fit", f"--config={EDGE68}", *harmless, option])
         with pytest.raises(SystemExit) as exit_:
             main()

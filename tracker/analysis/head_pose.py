@@ -35,7 +35,7 @@ RIGID = (*range(27, 36), 36, 39, 42, 45)
 """The points that the pose is solved on: nose and corners of the eyes. Brows, lids, lips and jaw move by themselves."""
 
 _LARGEST_CAMERA_PX = 1e9
-WORST_MM = 11.0
+WORST_MM = 10.0
 """A pose with a larger error_mm is none. Between the largest of labelled faces and the least of shuffled points: fitted
 by tools/pose_limit.py."""
 

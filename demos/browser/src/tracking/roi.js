@@ -5,7 +5,7 @@ import { clamp, similarity } from "./geometry.js";
 export const VIEW = 1.25; // side of the square view over the larger extent of the face's landmarks
 const [LEAST_PX, MOST_PX] = [1e-3, 1e9]; // of a view's side
 const OUTER_EYE_CORNERS = [36, 45]; // of iBUG's 68 points: the subject's right, then left
-const YUNET_BOX = { right: 0, down: 0.15, side: 1.12 }; // what YuNet's box spans, over its side sqrt(w * h)
+const YUNET_BOX = { right: 0, down: 0.14, side: 1.13 }; // what YuNet's box spans, over its side sqrt(w * h)
 
 /** A view {center, side, rotation} becomes the transform to a crop of size x size pixels. */
 export function cropFromImage({ center, side, rotation }, size) {
