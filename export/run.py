@@ -21,7 +21,7 @@ with needs_extra(__name__, "export.run", "export", "cv2", "torch", "lightning", 
     import torch
 
     from export.calibration.fit import calibration_of, coverage
-    from export.calibration.presence import face_scores, fit_presence, views_without_face
+    from export.calibration.presence import face_scores, fit_presence, views_upside_down, views_without_face
     from export.commit import commit
     from export.graph import LandmarkGraph, Precision
     from export.gstreamer import info_path, write_model_info
@@ -180,11 +180,14 @@ def presence_of(graph: LandmarkGraph, data: FaceData) -> tuple[float, str]:
     augmented = AugmentedCrops(data.validation, data.augmentation, seed=0)
     places = [(draw, i) for draw in range(DRAWS) for i in range(len(augmented))]
     faces = face_scores(graph, torch.cat([augmented[place].crops for place in places]))
-    others = face_scores(graph, views_without_face(data.validation.samples, data.size))
-    presence = fit_presence(faces, others)
-    kept, refused = 100 * (faces >= presence).mean(), 100 * (others < presence).mean()
+    samples, size = data.validation.samples, data.size
+    without = face_scores(graph, views_without_face(samples, size))
+    upside_down = face_scores(graph, views_upside_down(samples, size))
+    presence = fit_presence(faces, without, upside_down)
+    refused = [100 * (kind < presence).mean() for kind in (without, upside_down)]
     return presence, (
-        f"presence from {presence:.3f}: keeps {kept:.1f} % of faces, refuses {refused:.1f} % of views without one"
+        f"presence from {presence:.3f}: keeps {100 * (faces >= presence).mean():.1f} % of faces, refuses "
+        f"{refused[0]:.1f} % of views without one and {refused[1]:.1f} % of faces upside down"
     )
 
 

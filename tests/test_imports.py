@@ -108,6 +108,7 @@ WHEN_USED = {
     "imageio_ffmpeg": ("tracker.system.ffmpeg",),
     "pyarrow": ("tracker.sinks.parquet",),
     "pandas": ("tracker.table", "tracker.result"),
+    "supervision": ("tracker.key_points", "tracker.result"),
 }
 NEVER_IN_TRACKER = {"torch", "lightning", "train", "export"}
 STAGES = ("sources", "detectors", "engines", "tracking.schedule", "tracking.association", "tracking.smoothing", "sinks")

@@ -52,8 +52,15 @@ def _redact_once(text: str) -> str:
     text = _HEADER.sub(rf"\1{HIDDEN}", text)
     text = _STATED.sub(rf"\1{HIDDEN}", text)
     text = _SPACED_LOGIN.sub(rf"\1{HIDDEN}", text)
+    text = _ASSIGNED.sub(_hide_unless_in_a_url, text)  # before a value with ":" and "@" is taken for a login
     text = re.sub(r"\S+", lambda word: _word(word[0]), text)
     return _ASSIGNED.sub(rf"\1{HIDDEN}", text)
+
+
+def _hide_unless_in_a_url(assigned: re.Match[str]) -> str:
+    """Hide the value of name=value, unless its word begins as a URL or a login, which are treated as a whole."""
+    word = re.split(r"\s", assigned.string[: assigned.start()])[-1]
+    return assigned[0] if ":" in word else f"{assigned[1]}{HIDDEN}"
 
 
 def redact_source(source: str) -> str:

@@ -6,6 +6,7 @@ The faces are augmented as in training, because a tracker also gets blurred, dar
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -16,7 +17,7 @@ from export.graph import LandmarkGraph
 from tracker.datasets.sample import Sample
 from tracker.face.crop import Roi, crop, roi_of_landmarks
 
-MISSED = 0.005  # fraction of faces that may be below the threshold: augmentation makes some unrecognisable
+OUTLIERS = 0.005  # fraction of the crops of either kind that do not count: augmentation makes some unrecognisable
 
 
 def face_scores(graph: LandmarkGraph, crops: Tensor) -> NDArray[np.float64]:
@@ -33,18 +34,41 @@ def face_scores(graph: LandmarkGraph, crops: Tensor) -> NDArray[np.float64]:
         return np.concatenate([graph(part)[1].mean(-1).double().numpy() for part in torch.split(crops, 16)])
 
 
-def fit_presence(faces: NDArray[np.float64], others: NDArray[np.float64]) -> float:
-    """Return the threshold halfway between the lowest scores of faces and the highest scores of other crops.
+def fit_presence(faces: NDArray[np.float64], *others: NDArray[np.float64]) -> float:
+    """Return the threshold that separates the scores of faces from those of other crops.
 
-    If the two overlap, the threshold stays below all but MISSED of the faces, because it is worse to lose a face than
-    to notice late that it has gone.
+    It is halfway between the lowest scores of faces and the highest scores of others. If the two overlap, it is where
+    as large a part of the faces lies below as of the worst kind of others above: the equal error rate.
 
     Args:
         faces: (N,) scores of crops with a face.
-        others: (M,) scores of crops without a face.
+        others: (M,) scores of crops that are not to be taken for one, an array for each kind.
     """
-    lowest = float(np.quantile(faces, MISSED))
-    return min(lowest, (lowest + float(np.quantile(others, 1 - MISSED))) / 2)
+    lowest = float(np.quantile(faces, OUTLIERS))
+    highest = max(float(np.quantile(kind, 1 - OUTLIERS)) for kind in others)
+    if highest <= lowest:
+        return (lowest + highest) / 2
+    candidates = np.unique(np.concatenate([faces, *others]))
+    missed = np.searchsorted(np.sort(faces), candidates) / len(faces)
+    taken = np.max([1 - np.searchsorted(np.sort(kind), candidates) / len(kind) for kind in others], axis=0)
+    return float(candidates[np.argmin(np.abs(missed - taken))])
+
+
+def views_upside_down(samples: list[Sample], size: int) -> Tensor:
+    """Return crops of the faces upside down. A detector often takes one for upright, and the score is to tell.
+
+    Args:
+        samples: the faces.
+        size: S, the side of a crop in pixels.
+
+    Returns:
+        (N, S, S, 3) uint8 RGB.
+    """
+    crops = []
+    for sample in samples:
+        roi = roi_of_landmarks(sample.points_px)
+        crops.append(crop(sample.read_image(), replace(roi, rotation_rad=roi.rotation_rad + math.pi), size))
+    return torch.from_numpy(np.stack(crops))
 
 
 def views_without_face(samples: list[Sample], size: int) -> Tensor:

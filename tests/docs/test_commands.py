@@ -154,7 +154,12 @@ NAMED_ALONE = sorted(
         for option in re.findall(r"--[a-z][\w.-]*", inline)
     }
 )
-OF_CLASSES = ("--model.net.", "--model.objective.", "--data.source.")  # of the class that is chosen
+OF_CLASSES = (
+    "--model.net.",
+    "--model.objective.",
+    "--data.source.",
+    "--trainer.callbacks.",
+)
 
 
 def test_options_named_alone_exist(

@@ -75,6 +75,11 @@ def test_addresses_without_a_scheme(secret: tuple[list[str], list[str]], host: s
         assert not leaks(shown, secret)
 
 
+def test_a_value_that_looks_like_a_login() -> None:
+    for text in ("pwd=Q1:Q2@Q3 x", "pwd='Q1:Q2@Q3 Q4' x", 'x,token="Q1:Q2@Q3 Q4"'):
+        assert "Q" not in redact(text), text
+
+
 @given(st.sampled_from(SECRET_NAMES), SECRETS)
 def test_values_of_names(name: str, secret: tuple[list[str], list[str]]) -> None:
     value = joined(secret)

@@ -149,14 +149,17 @@ def test_faces_at_any_roll(shared: Path) -> None:
     assert sum(error < 0.15 for error in errors) >= 23
 
 
-@pytest.mark.parametrize(("index", "degrees"), [(96, 171.3), (114, 176.16), (130, 161.71)])
+@pytest.mark.parametrize(("index", "degrees"), [(96, 171.3), (130, 161.71)])
 def test_a_face_that_is_first_taken_upside_down_is_put_right(shared: Path, index: int, degrees: float) -> None:
-    """Its first turn shows a doubtful face there, and the turns that follow in the next frames a sure one."""
+    """Its first turn shows a doubtful face there, and the turns that follow in the next frames a sure one.
+
+    These pictures are ones that edge68_300w takes upside down at first.
+    """
     path, label = labelled_pictures(shared / "data/300w/lfpw/testset")[index]
     picture = read_picture(path)
     assert picture is not None
     image, truth = rolled(picture, read_pts(label), degrees)
-    tracker, errors = Tracker(), []
+    tracker, errors = Tracker("edge68_300w"), []
     for frame, shown in enumerate([np.full_like(image, 110), *[image] * 12]):
         errors += [
             np.linalg.norm(face.landmarks.points_px - truth, axis=1).mean() / np.linalg.norm(truth[36] - truth[45])

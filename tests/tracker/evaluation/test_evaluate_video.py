@@ -469,7 +469,7 @@ class TestMovedStills:
             by_points = record["by_clip"][name]["accuracy"][TRUE_BOXES]
             assert list(by_points) == ["68", "51", "49"]
             for figures in by_points.values():
-                assert figures["per_frame"]["nme_percent"] < 5
+                assert figures["per_frame"]["nme_percent"] < 6  # 300W's labels are of another kind than edge68's
                 assert figures["per_frame"]["failure_percent"] == 0
                 assert figures["per_frame"]["found_percent"] == 100
             assert by_points["51"]["per_frame"]["nme_percent"] < by_points["68"]["per_frame"]["nme_percent"]
