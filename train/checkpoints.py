@@ -226,6 +226,13 @@ def _load(path: str | Path) -> Any:
             raise _none(path) from None
 
 
+def _are_versions(metadata: object) -> bool:
+    """Tell whether it is what torch keeps of the layers of a state: a table of each layer, with a number as version."""
+    if not isinstance(metadata, dict) or not all(isinstance(layer, dict) for layer in metadata.values()):
+        return False
+    return all(type(layer.get("version")) in (int, type(None)) for layer in metadata.values())
+
+
 def _check_layout(path: str | Path, raw: object, needed: Mapping[str, type]) -> None:
     if not isinstance(raw, dict):
         raise _none(path)
@@ -236,6 +243,9 @@ def _check_layout(path: str | Path, raw: object, needed: Mapping[str, type]) -> 
             raise CheckpointError(
                 f"{path}: expected a checkpoint of train.run, the {key} of this one is a {type(raw[key]).__name__}"
             )
+    for versions in (getattr(raw.get(key), "_metadata", {}) for key in ("state_dict", "current_model_state")):
+        if not _are_versions(versions):  # which torch compares with its own
+            raise CheckpointError(f"{path}: its weights are damaged: their layers state no versions that are numbers")
     for name, tensor in raw["state_dict"].items():
         if not (isinstance(name, str) and isinstance(tensor, Tensor)):
             raise CheckpointError(f"{path}: its weights are damaged: {name!s:.80} is a {type(tensor).__name__}")

@@ -310,3 +310,17 @@ class TestWeights:
             assert words in str(error.value) and str(checkpoint) in str(error.value)
             for name, tensor in task.state_dict().items():
                 assert torch.equal(tensor, before[name])
+
+
+@pytest.mark.parametrize("metadata", [{"": {"version": "2"}}, {"net": 1}, "net", {"net": {"version": 1.5}}, [1]])
+def test_versions_of_layers_that_are_no_numbers(changed: Callable[..., Path], metadata: object) -> None:
+    weights = OrderedDict({"net.a": torch.zeros(3)})
+    weights._metadata = metadata  # type: ignore[attr-defined]
+    with pytest.raises(CheckpointError, match="layers state no versions"):
+        read_checkpoint(changed(weights, "state_dict"))
+
+
+def test_versions_of_layers_as_torch_states_them(changed: Callable[..., Path]) -> None:
+    weights = OrderedDict({"net.a": torch.zeros(3)})
+    weights._metadata = OrderedDict({"": {"version": 1}, "net": {}})  # type: ignore[attr-defined]
+    assert read_checkpoint(changed(weights, "state_dict"))["state_dict"].keys() == {"net.a"}
