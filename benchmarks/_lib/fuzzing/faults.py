@@ -128,8 +128,8 @@ SEEDED = {
     "a YAML file that is no text": Fault(
         "YAML", "tracker.cli.command", "except UnicodeDecodeError:", "except ZeroDivisionError:"
     ),
-    "an odd count of numbers": Fault(
-        "pts", "tracker.face.pts", "if values.size == 0 or values.size % 2:", "if values.size == 0:"
+    "points that are not finite": Fault(
+        "pts", "tracker.face.pts", "if not np.isfinite(values).all():", "if not values.size:"
     ),
     "a label that is not finite": Fault(
         "tables",
