@@ -78,7 +78,7 @@ def test_every_fault_fits_the_code() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["a sidecar without an entry", "an odd count of numbers"])
+@pytest.mark.parametrize("name", ["a sidecar without an entry", "points that are not finite"])
 def test_a_seeded_fault_is_found(name: str) -> None:
     campaign = Campaign(SEEDED[name].reader, seed=0)
     with Worker(name) as faulty_worker:
