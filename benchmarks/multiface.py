@@ -65,7 +65,7 @@ class FaceLog:
 
     @property
     def is_detected(self) -> bool:
-        """Whether the face was detected in at least half of the frames."""
+        """Tell whether the face was detected in at least half of the frames."""
         return 2 * sum(self.detected) >= len(self.detected)
 
 

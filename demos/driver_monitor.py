@@ -111,7 +111,7 @@ def draw_display(picture: np.ndarray, report: EyeReport | None, trace: list[tupl
 
 
 def _draw_trace(panel: np.ndarray, trace: list[tuple[float, str]]) -> None:
-    """How far the eyes were open, frame by frame, in the colour of their state."""
+    """Draw the opening of the eyes over the frames, in the colour of their state."""
     low, high = HEIGHT - 18, HEIGHT - 118
     _write(panel, "opening: 1 as usual, 0.5 closed", (16, high - 8), 0.45, GREY)
     for share in (0.5, 1.0):

@@ -79,9 +79,9 @@ class Source(ABC):
     def test(self) -> Faces:
         """To report on, and for nothing else; filed under their subsets. Raises DatasetError likewise."""
 
-    @abstractmethod
     def key(self, sample: Sample) -> str:
-        """What a face has in common with those that must stay on its side, such as the name of their picture."""
+        """What a face has in common with those that must stay on its side: the picture's name."""
+        return sample.picture.name
 
     def read_validation(self, path: Path) -> Faces:
         """The faces of a set of one's own to validate with. Raises DatasetError where the data set takes none."""
@@ -178,9 +178,6 @@ class Menpo(Source):
     def labelled(self) -> Faces:
         return menpo.read_menpo(self.root, self.on_invalid)
 
-    def key(self, sample: Sample) -> str:
-        return sample.picture.name
-
     def test(self) -> Faces:
         return menpo.read_menpo(_given(self.test_root, "test_root"), self.on_invalid)
 
@@ -195,9 +192,6 @@ class Wflw(Source):
 
     def labelled(self) -> Faces:
         return wflw.read_wflw(self.root, "train", self.on_invalid)
-
-    def key(self, sample: Sample) -> str:
-        return sample.picture.name
 
     def test(self) -> Faces:
         return wflw.read_wflw(self.root, "test", self.on_invalid)
@@ -269,9 +263,6 @@ class Aflw19(Source):
     def labelled(self) -> Faces:
         return aflw.read_aflw19(self.root, "train", self.on_invalid)
 
-    def key(self, sample: Sample) -> str:
-        return sample.picture.name
-
     def test(self) -> Faces:
         return aflw.read_aflw19(self.root, "test", self.on_invalid)
 
@@ -291,9 +282,6 @@ class CustomDataset(Source):
 
     def labelled(self) -> Faces:
         return folder.read_custom(self.path, self.scheme, self.on_invalid)
-
-    def key(self, sample: Sample) -> str:
-        return sample.picture.name
 
     def read_validation(self, path: Path) -> Faces:
         return folder.read_custom(path, self.scheme, self.on_invalid)
@@ -318,9 +306,6 @@ class StarTable(Source):
 
     def labelled(self) -> Faces:
         return star_tsv.read_star_tsv(self.path, self.pictures, self.scheme, self.on_invalid)
-
-    def key(self, sample: Sample) -> str:
-        return sample.picture.name
 
     def read_validation(self, path: Path) -> Faces:
         return star_tsv.read_star_tsv(path, self.pictures, self.scheme, self.on_invalid)

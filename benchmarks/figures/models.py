@@ -35,7 +35,7 @@ class Model(NamedTuple):
 
 
 class Answer(NamedTuple):
-    """What a model says of N faces.
+    """The output of a model for N faces.
 
     Attributes:
         maps: (N, K, cells, cells), the softmax of the last stack's maps; for an objective that draws heatmaps, the

@@ -1,4 +1,4 @@
-"""How far models that differ in their seed alone answer differently (STAR, section 5.3 and Fig. 6)."""
+"""Variance of the points over models trained with different seeds (STAR, section 5.3 and Fig. 6)."""
 
 from __future__ import annotations
 

@@ -19,8 +19,8 @@ from tracker.face.landmarks import Landmarks
 EyeState = Literal["open", "closed", "untold"]
 
 # A closure begins below the first share of this person's open eyes and ends above the second. Chosen on six clips with
-# nine closures labelled by eye (use "choose" in benchmarks/eye_labels): .70 to .75 miss none by one model and one by
-# another, and find none falsely; the lowest, since smiles and squints narrow the eyes. Below .70 more are missed.
+# nine closures labelled by eye (use "choose" in benchmarks/eye_labels): 0.70 to 0.75 miss none by one model and one by
+# another, and find none falsely; the lowest, since smiles and squints narrow the eyes. Below 0.70 more are missed.
 CLOSED_BELOW, OPEN_ABOVE = 0.70, 0.75
 LID_RAISED = 0.75
 """The lower lid is raised where its depth below the corners is less than this share of its usual depth. In blinks of
@@ -52,7 +52,7 @@ GAP_S = 0.5
 
 
 class Blink(NamedTuple):
-    """The lids were down from start_s on for duration_s. A blink takes .1 to .4 s; a longer one is a closure.
+    """The lids were down from start_s on for duration_s. A blink takes 0.1 to 0.4 s; a longer one is a closure.
 
     told: False where the lids were down for longer than a blink and their shape does not tell a closed eye from one
     that looks down.
@@ -89,7 +89,7 @@ class Blinks:
 
     @property
     def opening(self) -> float:
-        """How far the eyes are open: 1 as usual for this person, about .5 closed; nan before the first step."""
+        """How far the eyes are open: 1 as usual for this person, about 0.5 closed; nan before the first step."""
         return self._opening
 
     @property

@@ -25,11 +25,11 @@ class Opening(NamedTuple):
 
 
 def eye_opening(landmarks: Landmarks) -> tuple[Opening, Opening]:
-    """The subject's right and left eye: the eye aspect ratio of Soukupova & Cech (CVWW 2016), about .3 open.
+    """The subject's right and left eye: the eye aspect ratio of Soukupova & Cech (CVWW 2016), about 0.3 open.
 
     The error follows from the points' covariances to first order, as if the points erred independently; the packaged
-    model's are too wide (on 224 faces of 300W the eyes err by .056, and .24 is stated): compare, do not trust.
-    The models have learned from few closed eyes: a closed one gives about .15, not 0, and how far an eye is open
+    model's are too wide (on 224 faces of 300W the eyes err by 0.056, and 0.24 is stated): compare, do not trust.
+    The models have learned from few closed eyes: a closed one gives about 0.15, not 0, and how far an eye is open
     between the two is only roughly known. Raises TrackerError for schemes without six points around an eye.
     """
     right, left = (_outline(landmarks, part, 6) for part in ("right_eye", "left_eye"))
@@ -47,7 +47,7 @@ def mouth_opening(landmarks: Landmarks) -> Opening:
 def lower_lid_depth(landmarks: Landmarks) -> float:
     """How far the lower lids lie below the line through the corners of the eye: a share of the eye's width.
 
-    The mean of both eyes, about .1 open; nan where a width is 0. Below is where the chin is.
+    The mean of both eyes, about 0.1 open; nan where a width is 0. Below is where the chin is.
     Raises TrackerError as eye_opening does.
     """
     depths = []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from tracker.sinks.base import Closing
 from tracker.sources import Frame, Source
 from tracker.system.extras import describe_missing
 from tracker.system.files import STDOUT, Replacement, unwritable
+from tracker.version import read_version
 from tracker.weights.packaged import ModelIdentity
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def arrow_schema(scheme: Scheme, model: ModelIdentity | None = None) -> pyarrow.
     pyarrow = _import_pyarrow()
     about = {
         "schema_version": str(SCHEMA_VERSION),
-        "tracker_version": _own_version(),
+        "tracker_version": read_version(),
         "scheme": scheme.name,
         "convention": CONVENTION,
     }
@@ -174,13 +174,6 @@ def _import_pyarrow() -> Any:
 def _plain(error: OSError) -> OSError:
     """The system's own words for an error of Arrow, which has the number and a longer text."""
     return error if error.errno is None else OSError(error.errno, os.strerror(error.errno))
-
-
-def _own_version() -> str:
-    try:
-        return version("landmark-tracker")
-    except PackageNotFoundError:
-        return "not installed"
 
 
 def _length(column: Column, points: int) -> int:

@@ -59,7 +59,7 @@ def write_halves(state: Mapping[str, Tensor], folder: Path, epoch: int) -> list[
 
 
 def is_unused(name: str, state: Mapping[str, Tensor]) -> bool:
-    """Whether it is the skip of a residual block that has as many channels behind as in front."""
+    """Tell whether a weight is of a skip layer that its residual block leaves out, as its channels do not change."""
     if ".skip_layer." not in name:
         return False
     weight = state[f"{name.partition('.skip_layer.')[0]}.skip_layer.conv.weight"]
