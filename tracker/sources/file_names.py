@@ -9,7 +9,6 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from urllib.request import url2pathname
 
 from tracker.errors import TrackerError
 
@@ -61,6 +60,8 @@ def path_of_url(text: str) -> str:
     begin = re.match(r"file://(localhost)?(?=/)", text, re.IGNORECASE)
     if begin is None:
         return text
+    from urllib.request import url2pathname  # loads http and ssl, which few runs need
+
     path = text[begin.end() :]
     return path if os.path.exists(path) else url2pathname(path)
 
