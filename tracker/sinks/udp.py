@@ -11,10 +11,9 @@ from typing import Any
 from tracker.errors import TrackerError
 from tracker.redaction import redact_source
 from tracker.sinks.base import Closing
+from tracker.system.addresses import LARGEST_PORT, split_address
 
 log = logging.getLogger(__name__)
-
-_LARGEST_PORT = 65535
 
 
 class UdpTarget(Closing):
@@ -81,28 +80,17 @@ class UdpTargets(Closing):
 
 def _look_up(protocol: str, address: str) -> tuple[socket.AddressFamily, Any]:
     """The family and the socket address of HOST:PORT."""
-    host, port = _split(address)
-    if not host:
+    parts = split_address(address)
+    if parts is None:
         raise TrackerError(
             f"{protocol}: expected HOST:PORT such as 127.0.0.1:9000, got {redact_source(address)}; "
-            f"a port is 1 to {_LARGEST_PORT}, and an IPv6 number stands in brackets: [::1]:9000"
+            f"a port is 1 to {LARGEST_PORT}, and an IPv6 number stands in brackets: [::1]:9000"
         )
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_DGRAM)
+        found = socket.getaddrinfo(*parts, type=socket.SOCK_DGRAM)
     except (OSError, ValueError) as error:  # ValueError: characters that no name has
         raise TrackerError(
             f"{protocol}: the host of {redact_source(address)} is not known: check its name, or give its number"
         ) from error
     family, *_, target = min(found, key=lambda each: each[0] != socket.AF_INET)
     return family, target
-
-
-def _split(address: str) -> tuple[str, int]:
-    """Host and port; an empty host for what is no address."""
-    host, _, port = address.rpartition(":")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        host = ""
-    is_port = port.isascii() and port.isdecimal() and len(port) <= len(str(_LARGEST_PORT))
-    return (host, int(port)) if is_port and 0 < int(port) <= _LARGEST_PORT else ("", 0)

@@ -17,6 +17,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from tracker.errors import TrackerError
 from tracker.redaction import redact_source
+from tracker.system import addresses
 
 MIN_TOKEN = 16
 """Characters: shorter ones could be guessed."""
@@ -28,14 +29,12 @@ def split_address(address: str) -> tuple[str, int]:
     Raises:
         TrackerError: for what is no such address.
     """
-    host, colon, port = address.rpartition(":")
-    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
-    number = int(port) if port.isascii() and port.isdecimal() and len(port) < 6 else 65536
-    if not (colon and bare and number < 65536) or (":" in bare and bare == host):
+    parts = addresses.split_address(address, least_port=0)
+    if parts is None:
         raise TrackerError(
             f"--serve: expected HOST:PORT such as 127.0.0.1:8080 or [::1]:8080, got {redact_source(address)}"
         )
-    return bare, number
+    return parts
 
 
 def expect_token(given: str) -> None:
