@@ -23,8 +23,9 @@ PAGES = (
     "CONTRIBUTING.md",
     "SECURITY.md",
 )
-LINK = re.compile(r"(!?)\[((?:[^][]|\[[^]]*\])*)\]\(([^)\s#:]+)(#[^)\s]*)?\)")
-CODE = re.compile(r"^```.*?^```|`[^`\n]+`", re.M | re.S)
+LINK = r"(?P<picture>!?)\[(?P<text>(?:[^][]|\[[^]]*\])*)\]\((?P<target>[^)\s#:]+)(?P<anchor>#[^)\s]*)?\)"
+# Code stays as it is, but a link's text may be code, so whichever begins first counts.
+CODE_OR_LINK = re.compile(rf"(?P<code>^```.*?^```|`[^`\n]+`)|{LINK}", re.M | re.S)
 
 
 def on_files(files: Files, config: Any) -> Files:
@@ -42,16 +43,13 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Files) -> str
     inside = Path(page.file.abs_src_path).is_relative_to(ROOT / "docs")
     folder = posixpath.join("docs", here) if inside else here
 
-    def rewritten(link: re.Match[str]) -> str:
-        picture, text, target, anchor = link.groups()
-        path = posixpath.normpath(posixpath.join(folder, target))
+    def rewrite(match: re.Match[str]) -> str:
+        if match["code"]:
+            return match["code"]
+        path = posixpath.normpath(posixpath.join(folder, match["target"]))
         name = {"README.md": "index.md"}.get(path, path.removeprefix("docs/"))
         if files.get_file_from_path(name) is None:
-            return text
-        return f"{picture}[{text}]({posixpath.relpath(name, here or '.')}{anchor or ''})"
+            return match["text"]
+        return f"{match['picture']}[{match['text']}]({posixpath.relpath(name, here or '.')}{match['anchor'] or ''})"
 
-    parts, last = [], 0
-    for code in CODE.finditer(markdown):
-        parts += [LINK.sub(rewritten, markdown[last : code.start()]), code[0]]
-        last = code.end()
-    return "".join([*parts, LINK.sub(rewritten, markdown[last:])])
+    return CODE_OR_LINK.sub(rewrite, markdown)
