@@ -110,7 +110,7 @@ def _provider(model: Path, name: Provider) -> str:
         engine.run(np.zeros((1, *engine.spec.shapes()[INPUT]), np.uint8))
     except TrackerError as error:
         return f"provider {name}: {error}"
-    return f"provider {name}: usable"
+    return f"provider {name}: usable, {engine.running_on()}"
 
 
 def _onnxruntime() -> str:

@@ -22,6 +22,7 @@ from tracker.cli.config_files import files_read
 from tracker.cli.source_words import source_options
 from tracker.cli.summary import Summary
 from tracker.detectors.loading import DetectorName
+from tracker.engines.loading import running_on
 from tracker.engines.onnx import Provider
 from tracker.errors import TrackerError
 from tracker.face.schemes import IBUG68
@@ -172,7 +173,8 @@ def run(
                 _loop(source, tracker, sinks, window, summary, rotate, mirror)
         finally:
             with put_off_signals():
-                records.write_stats({"source": source.name, **summary.to_json(), "losses": asdict(source.losses)})
+                stats_record = {"source": source.name, "engine": running_on(tracker.engine), **summary.to_json()}
+                records.write_stats({**stats_record, "losses": asdict(source.losses)})
         for line in outputs.written():
             print(line)
 

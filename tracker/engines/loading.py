@@ -78,6 +78,11 @@ def load_engine(model: Path | str, provider: Provider = "cpu", allow_cpu: bool =
     return ENGINES[kind](url, options)
 
 
+def running_on(engine: Engine) -> str:
+    """Say what really runs an engine's model; the name of its class if it does not say."""
+    return engine.running_on() if isinstance(engine, OnnxEngine) else type(engine).__name__
+
+
 def _cores() -> int:
     """Those this process may use."""
     if hasattr(os, "sched_getaffinity"):  # on Linux

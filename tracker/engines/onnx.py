@@ -6,13 +6,22 @@ import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from tracker.engines.base import EngineOutput
 from tracker.engines.onnx_file import external_files, read_model
+from tracker.engines.onnx_plugins import (
+    PLUGINS,
+    RECORD,
+    describe_device,
+    installed,
+    nodes_on,
+    plugin_device,
+    provider_options,
+)
 from tracker.engines.spec import INPUT, OUTPUTS, ModelSpec
 from tracker.errors import TrackerError, expect_choice
 from tracker.system.extras import describe_missing
@@ -23,12 +32,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-Provider = Literal["cpu", "cuda", "tensorrt", "openvino"]
+Provider = Literal["cpu", "cuda", "tensorrt", "openvino", "webgpu", "tensorrt_rtx"]
 _NAMES: Mapping[Provider, str] = {
     "cpu": "CPUExecutionProvider",
     "cuda": "CUDAExecutionProvider",
     "tensorrt": "TensorrtExecutionProvider",
     "openvino": "OpenVINOExecutionProvider",
+    "webgpu": "WebGpuExecutionProvider",
+    "tensorrt_rtx": "NvTensorRTRTXExecutionProvider",
 }
 _OPTIONS: Mapping[Provider, dict[str, str]] = {
     # Left to itself OpenVINO takes bfloat16 where the CPU has it, which moves points by whole cells.
@@ -37,7 +48,8 @@ _OPTIONS: Mapping[Provider, dict[str, str]] = {
 _PACKAGES: Mapping[Provider, str] = {
     "cuda": "onnxruntime-gpu",
     "tensorrt": "onnxruntime-gpu and TensorRT",
-    "openvino": "onnxruntime-openvino",
+    "openvino": "onnxruntime-openvino or onnxruntime-ep-openvino",
+    **{name: PLUGINS[name].package for name in ("webgpu", "tensorrt_rtx")},
 }
 
 
@@ -46,7 +58,7 @@ class OnnxEngine:
 
     path: an .onnx file that export.run wrote; weights may lie in files beside it. threads: CPU threads for one call.
     provider: what ONNX Runtime runs it on. allow_cpu: whether the CPU will do where that cannot be had; the log then
-    warns. The attribute provider says what it really is.
+    warns. The attributes provider and device say what it really is; device is empty unless a plug-in runs it.
 
     Raises TrackerError for a file that is no such model, when onnxruntime is missing, and for a provider that cannot
     be had.
@@ -56,15 +68,24 @@ class OnnxEngine:
         expect_choice("provider", provider, get_args(Provider))
         path = Path(path)
         self.path = path
-        self._session = _open(path, threads, provider)
+        self._session, self.device = _open(path, threads, provider, allow_cpu)
         running = self._session.get_providers()[0]
         self.provider: Provider = next(name for name in get_args(Provider) if _NAMES[name] == running)
-        if self.provider != provider:
-            _complain(provider, allow_cpu)
-        log.info("engine: ONNX Runtime on %s, which reads %s", self.provider, path)
+        if self.provider != provider and not _is_plugin(provider):
+            _complain(
+                f"ONNX Runtime cannot run on {provider} here; it needs {_PACKAGES[provider]} and the device", allow_cpu
+            )
+        log.info("engine: %s, which reads %s", self.running_on(), path)
         self.spec = ModelSpec.from_metadata(_metadata(self._session), str(path))
         _check_shapes(self._session, self.spec, path)
         self._shapes = [self.spec.shapes()[name] for name in OUTPUTS]
+
+    def running_on(self) -> str:
+        """Say what really runs the model, such as "ONNX Runtime on webgpu (AMD GPU)"."""
+        return f"ONNX Runtime on {self.provider}" + (f" ({self.device})" if self.device else "")
+
+    def __repr__(self) -> str:
+        return f"<OnnxEngine: {self.path}, {self.running_on()}>"
 
     def run(self, crops: NDArray[np.uint8]) -> EngineOutput:
         """Landmarks of RGB crops (N, S, S, 3), uint8. Raises TrackerError for a model that cannot be run on them."""
@@ -81,37 +102,76 @@ class OnnxEngine:
 
 
 def available_providers() -> list[Provider]:
-    """What ONNX Runtime was built for; whether the device is there shows only when a model is run. Empty without it."""
+    """What ONNX Runtime was built for, and the plug-ins that are installed; empty without ONNX Runtime.
+
+    Whether the device is there shows only when a model is run.
+    """
     try:
         onnxruntime = import_onnxruntime()
     except ImportError:
         return []
     built = onnxruntime.get_available_providers()
-    return [name for name in get_args(Provider) if _NAMES[name] in built]
+    return [name for name in get_args(Provider) if _NAMES[name] in built or installed(name)]
 
 
-def _open(path: Path, threads: int, provider: Provider) -> onnxruntime.InferenceSession:
-    """On the provider, or on the CPU where that cannot be had."""
+def _is_plugin(provider: Provider) -> bool:
+    """Whether a plug-in runs it: ONNX Runtime itself was not built for it."""
+    return provider in PLUGINS and _NAMES[provider] not in import_onnxruntime().get_available_providers()
+
+
+def _open(path: Path, threads: int, provider: Provider, allow_cpu: bool) -> tuple[onnxruntime.InferenceSession, str]:
+    """A session on the provider, or on the CPU where that cannot be had; and the name of a plug-in's device."""
     try:
         onnxruntime = import_onnxruntime()
     except ImportError as error:
         raise TrackerError(f"running a model {describe_missing('ONNX Runtime', 'cpu', error)}") from None
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.add_session_config_entry("session.force_spinning_stop", "1")  # between calls cores belong to others
-    options.log_severity_level = 4  # a broken file becomes our one sentence, not its log
+    options = _session_options(onnxruntime, threads)
     model = read_model(path)
     # Of bytes where that will do: the file is read once. Weights in other files are found beside a path only.
     source = str(path) if external_files(path, model) else model
     known = onnxruntime.get_available_providers()
     wanted = [(_NAMES[name], _OPTIONS.get(name, {})) for name in dict.fromkeys((provider, "cpu"))]
+    if _is_plugin(provider):
+        try:
+            return _open_plugin(onnxruntime, source, threads, provider)
+        except TrackerError as error:
+            _complain(str(error), allow_cpu)
     try:
         providers = [each for each in wanted if each[0] in known]
-        return onnxruntime.InferenceSession(source, options, providers=providers)
+        return onnxruntime.InferenceSession(source, options, providers=providers), ""
     except Exception as error:  # onnxruntime raises its own types, all derived from Exception only
         raise TrackerError(
             f"{path}: expected an ONNX model, ONNX Runtime cannot load it ({_first_line(error)})"
         ) from None
+
+
+def _session_options(onnxruntime: Any, threads: int) -> Any:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.add_session_config_entry("session.force_spinning_stop", "1")  # between calls cores belong to others
+    options.log_severity_level = 4  # a broken file becomes our one sentence, not its log
+    return options
+
+
+def _open_plugin(
+    onnxruntime: Any, source: str | bytes, threads: int, provider: Provider
+) -> tuple[onnxruntime.InferenceSession, str]:
+    """A session on a plug-in's device, and its name. Raises TrackerError unless the device runs parts of the model."""
+    device = plugin_device(onnxruntime, provider)
+    name = describe_device(device)
+    options = _session_options(onnxruntime, threads)
+    options.add_session_config_entry(RECORD, "1")
+    try:
+        options.add_provider_for_devices([device], provider_options(provider, device))
+        session = onnxruntime.InferenceSession(source, options)
+    except Exception as error:  # onnxruntime raises its own types, all derived from Exception only
+        raise TrackerError(f"--provider {provider}: {name} cannot load the model ({_first_line(error)})") from None
+    share = nodes_on(session, _NAMES[provider])
+    if session.get_providers()[0] != _NAMES[provider] or (share is not None and not share[0]):
+        raise TrackerError(f"--provider {provider}: {name} takes no part of the model")
+    if share is not None and share[0] < share[1]:
+        log.info("%s runs %d of %d parts of the model, the CPU the others", name, *share)
+    return session, name
 
 
 def _metadata(session: onnxruntime.InferenceSession) -> dict[str, str]:
@@ -126,9 +186,8 @@ def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:160]
 
 
-def _complain(provider: Provider, allow_cpu: bool) -> None:
+def _complain(why: str, allow_cpu: bool) -> None:
     """Raises TrackerError, or warns where the CPU will do."""
-    why = f"ONNX Runtime cannot run on {provider} here; it needs {_PACKAGES[provider]} and the device"
     if not allow_cpu:
         raise TrackerError(f"{why}; without it, allow the CPU (--allow-cpu)")
     log.warning("%s: running on the CPU", why)
