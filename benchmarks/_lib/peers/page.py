@@ -1,0 +1,231 @@
+"""The page of benchmarks.peers, from its record."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from textwrap import wrap
+from typing import Any
+
+Record = Mapping[str, Any]
+
+BUSY = 0.5
+"""Load of the machine before the run from which on times are not published."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """A figure in the tables; the smaller, the better.
+
+    Attributes:
+        key: in the record.
+        title: in the tables.
+        digits: after the point.
+        timed: whether a busy machine spoils it.
+    """
+
+    key: str
+    title: str
+    digits: int = 2
+    timed: bool = False
+
+    def value(self, figures: Record, busy: bool) -> float | None:
+        """The figure as it is printed, without a sign; None if there is none."""
+        value = None if busy and self.timed else figures.get(self.key)
+        return None if value is None else abs(round(value, self.digits))
+
+    def cell(self, figures: Record, busy: bool) -> str:
+        """The figure as text."""
+        if self.value(figures, busy) is None:
+            return ""
+        text = f"{figures[self.key]:.{self.digits}f}"
+        spread = figures["ms_p50_by_turn"] if self.key == "ms_p50" else None
+        return f"{text} ({spread[0]:.{self.digits}f} to {spread[1]:.{self.digits}f})" if spread else text
+
+
+COLUMNS = (
+    Column("no_face", "no face", 0),
+    Column("wrong_face", "wrong face", 0),
+    Column("nme_percent", "NME, %"),
+    Column("offset_removed_percent", "offset removed, %"),
+    Column("acceleration_error_percent", "acceleration error, %"),
+    Column("lag_frames", "lag, frames"),
+    Column("ms_p50", "ms a frame", timed=True),
+    Column("ms_p95", "p95, ms", timed=True),
+)
+
+
+def page(record: Record) -> str:
+    """Format the record as a page in Markdown."""
+    return "\n".join(_wrapped(_lines(record))) + "\n"
+
+
+def table(figures: Mapping[str, Record], marks: Mapping[str, str], missing: Sequence[str], busy: bool) -> list[str]:
+    """A table of systems; the best figure of a column is bold where not all are equal.
+
+    Args:
+        figures: by system.
+        marks: what is put behind a system's name.
+        missing: systems that are not measured.
+        busy: leave out times.
+    """
+    every = figures.values()
+    columns = [column for column in COLUMNS if any(column.value(each, busy) is not None for each in every)]
+    lines = _head("", *(column.title for column in columns))
+    best = {column.key: _best(column, figures.values(), busy) for column in columns}
+    for name, each in figures.items():
+        cells = [column.cell(each, busy) for column in columns]
+        bold = [column.value(each, busy) == best[column.key] is not None for column in columns]
+        shown = [f"**{cell}**" if cell and is_best else cell for cell, is_best in zip(cells, bold)]
+        lines.append(_row(name + marks.get(name, ""), *shown))
+    lines += [_row(name, "not measured", *("" for _ in columns[1:])) for name in missing]
+    return lines
+
+
+@dataclass(frozen=True)
+class Duel:
+    """One of our models against the best peer in one column of one table."""
+
+    model: str
+    where: str
+    ours: str
+    best: str
+    peer: str
+    verdict: str
+
+
+def duels(record: Record) -> Iterator[Duel]:
+    """Compare our models that may be shipped, as they come, with the best peer in each column of each table."""
+    busy = is_busy(record)
+    mine = [name for name, about in record["systems"].items() if about["ours"] and about["shippable"]]
+    peers = [name for name, about in record["systems"].items() if not about["ours"]]
+    for set_name, frames in record["sets"].items():
+        for number, figures in frames["tables"].items():
+            rivals = {name: figures[name] for name in peers if name in figures}
+            for column in COLUMNS:
+                measured = {
+                    name: value for name, each in rivals.items() if (value := column.value(each, busy)) is not None
+                }
+                for model in mine:
+                    value = column.value(figures.get(model, {}), busy)
+                    if value is None or not measured:
+                        continue
+                    best = min(measured, key=lambda name: measured[name])
+                    verdict = "draw" if value == measured[best] else "won" if value < measured[best] else "lost"
+                    where = f"{set_name}, {number} points: {column.title}"
+                    cells = column.cell(figures[model], busy), column.cell(rivals[best], busy)
+                    yield Duel(model, where, *cells, best, verdict)
+
+
+def is_busy(record: Record) -> bool:
+    """Tell whether the machine was too busy for times."""
+    return bool(record["machine"]["load"] > BUSY)
+
+
+def _lines(record: Record) -> Iterator[str]:
+    about, busy = record["machine"], is_busy(record)
+    marks = {name: " †" if each["shippable"] is False else "" for name, each in record["systems"].items()}
+    yield from ("# Peers on one page", "", f"    {record['command']}", "")
+    yield (
+        f"{record['date']}, {about['cpu']}, {about['cores']} cores, all systems on one of them; load before the run "
+        f"{about['load']}. Every figure is from this one run; the least is the best and bold. † may not be part of a "
+        "product."
+    )
+    if busy:
+        yield from ("", "**The machine was busy: times are left out. Run the command on an idle one.**")
+    yield ""
+    yield from INTRODUCTION
+    for name, frames in record["sets"].items():
+        yield from ("", f"## {name}", frames["about"])
+        for number, figures in frames["tables"].items():
+            missing = [name for name in frames["not_measured"] if number == next(iter(frames["tables"]))]
+            yield from ("", _scope(number, figures, frames["still"]), "", *table(figures, marks, missing, busy))
+        for reason in frames["not_measured"].values():
+            yield from ("", f"Not measured: {reason}.")
+    yield from _duels(record)
+    yield from ("", "## Versions and licences", "")
+    yield from _head("", "code and weights", "versions", "SHA-256 of the weights")
+    for name, each in record["systems"].items():
+        yield _row(name + marks[name], each["licence"], _pairs(each["versions"]), _pairs(each["sha256"], 8))
+    yield from ("", *NOT_COMPARABLE)
+
+
+def _scope(number: str, figures: Mapping[str, Record], still: bool) -> str:
+    """Say what a table is about."""
+    frames = max(each["frames"] for each in figures.values())
+    common = max((each.get("common", 0) for each in figures.values()), default=0)
+    own = next((value for each in figures.values() if (value := each.get("truth_acceleration_percent"))), None)
+    return (
+        f"{number} points, {frames} {'pictures' if still else 'frames'}, errors over the {common} in which all have "
+        f"the face{'' if own is None else f'; the own acceleration of the labels is {own:.2f} %'}:"
+    )
+
+
+def _duels(record: Record) -> Iterator[str]:
+    found = list(duels(record))
+    yield from ("", "## Ours against the best peer", "")
+    yield "Our models that may be shipped, smoothed as they come, against whichever peer is best in that column."
+    for model in dict.fromkeys(duel.model for duel in found):
+        own = [duel for duel in found if duel.model == model]
+        won, lost, drawn = (sum(duel.verdict == verdict for duel in own) for verdict in ("won", "lost", "draw"))
+        yield from ("", f"{model}: {won} won, {lost} lost, {drawn} drawn.", "")
+        yield from _head("", model, "best peer", "", "")
+        for duel in own:
+            verdict = "**lost**" if duel.verdict == "lost" else duel.verdict
+            yield _row(duel.where, duel.ours, duel.best, duel.peer, verdict)
+
+
+def _best(column: Column, figures: Iterable[Record], busy: bool) -> float | None:
+    values = [value for each in figures if (value := column.value(each, busy)) is not None]
+    return min(values) if len(set(values)) > 1 else None
+
+
+def _pairs(values: Mapping[str, str], length: int | None = None) -> str:
+    return ", ".join(f"{key} {value[:length]}" for key, value in values.items())
+
+
+def _head(*cells: str) -> list[str]:
+    return [_row(*cells), _row(*("---" for _ in cells))]
+
+
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _wrapped(lines: Iterator[str]) -> Iterator[str]:
+    """Break paragraphs at 120 characters; headings, tables and code stay."""
+    for line in lines:
+        if not line or line.startswith(("#", "|", "    ")):
+            yield line
+        else:
+            yield from wrap(line, 120, subsequent_indent="  " * line.startswith("- "), break_long_words=False)
+
+
+INTRODUCTION = (
+    "- No face: the system gives none. Wrong face: one whose points lie on average farther from the labels than 10 % "
+    "of the face's size, the square root of the area of the labels' extent.",
+    "- NME: the mean distance of the points to the labels, in percent of the distance between the outer eye corners. "
+    "Offset removed: without each point's constant difference from the labels, which is a matter of definition.",
+    "- Acceleration error: jitter, the second difference of the error from frame to frame, in percent of the same "
+    "distance. Lag: against the labels, in frames; the least is the nearest to 0.",
+    "- ms a frame: the median, in brackets the least and the largest median of a turn. Each system has its own process "
+    "and is given the same decoded frames, 25 at a time, in turns whose order changes; the first 25 are given once "
+    "before, to warm up. Timed is the call from the decoded picture to the points, the detector included.",
+)
+NOT_COMPARABLE = (
+    "## What is not comparable",
+    "- MediaPipe and OpenSeeFace have the jaw at fixed places of the head, iBUG's labels at the visible contour: of "
+    "the jaw only the chin is compared with them. MediaPipe's points are the vertices of "
+    "[the table](../docs/guides/moving.md#indices); other vertices beside them change its NME by some tenths, and the "
+    "figure with offsets removed by a few hundredths. Its coordinates are counted from the picture's edge; they were "
+    "moved by half a pixel, to pixel centres at integers.",
+    "- NME says whose definition of the points a system learned as much as how exact it is. dlib and those of our "
+    "models that have 300w in their names learned 300W's labels. `edge68` and `edge68_fast` learned labels that were "
+    "made with MediaPipe's FaceMesh with attention ([their chain](../docs/models/edge68.md#the-chain)).",
+    "- MediaPipe gives 468 or 478 points with depth, ours 68 with a covariance each. The times contain this.",
+    "- dlib has no tracking: its detector looks at every frame, as in its examples, and takes most of its time.",
+    "- MediaPipe's points in clips are filtered, as ours are; dlib's are not. The rows `not smoothed` are ours without "
+    "a filter.",
+    "- Points that another program wrote to a file have no times.",
+    "- Other systems and clips are added by `--openseeface`, `--points` and `--clips`.",
+)
