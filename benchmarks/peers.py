@@ -120,8 +120,8 @@ def _frame_sets(talking_face: Path | None, w300: Path | None, clips: list[Path])
         yield frames.talking_face(talking_face)
     yield from map(frames.labelled_clip, clips)
     if w300:
-        yield frames.moving_pictures(w300)
         yield frames.stills(w300)
+        yield frames.moving_pictures(w300)
 
 
 def _listed(value: Any) -> list[Any]:

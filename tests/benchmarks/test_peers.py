@@ -20,7 +20,7 @@ from benchmarks._lib.peers import frames, systems
 from benchmarks._lib.peers.figures import ClipTracks, Track, convert, figures, nearest_face, times
 from benchmarks._lib.peers.frames import BLOCK, Clip, FrameSet, blocks
 from benchmarks._lib.peers.measuring import measure
-from benchmarks._lib.peers.page import COLUMNS, duels, page, table
+from benchmarks._lib.peers.page import COLUMNS, comparisons, page, table
 from benchmarks._lib.peers.process import Answer, Block, PeerError
 from benchmarks._lib.peers.systems import System
 from tracker import Frame, Tracker
@@ -233,12 +233,22 @@ def test_systems_that_do_not_fit(face68: Array) -> None:
     }
 
 
-def test_a_system_with_fewer_points_has_a_table_of_its_own(face68: Array) -> None:
+def test_tables_are_of_the_most_points_and_of_the_most_systems(face68: Array) -> None:
     truths = moving(face68, 30)
-    numbers = np.where(np.arange(68) < 17, -1, np.arange(68))
-    given = [system("ours", Fake(truths, 1.0), ours=True), system("Mesh", Fake(truths), numbers=numbers)]
-    tables = measure(frame_set(truths), given)["tables"]
-    assert {number: list(each) for number, each in tables.items()} == {"68": ["ours"], "51": ["ours", "Mesh"]}
+    no_jaw = np.where(np.arange(68) < 17, -1, np.arange(68))
+    fewer = np.where(np.isin(np.arange(68), (60, 64)), -1, no_jaw)
+    given = [system("ours", Fake(truths, 1.0), ours=True), system("Mesh", Fake(truths), numbers=no_jaw)]
+    sets = {68: ALL, 51: INNER, 49: tuple(np.flatnonzero(fewer >= 0).tolist())}
+
+    def tables() -> dict[str, list[str]]:
+        found = measure(frame_set(truths, sets), given)["tables"]
+        return {number: list(each) for number, each in found.items()}
+
+    assert tables() == {"68": ["ours"], "51": ["ours", "Mesh"]}
+    given.append(system("Few", Fake(truths), numbers=fewer))
+    assert tables() == {"68": ["ours"], "49": ["ours", "Mesh", "Few"]}
+    assert measure(frame_set(truths, sets), given[1:2])["tables"].keys() == {"51"}
+    assert measure(frame_set(truths, {68: ALL}), given[1:2])["tables"] == {}
 
 
 def record_of(face68: Array, load: float = 0.0) -> dict[str, Any]:
@@ -253,7 +263,8 @@ def record_of(face68: Array, load: float = 0.0) -> dict[str, Any]:
     about = {each.name: {"ours": each.ours, "shippable": each.shippable, "licence": each.licence} for each in given}
     known = {name: {**about[name], **said} for name, said in measured["systems"].items()}
     machine = {"cpu": "a processor", "cores": 2, "system": "Linux", "load": load}
-    head = {"command": "python -m benchmarks.peers", "date": "2026-01-01", "machine": machine}
+    line = "python -m benchmarks.peers --talking-face TALKING_FACE --w300 300W" + " --clips CLIP" * 9
+    head = {"command": line, "date": "2026-01-01", "machine": machine}
     return {**head, "systems": known, "sets": {"Set": measured}}
 
 
@@ -265,35 +276,35 @@ def test_page_publishes_losses_and_what_is_missing(face68: Array) -> None:
     }
     assert "1.25 (1.25 to 1.25)" in rows["Better †"] and "**1.25" in rows["Better †"]
     assert "**" not in rows["`ours`"] and "**" not in rows["Worse"]
+    assert record["command"] in text.replace(" \\\n    ", " ")
     assert rows["Peer"].startswith("| Peer | not measured | ")
     assert "Not measured: Peer cannot be measured: it has ended: gone." in text
-    assert "`ours`: 0 won, 3 lost, 5 drawn." in text
-    lost = [duel for duel in duels(record) if duel.verdict == "lost"]
-    assert {duel.peer for duel in lost} == {"Better"}
-    assert [duel.where for duel in lost] == [f"Set, 68 points: {name}" for name in ("NME, %", "ms a frame", "p95, ms")]
-    counts = {line.count("|") for line in text.splitlines() if line.startswith(("| `ours`", "| Better", "| Peer"))}
+    assert "- `ours`: 0 won, 3 lost, 5 drawn." in text and "- `ours`, not smoothed: 0 won, 3 lost, 5 drawn." in text
+    lost = [each for each in comparisons(record) if each.verdicts["`ours`"] == "**lost**"]
+    assert {each.peer for each in lost} == {"Better"}
+    assert [each.where for each in lost] == [f"Set, 68 points: {name}" for name in ("NME, %", "ms a frame", "p95, ms")]
+    assert f"| {lost[0].ours['`ours`']}, **lost** | " in text and f" | {lost[0].best}, Better |" in text
     assert all(len(line) <= 120 for line in text.splitlines() if not line.startswith("|"))
-    assert len(counts) <= 2  # the two kinds of tables
 
 
 def test_times_of_a_busy_machine_are_not_published(face68: Array) -> None:
     text = page(record_of(face68, load=3.0))
     assert "The machine was busy" in text and "ms a frame |" not in text and "1.25 (" not in text
-    assert not any("ms" in duel.where for duel in duels(record_of(face68, load=3.0)))
+    assert not any("ms" in each.where for each in comparisons(record_of(face68, load=3.0)))
 
 
 def test_best_figure_of_each_column() -> None:
     given = {
         "a": {"no_face": 0, "nme_percent": 3.004, "lag_frames": -0.1},
         "b": {"no_face": 0, "nme_percent": 2.999, "lag_frames": 0.2},
-        "c": {"no_face": 40},
+        "c": {"no_face": 40, "lag_frames": -0.104},
     }
     assert table(given, {"b": " †"}, ["d"], busy=False) == [
         "|  | no face | NME, % | lag, frames |",
         "| --- | --- | --- | --- |",
         "| a | **0** | 3.00 | **-0.10** |",
         "| b † | **0** | 3.00 | 0.20 |",
-        "| c | 40 |  |  |",
+        "| c | 40 |  | **-0.10** |",
         "| d | not measured |  |  |",
     ]
 
@@ -356,7 +367,7 @@ def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert ours["ms_p50"] > 0 and read["ms_p50"] is None
     assert len(record["sets"]["Talking face"]["not_measured"]) == 3
     text = (tmp_path / "out/peers.md").read_text()
-    assert "python -m benchmarks.peers --talking-face TALKING_FACE --points NAME=FILE.csv" in text
+    assert "\npython -m benchmarks.peers --talking-face TALKING_FACE --points NAME=FILE.csv\n" in text
     assert str(tmp_path) not in text and "dlib, 68 points | not measured" in text
     shutil.rmtree(tmp_path / "clip/annot")
     with pytest.raises(TrackerError, match="expected labels"):

@@ -108,7 +108,7 @@ def stills(root: Path) -> FrameSet:
 
 
 def moving_pictures(root: Path) -> FrameSet:
-    """Some of the same pictures under a known motion, which is an exact truth for jitter and lag.
+    """Some pictures of LFPW's test set under a known motion, which is an exact truth for jitter and lag.
 
     Raises:
         TrackerError: if 300W is not there.
@@ -116,9 +116,9 @@ def moving_pictures(root: Path) -> FrameSet:
     faces = labelled_faces("300w", root, "lfpw-test")
     chosen = faces[:: max(1, len(faces) // MOVING_PICTURES)][:MOVING_PICTURES]
     about = (
-        f"{len(chosen)} of these pictures pan, zoom and roll by a known motion for {MOVING_FRAMES} frames each; frames "
-        f"{GONE.start} to {GONE.stop - 1} show nothing, so that the face must be found again. The motion is exact, the "
-        "expression never changes."
+        f"{len(chosen)} pictures of LFPW's test set pan, zoom and roll by a known motion for {MOVING_FRAMES} frames "
+        f"each; frames {GONE.start} to {GONE.stop - 1} show nothing: the face must be found again. The motion is "
+        "exact, the expression never changes."
     )
     clips = [Clip(face.name, 25.0, _mover(face)) for face in chosen]
     return FrameSet("Moving pictures", about, False, dict(POINTS), clips)

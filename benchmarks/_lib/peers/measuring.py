@@ -72,16 +72,22 @@ class _Session:
                 self._turn(turn, block, truths)
 
     def tables(self) -> dict[str, dict[str, Any]]:
-        """The figures by number of points; a smaller number only where it brings more systems."""
-        tables: dict[str, dict[str, Any]] = {}
-        before = 0
-        for number, indices in self._frames.sets.items():
-            able = [system for system in self.running if (system.numbers[list(indices)] >= 0).all()]
-            if len(able) > before:
-                names = [system.name + end for system in able for end in self._outputs(system).values()]
-                tables[str(number)] = figures(self.clips, names, indices, self._frames.still)
-                before = len(able)
-        return tables
+        """The figures by number of points: the most points, and the most that the most systems have."""
+        able = {
+            number: [system for system in self.running if (system.numbers[list(indices)] >= 0).all()]
+            for number, indices in self._frames.sets.items()
+        }
+        chosen = dict.fromkeys([next((n for n in able if able[n]), None), max(able, key=lambda n: len(able[n]))])
+        return {
+            str(number): figures(
+                self.clips,
+                [system.name + end for system in able[number] for end in self._outputs(system).values()],
+                self._frames.sets[number],
+                self._frames.still,
+            )
+            for number in chosen
+            if number is not None and able[number]
+        }
 
     def close(self) -> None:
         for running in self.running.values():

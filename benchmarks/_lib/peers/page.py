@@ -38,7 +38,7 @@ class Column:
         """The figure as text."""
         if self.value(figures, busy) is None:
             return ""
-        text = f"{figures[self.key]:.{self.digits}f}"
+        text = f"{round(figures[self.key], self.digits) + 0.0:.{self.digits}f}"  # + 0.0: no -0.00
         spread = figures["ms_p50_by_turn"] if self.key == "ms_p50" else None
         return f"{text} ({spread[0]:.{self.digits}f} to {spread[1]:.{self.digits}f})" if spread else text
 
@@ -53,6 +53,9 @@ COLUMNS = (
     Column("ms_p50", "ms a frame", timed=True),
     Column("ms_p95", "p95, ms", timed=True),
 )
+
+
+VERDICTS = ("won", "**lost**", "drawn")
 
 
 def page(record: Record) -> str:
@@ -83,38 +86,44 @@ def table(figures: Mapping[str, Record], marks: Mapping[str, str], missing: Sequ
 
 
 @dataclass(frozen=True)
-class Duel:
-    """One of our models against the best peer in one column of one table."""
+class Comparison:
+    """Ours and the best peer in one column of one table.
 
-    model: str
+    Attributes:
+        where: the set of frames, the points and the column.
+        peer: the name of the best peer.
+        best: its figure.
+        ours: our figures, by output.
+        verdicts: won, lost or drawn, by output, as the figures are printed.
+    """
+
     where: str
-    ours: str
-    best: str
     peer: str
-    verdict: str
+    best: str
+    ours: dict[str, str]
+    verdicts: dict[str, str]
 
 
-def duels(record: Record) -> Iterator[Duel]:
-    """Compare our models that may be shipped, as they come, with the best peer in each column of each table."""
+def comparisons(record: Record) -> Iterator[Comparison]:
+    """Compare our models that may be shipped with the best peer, in each column of each table."""
     busy = is_busy(record)
-    mine = [name for name, about in record["systems"].items() if about["ours"] and about["shippable"]]
+    models = tuple(name for name, about in record["systems"].items() if about["ours"] and about["shippable"])
     peers = [name for name, about in record["systems"].items() if not about["ours"]]
     for set_name, frames in record["sets"].items():
         for number, figures in frames["tables"].items():
-            rivals = {name: figures[name] for name in peers if name in figures}
             for column in COLUMNS:
-                measured = {
-                    name: value for name, each in rivals.items() if (value := column.value(each, busy)) is not None
-                }
-                for model in mine:
-                    value = column.value(figures.get(model, {}), busy)
-                    if value is None or not measured:
-                        continue
-                    best = min(measured, key=lambda name: measured[name])
-                    verdict = "draw" if value == measured[best] else "won" if value < measured[best] else "lost"
-                    where = f"{set_name}, {number} points: {column.title}"
-                    cells = column.cell(figures[model], busy), column.cell(rivals[best], busy)
-                    yield Duel(model, where, *cells, best, verdict)
+                values = {name: value for name in figures if (value := column.value(figures[name], busy)) is not None}
+                rivals = [name for name in peers if name in values]
+                outputs = [name for name in values if models and name.startswith(models)]
+                if rivals and outputs:
+                    best = min(rivals, key=lambda name: values[name])
+                    yield Comparison(
+                        f"{set_name}, {number} points: {column.title}",
+                        best,
+                        column.cell(figures[best], busy),
+                        {name: column.cell(figures[name], busy) for name in outputs},
+                        {name: _verdict(values[name], values[best]) for name in outputs},
+                    )
 
 
 def is_busy(record: Record) -> bool:
@@ -125,7 +134,8 @@ def is_busy(record: Record) -> bool:
 def _lines(record: Record) -> Iterator[str]:
     about, busy = record["machine"], is_busy(record)
     marks = {name: " †" if each["shippable"] is False else "" for name, each in record["systems"].items()}
-    yield from ("# Peers on one page", "", f"    {record['command']}", "")
+    command = wrap(record["command"], 110, break_long_words=False, break_on_hyphens=False)
+    yield from ("# Peers on one page", "", "```sh", " \\\n    ".join(command), "```", "")
     yield (
         f"{record['date']}, {about['cpu']}, {about['cores']} cores, all systems on one of them; load before the run "
         f"{about['load']}. Every figure is from this one run; the least is the best and bold. † may not be part of a "
@@ -142,7 +152,7 @@ def _lines(record: Record) -> Iterator[str]:
             yield from ("", _scope(number, figures, frames["still"]), "", *table(figures, marks, missing, busy))
         for reason in frames["not_measured"].values():
             yield from ("", f"Not measured: {reason}.")
-    yield from _duels(record)
+    yield from _against_peers(record)
     yield from ("", "## Versions and licences", "")
     yield from _head("", "code and weights", "versions", "SHA-256 of the weights")
     for name, each in record["systems"].items():
@@ -161,18 +171,25 @@ def _scope(number: str, figures: Mapping[str, Record], still: bool) -> str:
     )
 
 
-def _duels(record: Record) -> Iterator[str]:
-    found = list(duels(record))
+def _against_peers(record: Record) -> Iterator[str]:
+    found = list(comparisons(record))
+    outputs = list(dict.fromkeys(name for each in found for name in each.ours))
     yield from ("", "## Ours against the best peer", "")
-    yield "Our models that may be shipped, smoothed as they come, against whichever peer is best in that column."
-    for model in dict.fromkeys(duel.model for duel in found):
-        own = [duel for duel in found if duel.model == model]
-        won, lost, drawn = (sum(duel.verdict == verdict for duel in own) for verdict in ("won", "lost", "draw"))
-        yield from ("", f"{model}: {won} won, {lost} lost, {drawn} drawn.", "")
-        yield from _head("", model, "best peer", "", "")
-        for duel in own:
-            verdict = "**lost**" if duel.verdict == "lost" else duel.verdict
-            yield _row(duel.where, duel.ours, duel.best, duel.peer, verdict)
+    yield "Our models that may be shipped, against whichever peer is best in that column, as the figures are printed:"
+    yield ""
+    for name in outputs:
+        won, lost, drawn = (sum(each.verdicts.get(name) == verdict for each in found) for verdict in VERDICTS)
+        yield f"- {name}: {won} won, {lost} lost, {drawn} drawn."
+    yield ""
+    yield from _head("", *outputs, "best peer")
+    for each in found:
+        cells = [f"{each.ours[name]}, {each.verdicts[name]}" if name in each.ours else "" for name in outputs]
+        yield _row(each.where, *cells, f"{each.best}, {each.peer}")
+
+
+def _verdict(ours: float, best: float) -> str:
+    won, lost, drawn = VERDICTS
+    return drawn if ours == best else won if ours < best else lost
 
 
 def _best(column: Column, figures: Iterable[Record], busy: bool) -> float | None:
@@ -195,10 +212,16 @@ def _row(*cells: str) -> str:
 def _wrapped(lines: Iterator[str]) -> Iterator[str]:
     """Break paragraphs at 120 characters; headings, tables and code stay."""
     for line in lines:
-        if not line or line.startswith(("#", "|", "    ")):
+        if not line or line.startswith(("#", "|", "```", "python")):
             yield line
         else:
-            yield from wrap(line, 120, subsequent_indent="  " * line.startswith("- "), break_long_words=False)
+            yield from wrap(
+                line,
+                120,
+                subsequent_indent="  " * line.startswith("- "),
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
 
 
 INTRODUCTION = (
@@ -222,10 +245,11 @@ NOT_COMPARABLE = (
     "- NME says whose definition of the points a system learned as much as how exact it is. dlib and those of our "
     "models that have 300w in their names learned 300W's labels. `edge68` and `edge68_fast` learned labels that were "
     "made with MediaPipe's FaceMesh with attention ([their chain](../docs/models/edge68.md#the-chain)).",
-    "- MediaPipe gives 468 or 478 points with depth, ours 68 with a covariance each. The times contain this.",
+    "- MediaPipe gives 468 or 478 points with depth, OpenSeeFace 66 with a gaze and a 3D fit, ours 68 with a "
+    "covariance each. The times contain this.",
     "- dlib has no tracking: its detector looks at every frame, as in its examples, and takes most of its time.",
-    "- MediaPipe's points in clips are filtered, as ours are; dlib's are not. The rows `not smoothed` are ours without "
-    "a filter.",
+    "- MediaPipe's points in clips are filtered, as ours are; dlib's and OpenSeeFace's are not. The rows `not "
+    "smoothed` are ours without a filter.",
     "- Points that another program wrote to a file have no times.",
     "- Other systems and clips are added by `--openseeface`, `--points` and `--clips`.",
 )

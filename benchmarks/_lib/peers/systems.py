@@ -97,7 +97,7 @@ def facemeshes(python: Path | None, core: int | None) -> list[System]:
             name=name,
             start=_elsewhere(name, python, "mediapipe", {"attention": attention}, core),
             numbers=_without_jaw(point_numbers("mediapipe")),
-            licence="Apache-2.0, code and weights",
+            licence="Apache-2.0, by the metadata of its wheel, which has the weights",
             shippable=True,
             shift_px=-0.5,
         )
@@ -111,7 +111,7 @@ def dlib(python: Path | None, core: int | None) -> System:
         name="dlib, 68 points",
         start=_elsewhere("dlib", python, "dlib", {}, core),
         numbers=point_numbers("dlib"),
-        licence="code BSL-1.0; weights trained on 300W, whose licence excludes commercial use (README of dlib-models)",
+        licence="code BSL-1.0; weights trained on 300W: not for products, by the README of dlib-models",
         shippable=False,
     )
 
@@ -123,7 +123,7 @@ def openseeface(folder: Path, python: Path | None, model: int, core: int | None)
         name=name,
         start=_elsewhere(name, python, "openseeface", options, core),
         numbers=_without_jaw(point_numbers("openseeface")),
-        licence="BSD-2-Clause, code and weights",
+        licence="BSD-2-Clause, code and models, by its README",
         shippable=True,
         stills=False,
     )

@@ -34,6 +34,7 @@ MOST_FACES = 5
 """In single pictures, which may show others than the labelled face."""
 TELEMETRY = (0, 10, 35)  # MediaPipe's first release that reports to its maker how it is used
 
+MORE_PACKAGES = ("opencv-python-headless", "dlib", "dlib-bin", "face_recognition_models")
 BGR = ("openseeface",)
 """Systems that take pictures in OpenCV's order of colours; they get them so, outside of the time."""
 
@@ -132,7 +133,7 @@ def about(system: str, options: Options) -> dict[str, Any]:
     if system == "ours":
         files = [Path(options["model"])]
     return {
-        "versions": versions((*PACKAGES, "dlib", "dlib-bin", "face_recognition_models")),
+        "versions": versions((*PACKAGES, *MORE_PACKAGES)),
         "sha256": {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files},
     }
 
