@@ -23,6 +23,7 @@ PLACEHOLDERS = {
     "talking_face": "TALKING_FACE",
     "w300": "300W",
     "clips": "CLIP",
+    "pictures": "PICTURES",
     "mediapipe_python": "OTHER/bin/python",
     "dlib_python": "OTHER/bin/python",
     "openseeface": "OPENSEEFACE",
@@ -41,6 +42,7 @@ def peers(
     talking_face: Path | None = None,
     w300: Path | None = None,
     clips: list[Path] | Path | None = None,
+    pictures: list[Path] | Path | None = None,
     mediapipe_python: Path | None = None,
     dlib_python: Path | None = None,
     openseeface: Path | None = None,
@@ -56,6 +58,7 @@ def peers(
         talking_face: the folder of FGNET's talking face, with vid.avi and annot.
         w300: the folder of 300W, of which lfpw/testset is used, as pictures and as pictures that move.
         clips: folders of labelled clips in the layout of 300VW.
+        pictures: folders of labelled pictures, NAME.jpg beside NAME.pts.
         mediapipe_python: a Python that has mediapipe 0.10.21; that of runs/mediapipe-0.10.21 if not given.
         dlib_python: a Python that has numpy, dlib and face_recognition_models; that of runs/dlib if not given.
         openseeface: the folder of OpenSeeFace's program, with tracker.py and models.
@@ -77,14 +80,17 @@ def peers(
     ]
     if len(names := {system.name for system in asked}) < len(asked):
         raise TrackerError(f"--points: expected names that differ from one another and from {', '.join(sorted(names))}")
-    chosen = list(_frame_sets(talking_face, w300, _listed(clips)))
+    chosen = list(_frame_sets(talking_face, w300, _listed(clips), _listed(pictures)))
     if not chosen:
-        raise TrackerError("expected frames: give --talking-face, --w300 or --clips")
+        raise TrackerError("expected frames: give --talking-face, --w300, --clips or --pictures")
+    if len({frame_set.name for frame_set in chosen}) < len(chosen):
+        raise TrackerError("--clips, --pictures: expected folders whose names differ; rename one")
     record: dict[str, Any] = {
         "command": _command(
             talking_face=talking_face,
             w300=w300,
             clips=clips,
+            pictures=pictures,
             mediapipe_python=mediapipe_python,
             dlib_python=dlib_python,
             openseeface=openseeface,
@@ -115,13 +121,16 @@ def peers(
     print(page(record), f"report: {report}, page: {markdown}", sep="\n")
 
 
-def _frame_sets(talking_face: Path | None, w300: Path | None, clips: list[Path]) -> Iterator[frames.FrameSet]:
+def _frame_sets(
+    talking_face: Path | None, w300: Path | None, clips: list[Path], pictures: list[Path]
+) -> Iterator[frames.FrameSet]:
     if talking_face:
         yield frames.talking_face(talking_face)
     yield from map(frames.labelled_clip, clips)
     if w300:
-        yield frames.stills(w300)
         yield frames.moving_pictures(w300)
+        yield frames.stills(w300)
+    yield from map(frames.labelled_pictures, pictures)
 
 
 def _listed(value: Any) -> list[Any]:

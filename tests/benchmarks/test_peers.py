@@ -283,7 +283,7 @@ def test_page_publishes_losses_and_what_is_missing(face68: Array) -> None:
     lost = [each for each in comparisons(record) if each.verdicts["`ours`"] == "**lost**"]
     assert {each.peer for each in lost} == {"Better"}
     assert [each.where for each in lost] == [f"Set, 68 points: {name}" for name in ("NME, %", "ms a frame", "p95, ms")]
-    assert f"| {lost[0].ours['`ours`']}, **lost** | " in text and f" | {lost[0].best}, Better |" in text
+    assert f"| {lost[0].ours['`ours`']}, **lost** | " in text and f" | {lost[0].best}, Better † |" in text
     assert all(len(line) <= 120 for line in text.splitlines() if not line.startswith("|"))
 
 
@@ -322,6 +322,17 @@ def test_blocks_have_every_frame_once(count: int) -> None:
     assert [label[0, 0] for _, labels in seen for label in labels] == list(range(count))
     assert [block.first for block, _ in seen] == list(range(0, count, BLOCK))
     assert all(len(block.pictures) == len(labels) for block, labels in seen)
+
+
+def test_pictures_that_are_damaged_are_named(w300: Path, tmp_path: Path) -> None:
+    """Drawn faces beside their labels, of which one is cut off."""
+    folder = tmp_path / "faces"
+    shutil.copytree(w300 / "afw", folder)
+    (clip,) = frames.labelled_pictures(folder).clips
+    assert len(list(clip.read())) == len(list(folder.glob("*.pts"))) == 4
+    (folder / "face1.pts").write_text("version: 1\nn_points: 68\n{\n1 2\n}\n")
+    with pytest.raises(TrackerError, match=r"face1\.pts"):
+        list(clip.read())
 
 
 def write_talking_face(folder: Path, count: int) -> None:
@@ -375,7 +386,7 @@ def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_command_without_frames_or_with_equal_names(tmp_path: Path) -> None:
-    with pytest.raises(TrackerError, match="expected frames: give --talking-face, --w300 or --clips"):
+    with pytest.raises(TrackerError, match="expected frames: give --talking-face, --w300, --clips or --pictures"):
         command.peers()
     write_talking_face(tmp_path / "clip", 1)
     given = [f"A={tmp_path / 'a.csv'}", f"A={tmp_path / 'a.csv'}"]

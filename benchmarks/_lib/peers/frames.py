@@ -15,6 +15,7 @@ from benchmarks._lib.peers.process import Block, Image
 from tracker.datasets.clips import LABELLINGS, LabelledClip, labelled_clips
 from tracker.datasets.labelled import LabelledFace, labelled_faces
 from tracker.datasets.video300 import POINTS
+from tracker.errors import TrackerError
 from tracker.face.geometry import Array
 from tracker.face.schemes import IBUG68
 
@@ -83,28 +84,48 @@ def labelled_clip(folder: Path) -> FrameSet:
     Raises:
         TrackerError: if it is not there.
     """
-    name = os.path.basename(os.path.realpath(folder))
-    clip = LabelledClip(name, "", folder, LABELLINGS["300vw"])
-    return FrameSet(f"Clip {name}", "A labelled clip in the layout of 300VW.", False, dict(POINTS), [_filmed(clip)])
+    clip = LabelledClip(_name(folder), "", folder, LABELLINGS["300vw"])
+    return FrameSet(
+        f"Clip {clip.name}", "A labelled clip in the layout of 300VW.", False, dict(POINTS), [_filmed(clip)]
+    )
 
 
 def stills(root: Path) -> FrameSet:
-    """LFPW's test set, one labelled face in each picture.
+    """LFPW's test set.
 
     Raises:
         TrackerError: if 300W is not there.
     """
-    faces = labelled_faces("300w", root, "lfpw-test")
     about = (
-        "Whole pictures, each system with its own detector and up to 5 faces, of which the one nearest to the labels "
-        "counts. The labels of 300W are those that dlib and our research models (†) learned from, on other pictures; "
-        "whether dlib's training had these pictures is not known."
+        "Our research models learned the labels of other pictures of 300W. dlib's predictor was trained on 300W, too; "
+        "its author does not say on which pictures, so it may have seen these."
+    )
+    return _pictures("LFPW test set of 300W", about, labelled_faces("300w", root, "lfpw-test"))
+
+
+def labelled_pictures(folder: Path) -> FrameSet:
+    """Pictures NAME.jpg beside NAME.pts with labels of iBUG's 68 points.
+
+    Raises:
+        TrackerError: if there are none.
+    """
+    return _pictures(f"Pictures {_name(folder)}", "Labelled pictures.", labelled_faces("folder", folder))
+
+
+def _pictures(name: str, about: str, faces: Sequence[LabelledFace]) -> FrameSet:
+    about = (
+        f"{about} Whole pictures, each system with its own detector and up to 5 faces, of which the one nearest to the "
+        "labels counts."
     )
 
     def read() -> Iterator[Labelled]:
-        return (face.read() for face in faces)
+        for face in faces:
+            try:
+                yield face.read()
+            except (ValueError, OSError) as error:
+                raise TrackerError(f"{error}; mend it or leave it out") from None
 
-    return FrameSet("LFPW test set of 300W", about, True, dict(POINTS), [Clip("pictures", 1.0, read)])
+    return FrameSet(name, about, True, dict(POINTS), [Clip("pictures", 1.0, read)])
 
 
 def moving_pictures(root: Path) -> FrameSet:
@@ -137,6 +158,10 @@ def blocks(name: str, still: bool, clip: Clip, size: int = BLOCK) -> Iterator[tu
             pictures, truths, first = [], [], first + size
     if pictures:
         yield Block(f"{name}/{clip.name}", still, clip.fps, first, pictures), truths
+
+
+def _name(folder: Path) -> str:
+    return os.path.basename(os.path.realpath(folder))
 
 
 def _filmed(clip: LabelledClip) -> Clip:

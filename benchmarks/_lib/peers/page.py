@@ -152,7 +152,7 @@ def _lines(record: Record) -> Iterator[str]:
             yield from ("", _scope(number, figures, frames["still"]), "", *table(figures, marks, missing, busy))
         for reason in frames["not_measured"].values():
             yield from ("", f"Not measured: {reason}.")
-    yield from _against_peers(record)
+    yield from _against_peers(record, marks)
     yield from ("", "## Versions and licences", "")
     yield from _head("", "code and weights", "versions", "SHA-256 of the weights")
     for name, each in record["systems"].items():
@@ -171,7 +171,7 @@ def _scope(number: str, figures: Mapping[str, Record], still: bool) -> str:
     )
 
 
-def _against_peers(record: Record) -> Iterator[str]:
+def _against_peers(record: Record, marks: Mapping[str, str]) -> Iterator[str]:
     found = list(comparisons(record))
     outputs = list(dict.fromkeys(name for each in found for name in each.ours))
     yield from ("", "## Ours against the best peer", "")
@@ -184,7 +184,7 @@ def _against_peers(record: Record) -> Iterator[str]:
     yield from _head("", *outputs, "best peer")
     for each in found:
         cells = [f"{each.ours[name]}, {each.verdicts[name]}" if name in each.ours else "" for name in outputs]
-        yield _row(each.where, *cells, f"{each.best}, {each.peer}")
+        yield _row(each.where, *cells, f"{each.best}, {each.peer}{marks[each.peer]}")
 
 
 def _verdict(ours: float, best: float) -> str:
@@ -251,5 +251,5 @@ NOT_COMPARABLE = (
     "- MediaPipe's points in clips are filtered, as ours are; dlib's and OpenSeeFace's are not. The rows `not "
     "smoothed` are ours without a filter.",
     "- Points that another program wrote to a file have no times.",
-    "- Other systems and clips are added by `--openseeface`, `--points` and `--clips`.",
+    "- Other systems and frames are added by `--openseeface`, `--points`, `--clips` and `--pictures`.",
 )
