@@ -388,6 +388,8 @@ def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_command_without_frames_or_with_equal_names(tmp_path: Path) -> None:
     with pytest.raises(TrackerError, match="expected frames: give --talking-face, --w300, --clips or --pictures"):
         command.peers()
+    with pytest.raises(TrackerError, match=r"--w300 .*: expected the folder of 300W with lfpw/testset"):
+        command.peers(w300=tmp_path)
     write_talking_face(tmp_path / "clip", 1)
     given = [f"A={tmp_path / 'a.csv'}", f"A={tmp_path / 'a.csv'}"]
     OpenFaceCsv(tmp_path / "a.csv", IBUG68).close()

@@ -100,7 +100,7 @@ def stills(root: Path) -> FrameSet:
         "Our research models learned the labels of other pictures of 300W. dlib's predictor was trained on 300W, too; "
         "its author does not say on which pictures, so it may have seen these."
     )
-    return _pictures("LFPW test set of 300W", about, labelled_faces("300w", root, "lfpw-test"))
+    return _pictures("LFPW test set of 300W", about, _lfpw(root))
 
 
 def labelled_pictures(folder: Path) -> FrameSet:
@@ -110,6 +110,12 @@ def labelled_pictures(folder: Path) -> FrameSet:
         TrackerError: if there are none.
     """
     return _pictures(f"Pictures {_name(folder)}", "Labelled pictures.", labelled_faces("folder", folder))
+
+
+def _lfpw(root: Path) -> list[LabelledFace]:
+    if not os.path.isdir(root / "lfpw/testset"):
+        raise TrackerError(f"--w300 {root}: expected the folder of 300W with lfpw/testset in it, there is none")
+    return labelled_faces("300w", root, "lfpw-test")
 
 
 def _pictures(name: str, about: str, faces: Sequence[LabelledFace]) -> FrameSet:
@@ -134,7 +140,7 @@ def moving_pictures(root: Path) -> FrameSet:
     Raises:
         TrackerError: if 300W is not there.
     """
-    faces = labelled_faces("300w", root, "lfpw-test")
+    faces = _lfpw(root)
     chosen = faces[:: max(1, len(faces) // MOVING_PICTURES)][:MOVING_PICTURES]
     about = (
         f"{len(chosen)} pictures of LFPW's test set pan, zoom and roll by a known motion for {MOVING_FRAMES} frames "
