@@ -77,7 +77,7 @@ def test_lost_and_wrong_faces_leave_the_errors_of_all(face68: Array) -> None:
     hard = [truth + (3.0 if number < 10 else 1.0) for number, truth in enumerate(truths)]
     other = [NOTHING if number < 8 else truth + (60.0 if number < 10 else 0.0) for number, truth in enumerate(truths)]
     found = figures([clip_of(truths, hard=hard, other=other)], ["hard", "other"], ALL, still=False)
-    assert (found["other"]["no_face"], found["other"]["wrong_face"]) == (8, 2)
+    assert (found["other"]["lost"], found["other"]["no_face"], found["other"]["wrong_face"]) == (10, 8, 2)
     assert (found["hard"]["no_face"], found["hard"]["wrong_face"]) == (0, 0)
     eyes = float(np.linalg.norm(face68[45] - face68[36]))
     assert found["hard"]["nme_percent"] == pytest.approx(100 * math.sqrt(2) / eyes, abs=1e-3)
@@ -279,7 +279,7 @@ def test_page_publishes_losses_and_what_is_missing(face68: Array) -> None:
     assert record["command"] in text.replace(" \\\n    ", " ")
     assert rows["Peer"].startswith("| Peer | not measured | ")
     assert "Not measured: Peer cannot be measured: it has ended: gone." in text
-    assert "- `ours`: 0 won, 3 lost, 5 drawn." in text and "- `ours`, not smoothed: 0 won, 3 lost, 5 drawn." in text
+    assert "- `ours`: 0 won, 3 lost, 4 drawn." in text and "- `ours`, not smoothed: 0 won, 3 lost, 4 drawn." in text
     lost = [each for each in comparisons(record) if each.verdicts["`ours`"] == "**lost**"]
     assert {each.peer for each in lost} == {"Better"}
     assert [each.where for each in lost] == [f"Set, 68 points: {name}" for name in ("NME, %", "ms a frame", "p95, ms")]
@@ -295,16 +295,16 @@ def test_times_of_a_busy_machine_are_not_published(face68: Array) -> None:
 
 def test_best_figure_of_each_column() -> None:
     given = {
-        "a": {"no_face": 0, "nme_percent": 3.004, "lag_frames": -0.1},
-        "b": {"no_face": 0, "nme_percent": 2.999, "lag_frames": 0.2},
-        "c": {"no_face": 40, "lag_frames": -0.104},
+        "a": {"lost": 3, "no_face": 3, "wrong_face": 0, "nme_percent": 3.004, "lag_frames": -0.1},
+        "b": {"lost": 3, "no_face": 1, "wrong_face": 2, "nme_percent": 2.999, "lag_frames": 0.2},
+        "c": {"lost": 40, "no_face": 40, "wrong_face": 0, "lag_frames": -0.104},
     }
     assert table(given, {"b": " †"}, ["d"], busy=False) == [
-        "|  | no face | NME, % | lag, frames |",
+        "|  | lost (no face, wrong face) | NME, % | lag, frames |",
         "| --- | --- | --- | --- |",
-        "| a | **0** | 3.00 | **-0.10** |",
-        "| b † | **0** | 3.00 | 0.20 |",
-        "| c | 40 |  | **-0.10** |",
+        "| a | **3 (3, 0)** | 3.00 | **-0.10** |",
+        "| b † | **3 (1, 2)** | 3.00 | 0.20 |",
+        "| c | 40 (40, 0) |  | **-0.10** |",
         "| d | not measured |  |  |",
     ]
 

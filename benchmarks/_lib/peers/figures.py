@@ -79,9 +79,9 @@ def figures(
         still: single pictures: there is no jitter and no lag, and an offset is along and across the line of the eyes.
 
     Returns:
-        By track: frames, no_face, wrong_face (one farther from the labels than LOST of their extent), common (frames
-        that the errors are over), and the errors in percent of the outer eye corners' distance, lag_frames and
-        milliseconds; None where there is no such figure.
+        By track: frames, lost, of these no_face and wrong_face (one farther from the labels than LOST of their extent),
+        common (frames that the errors are over), the errors in percent of the outer eye corners' distance, lag_frames
+        and milliseconds; None where there is no such figure.
     """
     compared = [_complete(_of(clip.truths, indices)) for clip in clips]
     found = {name: [np.asarray(_share_of_size(clip, name, indices) <= LOST) for clip in clips] for name in names}
@@ -94,6 +94,7 @@ def figures(
         seen = [_complete(track) for track in tracks]
         values: dict[str, Any] = {
             "frames": count,
+            "lost": count - _count(found[name], compared),
             "no_face": count - _count(seen, compared),
             "wrong_face": _count(seen, compared) - _count(found[name], compared),
         }

@@ -39,13 +39,16 @@ class Column:
         if self.value(figures, busy) is None:
             return ""
         text = f"{round(figures[self.key], self.digits) + 0.0:.{self.digits}f}"  # + 0.0: no -0.00
-        spread = figures["ms_p50_by_turn"] if self.key == "ms_p50" else None
-        return f"{text} ({spread[0]:.{self.digits}f} to {spread[1]:.{self.digits}f})" if spread else text
+        if self.key == "lost":
+            return f"{text} ({figures['no_face']}, {figures['wrong_face']})"
+        if self.key == "ms_p50":
+            least, largest = figures["ms_p50_by_turn"]
+            return f"{text} ({least:.{self.digits}f} to {largest:.{self.digits}f})"
+        return text
 
 
 COLUMNS = (
-    Column("no_face", "no face", 0),
-    Column("wrong_face", "wrong face", 0),
+    Column("lost", "lost (no face, wrong face)", 0),
     Column("nme_percent", "NME, %"),
     Column("offset_removed_percent", "offset removed, %"),
     Column("acceleration_error_percent", "acceleration error, %"),
@@ -225,8 +228,9 @@ def _wrapped(lines: Iterator[str]) -> Iterator[str]:
 
 
 INTRODUCTION = (
-    "- No face: the system gives none. Wrong face: one whose points lie on average farther from the labels than 10 % "
-    "of the face's size, the square root of the area of the labels' extent.",
+    "- Lost: the system gives no face, or a wrong one, whose points lie on average farther from the labels than 10 % "
+    "of the face's size, the square root of the area of the labels' extent. The errors are over the frames in which all "
+    "have the face; a system that lost it in more than half of them has no errors and does not count there.",
     "- NME: the mean distance of the points to the labels, in percent of the distance between the outer eye corners. "
     "Offset removed: without each point's constant difference from the labels, which is a matter of definition.",
     "- Acceleration error: jitter, the second difference of the error from frame to frame, in percent of the same "
