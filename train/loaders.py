@@ -18,8 +18,9 @@ from tracker.datasets.pictures import Pictures
 from tracker.datasets.sample import DatasetError, Sample
 from train.augmentation import Augmentation, Choices, apply
 from train.datasets import Source, split
+from train.errors import SetupError, check_range
 from train.targets.boundaries import EdgeProcedure, edge_maps
-from train.task import Batch, LandmarkTask, SetupError, check_range
+from train.task import Batch, LandmarkTask
 
 LOG = logging.getLogger(__name__)
 

@@ -19,9 +19,10 @@ from tracker.datasets.w300 import read_folder
 from tracker.face.schemes import IBUG68
 from train.augmentation import Augmentation, Choices
 from train.datasets import W300
+from train.errors import SetupError
 from train.loaders import Crops, FaceData
 from train.targets.boundaries import edge_maps
-from train.task import Batch, SetupError
+from train.task import Batch
 
 
 def batches(root: Path, epoch: int = 0, processes: int = 1, rank: int = 0, **options: Any) -> list[Batch]:

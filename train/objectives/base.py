@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from tracker.face.schemes import Scheme
@@ -22,7 +23,9 @@ class Labels(NamedTuple):
     """What the landmarks of a batch are learned from, for maps of cells x cells, stride pixels each.
 
     points_px: (N, K, 2) in pixels of the crop. edges: (N, E, cells, cells) of train.targets.boundaries; E is 0 where
-    nobody asked for them. scheme: of the K landmarks, whose curves are the E edges.
+    nobody asked for them. scheme: of the K landmarks, whose curves are the E edges. weights: (N, K) from 0 to 1, or one
+    for all. inside: (N, K) which landmarks lie in the crop, or one for all. views: how many neighbours of the N are the
+    same face.
     """
 
     points_px: Tensor
@@ -30,11 +33,35 @@ class Labels(NamedTuple):
     cells: int
     stride: int
     scheme: Scheme
+    weights: Tensor = torch.ones(())
+    inside: Tensor = torch.ones((), dtype=torch.bool)
+    views: int = 1
 
     @property
     def points(self) -> Tensor:
         """(N, K, 2) in [-1, 1] over the middles of the cells."""
         return gaussian.cells_from_pixels(self.points_px, self.stride) * (2 / (self.cells - 1)) - 1
+
+    def mean(self, losses: Tensor) -> Tensor:
+        """The loss of the batch, of losses (N, K): the mean over the landmarks inside the crop, then over faces.
+
+        A landmark's weight scales its loss. The sum is not divided by the weights: a face whose labels are unsure as a
+        whole counts less as a whole.
+        """
+        return _mean(losses, self.inside.expand_as(losses), self.weights)
+
+    def by_face(self, of_views: Tensor) -> Tensor:
+        """(N, ...) as (faces, views, ...)."""
+        return of_views.reshape(-1, self.views, *of_views.shape[1:])
+
+    def mean_of_views(self, losses: Tensor) -> Tensor:
+        """The loss of the batch, of losses (faces, K): the mean over landmarks that all views show, then faces."""
+        shown = self.by_face(self.inside.expand(self.points_px.shape[:-1])).all(1)
+        return _mean(losses, shown, torch.ones((), device=losses.device))
+
+
+def _mean(losses: Tensor, counted: Tensor, weights: Tensor) -> Tensor:
+    return ((losses * (counted * weights)).sum(-1) / counted.sum(-1).clamp_min(1)).mean()
 
 
 @dataclass(frozen=True)
