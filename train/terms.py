@@ -16,11 +16,11 @@ from torch import Tensor, nn
 from train.errors import SetupError
 from train.losses.adaptive_wing import adaptive_wing_loss
 from train.losses.consistency import consistency_loss
-from train.losses.heatmap import gaussian_map, star_point_map
 from train.losses.siamese import siamese_loss
 from train.models.heads import Placed
 from train.models.hourglass import StackedHourglass, StackMaps
 from train.objectives import HeatmapMse, Labels, Objective
+from train.targets.heatmaps import gaussian_map, star_point_map
 
 Output = list[Tensor] | list[StackMaps] | Placed
 """The output of a net: the maps of every stack, with point and edge maps or the answer of a head if it has them."""
