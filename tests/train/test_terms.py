@@ -138,7 +138,7 @@ class TestOnTheCommandLine:
         with pytest.raises(CheckpointError, match=rf"terms\[0\] is a {HERE}\.Centre, whose code is not part of train"):
             load(trained)
         task, *_ = load(trained, "tests.train")
-        assert task.terms[-1] == Centre(0.25)
+        assert repr(task.terms[-1]) == repr(Centre(0.25))  # pytest imports this module under another name
 
     def test_a_training_goes_on_from_it(self, trained: Path, fit_tiny: Fit, tmp_path: Path) -> None:
         start = f"--model.start={trained}"
