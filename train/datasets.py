@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tracker.datasets import aflw, cofw, folder, menpo, star_tsv, video300, w300, w300_lp, wflw
+from tracker.datasets import folder, star_tsv
 from tracker.datasets.collect import OnInvalid
+from tracker.datasets.registry import SETS, LabelledSet, set_named
 from tracker.datasets.sample import DatasetError, Sample
-from tracker.datasets.video300 import Category
+from tracker.datasets.w300 import TestSplit
 
 Faces = list[Sample]
 VALIDATION_SHARE = 1 / 14
@@ -115,156 +116,160 @@ def _apart(training: Faces, others: Faces) -> Faces:
     return others
 
 
-@dataclass
-class W300(Source):
-    """300W: root holds afw, helen and lfpw, and ibug to test on the full set.
+class Official(Source):
+    """A public data set of tracker.datasets.registry, with its official training and test faces."""
 
-    test_split: which faces are tested. test_root: the folder that holds them, root if None; the private set has one of
-    its own. training: "official", the 3,148 faces; "split_one", the 3,837 with the full test set, for the private set.
+    root: Path
+
+    @property
+    @abstractmethod
+    def known(self) -> LabelledSet:
+        """Its readers and splits."""
+
+    def labelled(self) -> Faces:
+        if self.known.training is None:
+            raise DatasetError(f"{self.known.title} has no training faces: train on another data.source, such as 300W")
+        return self.known.splits[self.known.training](self.root, self.on_invalid)
+
+    def test(self) -> Faces:
+        if self.known.test is None:
+            raise DatasetError(
+                f"{self.known.title} has no test faces: test with another data.source, such as 300W's private set"
+            )
+        return self.known.splits[self.known.test](self.root, self.on_invalid)
+
+    def key(self, sample: Sample) -> str:
+        return self.known.key(self.root, sample)
+
+
+@dataclass
+class Registered(Official):
+    """A data set by its name in tracker.datasets.registry.
+
+    Args:
+        name: of the data set, such as wflw.
+        root: its folder.
+        on_invalid: whether to refuse or skip invalid faces.
+        validation: where the faces come from that weights are chosen by.
+    """
+
+    name: str
+    root: Path
+    on_invalid: OnInvalid = "refuse"
+    validation: Validation = VALIDATION_SHARE
+
+    @property
+    def known(self) -> LabelledSet:
+        return set_named(self.name)
+
+
+@dataclass
+class W300(Official):
+    """300W.
+
+    Args:
+        root: the folder with afw, helen and lfpw, and ibug to test on the full set.
+        test_split: which faces are tested.
+        on_invalid: whether to refuse or skip invalid faces.
+        validation: where the faces come from that weights are chosen by.
+        test_root: the folder of the faces that are tested, root if None; the private set has one of its own.
+        training: "official", the 3,148 faces; "split_one", the 3,837 with the full test set, for the private set.
     """
 
     root: Path
-    test_split: w300.Split = "full"
+    test_split: TestSplit = "full"
     on_invalid: OnInvalid = "refuse"
     validation: Validation = VALIDATION_SHARE
     test_root: Path | None = None
     training: Literal["official", "split_one"] = "official"
+    known = SETS["300w"]
 
     def labelled(self) -> Faces:
         if self.training == "official":
-            return w300.read_training(self.root, self.on_invalid)
+            return super().labelled()
         if self.test_split != "private":
             raise DatasetError(
                 "data.source.training: split_one trains on the full test set; expected data.source.test_split to be "
                 f"private, got {self.test_split}"
             )
-        return w300.read_split_one(self.root, self.on_invalid)
-
-    def key(self, sample: Sample) -> str:
-        return w300.person(self.root, sample)
+        return self.known.splits["split-one"](self.root, self.on_invalid)
 
     def test(self) -> Faces:
-        return w300.read_test(self.test_root or self.root, self.test_split, self.on_invalid)
+        return self.known.splits[self.test_split](self.test_root or self.root, self.on_invalid)
 
 
 @dataclass
-class W300Lp(Source):
+class W300Lp(Official):
     """300W-LP, to begin a training with: root holds AFW, HELEN, IBUG, LFPW and landmarks. It has no test faces."""
 
     root: Path
     on_invalid: OnInvalid = "refuse"
     validation: Validation = VALIDATION_SHARE
-
-    def labelled(self) -> Faces:
-        return w300_lp.read_300w_lp(self.root, self.on_invalid)
-
-    def key(self, sample: Sample) -> str:
-        """The picture that a face was turned from: all turns of IMAGE_0_N are named so."""
-        return f"{sample.picture.parent.name}/{sample.picture.stem.rpartition('_')[0]}"
-
-    def test(self) -> Faces:
-        raise DatasetError("300W-LP has no test faces: test with another data.source, such as 300W's private set")
+    known = SETS["300w-lp"]
 
 
 @dataclass
-class Menpo(Source):
+class Menpo(Official):
     """Menpo 2D's near-frontal faces, of 68 points: root holds the training set, test_root what is tested on."""
 
     root: Path
     test_root: Path | None = None
     on_invalid: OnInvalid = "refuse"
     validation: Validation = VALIDATION_SHARE
-
-    def labelled(self) -> Faces:
-        return menpo.read_menpo(self.root, self.on_invalid)
+    known = SETS["menpo"]
 
     def test(self) -> Faces:
-        return menpo.read_menpo(_given(self.test_root, "test_root"), self.on_invalid)
+        return self.known.splits["all"](_given(self.test_root, "test_root"), self.on_invalid)
 
 
 @dataclass
-class Wflw(Source):
+class Wflw(Official):
     """WFLW: root holds WFLW_annotations and WFLW_images. Faces of one picture stay together."""
 
     root: Path
     on_invalid: OnInvalid = "refuse"
     validation: Validation = VALIDATION_SHARE
-
-    def labelled(self) -> Faces:
-        return wflw.read_wflw(self.root, "train", self.on_invalid)
-
-    def test(self) -> Faces:
-        return wflw.read_wflw(self.root, "test", self.on_invalid)
+    known = SETS["wflw"]
 
 
 @dataclass
-class Cofw(Source):
+class Cofw(Official):
     """COFW: root holds COFW_train_color.mat and COFW_test_color.mat."""
 
     root: Path
     on_invalid: OnInvalid = "refuse"
     validation: Validation = VALIDATION_SHARE
-
-    def labelled(self) -> Faces:
-        return cofw.read_cofw(self.root, "train", self.on_invalid)
-
-    def key(self, sample: Sample) -> str:
-        return sample.name.rpartition("/")[2]
-
-    def test(self) -> Faces:
-        return cofw.read_cofw(self.root, "test", self.on_invalid)
+    known = SETS["cofw"]
 
 
 @dataclass
-class Cofw68(Source):
+class Cofw68(Official):
     """COFW's test faces with 68 points: root holds COFW_test_color.mat and COFW68_Data. To test a net of 300W on."""
 
     root: Path
     on_invalid: OnInvalid = "refuse"
     validation: Validation = VALIDATION_SHARE
-
-    def labelled(self) -> Faces:
-        raise DatasetError("COFW-68 has no training faces: train on another data.source, such as 300W")
-
-    def key(self, sample: Sample) -> str:
-        return sample.name.rpartition("/")[2]
-
-    def test(self) -> Faces:
-        return cofw.read_cofw68(self.root, self.on_invalid)
+    known = SETS["cofw68"]
 
 
 @dataclass
-class Video300(Source):
+class Video300(Official):
     """300VW: root holds the clips' folders. The frames of one clip stay together."""
 
     root: Path
     on_invalid: OnInvalid = "refuse"
     validation: Validation = VALIDATION_SHARE
-
-    def labelled(self) -> Faces:
-        return video300.read_300vw(self.root, "train", on_invalid=self.on_invalid)
-
-    def key(self, sample: Sample) -> str:
-        return min(sample.subsets)
-
-    def test(self) -> Faces:
-        categories: tuple[Category, ...] = ("A", "B", "C")
-        return [f for c in categories for f in video300.read_300vw(self.root, c, self.on_invalid)]
+    known = SETS["300vw"]
 
 
 @dataclass
-class Aflw19(Source):
+class Aflw19(Official):
     """AFLW with 19 points: root holds AFLWinfo_release.mat and flickr."""
 
     root: Path
     on_invalid: OnInvalid = "refuse"
     validation: Validation = VALIDATION_SHARE
-
-    def labelled(self) -> Faces:
-        return aflw.read_aflw19(self.root, "train", self.on_invalid)
-
-    def test(self) -> Faces:
-        return aflw.read_aflw19(self.root, "test", self.on_invalid)
+    known = SETS["aflw19"]
 
 
 @dataclass

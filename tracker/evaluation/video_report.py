@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tracker.datasets.clips import LabelledClip, VideoDataset, VideoSplit, labelled_clips
+from tracker.datasets.clips import LabelledClip, VideoDataset, labelled_clips
+from tracker.datasets.video300 import VideoSplit
 from tracker.detectors.loading import DetectorName
 from tracker.errors import TrackerError
 from tracker.evaluation.clip_metrics import ClipFigures, clip_figures
