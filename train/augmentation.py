@@ -27,10 +27,18 @@ Image = NDArray[np.uint8]
 class Choices:
     """What is done to one face. Lengths are fractions of the crop's side; None leaves a step out.
 
-    occlusion: x, y of the middle, width, height of a black rectangle.
-    blur: side of a box, or the sigma of a Gaussian where soft says so.
-    noise: strength of the blend with random bytes, and the seed they come from.
-    colour: what red, green and blue are multiplied by, cut off at white.
+    Attributes:
+        flip: whether it is mirrored.
+        shift: in x and y.
+        rotation_rad: in radians.
+        scale: factor.
+        occlusion: x, y of the middle, width and height of a black rectangle.
+        blur: side of a box, or the sigma of a Gaussian if soft is set.
+        gamma: exponent.
+        noise: strength of the blend with random bytes, and the seed they come from.
+        gray: whether it becomes gray.
+        soft: whether the blur is a Gaussian.
+        colour: what red, green and blue are multiplied by, cut off at white.
     """
 
     flip: bool = False
@@ -103,7 +111,11 @@ class Augmentation:
                 raise ValueError(f"data.augmentation.{each.name}: expected a number from 0 to {most}, got {value}")
 
     def draw(self, rng: np.random.Generator) -> Choices:
-        """Random choices for one face."""
+        """Return random choices for one face.
+
+        Args:
+            rng: of the random numbers.
+        """
         soft = self.blurring == "gaussian"
         choices = Choices(
             flip=rng.random() < self.flip,
@@ -128,7 +140,12 @@ class Augmentation:
         return choices
 
     def draw_other(self, choices: Choices, rng: np.random.Generator) -> Choices:
-        """Those of another view of the face: a little apart, as a tracker sees it in its next frame, or independent."""
+        """Return the choices of another view of a face: a little apart, as in a tracker's next frame, or independent.
+
+        Args:
+            choices: of the first view.
+            rng: of the random numbers.
+        """
         if isinstance(self.near, str):
             return replace(self.draw(rng), flip=choices.flip)
         x, y = (self._draw(rng, middle, self.near * self.shift) for middle in choices.shift)
@@ -160,9 +177,17 @@ def _draw_gamma(rng: np.random.Generator) -> float:
 
 
 def apply(image: Image, points_px: Array, scheme: Scheme, choices: Choices, size: int) -> tuple[Image, Array]:
-    """The crop (size, size, 3) of a face under the choices, and its points (K, 2) in the crop's pixels.
+    """Return the crop of a face under the choices, and its points in it. Choices() gives the crop that evaluation uses.
 
-    Choices() gives exactly the crop that evaluation uses.
+    Args:
+        image: (H, W, 3) RGB.
+        points_px: (K, 2) in pixels of the picture.
+        scheme: of the points.
+        choices: what is done.
+        size: side of the crop in pixels.
+
+    Returns:
+        The crop (size, size, 3), and points (K, 2) in its pixels.
     """
     crop_from_image = roi_of_landmarks(points_px).crop_from_image(size)
     if choices.flip:

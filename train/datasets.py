@@ -31,13 +31,22 @@ be chosen by it.
 
 
 def split(samples: Faces, key: Callable[[Sample], str], share: float = VALIDATION_SHARE) -> tuple[Faces, Faces]:
-    """Faces to train on and faces to choose by; those with the same key fall on the same side, everywhere and always.
+    """Split faces into those to train on and those to choose weights by.
 
-    The side follows from a hash of the key: a number from 0 to 1, and those below share are held back. Where that
-    leaves a side without a face, as in small sets, the key with the least number is held back, or the one with the
-    largest is trained on.
+    Faces with the same key fall on the same side, everywhere and always. The side follows from a hash of the key: a
+    number from 0 to 1, and those below share are held back. If that leaves a side without a face, as in small sets, the
+    key with the least number is held back, or the one with the largest is trained on.
 
-    Raises DatasetError for a share that is not between 0 and 1, and for faces that all have the same key.
+    Args:
+        samples: the faces.
+        key: of a face.
+        share: of the keys that is held back.
+
+    Returns:
+        The faces to train on, and those held back.
+
+    Raises:
+        DatasetError: for a share that is not between 0 and 1, and for faces that all have the same key.
     """
     if not 0 < share < 1:
         raise DatasetError(
@@ -58,15 +67,17 @@ def split(samples: Faces, key: Callable[[Sample], str], share: float = VALIDATIO
 
 
 def _number(key: str) -> float:
-    """From 0 to 1, the same for a text everywhere and always."""
+    """Return a number from 0 to 1, the same for a text everywhere and always."""
     digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()  # names of files may be no UTF-8
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
 class Source(ABC):
-    """A data set: its official training faces, among which no test face is, and its test faces.
+    """A data set to train on: its official training faces, among which there is no test face, and its test faces.
 
-    on_invalid: what becomes of bad faces. validation: where the faces come from that weights are chosen by.
+    Attributes:
+        on_invalid: whether to refuse or skip invalid faces.
+        validation: where the faces come from that weights are chosen by.
     """
 
     on_invalid: OnInvalid
@@ -74,18 +85,18 @@ class Source(ABC):
 
     @abstractmethod
     def labelled(self) -> Faces:
-        """All official training faces. Raises DatasetError for data that are not as expected."""
+        """Return all official training faces; raise DatasetError for data that are not as expected."""
 
     @abstractmethod
     def test(self) -> Faces:
-        """To report on, and for nothing else; filed under their subsets. Raises DatasetError likewise."""
+        """Return the faces to report on, and for nothing else, with their subsets; raise DatasetError likewise."""
 
     def key(self, sample: Sample) -> str:
-        """What a face has in common with those that must stay on its side: the picture's name."""
+        """Return what a face has in common with those that must stay on its side: the picture's name."""
         return sample.picture.name
 
     def read_validation(self, path: Path) -> Faces:
-        """The faces of a set of one's own to validate with. Raises DatasetError where the data set takes none."""
+        """Return the faces of a set of one's own to validate with; raise DatasetError if the data set takes none."""
         raise DatasetError(f"data.source.validation: expected a share, {NONE} or {REPORT}, got {path}")
 
     @property
@@ -94,7 +105,11 @@ class Source(ABC):
         return self.validation not in (NONE, REPORT)
 
     def faces(self) -> tuple[Faces, Faces]:
-        """To train on, and to validate with, where there are any. Raises DatasetError as labelled."""
+        """Return the faces to train on, and those to validate with, which may be none.
+
+        Raises:
+            DatasetError: as labelled, and for a validation that is not understood.
+        """
         training = self.labelled()
         if self.validation == NONE:
             return training, []
@@ -108,7 +123,7 @@ class Source(ABC):
 
 
 def _apart(training: Faces, others: Faces) -> Faces:
-    """The others. Raises DatasetError where a picture is among the training faces, too."""
+    """Return the others; raise DatasetError if a picture is among the training faces, too."""
     pictures = {os.path.realpath(sample.picture) for sample in training}
     for sample in others:
         if os.path.realpath(sample.picture) in pictures:
@@ -127,11 +142,13 @@ class Official(Source):
         """Its readers and splits."""
 
     def labelled(self) -> Faces:
+        """See Source."""
         if self.known.training is None:
             raise DatasetError(f"{self.known.title} has no training faces: train on another data.source, such as 300W")
         return self.known.splits[self.known.training](self.root, self.on_invalid)
 
     def test(self) -> Faces:
+        """See Source."""
         if self.known.test is None:
             raise DatasetError(
                 f"{self.known.title} has no test faces: test with another data.source, such as 300W's private set"
@@ -139,6 +156,7 @@ class Official(Source):
         return self.known.splits[self.known.test](self.root, self.on_invalid)
 
     def key(self, sample: Sample) -> str:
+        """See Source."""
         return self.known.key(self.root, sample)
 
 
@@ -160,6 +178,7 @@ class Registered(Official):
 
     @property
     def known(self) -> LabelledSet:
+        """See Official."""
         return set_named(self.name)
 
 
@@ -185,6 +204,7 @@ class W300(Official):
     known = SETS["300w"]
 
     def labelled(self) -> Faces:
+        """See Source."""
         if self.training == "official":
             return super().labelled()
         if self.test_split != "private":
@@ -195,12 +215,19 @@ class W300(Official):
         return self.known.splits["split-one"](self.root, self.on_invalid)
 
     def test(self) -> Faces:
+        """See Source."""
         return self.known.splits[self.test_split](self.test_root or self.root, self.on_invalid)
 
 
 @dataclass
 class W300Lp(Official):
-    """300W-LP, to begin a training with: root holds AFW, HELEN, IBUG, LFPW and landmarks. It has no test faces."""
+    """300W-LP, to begin a training with. It has no test faces.
+
+    Args:
+        root: the folder with AFW, HELEN, IBUG, LFPW and landmarks.
+        on_invalid: whether to refuse or skip invalid faces.
+        validation: where the faces come from that weights are chosen by.
+    """
 
     root: Path
     on_invalid: OnInvalid = "refuse"
@@ -210,7 +237,14 @@ class W300Lp(Official):
 
 @dataclass
 class Menpo(Official):
-    """Menpo 2D's near-frontal faces, of 68 points: root holds the training set, test_root what is tested on."""
+    """Menpo 2D's near-frontal faces, of 68 points.
+
+    Args:
+        root: the folder with the training set.
+        test_root: the folder with the faces that are tested.
+        on_invalid: whether to refuse or skip invalid faces.
+        validation: where the faces come from that weights are chosen by.
+    """
 
     root: Path
     test_root: Path | None = None
@@ -219,12 +253,19 @@ class Menpo(Official):
     known = SETS["menpo"]
 
     def test(self) -> Faces:
+        """See Source."""
         return self.known.splits["all"](_given(self.test_root, "test_root"), self.on_invalid)
 
 
 @dataclass
 class Wflw(Official):
-    """WFLW: root holds WFLW_annotations and WFLW_images. Faces of one picture stay together."""
+    """WFLW. Faces of one picture stay together.
+
+    Args:
+        root: the folder with WFLW_annotations and WFLW_images.
+        on_invalid: whether to refuse or skip invalid faces.
+        validation: where the faces come from that weights are chosen by.
+    """
 
     root: Path
     on_invalid: OnInvalid = "refuse"
@@ -234,7 +275,13 @@ class Wflw(Official):
 
 @dataclass
 class Cofw(Official):
-    """COFW: root holds COFW_train_color.mat and COFW_test_color.mat."""
+    """COFW.
+
+    Args:
+        root: the folder with COFW_train_color.mat and COFW_test_color.mat.
+        on_invalid: whether to refuse or skip invalid faces.
+        validation: where the faces come from that weights are chosen by.
+    """
 
     root: Path
     on_invalid: OnInvalid = "refuse"
@@ -244,7 +291,13 @@ class Cofw(Official):
 
 @dataclass
 class Cofw68(Official):
-    """COFW's test faces with 68 points: root holds COFW_test_color.mat and COFW68_Data. To test a net of 300W on."""
+    """COFW's test faces with 68 points, to test a net of 300W on.
+
+    Args:
+        root: the folder with COFW_test_color.mat and COFW68_Data.
+        on_invalid: whether to refuse or skip invalid faces.
+        validation: where the faces come from that weights are chosen by.
+    """
 
     root: Path
     on_invalid: OnInvalid = "refuse"
@@ -254,7 +307,13 @@ class Cofw68(Official):
 
 @dataclass
 class Video300(Official):
-    """300VW: root holds the clips' folders. The frames of one clip stay together."""
+    """300VW. The frames of one clip stay together.
+
+    Args:
+        root: the folder of the clips.
+        on_invalid: whether to refuse or skip invalid faces.
+        validation: where the faces come from that weights are chosen by.
+    """
 
     root: Path
     on_invalid: OnInvalid = "refuse"
@@ -264,7 +323,13 @@ class Video300(Official):
 
 @dataclass
 class Aflw19(Official):
-    """AFLW with 19 points: root holds AFLWinfo_release.mat and flickr."""
+    """AFLW with 19 points.
+
+    Args:
+        root: the folder with AFLWinfo_release.mat and flickr.
+        on_invalid: whether to refuse or skip invalid faces.
+        validation: where the faces come from that weights are chosen by.
+    """
 
     root: Path
     on_invalid: OnInvalid = "refuse"
@@ -274,9 +339,14 @@ class Aflw19(Official):
 
 @dataclass
 class CustomDataset(Source):
-    """Your own: a folder of pictures with .pts files, or a .csv table (tracker.datasets.folder), of a known scheme.
+    """Faces of your own.
 
-    test_path: another one, to test on. validation: may be another one, too.
+    Args:
+        path: a folder of pictures with .pts files, or a .csv table (tracker.datasets.folder).
+        scheme: name of the landmark scheme.
+        test_path: another one, to test on.
+        on_invalid: whether to refuse or skip invalid faces.
+        validation: where the faces come from that weights are chosen by; may be another folder or table, too.
     """
 
     path: Path
@@ -286,20 +356,29 @@ class CustomDataset(Source):
     validation: Validation | Path = VALIDATION_SHARE
 
     def labelled(self) -> Faces:
+        """See Source."""
         return folder.read_custom(self.path, self.scheme, self.on_invalid)
 
     def read_validation(self, path: Path) -> Faces:
+        """See Source."""
         return folder.read_custom(path, self.scheme, self.on_invalid)
 
     def test(self) -> Faces:
+        """See Source."""
         return folder.read_custom(_given(self.test_path), self.scheme, self.on_invalid)
 
 
 @dataclass
 class StarTable(Source):
-    """One of STAR's .tsv tables, the folder that its pictures are relative to, and test_path: another table.
+    """One of STAR's .tsv tables.
 
-    validation: may be another table, too.
+    Args:
+        path: of the table.
+        pictures: the folder that its pictures are relative to.
+        scheme: name of the landmark scheme.
+        test_path: another table, to test on.
+        on_invalid: whether to refuse or skip invalid faces.
+        validation: where the faces come from that weights are chosen by; may be another table, too.
     """
 
     path: Path
@@ -310,12 +389,15 @@ class StarTable(Source):
     validation: Validation | Path = VALIDATION_SHARE
 
     def labelled(self) -> Faces:
+        """See Source."""
         return star_tsv.read_star_tsv(self.path, self.pictures, self.scheme, self.on_invalid)
 
     def read_validation(self, path: Path) -> Faces:
+        """See Source."""
         return star_tsv.read_star_tsv(path, self.pictures, self.scheme, self.on_invalid)
 
     def test(self) -> Faces:
+        """See Source."""
         return star_tsv.read_star_tsv(_given(self.test_path), self.pictures, self.scheme, self.on_invalid)
 
 

@@ -25,16 +25,19 @@ from train.terms import Output, Prediction, Term, Weights
 
 
 def normalise(crops: Tensor) -> Tensor:
-    """Crops (N, S, S, 3) uint8 RGB as the network's input (N, 3, S, S) in [-1, 1]."""
+    """Return crops (N, S, S, 3) uint8 RGB as the network's input (N, 3, S, S) in [-1, 1]."""
     return (crops.float() * (1 / 127.5) - 1.0).permute(0, 3, 1, 2)
 
 
 class Batch(NamedTuple):
     """Faces as the data module gives them.
 
-    crops: (N, S, S, 3) uint8 RGB. points_px: (N, K, 2) in pixels of the crop. edges: (N, E, cells, cells) edge maps
-    of train.targets.boundaries, E being 0 where the data module was not asked for them. weights: (N, K) from 0 to 1,
-    how much each landmark is to be learned from; 1 where the data set does not say.
+    Attributes:
+        crops: (N, S, S, 3) uint8 RGB.
+        points_px: (N, K, 2) in pixels of the crop.
+        edges: (N, E, cells, cells) edge maps of train.targets.boundaries; E is 0 if the data module was not asked for
+            them.
+        weights: (N, K) from 0 to 1, how much each landmark is learned from; 1 if the data set does not say.
     """
 
     crops: Tensor
@@ -108,19 +111,27 @@ class LandmarkTask(lightning.LightningModule):
         self.curve: dict[int, float] = {}  # validation NME in percent by epoch, kept in checkpoints
 
     def forward(self, crops: Tensor) -> Output:
-        """Crops (N, S, S, 3) uint8 to what the net answers."""
+        """Return the output of the net for crops (N, S, S, 3) uint8."""
         output: Output = self.net(normalise(crops).contiguous(memory_format=torch.channels_last))
         return output
 
     def prediction(self, output: Output) -> Prediction:
-        """The output of the net, taken apart."""
+        """Take the output of the net apart."""
         stacks, places = output if isinstance(output, Placed) else (output, None)
         return Prediction(stacks, places, self.objective, self.stride)
 
     def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
-        """The weighted terms of the total loss by their names; those that weigh nothing, or do not apply, are left out.
+        """Return the weighted terms of the total loss by their names.
 
-        Means over maps, then faces; of the landmarks only those inside the crop count, each by its weight.
+        Terms that weigh nothing or do not apply are left out. Losses are means over maps, then faces; of the landmarks
+        only those inside the crop count, each by its weight.
+
+        Args:
+            output: of the net.
+            batch: the faces.
+
+        Raises:
+            SetupError: if edge maps are missing, or no term applies.
         """
         prediction = self.prediction(output)
         self.expect_edges(batch.edges.shape[1])
@@ -136,7 +147,14 @@ class LandmarkTask(lightning.LightningModule):
         return losses
 
     def expect_edges(self, edges: int) -> None:
-        """Raises SetupError where edge maps are needed, for so many as a batch holds."""
+        """Check whether a batch holds the edge maps that are needed.
+
+        Args:
+            edges: how many it holds.
+
+        Raises:
+            SetupError: if it does not.
+        """
         needed = [self._option(term) for term in self.terms if term.needs_edges(self.net)]
         if self.objective.needs_edges:
             needed.insert(0, "image-aware label smoothing")
@@ -147,22 +165,25 @@ class LandmarkTask(lightning.LightningModule):
             )
 
     def _option(self, term: Term) -> str:
-        """The option that a term comes from, for messages."""
+        """Return the option that a term comes from, for messages."""
         if term.name in vars(self.weights):
             return f"model.weights.{term.name} ({term.weight:g})"
         return f"the term {term.name} of model.terms"
 
     def on_fit_start(self) -> None:
+        """Load the weights to start from; CheckpointError if they cannot be used."""
         if self.start is not None and self.global_step == 0:  # a resumed training has its own
             own = {type(part).__module__ for part in (self.net, self.objective, *self.terms)}  # which the user named
             load_weights(self, read_checkpoint(self.start, sorted(own)), self.start)
         self.describes = True
 
     def on_train_batch_start(self, batch: Batch, index: int) -> None:
+        """Seed torch, from the seed and the step alone."""
         place = np.random.SeedSequence((self.seed, self.global_rank, self.global_step))
         torch.manual_seed(int(place.generate_state(1)[0]))
 
     def training_step(self, batch: Batch, index: int) -> Tensor:
+        """Return the total loss of a batch, and log it."""
         terms = self.losses(self(batch.crops), batch)
         if len(terms) > 1 and self.global_step % self.trainer.log_every_n_steps == 0:  # type: ignore[attr-defined]
             self._log_gradients(terms)
@@ -171,7 +192,7 @@ class LandmarkTask(lightning.LightningModule):
         return loss
 
     def _log_gradients(self, terms: dict[str, Tensor]) -> None:
-        """The norm of each term's own gradient: what the terms' weights come to."""
+        """Log the norm of each term's own gradient, which shows what the terms' weights amount to."""
         parameters = [p for p in self.parameters() if p.requires_grad]
         for name, term in terms.items():
             gradients = torch.autograd.grad(term, parameters, retain_graph=True, allow_unused=True)
@@ -179,23 +200,33 @@ class LandmarkTask(lightning.LightningModule):
             self.log_dict({f"{name}_loss": term.detach(), f"{name}_gradient": norm})
 
     def decode(self, output: Output) -> tuple[Tensor, Tensor, Tensor]:
-        """Points (N, K, 2) in pixels of the crop, scores and covariances, as train.codecs.decoders."""
+        """Decode the output of the net.
+
+        Args:
+            output: of the net.
+
+        Returns:
+            Points (N, K, 2) in pixels of the crop, scores and covariances, as train.codecs.reading.
+        """
         return self.prediction(output).read()
 
     def on_validation_epoch_start(self) -> None:
+        """Forget the errors of the epoch before."""
         self.errors = []
 
     def validation_step(self, batch: Batch, index: int) -> None:
+        """Add the errors of a batch."""
         points, _, _ = self.decode(self(batch.crops))
         truth = batch.points_px
         self.errors += [nme(p, t, self.scheme) for p, t in zip(points.cpu().numpy(), truth.cpu().numpy())]
 
     def test_step(self, batch: Batch, index: int) -> dict[str, Tensor]:
-        """points and truth (N, K, 2) in pixels of the crop and scores (N, K), for train.report."""
+        """Return points and truth (N, K, 2) in pixels of the crop and scores (N, K), for train.report."""
         points, scores, _ = self.decode(self(batch.crops))
         return {"points": points, "scores": scores, "truth": batch.points_px}
 
     def on_validation_epoch_end(self) -> None:
+        """Log the mean NME in percent; SetupError if it is not finite."""
         local = torch.tensor(100 * float(np.mean(self.errors)), device=self.device)
         error = float(self.trainer.strategy.reduce(local, reduce_op="mean"))
         if not math.isfinite(error):
@@ -205,12 +236,15 @@ class LandmarkTask(lightning.LightningModule):
             self.curve[self.current_epoch] = error
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add the curve of validation errors to a checkpoint."""
         checkpoint["curve"] = self.curve
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the curve of validation errors from a checkpoint."""
         self.curve = checkpoint.get("curve", {})
 
     def configure_optimizers(self):  # type: ignore[no-untyped-def]
+        """Return AdamW and its schedule, as Lightning wants them."""
         optimizer = torch.optim.AdamW(self.parameters(), self.learning_rate, weight_decay=self.weight_decay, fused=True)
         steps = int(self.trainer.estimated_stepping_batches)
         rising = max(1, round(self.warmup * steps))
@@ -228,7 +262,15 @@ class LandmarkTask(lightning.LightningModule):
 
 
 def inside(points_px: Tensor, size: int) -> Tensor:
-    """Which landmarks (..., 2) lie in a crop of that side: (...)."""
+    """Return which landmarks lie in a crop.
+
+    Args:
+        points_px: (..., 2) in pixels of the crop.
+        size: side of the crop.
+
+    Returns:
+        (...) booleans.
+    """
     return ((points_px > -0.5) & (points_px < size - 0.5)).all(-1)
 
 

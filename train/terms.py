@@ -61,10 +61,13 @@ class Prediction:
         return self.objective.read(self.objective.logits(self.maps[stack]), self.places, self.stride)
 
     def over_stacks(self, losses: Sequence[Tensor]) -> Tensor:
-        """Return the total of the losses of the stacks, the first one's first.
+        """Return the total of the losses of the stacks.
 
         The mean if the objective weighs stacks evenly. Else the sum with the weights 2^i / 2^(stacks - 1), as in STAR's
         and ADNet's code: 1/8, 1/4, 1/2, 1 for four stacks.
+
+        Args:
+            losses: of the stacks, the first one's first.
         """
         if self.objective.even_stacks:
             return torch.stack([*losses]).mean()
@@ -87,7 +90,15 @@ class Term(ABC):
 
     @abstractmethod
     def __call__(self, prediction: Prediction, labels: Labels) -> Tensor | None:
-        """Return the loss of a batch, a scalar without the weight; None if the net has nothing that it compares."""
+        """Return the loss of a batch.
+
+        Args:
+            prediction: what the net answers.
+            labels: what it should answer.
+
+        Returns:
+            A scalar, without the weight; None if the net has nothing that the term compares.
+        """
 
     def check(self, net: nn.Module, objective: Objective, views: int) -> None:
         """Check that the term can be learned; it is not called if the weight is 0.
@@ -103,17 +114,26 @@ class Term(ABC):
         return
 
     def needs_edges(self, net: nn.Module) -> bool:
-        """Return whether the labels must hold edge maps for a net."""
+        """Return whether the labels must hold edge maps.
+
+        Args:
+            net: that is trained.
+        """
         return False
 
 
 @dataclass
 class Landmarks(Term):
-    """The objective's loss of the landmarks, of every stack."""
+    """The objective's loss of the landmarks, of every stack.
+
+    Args:
+        weight: of the term.
+    """
 
     weight: float = 1.0
 
     def __call__(self, prediction: Prediction, labels: Labels) -> Tensor:
+        """See Term."""
         loss = prediction.objective.loss_for(labels)
         return prediction.over_stacks([labels.mean(loss(maps)) for maps in prediction.maps])
 
@@ -131,6 +151,7 @@ class Points(Term):
     sigma_cells: float | None = 1.0
 
     def __call__(self, prediction: Prediction, labels: Labels) -> Tensor | None:
+        """See Term."""
         if not prediction.auxiliary:
             return None
         if self.sigma_cells is None:
@@ -142,26 +163,37 @@ class Points(Term):
 
 @dataclass
 class Edges(Term):
-    """Adaptive Wing loss of the edge maps, of every stack that has them."""
+    """Adaptive Wing loss of the edge maps, of every stack that has them.
+
+    Args:
+        weight: of the term.
+    """
 
     weight: float = 10.0
 
     def __call__(self, prediction: Prediction, labels: Labels) -> Tensor | None:
+        """See Term."""
         if not prediction.auxiliary:
             return None
         return prediction.over_stacks([adaptive_wing_loss(m.edges, labels.edges).mean() for m in prediction.auxiliary])
 
     def needs_edges(self, net: nn.Module) -> bool:
+        """See Term."""
         return isinstance(net, StackedHourglass)
 
 
 @dataclass
 class Places(Term):
-    """The objective's loss of what the net's head answers."""
+    """The objective's loss of what the net's head answers.
+
+    Args:
+        weight: of the term.
+    """
 
     weight: float = 0.1
 
     def __call__(self, prediction: Prediction, labels: Labels) -> Tensor | None:
+        """See Term."""
         if prediction.places is None:
             return None
         loss = prediction.objective.places_loss_for(labels, prediction.maps[-1])
@@ -170,11 +202,16 @@ class Places(Term):
 
 @dataclass
 class Consistency(Term):
-    """How far the points of a face's views lie apart, in cells, of every stack (train.losses.consistency)."""
+    """How far the points of a face's views lie apart, in cells, of every stack (train.losses.consistency).
+
+    Args:
+        weight: of the term.
+    """
 
     weight: float = 1.0
 
     def __call__(self, prediction: Prediction, labels: Labels) -> Tensor | None:
+        """See Term."""
         if labels.views < 2:
             return None
         truth_px = labels.by_face(labels.points_px)
@@ -185,17 +222,23 @@ class Consistency(Term):
 
 @dataclass
 class Siamese(Term):
-    """The squared error of the views' merged maps, of every stack (train.losses.siamese)."""
+    """The squared error of the views' merged maps, of every stack (train.losses.siamese).
+
+    Args:
+        weight: of the term.
+    """
 
     weight: float = 0.0
 
     def __call__(self, prediction: Prediction, labels: Labels) -> Tensor:
+        """See Term."""
         assert isinstance(prediction.objective, HeatmapMse)
         truth_px, target = labels.by_face(labels.points_px), labels.by_face(prediction.objective.target(labels))[:, 0]
         merged = [siamese_loss(labels.by_face(maps), truth_px, target, labels.stride) for maps in prediction.maps]
         return prediction.over_stacks([labels.mean_of_views(loss) for loss in merged])
 
     def check(self, net: nn.Module, objective: Objective, views: int) -> None:
+        """See Term."""
         if views < 2 or not isinstance(objective, HeatmapMse):
             raise SetupError(
                 "weights.siamese needs data.views of 2 or more and an objective that draws heatmaps (HeatmapMse, "

@@ -10,10 +10,15 @@ from train.maps import full_precision, second_moments, turned
 
 
 def anisotropy_of_maps(distribution: Tensor, found: Tensor, normals: Tensor) -> Tensor:
-    """(...) lambda as ADNet trains with it (its mode 3): mean squares along the curve over those across, in 1 .. 9.
+    """Return lambda as ADNet trains with it (mode 3 of its code): mean squares along the curve over those across.
 
-    distribution (..., H, W): of the last stack's attention masks or maps; found (..., 2): the last stack's points;
-    normals (..., 2). All stacks share the answer, which has no gradient.
+    Args:
+        distribution: (..., H, W) the last stack's attention masks or maps.
+        found: (..., 2) the last stack's points.
+        normals: (..., 2) of the curves, see train.targets.normals.
+
+    Returns:
+        (...) in 1..9, without a gradient; all stacks share it.
     """
     xx, xy, yy = second_moments(full_precision(distribution).detach(), found.detach()).unbind(-1)
     x, y = normals.unbind(-1)
@@ -23,12 +28,19 @@ def anisotropy_of_maps(distribution: Tensor, found: Tensor, normals: Tensor) -> 
 
 
 def anisotropic_loss(found: Tensor, points: Tensor, normals: Tensor, anisotropy: float | Tensor = 2.0) -> Tensor:
-    """Smooth l1 of the root of alpha n^2 + beta t^2, for points found and labels (..., 2): one value a point, (...).
+    """Return the smooth l1 of the root of alpha n^2 + beta t^2.
 
     n and t are the error across and along the curve, alpha = 2 lambda / (lambda + 1), beta = 2 / (lambda + 1).
-    Coordinates are in [-1, 1] over the map's cell middles. anisotropy, lambda: 2 is the paper's constant, a tensor
-    (...) from `anisotropy_of_maps` what ADNet's code trains with. Points without a normal (0, 0) have the plain
-    smooth l1.
+    Coordinates are in [-1, 1] over the map's cell middles. Points without a normal (0, 0) have the plain smooth l1.
+
+    Args:
+        found: (..., 2) points found.
+        points: (..., 2) labels.
+        normals: (..., 2) of the curves at the labels.
+        anisotropy: lambda: 2, the paper's constant, or a tensor (...) of anisotropy_of_maps, as in ADNet's code.
+
+    Returns:
+        (...), one value for each point.
     """
     error = full_precision(found) - points
     across = (error * normals).sum(-1).square()

@@ -8,8 +8,13 @@ from train.maps import full_precision
 
 
 def heatmap_loss(maps: Tensor, target: Tensor) -> Tensor:
-    """The mean over the cells of the squared difference of (..., H, W): one value for each map, (...).
+    """Return the mean over the cells of the squared difference. Eq. 2 is the sum, the number of cells times as much.
 
-    Eq. 2 is the sum, which is the number of cells times as much.
+    Args:
+        maps: (..., H, W).
+        target: (..., H, W).
+
+    Returns:
+        (...), one value for each map.
     """
     return (full_precision(maps) - target).square().mean((-2, -1))

@@ -15,10 +15,15 @@ Loss = Callable[[Tensor], Tensor]
 
 
 class Objective(ABC):
-    """window: side in cells of the decoder's window. decoder: how points are read. smoothing: the distribution of
-    labels, None for the labels. likelihood: whether maps are learned as the logits of a distribution, so that a
-    temperature can be fitted to them. even_stacks: whether all stacks weigh alike, else 1, 2, 4 ... over the last
-    one's weight.
+    """The base of objectives.
+
+    Attributes:
+        window: side in cells of the decoder's window.
+        decoder: how points are read.
+        smoothing: the distribution of labels; None for the labels alone.
+        likelihood: whether maps are learned as the logits of a distribution, so that a temperature can be fitted to
+            them.
+        even_stacks: whether all stacks weigh alike, else 1, 2, 4 ... over the last one's weight.
     """
 
     window: int
@@ -39,26 +44,45 @@ class Objective(ABC):
 
     @property
     def head(self) -> HeadName | None:
-        """The head of train.models.heads that the net must have."""
+        """The head of train.models.heads that the net must have; None for none."""
         return self.decoder if self.decoder in HEAD_DECODERS else None
 
     @abstractmethod
     def loss_for(self, labels: Labels) -> Loss:
-        """The loss of a batch with these labels; what its stacks share is made once."""
+        """Return the loss of a batch; what its stacks share is made once.
+
+        Args:
+            labels: of the batch.
+        """
 
     def places_loss_for(self, labels: Labels, maps: Tensor) -> Loss:
-        """The loss (N, K) of what the net's head answers beside the last stack's maps (N, K, H, W)."""
+        """Return the loss (N, K) of what the net's head answers.
+
+        Args:
+            labels: of the batch.
+            maps: (N, K, H, W) of the last stack.
+
+        Raises:
+            NotImplementedError: if the objective has no head.
+        """
         raise NotImplementedError(f"{type(self).__name__} learns from maps alone")
 
     def logits(self, maps: Tensor) -> Tensor:
-        """Maps (N, K, H, W) as logits for the decoder."""
+        """Return maps (N, K, H, W) as logits for the decoder."""
         return maps
 
     def read(
         self, logits: Tensor, places: Tensor | None, stride: int, decoder: ReadingName | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits (N, K, H, W) and the head's answer to points, scores and covariances, as train.codecs.reading.
+        """Decode maps, as train.codecs.reading.read.
 
-        decoder: None for the objective's own.
+        Args:
+            logits: (N, K, H, W).
+            places: the head's answer; None without a head.
+            stride: pixels per cell.
+            decoder: None for the objective's own.
+
+        Returns:
+            Points (N, K, 2) in pixels of the crop, scores (N, K), covariances (N, K, 3).
         """
         return read(decoder or self.decoder, logits, places, stride, self.window, self.label_cells)

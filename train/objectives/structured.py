@@ -13,11 +13,15 @@ from train.targets.labels import Isotropic, Labels, Smoothing, label_distributio
 
 @dataclass
 class Structured(Objective):
-    """Yang & Yeh, ICCV 2025, Eq. 9 to 13: the maps are logits.
+    """Structured prediction (Yang & Yeh, ICCV 2025, Eq. 9 to 13): the maps are logits.
 
-    margin, alpha: the distance of Eq. 12 and its weight. epsilon: of Eq. 11; 0 is the hard maximum of Eq. 9. smoothing:
-    the distribution of labels. samples: 0 for the exact expectation, else how many cells are drawn from it (the paper:
-    10). window: in cells.
+    Args:
+        margin: the distance of Eq. 12.
+        alpha: weight of the margin.
+        epsilon: of Eq. 11; 0 is the hard maximum of Eq. 9.
+        smoothing: the distribution of labels.
+        samples: 0 for the exact expectation, else how many cells are drawn from it (the paper: 10).
+        window: side in cells of the decoder's window.
     """
 
     margin: Margin = "smooth_l1"
@@ -29,6 +33,7 @@ class Structured(Objective):
     likelihood = True
 
     def loss_for(self, labels: Labels) -> Loss:
+        """See Objective."""
         distribution = label_distribution(labels, self.smoothing)
         if not self.samples:
             margin = margin_map(labels.points, labels.cells, self.margin, self.alpha)

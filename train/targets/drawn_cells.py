@@ -9,12 +9,29 @@ from train.maps import full_precision
 
 
 def draw_cells(distribution: Tensor, samples: int = 10, generator: torch.Generator | None = None) -> Tensor:
-    """Labels drawn from distributions (..., H, W): indices (..., samples) of cells, row by row; a cell may recur."""
+    """Draw labels from distributions. A cell may be drawn more than once.
+
+    Args:
+        distribution: (..., H, W).
+        samples: how many labels of each.
+        generator: of the random numbers; None for torch's own.
+
+    Returns:
+        (..., samples) indices of cells, row by row.
+    """
     flat = full_precision(distribution).flatten(-2)
     drawn = torch.multinomial(flat.reshape(-1, flat.shape[-1]), samples, replacement=True, generator=generator)
     return drawn.reshape(*flat.shape[:-1], samples)
 
 
 def cell_middles(indices: Tensor, cells: int) -> Tensor:
-    """The points (..., 2) in [-1, 1] of cells of a map (cells, cells), given by indices (...) as `draw_cells` does."""
+    """Return the points of cells, in [-1, 1] over the map's cell middles.
+
+    Args:
+        indices: (...) of cells, as draw_cells returns them.
+        cells: side of the maps.
+
+    Returns:
+        (..., 2).
+    """
     return torch.stack([indices % cells, indices // cells], -1) * (2 / (cells - 1)) - 1

@@ -11,9 +11,15 @@ from train.maps import turned
 
 
 def neighbours(scheme: Scheme) -> Tensor:
-    """(K, 2) the points before and after each one on its curve; the point itself where there is none.
+    """Return the points before and after each one on its curve; the point itself if there is none.
 
     Of a point on two curves (COFW's corners of the mouth) the last curve counts, as in ADNet's code.
+
+    Args:
+        scheme: of K landmarks.
+
+    Returns:
+        (K, 2) indices.
     """
     table = torch.arange(scheme.count)[:, None].repeat(1, 2)
     for curve in scheme.curves:
@@ -25,11 +31,18 @@ def neighbours(scheme: Scheme) -> Tensor:
 
 
 def normals(points: Tensor, neighbours: Tensor) -> Tensor:
-    """(..., K, 2) unit normals of the curves at the labels (..., K, 2), of either sign; zero for points on no curve.
+    """Return the unit normals of the curves at the labels, of either sign; zero for points on no curve.
 
-    The bisector of the directions to both neighbours; at the end of a curve, across the direction to the only one.
-    Where the two directions are opposite the bisector is lost in rounding (ADNet's code then takes a random or no
-    direction), so at wide angles it is found from their difference, to which it is perpendicular.
+    The bisector of the directions to both neighbours; at the end of a curve, across the direction to the only one. If
+    the two directions are opposite, the bisector is lost in rounding (ADNet's code then takes a random direction or
+    none), so at wide angles it is found from their difference, to which it is perpendicular.
+
+    Args:
+        points: (..., K, 2) the labels.
+        neighbours: (K, 2) of the scheme.
+
+    Returns:
+        (..., K, 2).
     """
     before, after = (normalize(points[..., neighbours[:, side], :] - points, dim=-1) for side in (0, 1))
     bisector, difference = before + after, after - before
