@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.datasets.collect import WrongCount
-from tracker.datasets.folder import read_custom
+from tracker.datasets.collect import Invalid, WrongCount
+from tracker.datasets.folder import read_pairs
 from tracker.datasets.pts_files import labelled_pictures
 from tracker.datasets.registry import SETS, LabelledSet, StillsName
 from tracker.datasets.sample import DatasetError, Sample
@@ -32,7 +31,10 @@ def set_of(dataset: Dataset, scheme: Scheme = IBUG68) -> LabelledSet:
         scheme: of the labels in a folder.
     """
     if dataset == "folder":
-        read = partial(read_custom, scheme=scheme.name)
+
+        def read(root: Path, on_invalid: Invalid) -> list[Sample]:
+            return read_pairs(root, scheme, on_invalid)
+
         layout = "pictures beside .pts files"
         return LabelledSet("folder", layout, scheme, {"all": read}, "all", "all", folders={"all": ("",)})
     return SETS[dataset]
