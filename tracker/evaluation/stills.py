@@ -166,13 +166,13 @@ def evaluate_stills(
 
     The arguments are those of tracker.evaluate.evaluate.
     """
+    tracker = Tracker(found := find_model(model), detector, detector_model, MAX_FACES)
+    evaluation = Evaluation(tracker, scheme)
     invalid: list[DatasetError] = []
     labelled = labelled_faces(dataset, root, split, scheme, invalid)
     for error in invalid:
         log.warning("skipped %s", error)
     count = len(labelled) + len(invalid)
-    tracker = Tracker(found := find_model(model), detector, detector_model, MAX_FACES)
-    evaluation = Evaluation(tracker, scheme)
     results, unread = evaluation.faces(labelled, root)
     skipped = [*map(str, invalid), *unread]
     if not results:

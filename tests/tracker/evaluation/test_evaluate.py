@@ -116,7 +116,7 @@ class TestLabelledFaces:
 
     def test_absurd_ones_are_named(self, tmp_path: Path) -> None:
         far = face_px()
-        far[30] = (1e5, 90)
+        far[30] = (1e4, 90)
         write_face(tmp_path, "far", far)
         write_face(tmp_path, "elsewhere", face_px() + 1000)
         write_face(tmp_path, "left_of_it", face_px() - 100)
