@@ -115,7 +115,10 @@ def export(
     print("\n".join(told))
     print(difference)
     if precision == "int8" and not to.startswith("tensorrt"):
-        print(f"faster or slower than fp32, as the CPU has it: `python -m benchmarks.int8 --checkpoint {checkpoint}`")
+        print(
+            "may be faster or slower than fp32 on this CPU, to measure it: "
+            f"`python -m benchmarks.int8 --checkpoint {checkpoint}`"
+        )
     for finding in lint(output):
         print(f"{output}: {finding}")
     if to == "triton":
@@ -163,7 +166,7 @@ def _expect_trained(checkpoint: Path, reference: Reference, data: FaceData) -> N
         raise TrackerError(
             f"{checkpoint}: expected a trained model, on its validation faces it has an NME of "
             f"{reference.nme_percent:.2f} %, the mean face alone has {mean_face:.2f} %; train it longer, or export it "
-            "all the same with --allow-untrained"
+            "anyway with --allow-untrained"
         )
 
 

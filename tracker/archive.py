@@ -106,13 +106,13 @@ def unfinished_videos(videos: str | Path, results: str | Path) -> list[tuple[Pat
     """
     videos, results = Path(videos), Path(results)
     if not videos.is_dir():
-        raise TrackerError(f"{videos}: expected a folder of videos, there is none")
+        raise TrackerError(f"{videos}: expected a folder of videos, found none")
     named = (path for path in videos.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
     found = sorted(path for path in named if not path.name.startswith(".") and path.is_file())
     for path in found:
         try:
             str(path).encode()
         except UnicodeEncodeError:
-            raise TrackerError(f"{path}: the name is no UTF-8, which a table cannot hold; rename the file") from None
+            raise TrackerError(f"{path}: the name is not valid UTF-8, which a table needs; rename the file") from None
     pairs = [(path, results / f"{path.relative_to(videos)}.parquet") for path in found]
     return [(path, result) for path, result in pairs if not result.is_file()]

@@ -72,12 +72,12 @@ def label(
         output: the folder of the labels.
         teacher: facemesh, the name of a packaged model, or an .onnx file.
         teacher_python: for facemesh: the Python of an environment that has mediapipe==0.10.21.
-        detector: what finds the face.
-        views: how many times each face is looked at.
+        detector: the face detector.
+        views: the number of views of each face.
         seed: of the random views.
         limit: the largest mean spread of a face's points, over the larger side of their extent.
         least_views: the share of views in which the teacher must see the face.
-        keep: a folder for the teacher's points in every view; where it has them, the teacher is not asked again.
+        keep: a folder for the teacher's points in every view; if it has them, the teacher is not run again.
     """
     _check(views, limit, least_views)
     pictures = pictures_in(images)

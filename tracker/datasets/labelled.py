@@ -74,7 +74,7 @@ class LabelledFace:
             raise ValueError(f"{self.label}: {error}") from None
         image_rgb = read_picture(self.picture)
         if image_rgb is None:
-            raise ValueError(f"{self.picture}: expected a picture, it does not decode")
+            raise ValueError(f"{self.picture}: expected a picture, it cannot be decoded")
         try:
             expect_near(points, image_rgb.shape[1], image_rgb.shape[0])
         except ValueError as error:
@@ -93,7 +93,7 @@ def expect_lengths(points_px: Array, scheme: Scheme) -> None:
         ValueError: if one of the lengths is 0.
     """
     if min(normaliser(points_px, scheme, by) for by in ("ocular", "pupil", "box")) == 0:
-        raise ValueError("its points lie on each other, an error cannot be normalised")
+        raise ValueError("its points are all in one place, so the error cannot be normalised")
 
 
 def labelled_faces(dataset: Dataset, root: Path, split: Split = "full", scheme: Scheme = IBUG68) -> list[LabelledFace]:

@@ -41,7 +41,7 @@ class Roi:
             abs(x) <= most and abs(y) <= most and least <= self.side_px <= most and math.isfinite(self.rotation_rad)
         ):
             raise ValueError(
-                f"a view needs a side of {least:g} to {most:g} pixels, a center within {most:g} and a finite rotation, "
+                f"a Roi needs a side of {least:g} to {most:g} pixels, a centre within {most:g} and a finite rotation, "
                 f"got {self}"
             )
 

@@ -75,4 +75,4 @@ def expect_near(points_px: Array, width: int, height: int) -> None:
         raise ValueError(f"none of its points lies in its picture of {width} x {height} pixels")
     outside = float(np.maximum(-0.5 - points_px, points_px - corner).max())
     if outside > FURTHEST_OUTSIDE * max(width, height):
-        raise ValueError(f"a point lies {outside:.0f} pixels outside of its picture of {width} x {height}")
+        raise ValueError(f"a point lies {outside:.0f} pixels outside its picture of {width} x {height}")

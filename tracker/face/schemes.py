@@ -155,9 +155,9 @@ def _checked(name: str, table: Mapping[str, Any]) -> Scheme:
     """Build a scheme from a table. Raises ValueError for inconsistent values, and other errors for wrong types."""
     count = table["points"]
     if type(count) is not int or count < 2:
-        raise ValueError(f"points must be a whole number from 2 on, got {count!r:.40}")
+        raise ValueError(f"points must be a whole number of at least 2, got {count!r:.40}")
     if not isinstance(table["source"], str) or not table["source"].strip():
-        raise ValueError("source must say where it comes from")
+        raise ValueError("source must be a text that says where the scheme comes from")
     flip = _flip(table["mirror"], count)
     curves = tuple(_curve(entry, count) for entry in table["curves"])
     _expect_once("curves", [curve.name for curve in curves])
@@ -183,10 +183,10 @@ def _flip(pairs: Sequence[Sequence[int]], count: int) -> NDArray[np.intp]:
 
 def _curve(entry: Mapping[str, Any], count: int) -> Curve:
     if not {"name", "points"} <= set(entry) <= {"name", "points", "closed", "corners"}:
-        raise ValueError(f"a curve needs name, points and perhaps closed and corners, got {sorted(entry)}")
+        raise ValueError(f"a curve needs name and points, and may have closed and corners, got {sorted(entry)}")
     indices, closed = _indices(entry["name"], entry["points"], count), entry.get("closed", False)
     if len(indices) < 2 or type(closed) is not bool:
-        raise ValueError(f"the curve {entry['name']} needs two points at least, and closed must be true or false")
+        raise ValueError(f"the curve {entry['name']} needs at least two points, and closed must be true or false")
     corners = _indices(entry["name"], entry.get("corners", []), count)
     if not set(corners) <= set(indices):
         raise ValueError(f"the curve {entry['name']} has corners that are not its points: {list(corners)}")
@@ -226,17 +226,17 @@ def _expect_mirrored_curves(curves: Sequence[Curve], flip: NDArray[np.intp]) -> 
     for curve in curves:
         for line in zip(curve.indices, curve.indices[1:]):
             if frozenset(flip[list(line)].tolist()) not in lines:
-                raise ValueError(f"the curve {curve.name} mirrored is no curve")
+                raise ValueError(f"the curve {curve.name} is not a curve when mirrored")
     corners = {corner for curve in curves for corner in curve.corners}
     if lone := [corner for corner in sorted(corners) if int(flip[corner]) not in corners]:
-        raise ValueError(f"the corner {lone[0]} mirrored is no corner")
+        raise ValueError(f"the corner {lone[0]} is not a corner when mirrored")
 
 
 def _expect_mirrored_groups(groups: Mapping[str, tuple[int, ...]], flip: NDArray[np.intp]) -> None:
     sets = [set(group) for group in groups.values()]
     for part, group in groups.items():
         if set(flip[list(group)].tolist()) not in sets:
-            raise ValueError(f"the group {part} mirrored is no group")
+            raise ValueError(f"the group {part} is not a group when mirrored")
 
 
 SCHEMES: Mapping[str, Scheme] = {name: read_scheme(FOLDER.joinpath(f"{name}.json")) for name in _NAMES}

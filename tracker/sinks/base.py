@@ -154,4 +154,4 @@ def already_there(path: str | Path) -> TrackerError:
     Returns:
         The error, to be raised.
     """
-    return TrackerError(f"{path} is there already and is not replaced; empty the folder, or give another")
+    return TrackerError(f"{path} exists already and is not replaced; empty the folder, or name another one")

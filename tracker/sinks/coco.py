@@ -57,9 +57,7 @@ class CocoKeypoints(Closing):
         self._path = Path(path)
         self._images = self._annotations = 0
         if self._path == STDOUT:
-            raise TrackerError(
-                "COCO key points are written whole at the end, not to standard output; name a .json file"
-            )
+            raise TrackerError("COCO key points are written at the end, and not to standard output; name a .json file")
         try:
             self._replacement: Replacement | None = Replacement(self._path)
             self._file = self._replacement.part.open("wb")

@@ -90,7 +90,7 @@ def drawn_files(path: Path, names: Sequence[str]) -> Mapping[str, str]:
         return output_names(names, short, lambda name: f"{name}.png")
     if len(names) > 1:
         raise TrackerError(
-            f"expected a folder for {len(names)} annotated pictures, got {path}, which is named as a single picture"
+            f"expected a folder for {len(names)} annotated pictures, got {path}, which has the name of a single picture"
         )
     return {names[0]: ""}
 
@@ -123,5 +123,5 @@ def encoded(image_rgb: Image, path: Path) -> bytes:
         done = False
     if not done:
         height, width = image_rgb.shape[:2]
-        raise TrackerError(f"OpenCV cannot write {path} with {width} x {height} pixels; give another kind of picture")
+        raise TrackerError(f"OpenCV cannot write {path} with {width} x {height} pixels; use another picture format")
     return content.tobytes()

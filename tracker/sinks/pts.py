@@ -46,7 +46,7 @@ class PtsFiles(Closing):
         path = Path(folder) / LABELS if pictures is None else Path(folder)
         labels = path.glob("*.pts") if pictures is None else path.rglob("*.pts")
         if next(labels, None):
-            raise TrackerError(f"{path} holds labels already: empty it, or name another folder")
+            raise TrackerError(f"{path} contains labels already: empty it, or name another folder")
         self._folder = Folder(folder, LABELS if pictures is None else "")
 
     def write(self, frame: Frame, result: FrameResult) -> None:

@@ -50,7 +50,9 @@ class UdpTarget(Closing):
             self._socket.sendto(datagram, self._target)
         except OSError as error:
             if not self._has_warned:
-                log.warning("%s cannot be sent (%s): what cannot is dropped", self._name, error.strerror)
+                log.warning(
+                    "%s cannot be sent (%s) and is dropped; later failures are not reported", self._name, error.strerror
+                )
             self._has_warned = True
 
     def close(self) -> None:
@@ -95,13 +97,13 @@ def _look_up(protocol: str, address: str) -> tuple[socket.AddressFamily, Any]:
     if parts is None:
         raise TrackerError(
             f"{protocol}: expected HOST:PORT such as 127.0.0.1:9000, got {redact_source(address)}; "
-            f"a port is 1 to {LARGEST_PORT}, and an IPv6 number stands in brackets: [::1]:9000"
+            f"a port is 1 to {LARGEST_PORT}, and an IPv6 address is written in brackets: [::1]:9000"
         )
     try:
         found = socket.getaddrinfo(*parts, type=socket.SOCK_DGRAM)
     except (OSError, ValueError) as error:  # ValueError: characters that host names cannot have
         raise TrackerError(
-            f"{protocol}: the host of {redact_source(address)} is not known: check its name, or give its number"
+            f"{protocol}: the host of {redact_source(address)} is not known: check its name, or give its IP address"
         ) from error
     family, *_, target = min(found, key=lambda each: each[0] != socket.AF_INET)
     return family, target

@@ -116,7 +116,7 @@ class OverlayVideo(Closing):
 
     def _leave_space(self) -> None:
         if shutil.disk_usage(self._path.parent).free < SPARE_BYTES:
-            raise TrackerError(f"{self._path} ends after {self._count} pictures: the disk is full, make space on it")
+            raise TrackerError(f"{self._path} ends after {self._count} pictures: the disk is full; free some space")
 
     def close(self) -> None:
         """Complete the file and give it its name, see PictureSink.close."""

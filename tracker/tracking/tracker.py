@@ -103,7 +103,7 @@ class Tracker:
         expect_choice("smoothing", smoothing, get_args(Smoothing))
         expect_choice("provider", provider, get_args(Provider))
         if not (_is_number(hold_s) and 0 <= hold_s < math.inf):
-            raise TrackerError(f"hold_s must be a number of seconds from 0 on, got {hold_s!r}")
+            raise TrackerError(f"hold_s must be a number of seconds of at least 0, got {hold_s!r}")
         if min_score is not None and not (_is_number(min_score) and 0 <= min_score <= 1):
             raise TrackerError(f"min_score must be in 0..1, got {min_score!r}")
         if not (detector_model is None or isinstance(detector_model, (Path, str))):
@@ -191,7 +191,7 @@ class Tracker:
             TrackerError: while it is used in another thread.
         """
         if not self._busy.acquire(blocking=False):
-            raise TrackerError("this tracker is at work in another thread; make one tracker for each thread")
+            raise TrackerError("this tracker is in use in another thread; make one tracker for each thread")
         try:
             yield
         finally:
@@ -508,7 +508,7 @@ def square_pixels(frame: object) -> Frame:
     if not isinstance(frame, Frame):
         raise TrackerError(
             f"step expected a Frame(image_rgb, timestamp_s, index), got {type(frame).__name__}; "
-            "detect takes a picture, run takes several"
+            "use detect for a picture, run for several"
         )
     return frame.squared()
 

@@ -200,7 +200,7 @@ class TestLabelsThatCannotBe:
         points = face68 * 0.6 + 5
         points[45] = points[36]
         read = own_with(tmp_path, face68, points)
-        assert "outer eye corners lie on each other" in str(faces_of(read, "refuse"))
+        assert "outer eye corners are in one place" in str(faces_of(read, "refuse"))
 
     @pytest.mark.parametrize(
         "change",

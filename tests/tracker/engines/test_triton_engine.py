@@ -258,7 +258,7 @@ class TestByUrl:
         ("spoil", "parts"),
         [
             (lambda s: setattr(s.config, "name", "edge98"), ("does not serve a model 'edge68'", "export.triton")),
-            (lambda s: s.config.parameters.clear(), ("is no landmark model", KEY)),
+            (lambda s: s.config.parameters.clear(), ("is not a landmark model", KEY)),
             (lambda s: set_spec(s.config, size=64), ("contradicts its spec",)),
             (lambda s: setattr(s, "live", False), ("is not live",)),
             (lambda s: s.stop(), ("no Triton Inference Server answers at",)),
@@ -351,7 +351,7 @@ class TestForeignModels:
         triton.config.parameters.clear()
         with pytest.raises(TrackerError) as error:
             TritonEngine(triton.url, "edge68", PATIENT_S)
-        assert_sentence(error.value, triton.url, "'edge68' is no landmark model", KEY, "python -m export.triton")
+        assert_sentence(error.value, triton.url, "'edge68' is not a landmark model", KEY, "python -m export.triton")
 
     @pytest.mark.parametrize("text", ["", "hello", "[]", "{}"])
     def test_a_damaged_spec(self, triton: StandIn, text: str) -> None:

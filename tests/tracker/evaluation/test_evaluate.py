@@ -119,7 +119,7 @@ class TestLabelledFaces:
         elsewhere, point, outside = labelled_faces("folder", tmp_path)
         with pytest.raises(ValueError, match=r"elsewhere.pts: none of its points lies in its picture of 220 x 200"):
             elsewhere.read()
-        with pytest.raises(ValueError, match=r"far.pts: a point lies \d+ pixels outside of its picture of 220 x 200"):
+        with pytest.raises(ValueError, match=r"far.pts: a point lies \d+ pixels outside its picture of 220 x 200"):
             point.read()
         np.testing.assert_allclose(outside.read()[1], face_px() - 100, atol=1e-3)  # a face that the border cuts
 
@@ -388,7 +388,9 @@ class TestOtherSchemes:
         faces = labelled_faces("folder", tmp_path, scheme=WFLW98)
         results, skipped = self.evaluation(monkeypatch, IBUG68, WFLW98, 0.0).faces(faces)
         assert not results
-        assert skipped == [f"{tmp_path / 'odd.pts'}: its points lie on each other, an error cannot be normalised"]
+        assert skipped == [
+            f"{tmp_path / 'odd.pts'}: its points are all in one place, so the error cannot be normalised"
+        ]
         results, skipped = self.evaluation(monkeypatch, WFLW98, WFLW98, 0.0).faces(faces)
         assert (list(results), skipped) == (["odd"], [])
 

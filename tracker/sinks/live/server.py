@@ -190,7 +190,7 @@ def _resolve(address: str, host: str, port: int) -> list[Resolved]:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError):
         raise TrackerError(
-            f"--serve: the host of {redact_source(address)} is not known: check its name, or give its number"
+            f"--serve: the host of {redact_source(address)} is not known: check its name, or give its IP address"
         ) from None
     return list(dict.fromkeys((family, target) for family, _, _, _, target in found))
 
