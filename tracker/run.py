@@ -37,7 +37,7 @@ from tracker.system.process import put_off_signals
 from tracker.tracking.ranking import Follow
 from tracker.tracking.smoothing import Smoothing
 from tracker.tracking.tracker import Tracker
-from tracker.weights.packaged import WEIGHTS, find_model, identify_model, url_of_model
+from tracker.weights.packaged import WEIGHTS, find_model, identify_engine, url_of_model
 
 POLL_MS = 2
 
@@ -160,12 +160,12 @@ def run(
             source, show = _default_source(show)
             stack.enter_context(source)
         tracker = Tracker(
-            found := find_model(model), detector, detector_model, max_faces, smoothing, provider, allow_cpu,
+            find_model(model), detector, detector_model, max_faces, smoothing, provider, allow_cpu,
             follow=follow, hold_s=hold_s, min_score=min_score,
         )  # fmt: skip
         window = stack.enter_context(Window("landmarks", at_speed=not source.live)) if show else None
         unit = "frames" if pictures is None else "pictures"
-        identity = identify_model(found, tracker.engine.spec.licence)
+        identity = identify_engine(tracker.engine)
         summary = Summary(identity, unit)
         try:
             with records.profiled(), outputs.sinks(source, tracker.scheme, max_faces, window, identity) as sinks:

@@ -53,7 +53,7 @@ def read_training(root: Path, on_invalid: OnInvalid = "refuse") -> list[Sample]:
 def read_split_one(root: Path, on_invalid: OnInvalid = "refuse") -> list[Sample]:
     """Read the 3,837 training faces of split I: the official training faces and the full test set.
 
-    The private set (600) is what it is tested on. Source: Bulat et al., BMVC 2021, appendix A. Raises DatasetError as
+    The private set (600) is the test set. Source: Bulat et al., BMVC 2021, appendix A. Raises DatasetError as
     read_training.
     """
     return read_training(root, on_invalid) + read_test(root, "full", on_invalid)

@@ -13,7 +13,7 @@ from pathlib import Path
 from tracker.engines.base import Engine
 from tracker.engines.onnx import OnnxEngine, Provider
 from tracker.engines.tensorrt.engine import TensorRtEngine
-from tracker.engines.triton import open_triton
+from tracker.engines.triton import SCHEME, open_triton
 from tracker.errors import TrackerError
 from tracker.redaction import redact_source
 from tracker.weights.packaged import url_of_model
@@ -45,7 +45,7 @@ def _open_onnx(path: str, options: EngineOptions) -> Engine:
 ENGINES: Mapping[str, Opener] = {
     ".onnx": _open_onnx,
     ".plan": lambda path, _: TensorRtEngine(Path(path)),
-    "triton://": lambda url, _: open_triton(url),
+    SCHEME: lambda url, _: open_triton(url),
 }
 """The function that opens an engine, by the suffix of a file or the scheme of a URL with "://"."""
 

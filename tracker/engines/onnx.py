@@ -74,13 +74,7 @@ class OnnxEngine:
         self._shapes = [self.spec.shapes()[name] for name in OUTPUTS]
 
     def run(self, crops: NDArray[np.uint8]) -> EngineOutput:
-        """Compute the landmarks of crops, see Engine.run.
-
-        Args:
-            crops: (N, S, S, 3) uint8 RGB.
-
-        Returns:
-            The landmarks of each crop.
+        """Compute the landmarks of crops (N, S, S, 3), see Engine.run.
 
         Raises:
             TrackerError: the model cannot be run on them, or its outputs have wrong shapes.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from tracker.errors import TrackerError
 from tracker.redaction import redact_source
 from tracker.system.extras import describe_missing
 
+SCHEME = "triton://"
 Tensors = dict[str, tuple[str, tuple[int, ...]]]
 _LONGEST_REASON = 300
 LARGEST = 1e6
@@ -37,6 +38,7 @@ class TritonEngine:
 
     Attributes:
         spec: what the model expects and what its outputs mean.
+        url: triton://HOST:PORT/MODEL.
 
     Raises:
         TrackerError: the server cannot be reached or is too slow, the model is not ready or not a landmark model of
@@ -54,6 +56,7 @@ class TritonEngine:
                 f"expected host and port of a Triton Inference Server such as localhost:8001, got "
                 f"{redact_source(str(url))} ({type(error).__name__})"
             ) from None
+        self.url = f"{SCHEME}{url}/{quote(model)}"
         self._server = f"Triton at {redact_source(url)}"
         self._model = model
         self._timeout_s = timeout_s
@@ -64,13 +67,7 @@ class TritonEngine:
         self._most = int(config.max_batch_size)
 
     def run(self, crops: NDArray[np.uint8]) -> EngineOutput:
-        """Compute the landmarks of crops, in batches of the server's largest size, see Engine.run.
-
-        Args:
-            crops: (N, S, S, 3) uint8 RGB.
-
-        Returns:
-            The landmarks of each crop.
+        """Compute the landmarks of crops (N, S, S, 3), in batches of the server's largest size, see Engine.run.
 
         Raises:
             TrackerError: the server fails, is too slow, or returns wrong shapes or invalid values.

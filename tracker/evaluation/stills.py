@@ -165,7 +165,7 @@ def evaluate_stills(
     The arguments are those of tracker.evaluate.evaluate.
     """
     labelled = labelled_faces(dataset, root, split, scheme)
-    tracker = Tracker(found := find_model(model), detector, detector_model, MAX_FACES)
+    tracker = Tracker(find_model(model), detector, detector_model, MAX_FACES)
     evaluation = Evaluation(tracker, scheme)
     results, skipped = evaluation.faces(labelled)
     if not results:
@@ -178,7 +178,7 @@ def evaluate_stills(
     record = {
         "dataset": dataset,
         "split": split if dataset == "300w" else None,
-        "model": (about := model_record(found, tracker.engine)),
+        "model": (about := model_record(tracker.engine)),
         "scheme": evaluation.comparison.scheme.name,
         "detector": detector_names(tracker),
         "counts": {"labelled": len(labelled), "measured": len(results), "skipped": len(skipped)},

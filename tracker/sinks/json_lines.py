@@ -94,10 +94,10 @@ class JsonLines(Closing):
     A line is in the file as soon as write returns, and the file holds complete lines only, however the run ends.
 
     Args:
-        path: of the file, which is emptied at the start; "-" is standard output.
+        path: of the file, see WholeLines.
 
     Raises:
-        TrackerError: the file cannot be opened, or another run is writing it.
+        TrackerError: see WholeLines.
     """
 
     def __init__(self, path: str | Path) -> None:

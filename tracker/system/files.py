@@ -202,7 +202,7 @@ def expect_replaceable(path: str | Path, follow_links: bool = True) -> None:
 
 
 def _kind_of(mode: int) -> str:
-    """Return the kind of what is not a regular file, by its st_mode."""
+    """Return the kind of a file that is not a regular one, by its st_mode."""
     kinds = {stat.S_IFLNK: "a link", stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
     return kinds.get(stat.S_IFMT(mode), "a device")
 

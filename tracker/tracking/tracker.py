@@ -228,7 +228,7 @@ class Tracker:
             The result, in pixels of the picture; its plot() draws the faces.
 
         Raises:
-            TrackerError: for what is no such picture, and for a file that cannot be decoded.
+            TrackerError: it is not such a picture, or the file cannot be decoded.
         """
         frame = still_of(image_rgb)
         result = self.step(frame)
@@ -241,7 +241,7 @@ class Tracker:
         detect.
 
         Raises:
-            TrackerError: for what is no Frame, for a timestamp that is not a finite number, and when the detector or
+            TrackerError: for an argument that is not a Frame, for a timestamp that is not a finite number, and when the detector or
                 the engine fails.
         """
         started_s, timer = time.perf_counter(), StageTimer()
@@ -503,7 +503,7 @@ def square_pixels(frame: object) -> Frame:
     """Return the frame with square pixels.
 
     Raises:
-        TrackerError: for what is no Frame.
+        TrackerError: it is not a Frame.
     """
     if not isinstance(frame, Frame):
         raise TrackerError(

@@ -40,6 +40,7 @@ from tracker.face.schemes import IBUG68
 from tracker.run import run
 from tracker.sources.demo import DemoClip
 from tracker.tracking.estimator import LandmarkEstimator, next_roi
+from tracker.weights.packaged import identify_engine
 
 NEEDED = "needs Triton's client: pip install 'tritonclient[grpc]'"
 triton_grpc: Any = pytest.importorskip("tritonclient.grpc", reason=NEEDED)
@@ -173,6 +174,13 @@ def assert_sentence(error: TrackerError, *parts: object) -> None:
     assert len(str(error)) < 900
     for part in parts:
         assert str(part) in str(error)
+
+
+def test_the_model_is_named_by_its_url(triton: StandIn, engine: TritonEngine) -> None:
+    """The same name in the files of tracker.run and of track_to_parquet, which has only the engine."""
+    identity = identify_engine(engine)
+    assert (identity.name, identity.sha256) == (f"triton://{triton.url}/edge68", None)
+    assert identity.licence == engine.spec.licence
 
 
 class TestSame:

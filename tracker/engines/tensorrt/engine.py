@@ -77,13 +77,9 @@ class TensorRtEngine:
             self._buckets = [_Bucket(trt, self._engine, self._cuda, n, self.spec) for n in sorted(set(key.faces))]
 
     def run(self, crops: NDArray[np.uint8]) -> EngineOutput:
-        """Compute the landmarks of crops, in the smallest bucket that is large enough, or in several calls.
+        """Compute the landmarks of crops (N, S, S, 3), in the smallest bucket that is large enough or in several calls.
 
-        Args:
-            crops: (N, S, S, 3) uint8 RGB.
-
-        Returns:
-            The landmarks of each crop.
+        See Engine.run.
 
         Raises:
             ValueError: the crops have another shape or type.
@@ -98,14 +94,7 @@ class TensorRtEngine:
         """Crop a frame on the GPU and compute the landmarks of the crops.
 
         Only the transforms are copied to the GPU, and only the landmarks are copied back. The frame may be reused
-        afterwards. The first call for each bucket takes longer, because its graph is made then.
-
-        Args:
-            frame: the frame on the GPU.
-            crops_from_image: N (2, 3) transforms, see Roi.crop_from_image.
-
-        Returns:
-            The landmarks of each crop, in pixels of the crop.
+        afterwards. The first call for each bucket takes longer, because its graph is made then. See GpuEngine.run_on.
 
         Raises:
             TrackerError: the GPU fails, or cannot run the crop kernel.
