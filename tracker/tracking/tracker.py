@@ -241,7 +241,7 @@ class Tracker:
         detect.
 
         Raises:
-            TrackerError: for an argument that is not a Frame, for a timestamp that is not a finite number, and when the detector or
+            TrackerError: frame is not a Frame, its timestamp is not a finite number, or the detector or
                 the engine fails.
         """
         started_s, timer = time.perf_counter(), StageTimer()
