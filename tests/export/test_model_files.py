@@ -317,7 +317,7 @@ class TestExternalData:
 
     def test_says_which_file_is_missing(self, split: Path) -> None:
         split.with_name("m.data").unlink()
-        assert "its weights are in 'm.data', which is not beside it" in refused(split)
+        assert "its weights are in 'm.data', which is not in the same folder" in refused(split)
 
     @pytest.mark.parametrize("where", ["initializer", "constant", "subgraph", "function"])
     @pytest.mark.parametrize(
@@ -344,7 +344,7 @@ class TestExternalData:
             made.functions.add().node.append(constant)
         split.write_bytes(made.SerializeToString())
         text = refused(split)
-        assert "expected its weights in files beside it" in text or "which is not beside it" in text
+        assert "expected its weights in files in the same folder" in text or "which is not in the same folder" in text
 
     def test_a_model_behind_links_as_the_hugging_face_hub_keeps_it(self, split: Path, tmp_path: Path) -> None:
         blobs, snapshot = tmp_path / "blobs", tmp_path / "snapshot"

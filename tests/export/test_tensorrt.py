@@ -154,7 +154,7 @@ class TestMissing:
 
     @pytest.mark.parametrize("faces", [(0, 4, 16), (4, 1, 16), (1, 16, 4)])
     def test_a_range_of_faces(self, faces: tuple[int, int, int]) -> None:
-        with pytest.raises(TrackerError, match="least, most frequent and most"):
+        with pytest.raises(TrackerError, match="the smallest, the most frequent and the largest number"):
             engine_key(PACKAGED, faces=faces)
 
 

@@ -63,7 +63,7 @@ def test_the_command() -> None:
     assert starting(lines, "PyCUDA") and starting(lines, "GPU: ")
     assert starting(lines, "self-test on 6 views of ")
     assert " ms for one face" in starting(lines, "ONNX Runtime took ")
-    error = starting(lines, "ONNX Runtime is off the labels")
+    error = starting(lines, "ONNX Runtime differs from the labels")
     assert (
         0.5 < float(error.split(" by ")[-1].split()[0]) < 3
     )  # the clip's error of 2.5 % of the eye distance is 1.2 px

@@ -48,7 +48,7 @@ class TestFinding:
         found = find_pictures([tmp_path])
         assert [picture.name for picture in found.pictures] == ["a", "b.download", "c.", "photo.jpg_large"]
         assert found.others == {".nef": 1, ".mjpeg": 1, "": 1, ".txt": 1, ".pts": 1, ".db": 1}
-        for part in ("what is no picture", "1 .nef", "1 without a suffix"):
+        for part in ("files that are not pictures", "1 .nef", "1 without a suffix"):
             assert part in found.left_out()
 
     def test_files_and_folders_are_named_from_the_folder_that_holds_all(self, tmp_path: Path) -> None:
@@ -163,5 +163,7 @@ class TestOutputNames:
         drawn = [*drawn_files(Path("out"), names).values()]
         assert drawn == ["a.JPG", "b/a.jpg", "c.png", "d.avif.png", "d.png", "e.gif.png", "e.avif.png", "f.png"]
         assert drawn_files(Path("out.png"), ["a.gif"]) == {"a.gif": ""}
-        with pytest.raises(TrackerError, match=r"a folder for 8 annotated pictures, got out\.png, which is named as a"):
+        with pytest.raises(
+            TrackerError, match=r"a folder for 8 annotated pictures, got out\.png, which has the name of a"
+        ):
             drawn_files(Path("out.png"), names)

@@ -140,7 +140,7 @@ class TestHttp:
             assert stream.losses.gaps == 2
         server.sending = False
         wait_until(lambda: (threading.active_count(), handles()) <= before)
-        assert "lost after" in caplog.text and "back after" in caplog.text
+        assert "lost after" in caplog.text and "available again after" in caplog.text
 
     def test_a_server_that_stalls(self, server: Server) -> None:
         """OpenCV's read hangs; it is left behind, and gone as soon as the connection is."""
