@@ -38,8 +38,8 @@ INTRODUCTION = """\
 # Where the wheel's files and constants come from
 
 This page is generated from [provenance.csv](provenance.csv) by `python -m tools.provenance`; edit the table, not this
-page. Tests check that the table has every file of the wheel, every constant of the code that measures faces unless it is
-an integer, and its value, and that the commands for fitted constants give the same values.
+page. Tests check that the table has every file of the wheel, every constant of the code that measures faces (unless it
+is an integer) with its value, and that the commands for fitted constants give the same values.
 
 Nothing in the wheel is fitted to 300W, whose labels are for research only. The numbers in a model's file (weights,
 temperature, presence, covariances) were fitted to the faces that its card names. Some constants that were set by hand

@@ -77,7 +77,7 @@ class TestFinding:
             ("missing", "expected a picture or a folder of pictures, but .*missing: No such file"),
             ("clip.MP4", "clip.MP4 is a video: use --video"),
             ("empty", "empty holds no pictures: expected files such as .jpg"),
-            ("texts", r"texts holds no pictures: .*; left out: what is no picture \(2 .txt\)"),
+            ("texts", r"texts holds no pictures: .*; left out: files that are not pictures \(2 .txt\)"),
             ("nested", "nested holds no pictures: .*--recursive looks into its subfolders"),
             ("a\0b", "a picture or a folder of pictures, but"),
         ],
