@@ -123,7 +123,8 @@ class Difference:
 
     def __str__(self) -> str:
         return (
-            f"against torch on {self.faces} faces: p50 {self.p50_px:.1e} px, p99 {self.p99_px:.1e} px, without ties "
+            f"compared with PyTorch on {self.faces} faces: "
+            f"p50 {self.p50_px:.1e} px, p99 {self.p99_px:.1e} px, without ties "
             f"p99.9 {self.p999_px:.1e} px, largest {self.largest_px:.1e} px; {self.ties} ties, at most "
             f"{self.largest_tie_px:.1e} px apart; NME {self.nme_percent:.3f} %, {self.nme_change_percent:+.4f}; "
             f"p99 of scores {self.score:.1e}, of covariances {self.covariance:.1e}"

@@ -64,8 +64,8 @@ def label(
 ) -> None:
     """Label the largest face of each picture in a folder: NAME.pts, NAME.spread.csv and a link to the picture.
 
-    A run goes on where an earlier one stopped. OUTPUT/left_out.csv says which pictures have no label and why,
-    OUTPUT/summary.json what the labels were made by and how well the views agree.
+    A run continues where an earlier one stopped. OUTPUT/left_out.csv lists the pictures without a label and why,
+    OUTPUT/summary.json has the settings and how well the views agree.
 
     Args:
         images: a folder of pictures.
@@ -74,9 +74,9 @@ def label(
         teacher_python: for facemesh: the Python of an environment that has mediapipe==0.10.21.
         detector: the face detector.
         views: the number of views of each face.
-        seed: of the random views.
+        seed: seed of the random views.
         limit: the largest mean spread of a face's points, over the larger side of their extent.
-        least_views: the share of views in which the teacher must see the face.
+        least_views: the fraction of views in which the teacher must find the face.
         keep: a folder for the teacher's points in every view; if it has them, the teacher is not run again.
     """
     _check(views, limit, least_views)
