@@ -265,7 +265,7 @@ class TestDataFiles:
             (lambda t: t["curves"][0].update(points="0-16"), "'jaw' must be a name with a list of points"),
             (lambda t: t["groups"]["jaw"].pop(), "the points [16] are in no group"),
             (lambda t: t["groups"]["jaw"].append(17), "groups has 17 more than once"),
-            (lambda t: t["groups"]["right_eye"].append(t["groups"]["left_eye"].pop()), "the group right_eye mirrored"),
+            (lambda t: t["groups"]["right_eye"].append(t["groups"]["left_eye"].pop()), "the group right_eye is not a group when mirrored"),
             (lambda t: t.update(groups=[]), "a part is missing or of another kind"),
             (lambda t: t.update(curves=3), "a part is missing or of another kind"),
         ],

@@ -144,7 +144,7 @@ def test_absurd_sizes(name: str, tmp_path: Path, caplog: pytest.LogCaptureFixtur
     ):
         decode_picture(path)
     assert read_picture(path) is None
-    with pytest.raises(TrackerError, match=r"it states|expected a complete MP4"):
+    with pytest.raises(TrackerError, match=r"its header states|expected a complete MP4"):
         Video(path)
     cv2.imwrite(str(tmp_path / "b.png"), np.zeros((8, 8, 3), np.uint8))
     with caplog.at_level(logging.WARNING):
@@ -228,7 +228,7 @@ def test_a_video_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert MOST_PIXELS < 20_000**2
     (tmp_path / "a.avi").write_bytes(b"RIFF")
     monkeypatch.setattr(cv2, "VideoCapture", HugeCapture)
-    with pytest.raises(TrackerError, match="it states 20000 x 20000 pixels, at most 268,435,456 in all are decoded"):
+    with pytest.raises(TrackerError, match="its header states 20000 x 20000 pixels, at most 268,435,456 in all are decoded"):
         Video(tmp_path / "a.avi")
     assert HugeCapture.released
 
