@@ -84,7 +84,7 @@ class TestPlan:
 
     @pytest.mark.parametrize("missing", ["it does not exist yet", "its sidecar is missing"])
     def test_missing(self, plan: Path, missing: str) -> None:
-        (plan if "none" in missing else plan.with_name(f"{plan.name}.json")).unlink()
+        (plan if "sidecar" not in missing else plan.with_name(f"{plan.name}.json")).unlink()
         for use in (described_plan, lambda path: checked_plan(path, ORIN)):
             with pytest.raises(ForeignPlan, match=missing):
                 use(plan)
