@@ -41,7 +41,7 @@ class Column:
 
 COLUMNS = (
     Column("source", "string", "where the frame comes from: the path of a video as it was given, or another source"),
-    Column("picture", "string", "name of a picture that is no frame of a video", nullable=True),
+    Column("picture", "string", "name of the picture; null for a frame of a video", nullable=True),
     Column("frame", "int64", "number of the frame in its source, from 0"),
     Column("timestamp_s", "float64", "time since the first frame of the source", "s", nullable=True),
     Column("width", "int32", "of the frame", "px"),

@@ -146,7 +146,7 @@ class TestUnfinishedVideos:
     @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere every name is Unicode")
     def test_a_name_that_no_table_can_hold(self, tmp_path: Path) -> None:
         (tmp_path / os.fsdecode(b"caf\xe9.mp4")).touch()
-        with pytest.raises(TrackerError, match=r"the name is no UTF-8.*; rename the file"):
+        with pytest.raises(TrackerError, match=r"the name is not valid UTF-8.*; rename the file"):
             unfinished_videos(tmp_path, tmp_path)
 
 

@@ -98,7 +98,7 @@ class LandmarkEstimator:
     def _run_on(self, frame: GpuFrame, crops_from_image: Sequence[Array], timer: StageTimer) -> EngineOutput:
         if not isinstance(self.engine, GpuEngine):
             raise TrackerError(
-                "this engine takes pictures of the host only; frames on the GPU need a TensorRT engine: give its "
+                "this engine takes pictures in host memory only; frames on the GPU need a TensorRT engine: give its "
                 ".plan as the model, or copy the frame to the host"
             )
         with timer("engine"):

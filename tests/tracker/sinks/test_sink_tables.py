@@ -184,7 +184,7 @@ class TestPts:
     def test_labels_that_are_there_are_never_lost(self, tmp_path: Path) -> None:
         (tmp_path / "annot").mkdir()
         (tmp_path / "annot/000001.pts").write_text("by hand")
-        with pytest.raises(TrackerError, match="annot holds labels already: empty it, or name another folder"):
+        with pytest.raises(TrackerError, match="annot contains labels already: empty it, or name another folder"):
             PtsFiles(tmp_path)
         assert (tmp_path / "annot/000001.pts").read_text() == "by hand"
 

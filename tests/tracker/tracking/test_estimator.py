@@ -138,7 +138,7 @@ def test_a_frame_on_the_gpu_is_measured_as_one_of_the_host() -> None:
 
 
 def test_a_frame_on_the_gpu_needs_an_engine_there() -> None:
-    with pytest.raises(TrackerError, match=r"takes pictures of the host only.*need a TensorRT engine"):
+    with pytest.raises(TrackerError, match=r"takes pictures in host memory only.*need a TensorRT engine"):
         LandmarkEstimator(SameEverywhere(POINTS)).estimate(FRAME, ROIS)
 
 
