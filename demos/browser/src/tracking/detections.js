@@ -16,9 +16,9 @@ export class Detections {
     this.#detect = detect;
   }
 
-  /** Whether the detector has nothing to do, and no answer waits to be taken. */
+  /** Whether the detector has nothing to do. */
   get free() {
-    return this.#unanswered === 0 && this.#last === null;
+    return this.#unanswered === 0;
   }
 
   /** Begins a detection in the frame of that time, in which those tracks are known. An earlier one is dropped. */
@@ -51,8 +51,7 @@ export class Detections {
     if (!this.#last?.arrived) return null;
     const { timeS, tracks: before, answer } = this.#take();
     const faces = await answer;
-    const ageS = nowS - timeS;
-    if (!(ageS >= 0 && ageS <= LONGEST_S)) return null;
+    if (nowS - timeS > LONGEST_S) return null;
     return {
       faces: faces.flatMap((face) => {
         const [x, y] = shift(nearest(face.box, before, timeS), timeS, tracks, nowS);

@@ -28,7 +28,6 @@ export class Tracker {
 
   /** Forget every face, as before a new video. Ids start again at 1. */
   reset() {
-    this.detections.drop();
     this.clock = new Clock(COAST_S);
     this.tracks = new TrackManager(this.maxFaces, COAST_S, COAST_FRAMES);
     this.schedule = new DetectionSchedule();
@@ -48,6 +47,7 @@ export class Tracker {
     this.shape = shape;
     if (first) this.tracks.forget();
     if (this.cut.next(image)) {
+      // So it is also in a first frame, and where the size has changed.
       this.tracks.doubt();
       this.detections.drop();
     }
