@@ -32,7 +32,8 @@ class Choices:
     noise: strength of the blend with random bytes, and the seed they come from.
     colour: what red, green and blue are multiplied by, cut off at white.
     stretch: what the face's width is multiplied by; its height is divided by it.
-    cover: the seed that the shape, place and colour of a cover follow from (_draw_cover).
+    cover: the seed that the shape, place and colour of a cover follow from (_cover).
+    absent: the crop shows no upright face: it is turned, or beside the face.
     """
 
     flip: bool = False
@@ -48,6 +49,7 @@ class Choices:
     colour: tuple[float, float, float] | None = None
     stretch: float = 1.0
     cover: int | None = None
+    absent: bool = False
 
 
 SOFTEST = 0.02
@@ -82,6 +84,8 @@ class Augmentation:
         cover: Share of faces that something hides a part of: half of the face, a mask or a hand, in one colour, in
             noise or in a piece of the picture.
         stretch: Standard deviation of the natural logarithm of what the width is multiplied by.
+        absent: Share of crops without an upright face, of faces that are turned by 100 to 180 degrees and of what lies
+            beside a face, to learn from them where no face is (train.task).
 
     Raises:
         ValueError: A number is out of range.
@@ -104,6 +108,7 @@ class Augmentation:
     blurring: Literal["box", "gaussian"] = "box"
     cover: float = 0.0
     stretch: float = 0.0
+    absent: float = 0.0
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -138,6 +143,8 @@ class Augmentation:
             choices = replace(choices, stretch=float(np.clip(np.exp(rng.normal(0, self.stretch)), 0.6, 1.6)))
         if self.cover and rng.random() < self.cover:
             choices = replace(choices, cover=int(rng.integers(2**32)))
+        if self.absent and rng.random() < self.absent:
+            choices = _draw_absent(choices, rng)
         return choices
 
     def draw_other(self, choices: Choices, rng: np.random.Generator) -> Choices:
@@ -156,6 +163,16 @@ class Augmentation:
         if self.spread == "uniform":
             return float(rng.uniform(middle - size, middle + size))
         return float(rng.normal(middle, size))
+
+
+def _draw_absent(choices: Choices, rng: np.random.Generator) -> Choices:
+    """The choices, of a crop that shows a turned face or what lies beside it."""
+    if rng.random() < 0.7:
+        turn = math.radians(rng.uniform(100, 260))
+        return replace(choices, absent=True, rotation_rad=choices.rotation_rad + turn)
+    angle, away = rng.uniform(0, 2 * math.pi), rng.uniform(0.8, 1.3)
+    shift = away * math.cos(angle), away * math.sin(angle)
+    return replace(choices, absent=True, shift=shift, scale=_limited(1.2 * choices.scale))
 
 
 def _limited(scale: float) -> float:

@@ -68,7 +68,8 @@ class Crops(Dataset[Batch]):
         weights = np.ones(len(points)) if sample.weights is None else sample.weights
         if choices.flip:
             weights = weights[sample.scheme.flip]
-        numbers = (torch.from_numpy(each.astype(np.float32)) for each in (points, edges, weights))
+        present = np.array(not choices.absent)
+        numbers = (torch.from_numpy(each.astype(np.float32)) for each in (points, edges, weights, present))
         return Batch(torch.from_numpy(crop), *numbers)
 
 

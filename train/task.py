@@ -19,6 +19,7 @@ from tracker.face.schemes import scheme_named
 from tracker.metrics.nme import nme
 from train.checkpoints import load_weights, read_checkpoint
 from train.codecs.reading import HeadName
+from train.losses.absence import absence_loss
 from train.losses.adaptive_wing import adaptive_wing_loss
 from train.losses.consistency import consistency_loss
 from train.losses.heatmap import gaussian_map, star_point_map
@@ -44,13 +45,15 @@ class Batch(NamedTuple):
 
     crops: (N, S, S, 3) uint8 RGB. points_px: (N, K, 2) in pixels of the crop. edges: (N, E, cells, cells) edge maps
     of train.targets.boundaries, E being 0 where the data module was not asked for them. weights: (N, K) from 0 to 1,
-    how much each landmark is to be learned from; 1 where the data set does not say.
+    how much each landmark is to be learned from; 1 where the data set does not say. present: (N,) 1 for a face, 0 for a
+    crop without an upright one, whose other entries are not learned.
     """
 
     crops: Tensor
     points_px: Tensor
     edges: Tensor
     weights: Tensor = torch.ones(())
+    present: Tensor = torch.ones(())
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,7 @@ class Weights:
     not published, so compare the gradient norms in the log rather than these numbers. places: of what a head answers;
     HIH has 0.1 for one stack and 0.05 for more. Where there are several views of a face, consistency: of their points;
     siamese: of their maps, warped back (Bulat et al., BMVC 2021; with landmarks 0, as theirs are learned merged only).
+    absence: of the maps where there is no face, which are to be even (train/losses/absence.py).
     """
 
     landmarks: float = 1.0
@@ -67,6 +71,7 @@ class Weights:
     places: float = 0.1
     consistency: float = 1.0
     siamese: float = 0.0
+    absence: float = 0.0
 
 
 class LandmarkTask(lightning.LightningModule):
@@ -136,7 +141,8 @@ class LandmarkTask(lightning.LightningModule):
         if self.describes:
             self.describes = False
             rank_zero_info(describe(self.objective.smoothing, labels))
-        counted = inside(batch.points_px, self.size)
+        present = batch.present.reshape(-1, 1) > 0
+        counted = inside(batch.points_px, self.size) & present
         loss = self.objective.loss_for(labels)
         losses = {"landmarks": [_mean(loss(_fusion(maps)), counted, batch.weights) for maps in stacks]}
         auxiliary = [maps for maps in stacks if isinstance(maps, StackMaps)]
@@ -152,6 +158,8 @@ class LandmarkTask(lightning.LightningModule):
             losses["consistency"] = [self._consistency(maps, places, batch.points_px, counted) for maps in stacks]
         if self.weights.siamese:
             losses["siamese"] = self._siamese([_fusion(maps) for maps in stacks], labels, counted)
+        if self.weights.absence:
+            losses["absence"] = [(absence_loss(_fusion(maps)) * ~present).mean() for maps in stacks]
         over = _evenly if self.objective.even_stacks else _over_stacks
         weights = {name: getattr(self.weights, name) for name in losses}
         return {name: weights[name] * over(values) for name, values in losses.items() if weights[name]}
