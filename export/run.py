@@ -22,6 +22,7 @@ with needs_extra(__name__, "export.run", "export", "cv2", "torch", "lightning", 
 
     from export.calibration.fit import calibration_of, coverage
     from export.calibration.presence import face_scores, fit_presence, views_upside_down, views_without_face
+    from export.calibration.visibility import calibrate_visibility
     from export.commit import commit
     from export.graph import LandmarkGraph, Precision
     from export.gstreamer import info_path, write_model_info
@@ -139,6 +140,7 @@ def _prepared(
     graph = LandmarkGraph(task, "fp32", decoder, calibration).eval()
     reference = Reference(graph, faces.crops, faces.points_px.double().numpy(), task.scheme)
     presence, presence_told = presence_of(graph, data)
+    visibility = calibrate_visibility(graph, faces)
     window = min(task.objective.window, task.size // task.stride)
     spec = ModelSpec(
         size=task.size,
@@ -149,6 +151,7 @@ def _prepared(
         f"{calibration.spread.floor_px2:g} px2 are left at least",
         temperature=calibration.temperature,
         licence=licence,
+        visibility={"slope": visibility.slope, "offsets": list(visibility.offsets)},
         config=config,
         commit=commit(),
     )

@@ -32,7 +32,7 @@ class Choices:
     noise: strength of the blend with random bytes, and the seed they come from.
     colour: what red, green and blue are multiplied by, cut off at white.
     stretch: what the face's width is multiplied by; its height is divided by it.
-    cover: the seed that the shape, place and colour of a cover follow from (_cover).
+    cover: the seed that the shape, place and colour of a cover follow from (cover_part).
     absent: the crop shows no upright face: it is turned, or beside the face.
     """
 
@@ -207,32 +207,42 @@ def apply(image: Image, points_px: Array, scheme: Scheme, choices: Choices, size
     points = transform_points(crop_from_image, points_px)
     crop = warp(image, crop_from_image, size)
     if choices.cover is not None:
-        crop = _cover(crop, points, np.random.default_rng(choices.cover))
+        crop, _ = cover_part(crop, points, np.random.default_rng(choices.cover))
     return _photometric(crop, choices), points[scheme.flip] if choices.flip else points
 
 
-def _cover(crop: Image, points_px: Array, rng: np.random.Generator) -> Image:
-    """The crop (S, S, 3) with a part of the face (K, 2) hidden by half a face, a mask or the fingers of a hand."""
+def cover_part(crop: Image, points_px: Array, rng: np.random.Generator) -> tuple[Image, NDArray[np.float32]]:
+    """Hide a part of a face, drawn at random: half of it, what a mask hides, or what the fingers of a hand hide.
+
+    Args:
+        crop: (S, S, 3) uint8 RGB.
+        points_px: (K, 2) the face's landmarks, in pixels of the crop.
+        rng: what is drawn follows from it alone.
+
+    Returns:
+        The crop (S, S, 3), and how much of each pixel is hidden (S, S), 0 to 1.
+    """
     size = len(crop)
     hidden = _draw_hand(points_px, size, rng) if rng.random() < 0.35 else _draw_part(points_px, size, rng)
     material = _draw_material(crop, points_px, rng)
     if rng.random() < 0.5:  # light from one side
-        away = np.linspace(*rng.uniform(0.6, 1.3, 2), size)
-        shade = away[:, None] if rng.random() < 0.5 else away[None, :]
+        first, last = rng.uniform(0.6, 1.3, 2).tolist()
+        brightness = np.linspace(first, last, size)
+        shade = brightness[:, None] if rng.random() < 0.5 else brightness[None, :]
         material = np.clip(material * shade[..., None], 0, 255)
-    edge = cv2.blur(hidden, (3, 3)).astype(np.float32)[..., None]
-    covered: Image = (crop * (1 - edge) + material * edge).round().astype(np.uint8)
-    return covered
+    hidden = np.asarray(cv2.blur(hidden, (3, 3)), np.float32)
+    share = hidden[..., None]
+    return (crop * (1 - share) + material * share).round().astype(np.uint8), hidden
 
 
 def _draw_part(points_px: Array, size: int, rng: np.random.Generator) -> NDArray[np.float32]:
-    """Where half of the face or a mask is (S, S), 0 or 1: the face's hull, or all of the crop, on one side of a line."""
+    """Where half of the face or a mask is, (S, S) 0 or 1: the face's hull, or all of the crop, beyond a line."""
     direction = rng.choice([0.0, 90.0, 180.0, 180.0, 90.0]) + rng.normal(0, 20)  # a side, or below as masks are
     towards = np.array([math.cos(math.radians(direction)), math.sin(math.radians(direction))])
     along = points_px @ towards
     limit = along.min() + rng.uniform(0.35, 0.8) * np.ptp(along)
     y, x = np.mgrid[:size, :size]
-    part = (x * towards[0] + y * towards[1] > limit).astype(np.float32)
+    part = np.asarray(x * towards[0] + y * towards[1] > limit, np.float32)
     if rng.random() < 0.6:
         middle = points_px.mean(0)
         hull = cv2.convexHull((middle + (points_px - middle) * rng.uniform(1.0, 1.25)).astype(np.float32))

@@ -14,12 +14,14 @@ from typing import Any
 from tracker.errors import TrackerError
 from tracker.face.crop import VIEW
 from tracker.face.schemes import SCHEMES, Scheme
+from tracker.face.visibility import Visibility
 
 KEY = "landmark_tracker.spec"
 INPUT = "crops"
 OUTPUTS = ("points_px", "scores", "covariances_px2")
 SIZES = (8, 1024)  # the least and the most pixels that a crop may have along a side
 LONGEST, LONGEST_TEXT, DEEPEST = 1_000_000, 10_000, 50  # characters of the JSON and of one text in it; levels of it
+LARGEST = 1e6  # of the numbers that tell the visibility
 CONTRACT = 1  # uint8 RGB crops (N, S, S, 3) in; points_px, scores, covariances_px2 out
 
 
@@ -32,7 +34,8 @@ class ModelSpec:
     which on a crop is taken to show a face, fitted on validation data. decode: how maps become points. temperature:
     what the maps are divided by before, fitted on validation data. licence: of what it was trained on. config: the
     training configuration. commit: of the code that exported it. provenance: texts by name that say where the model
-    comes from (pictures, labels, teacher, their licences), as export.run was given them.
+    comes from (pictures, labels, teacher, their licences), as export.run was given them. visibility: slope and offsets
+    that tell how likely each landmark is to be visible, see tracker.face.visibility; empty where they were not fitted.
     """
 
     size: int
@@ -46,10 +49,17 @@ class ModelSpec:
     temperature: float = 1.0
     contract: int = CONTRACT
     provenance: dict[str, str] = field(default_factory=dict)
+    visibility: dict[str, Any] = field(default_factory=dict)
 
     def landmark_scheme(self) -> Scheme:
         """The scheme itself."""
         return SCHEMES[self.scheme]
+
+    def landmark_visibility(self) -> Visibility | None:
+        """How visible the landmarks are, by their covariances; None where it was not fitted."""
+        if not self.visibility:
+            return None
+        return Visibility(float(self.visibility["slope"]), tuple(map(float, self.visibility["offsets"])))
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Of INPUT, uint8, and of the OUTPUTS, float32, by name and for one face."""
@@ -117,6 +127,20 @@ class ModelSpec:
             raise TrackerError(
                 f"{source}: its provenance must be a table of texts, got {_short(self.provenance)}; export it again"
             )
+        self._check_visibility(source)
+
+    def _check_visibility(self, source: str) -> None:
+        count, table = self.landmark_scheme().count, self.visibility
+        if table == {}:
+            return
+        if isinstance(table, dict) and set(table) == {"slope", "offsets"} and isinstance(table["offsets"], list):
+            numbers = [table["slope"], *table["offsets"]]
+            if len(numbers) == 1 + count and all(_is_number(each) and abs(each) <= LARGEST for each in numbers):
+                return
+        raise TrackerError(
+            f"{source}: its visibility must be a slope and {count} offsets of at most {LARGEST:g}, got "
+            f"{_short(table)}; export it again"
+        )
 
 
 def parse_json(text: object) -> Any:

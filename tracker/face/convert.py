@@ -32,8 +32,8 @@ Graph = Mapping[Scheme, Mapping[Scheme, Array]]
 def convert(landmarks: Landmarks, scheme: Scheme) -> Landmarks:
     """Return the same face in another scheme, such as WFLW98 to IBUG68 or to IBUG49.
 
-    A new point is an old one or a weighted mean of several, and so is its score; its covariance is that of the mean
-    if they err independently. Pixels stay those of the same picture.
+    A new point is an old one or a weighted mean of several, and so are its score and visibility; its covariance is
+    that of the mean if they err independently. Pixels stay those of the same picture.
 
     Raises:
         ValueError: no conversion leads there; the sentence names the schemes that can be reached.
@@ -42,7 +42,8 @@ def convert(landmarks: Landmarks, scheme: Scheme) -> Landmarks:
         return landmarks
     weights = conversion_weights(landmarks.scheme, scheme)
     covariances_px2 = np.square(weights) @ landmarks.covariances_px2
-    return Landmarks(weights @ landmarks.points_px, weights @ landmarks.scores, covariances_px2, scheme)
+    visibility = None if landmarks.visibility is None else weights @ landmarks.visibility
+    return Landmarks(weights @ landmarks.points_px, weights @ landmarks.scores, covariances_px2, scheme, visibility)
 
 
 def reachable(source: Scheme) -> list[Scheme]:

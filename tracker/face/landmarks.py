@@ -19,6 +19,8 @@ class Landmarks:
     scores: (K,) in 0..1, the probability mass near each point's peak.
     covariances_px2: (K, 3) the entries xx, xy, yy of each point's covariance, in squared pixels.
     scheme: names and meaning of the K points.
+    visibility: (K,) in 0..1, how likely each point is to be visible and not hidden by a hand, a mask or hair; None
+    where the model's file does not tell it (tracker.face.visibility).
 
     Raises ValueError when a shape does not fit the scheme, or a number is not finite or beyond LARGEST_PX, squared for
     covariances.
@@ -28,6 +30,7 @@ class Landmarks:
     scores: Array
     covariances_px2: Array
     scheme: Scheme
+    visibility: Array | None = None
 
     def __post_init__(self) -> None:
         count = self.scheme.count
@@ -35,7 +38,10 @@ class Landmarks:
             ("points_px", (count, 2), LARGEST_PX),
             ("scores", (count,), LARGEST_PX),
             ("covariances_px2", (count, 3), LARGEST_PX**2),
+            ("visibility", (count,), 1.0),
         ):
+            if getattr(self, name) is None and name == "visibility":
+                continue
             array = np.array(getattr(self, name), dtype=np.float64)
             if array.shape != shape:
                 raise ValueError(f"{name} of {self.scheme.name} must have shape {shape}, got {array.shape}")
@@ -56,7 +62,7 @@ class Landmarks:
 
     def at(self, points_px: Array) -> Landmarks:
         """The same landmarks at other points (K, 2), finite and float64, which from then on are read-only."""
-        return Landmarks.unchecked(points_px, self.scores, self.covariances_px2, self.scheme)
+        return Landmarks.unchecked(points_px, self.scores, self.covariances_px2, self.scheme, self.visibility)
 
     def scaled(self, x: float, y: float) -> Landmarks:
         """The same landmarks in a picture that is x times as wide and y times as high.
@@ -66,15 +72,21 @@ class Landmarks:
         if not (1e-6 <= x <= 1e6 and 1e-6 <= y <= 1e6):
             raise ValueError(f"expected factors of 1e-6 to 1e6, got {x} and {y}")
         points_px = (self.points_px + 0.5) * (x, y) - 0.5
-        return Landmarks.unchecked(points_px, self.scores, self.covariances_px2 * (x * x, x * y, y * y), self.scheme)
+        covariances_px2 = self.covariances_px2 * (x * x, x * y, y * y)
+        return Landmarks.unchecked(points_px, self.scores, covariances_px2, self.scheme, self.visibility)
 
     @classmethod
-    def unchecked(cls, points_px: Array, scores: Array, covariances_px2: Array, scheme: Scheme) -> Landmarks:
+    def unchecked(
+        cls, points_px: Array, scores: Array, covariances_px2: Array, scheme: Scheme, visibility: Array | None = None
+    ) -> Landmarks:
         """Of arrays that are as the constructor asks already, finite and float64, which from then on are read-only."""
         landmarks = object.__new__(cls)
-        for array in (points_px, scores, covariances_px2):
-            array.setflags(write=False)
-        landmarks.__dict__.update(points_px=points_px, scores=scores, covariances_px2=covariances_px2, scheme=scheme)
+        for array in (points_px, scores, covariances_px2, visibility):
+            if array is not None:
+                array.setflags(write=False)
+        landmarks.__dict__.update(
+            points_px=points_px, scores=scores, covariances_px2=covariances_px2, scheme=scheme, visibility=visibility
+        )
         return landmarks
 
     def __repr__(self) -> str:
@@ -84,7 +96,7 @@ class Landmarks:
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickled and deeply copied as what it is made of, so that the copy's arrays are read-only, too."""
-        return Landmarks.unchecked, (self.points_px, self.scores, self.covariances_px2, self.scheme)
+        return Landmarks.unchecked, (self.points_px, self.scores, self.covariances_px2, self.scheme, self.visibility)
 
     @classmethod
     def from_points(cls, points_px: Array, scheme: Scheme) -> Landmarks:

@@ -29,14 +29,15 @@ _OF_A_FACE: dict[str, Callable[[FrameResult, TrackedFace], int | float]] = {
 }
 _POSE = ("pose_Tx", "pose_Ty", "pose_Tz", "pose_Rx", "pose_Ry", "pose_Rz")
 _OPENINGS = ("right_eye_opening", "left_eye_opening", "mouth_opening")
-# What is said of each of its points, in columns x_0, x_1, ...: (K,) numbers.
-_OF_A_POINT: dict[str, Callable[[Landmarks], Array]] = {
+# What is said of each of its points, in columns x_0, x_1, ...: (K,) numbers, or None where the model does not tell.
+_OF_A_POINT: dict[str, Callable[[Landmarks], Array | None]] = {
     "x": lambda landmarks: landmarks.points_px[:, 0].round(2),
     "y": lambda landmarks: landmarks.points_px[:, 1].round(2),
     "score": lambda landmarks: landmarks.scores.round(4),
     "cov_xx": lambda landmarks: landmarks.covariances_px2[:, 0].round(4),
     "cov_xy": lambda landmarks: landmarks.covariances_px2[:, 1].round(4),
     "cov_yy": lambda landmarks: landmarks.covariances_px2[:, 2].round(4),
+    "visibility": lambda landmarks: None if landmarks.visibility is None else landmarks.visibility.round(4),
 }
 
 
@@ -49,8 +50,9 @@ class OpenFaceCsv(Closing):
     pose_Tx, pose_Ty, pose_Tz in millimetres, pose_Rx, pose_Ry, pose_Rz in radians: tracker.analysis.head_pose says how
     they are found and in which frame, by a camera that camera_matrix guesses. Only of 68 landmarks; empty where there
     is none. x_0, ..., y_0, ...: the smoothed landmarks in pixels, x right, y down, pixel centres at integers.
-    Ours: score_0, ... in 0..1; cov_xx_0, ..., cov_xy_0, ..., cov_yy_0, ...: covariances in squared pixels; of 68
-    landmarks right_eye_opening, left_eye_opening, mouth_opening: height over width as measured in this frame.
+    Ours: score_0, ... in 0..1; cov_xx_0, ..., cov_xy_0, ..., cov_yy_0, ...: covariances in squared pixels;
+    visibility_0, ... in 0..1, that a landmark is not hidden, empty where the model does not tell it; of 68 landmarks
+    right_eye_opening, left_eye_opening, mouth_opening: height over width as measured in this frame.
     Numbers have a decimal point in every locale.
 
     path: replaced at the start; "-" is standard output. However the run ends, it holds complete lines only.
@@ -94,7 +96,8 @@ def _row(result: FrameResult, face: TrackedFace, shown: TrackedFace, camera: Arr
     if camera is not None:
         row += _pose(shown.landmarks, camera)
     for values in _OF_A_POINT.values():
-        row += values(face.landmarks).tolist()
+        cells = values(face.landmarks)
+        row += [None] * face.landmarks.scheme.count if cells is None else cells.tolist()
     if camera is not None:
         row += _openings(shown.raw)
     return row

@@ -30,6 +30,7 @@ class OscMessages(Closing):
     | /faces | i ids of all faces in this frame; none: no face |
     | /face/ID/points | f x0 y0 x1 y1 ...: the smoothed landmarks in pixels, x right, y down, centres at integers |
     | /face/ID/scores | f of each landmark, 0..1 |
+    | /face/ID/visibility | f of each landmark, 0..1, where the model tells it |
     | /face/ID/box | f x y width height of the landmarks' extent in pixels |
     | /face/ID/score | f 0..1, that this is a face |
     | /face/ID/state | s tracking or coasting (held over a short gap, not measured) |
@@ -71,6 +72,8 @@ class OscMessages(Closing):
         points, scores = face.landmarks.points_px.ravel().tolist(), face.landmarks.scores.tolist()
         yield self._osc.message(f"/face/{face.id}/points", "f" * len(points), points)
         yield self._osc.message(f"/face/{face.id}/scores", "f" * len(scores), scores)
+        if (visibility := face.landmarks.visibility) is not None:
+            yield self._osc.message(f"/face/{face.id}/visibility", "f" * len(visibility), visibility.tolist())
         yield self._osc.message(f"/face/{face.id}/box", "ffff", face.box_px.tolist())
         yield self._osc.message(f"/face/{face.id}/score", "f", [face.score])
         yield self._osc.message(f"/face/{face.id}/state", "s", [face.state])
