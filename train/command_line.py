@@ -27,11 +27,12 @@ from train.callbacks.pause import PauseWhileFileExists
 from train.callbacks.throughput import Throughput
 from train.checkpoint_io import AtomicCheckpointIO, CheckpointWriteError
 from train.checkpoints import expect_no_larger, expect_state, load_weights, read_checkpoint
+from train.errors import SetupError
 from train.loaders import FaceData
 from train.option_errors import TrainingParser
 from train.packaged_configs import with_found_configs
 from train.report import Report
-from train.task import LandmarkTask, SetupError
+from train.task import LandmarkTask
 
 LINKED = ("size", "views", "seed")  # options of the task that follow from others
 ANSWER = ("net", "objective", "scheme", "size")  # options of the task that decide what a checkpoint answers

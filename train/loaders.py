@@ -18,8 +18,9 @@ from tracker.datasets.pictures import Pictures
 from tracker.datasets.sample import DatasetError, Sample
 from train.augmentation import Augmentation, Choices, apply
 from train.datasets import Source, split
+from train.errors import SetupError, check_range
 from train.targets.boundaries import EdgeProcedure, edge_maps
-from train.task import Batch, LandmarkTask, SetupError, check_range
+from train.task import Batch, LandmarkTask
 
 LOG = logging.getLogger(__name__)
 
@@ -173,6 +174,8 @@ class FaceData(lightning.LightningDataModule):
         task = getattr(self.trainer, "lightning_module", None)
         if stage == "fit" and self.edges is None and isinstance(task, LandmarkTask):
             task.expect_edges(0)  # before the pictures are read, which takes long
+        if stage == "fit" and isinstance(task, LandmarkTask):
+            task.expect_absent(self.augmentation.absent)
         training, validation = self.source.faces()
         if stage == "fit":
             self._expect_nothing_chosen()

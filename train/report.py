@@ -21,8 +21,9 @@ from tracker.face.geometry import Array, scale_of
 from tracker.face.landmarks import Landmarks
 from tracker.metrics.accuracy import Errors, face_error, plot_ced, summary, table
 from tracker.system.files import expect_writable, write_whole
+from train.errors import SetupError
 from train.loaders import Crops, FaceData
-from train.task import Batch, LandmarkTask, SetupError
+from train.task import Batch, LandmarkTask
 
 SHEET = (4, 6)  # rows and columns of faces
 ZOOM = 2

@@ -6,7 +6,7 @@ import math
 
 from torch import Tensor
 
-from train.losses.maps import full_precision
+from train.maps import full_precision
 
 
 def absence_loss(logits: Tensor) -> Tensor:

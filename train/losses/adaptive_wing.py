@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
-from train.losses.maps import full_precision
+from train.maps import full_precision
 
 
 def adaptive_wing(

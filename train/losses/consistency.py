@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from train.losses.distances import distance
-from train.losses.maps import full_precision
+from train.maps import full_precision
 
 
 def consistency_loss(points_px: Tensor, truth_px: Tensor) -> Tensor:

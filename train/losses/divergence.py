@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from train.losses.maps import full_precision
+from train.maps import full_precision
 
 
 def jensen_shannon(distribution: Tensor, target: Tensor) -> Tensor:

@@ -12,8 +12,8 @@ from typing import Literal
 
 from torch import Tensor
 
-from train.losses.maps import full_precision, mean_point
 from train.losses.star import EPSILON, unbiased_covariance
+from train.maps import full_precision, mean_point
 
 MahalanobisRestriction = Literal["value", "detach", "log_determinant"]
 

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from train.codecs.gaussian import cells_from_pixels, pixels_from_cells
 from train.losses.consistency import scale_and_rotation
-from train.losses.maps import full_precision
+from train.maps import full_precision
 
 ROUNDING = 1e-3  # cells: what lies this little outside is on the border
 

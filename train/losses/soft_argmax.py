@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from train.losses.distances import Distance, distance
-from train.losses.maps import full_precision, mean_point
+from train.maps import full_precision, mean_point
 
 Reading = Literal["softmax", "linear"]
 

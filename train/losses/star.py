@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from train.losses.distances import Distance, distance
-from train.losses.maps import full_precision, mean_point, second_moments
+from train.maps import full_precision, mean_point, second_moments
 
 Restriction = Literal["value", "detach"]
 EPSILON = 1e-5  # STAR's code adds it in its denominators

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from train.losses.distances import smooth_l1
-from train.losses.maps import cell_axis, full_precision
+from train.maps import cell_axis, full_precision
 
 Margin = Literal["none", "l1", "l2", "smooth_l1"]
 
@@ -49,18 +49,6 @@ def structured_loss(scores: Tensor, distribution: Tensor, margin: Tensor, epsilo
     """
     scores = full_precision(scores)
     return _smoothed_max(margin + scores, epsilon) - (distribution * scores).flatten(-2).sum(-1)
-
-
-def draw_cells(distribution: Tensor, samples: int = 10, generator: torch.Generator | None = None) -> Tensor:
-    """Labels drawn from distributions (..., H, W): indices (..., samples) of cells, row by row; a cell may recur."""
-    flat = full_precision(distribution).flatten(-2)
-    drawn = torch.multinomial(flat.reshape(-1, flat.shape[-1]), samples, replacement=True, generator=generator)
-    return drawn.reshape(*flat.shape[:-1], samples)
-
-
-def cell_middles(indices: Tensor, cells: int) -> Tensor:
-    """The points (..., 2) in [-1, 1] of cells of a map (cells, cells), given by indices (...) as `draw_cells` does."""
-    return torch.stack([indices % cells, indices // cells], -1) * (2 / (cells - 1)) - 1
 
 
 def sampled_loss(scores: Tensor, drawn: Tensor, margin: Tensor, epsilon: float = 1.0) -> Tensor:

@@ -4,7 +4,7 @@ An objective gives every landmark's loss (N, K) for one stack's maps (N, K, H, W
 which decoder reads them (train.codecs.reading). So everything is validated, exported and run by what it was made for.
 """
 
-from train.objectives.base import Isotropic, Labels, Loss, Objective, Smoothing, describe, label_distribution
+from train.objectives.base import Loss, Objective
 from train.objectives.coordinates import AnisotropicDirection, Mahalanobis, SoftArgmax, Star
 from train.objectives.heatmaps import (
     HeatmapInHeatmap,
@@ -15,6 +15,7 @@ from train.objectives.heatmaps import (
     Subpixel,
 )
 from train.objectives.structured import Structured
+from train.targets.labels import Isotropic, Labels, Smoothing, describe, label_distribution
 
 __all__ = [
     "AnisotropicDirection",

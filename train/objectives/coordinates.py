@@ -10,16 +10,18 @@ from typing import Literal
 from torch import Tensor
 
 from train.codecs import gaussian
-from train.losses.anisotropic import anisotropic_loss, anisotropy_of_maps, neighbours, normals
+from train.losses.anisotropic import anisotropic_loss, anisotropy_of_maps
 from train.losses.distances import Distance
 from train.losses.divergence import jensen_shannon
 from train.losses.mahalanobis import MahalanobisRestriction, mahalanobis_loss
-from train.losses.maps import mean_point
 from train.losses.soft_argmax import Reading, as_distribution, soft_argmax_loss
 from train.losses.star import Restriction, star_loss
-from train.losses.structured import cell_middles, draw_cells
-from train.objectives.base import Labels, Loss, Objective, Smoothing, label_distribution
+from train.maps import mean_point
+from train.objectives.base import Loss, Objective
 from train.objectives.heatmaps import TINY
+from train.targets.drawn_cells import cell_middles, draw_cells
+from train.targets.labels import Labels, Smoothing, label_distribution
+from train.targets.normals import neighbours, normals
 
 WHOLE_MAP = 10_000  # cells: a window that no map exceeds
 

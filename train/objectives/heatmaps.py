@@ -14,9 +14,11 @@ from train.codecs import hih, integer, offsets, subpixel
 from train.codecs.decoders import DecoderName
 from train.codecs.gaussian import find_peaks
 from train.losses.classification import soft_classification_loss
-from train.losses.heatmap import gaussian_map, heatmap_loss
-from train.losses.maps import full_precision
-from train.objectives.base import Labels, Loss, Objective
+from train.losses.heatmap import heatmap_loss
+from train.maps import full_precision
+from train.objectives.base import Loss, Objective
+from train.targets.heatmaps import gaussian_map
+from train.targets.labels import Labels
 
 TINY = 1e-6  # keeps the logarithm of an empty cell finite
 

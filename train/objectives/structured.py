@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import partial
 
-from train.losses.structured import Margin, cell_middles, draw_cells, margin_map, sampled_loss, structured_loss
-from train.objectives.base import Isotropic, Labels, Loss, Objective, Smoothing, label_distribution
+from train.losses.structured import Margin, margin_map, sampled_loss, structured_loss
+from train.objectives.base import Loss, Objective
+from train.targets.drawn_cells import cell_middles, draw_cells
+from train.targets.labels import Isotropic, Labels, Smoothing, label_distribution
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""What the losses share: precision, the cells' coordinates, and the moments of a map that is a distribution.
+"""What targets, losses and objectives share: precision, the coordinates of cells, the moments of a distribution.
 
 Convention: coordinates are (x, y) in [-1, 1] over the map's cell middles (the first cell's is -1, the last one's 1),
 x to the right, y down. A distribution is a map (..., H, W) that is nowhere negative and sums to 1.
@@ -37,3 +37,8 @@ def second_moments(distribution: Tensor, centre: Tensor) -> Tensor:
     xy = ((distribution * dx[..., None, :]).sum(-1) * dy).sum(-1)
     yy = (distribution.sum(-1) * dy.square()).sum(-1)
     return torch.stack([xx, xy, yy], -1)
+
+
+def turned(vectors: Tensor) -> Tensor:
+    """Vectors (..., 2) by a right angle."""
+    return torch.stack([-vectors[..., 1], vectors[..., 0]], -1)
