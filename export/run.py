@@ -180,7 +180,7 @@ def presence_of(graph: LandmarkGraph, data: FaceData) -> tuple[float, str]:
     Returns:
         The threshold, 0..1, and a description of its effect.
     """
-    augmented = AugmentedCrops(data.validation, data.augmentation, seed=0)
+    augmented = AugmentedCrops(data.validation, replace(data.augmentation, absent=0.0), seed=0)
     places = [(draw, i) for draw in range(DRAWS) for i in range(len(augmented))]
     faces = face_scores(graph, torch.cat([augmented[place].crops for place in places]))
     samples, size = data.validation.samples, data.size
