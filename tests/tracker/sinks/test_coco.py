@@ -236,7 +236,9 @@ class TestPycocotools:
 
 def test_the_reader_of_cvat_takes_it_without_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Datumaro reads what is uploaded to CVAT as "COCO Keypoints"."""
-    datumaro = pytest.importorskip("datumaro", reason="needs datumaro in an environment of its own: tests/requirements-slow.txt")
+    datumaro = pytest.importorskip(
+        "datumaro", reason="needs datumaro in an environment of its own: tests/requirements-slow.txt"
+    )
     for name in ("annotations", "images"):
         (tmp_path / name).mkdir()
     one = face(1, shift=80)
