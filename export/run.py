@@ -209,6 +209,8 @@ def load(checkpoint: Path, trust: str = "") -> tuple[LandmarkTask, FaceData, dic
     """
     raw = read_checkpoint(checkpoint, trust)
     config = {"model": raw["hyper_parameters"], "data": raw["datamodule_hyper_parameters"], "epoch": raw["epoch"]}
+    if "mixed" in raw:  # by train.mix
+        config["mixed"] = raw["mixed"]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Attribute 'net' is an instance")  # it is saved as its configuration
         task = build(LandmarkTask, raw, checkpoint)
