@@ -22,6 +22,7 @@ with needs_extra(__name__, "export.run", "export", "cv2", "torch", "lightning", 
 
     from export.calibration.fit import calibration_of, coverage
     from export.calibration.presence import face_scores, fit_presence, views_upside_down, views_without_face
+    from export.calibration.visibility import calibrate_visibility
     from export.commit import commit
     from export.graph import LandmarkGraph, Precision
     from export.gstreamer import info_path, write_model_info
@@ -143,6 +144,7 @@ def _prepared(
     graph = LandmarkGraph(task, "fp32", decoder, calibration).eval()
     reference = Reference(graph, faces.crops, faces.points_px.double().numpy(), task.scheme)
     presence, presence_told = presence_of(graph, data)
+    visibility = calibrate_visibility(graph, faces)
     window = min(task.objective.window, task.size // task.stride)
     spec = ModelSpec(
         size=task.size,
@@ -153,6 +155,7 @@ def _prepared(
         f"{calibration.spread.floor_px2:g} px2 are left at least",
         temperature=calibration.temperature,
         licence=licence,
+        visibility={"slope": visibility.slope, "offsets": list(visibility.offsets)},
         config=config,
         commit=commit(),
     )
@@ -181,7 +184,7 @@ def presence_of(graph: LandmarkGraph, data: FaceData) -> tuple[float, str]:
     Returns:
         The threshold, 0..1, and a description of its effect.
     """
-    augmented = AugmentedCrops(data.validation, data.augmentation, seed=0)
+    augmented = AugmentedCrops(data.validation, replace(data.augmentation, absent=0.0), seed=0)
     places = [(draw, i) for draw in range(DRAWS) for i in range(len(augmented))]
     faces = face_scores(graph, torch.cat([augmented[place].crops for place in places]))
     samples, size = data.validation.samples, data.size
@@ -210,6 +213,8 @@ def load(checkpoint: Path, trust: str = "") -> tuple[LandmarkTask, FaceData, dic
     """
     raw = read_checkpoint(checkpoint, trust)
     config = {"model": raw["hyper_parameters"], "data": raw["datamodule_hyper_parameters"], "epoch": raw["epoch"]}
+    if "mixed" in raw:  # by train.mix
+        config["mixed"] = raw["mixed"]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Attribute 'net' is an instance")  # it is saved as its configuration
         task = build(LandmarkTask, raw, checkpoint)

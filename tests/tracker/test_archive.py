@@ -51,9 +51,11 @@ class TestTrackRows:
         assert json.loads(json.dumps(row)) == row
         for column in COLUMNS:
             length = column.per_face + 68 * column.per_point
+            if column.nullable and row[column.name] is None:
+                continue
             if length:
                 assert len(row[column.name]) == length and {type(value) for value in row[column.name]} == {float}
-            elif row[column.name] is not None:
+            else:
                 assert type(row[column.name]) is {"s": str, "i": int, "f": float}[column.kind[0]]
 
     def test_forgets_the_video_before(self, frames: list[Frame], make_tracker: MakeTracker) -> None:

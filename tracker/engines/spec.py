@@ -14,12 +14,14 @@ from typing import Any
 from tracker.errors import TrackerError
 from tracker.face.crop import VIEW
 from tracker.face.schemes import SCHEMES, Scheme
+from tracker.face.visibility import Visibility
 
 KEY = "landmark_tracker.spec"
 INPUT = "crops"
 OUTPUTS = ("points_px", "scores", "covariances_px2")
 SIZES = (8, 1024)  # the smallest and the largest side of a crop, in pixels
 LONGEST, LONGEST_TEXT, DEEPEST = 1_000_000, 10_000, 50  # limits: characters of the JSON and of a text in it; levels
+LARGEST = 1e6  # limit of the numbers of the visibility
 CONTRACT = 1  # uint8 RGB crops (N, S, S, 3) in; points_px, scores, covariances_px2 out
 
 
@@ -40,6 +42,8 @@ class ModelSpec:
         contract: version of the inputs and outputs.
         provenance: texts by name about the origin of the model (pictures, labels, teacher, their licences), as given
             to export.run.
+        visibility: slope and offsets from which it is computed how likely each landmark is to be visible, see
+            tracker.face.visibility; empty if they were not fitted.
     """
 
     size: int
@@ -53,10 +57,17 @@ class ModelSpec:
     temperature: float = 1.0
     contract: int = CONTRACT
     provenance: dict[str, str] = field(default_factory=dict)
+    visibility: dict[str, Any] = field(default_factory=dict)
 
     def landmark_scheme(self) -> Scheme:
         """Return the landmark scheme."""
         return SCHEMES[self.scheme]
+
+    def landmark_visibility(self) -> Visibility | None:
+        """How visible the landmarks are, by their covariances; None where it was not fitted."""
+        if not self.visibility:
+            return None
+        return Visibility(float(self.visibility["slope"]), tuple(map(float, self.visibility["offsets"])))
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
         """Return the shapes for one face of INPUT (uint8) and OUTPUTS (float32), by name."""
@@ -143,6 +154,20 @@ class ModelSpec:
                 f"{source}: its provenance must be a JSON object of texts, got {_short(self.provenance)}; "
                 "export it again"
             )
+        self._check_visibility(source)
+
+    def _check_visibility(self, source: str) -> None:
+        count, table = self.landmark_scheme().count, self.visibility
+        if table == {}:
+            return
+        if isinstance(table, dict) and set(table) == {"slope", "offsets"} and isinstance(table["offsets"], list):
+            numbers = [table["slope"], *table["offsets"]]
+            if len(numbers) == 1 + count and all(_is_number(each) and abs(each) <= LARGEST for each in numbers):
+                return
+        raise TrackerError(
+            f"{source}: its visibility must be a slope and {count} offsets of at most {LARGEST:g}, got "
+            f"{_short(table)}; export it again"
+        )
 
 
 def parse_json(text: object) -> Any:

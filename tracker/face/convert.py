@@ -38,8 +38,9 @@ def convert(landmarks: Landmarks, scheme: Scheme) -> Landmarks:
         scheme: the wanted scheme.
 
     Returns:
-        Landmarks in pixels of the same picture. Each point and its score is that of a source point, or a weighted mean
-        of several; its covariance is that of the mean, with the errors of the points taken as independent.
+        Landmarks in pixels of the same picture. Each point, its score and its visibility are those of a source point,
+        or a weighted mean of several; its covariance is that of the mean, with the errors of the points taken as
+        independent.
 
     Raises:
         ValueError: there is no such conversion; the message names the schemes that can be reached.
@@ -48,7 +49,8 @@ def convert(landmarks: Landmarks, scheme: Scheme) -> Landmarks:
         return landmarks
     weights = conversion_weights(landmarks.scheme, scheme)
     covariances_px2 = np.square(weights) @ landmarks.covariances_px2
-    return Landmarks(weights @ landmarks.points_px, weights @ landmarks.scores, covariances_px2, scheme)
+    visibility = None if landmarks.visibility is None else weights @ landmarks.visibility
+    return Landmarks(weights @ landmarks.points_px, weights @ landmarks.scores, covariances_px2, scheme, visibility)
 
 
 def reachable(source: Scheme) -> list[Scheme]:

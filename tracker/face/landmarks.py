@@ -20,6 +20,8 @@ class Landmarks:
         scores: (K,) 0 to 1, the probability mass near each point's peak.
         covariances_px2: (K, 3) xx, xy, yy of each point's covariance, in squared pixels.
         scheme: the scheme, which says what the K points are.
+        visibility: (K,) 0 to 1, how likely each point is to be visible and not hidden by a hand, a mask or hair; None
+            if the model's file does not tell it (tracker.face.visibility).
 
     Raises:
         ValueError: a shape does not fit the scheme, or a number is not finite or beyond LARGEST_PX (its square for
@@ -30,6 +32,7 @@ class Landmarks:
     scores: Array
     covariances_px2: Array
     scheme: Scheme
+    visibility: Array | None = None
 
     def __post_init__(self) -> None:
         count = self.scheme.count
@@ -37,7 +40,10 @@ class Landmarks:
             ("points_px", (count, 2), LARGEST_PX),
             ("scores", (count,), LARGEST_PX),
             ("covariances_px2", (count, 3), LARGEST_PX**2),
+            ("visibility", (count,), 1.0),
         ):
+            if getattr(self, name) is None and name == "visibility":
+                continue
             array = np.array(getattr(self, name), dtype=np.float64)
             if array.shape != shape:
                 raise ValueError(f"{name} of {self.scheme.name} must have shape {shape}, got {array.shape}")
@@ -57,7 +63,7 @@ class Landmarks:
         return np.asarray(np.sqrt(np.maximum(self.covariances_px2[:, 0] + self.covariances_px2[:, 2], 0) / 2))
 
     def at(self, points_px: Array) -> Landmarks:
-        """Return the landmarks with other points, and the same scores and covariances.
+        """Return the landmarks with other points, and the same scores, covariances and visibility.
 
         Args:
             points_px: (K, 2) finite float64. The array is not copied, and is read-only afterwards.
@@ -65,7 +71,7 @@ class Landmarks:
         Returns:
             New landmarks; the points are not checked.
         """
-        return Landmarks.unchecked(points_px, self.scores, self.covariances_px2, self.scheme)
+        return Landmarks.unchecked(points_px, self.scores, self.covariances_px2, self.scheme, self.visibility)
 
     def scaled(self, x: float, y: float) -> Landmarks:
         """Return the landmarks in a resized picture.
@@ -83,10 +89,13 @@ class Landmarks:
         if not (1e-6 <= x <= 1e6 and 1e-6 <= y <= 1e6):
             raise ValueError(f"expected factors of 1e-6 to 1e6, got {x} and {y}")
         points_px = (self.points_px + 0.5) * (x, y) - 0.5
-        return Landmarks.unchecked(points_px, self.scores, self.covariances_px2 * (x * x, x * y, y * y), self.scheme)
+        covariances_px2 = self.covariances_px2 * (x * x, x * y, y * y)
+        return Landmarks.unchecked(points_px, self.scores, covariances_px2, self.scheme, self.visibility)
 
     @classmethod
-    def unchecked(cls, points_px: Array, scores: Array, covariances_px2: Array, scheme: Scheme) -> Landmarks:
+    def unchecked(
+        cls, points_px: Array, scores: Array, covariances_px2: Array, scheme: Scheme, visibility: Array | None = None
+    ) -> Landmarks:
         """Make landmarks without checks and copies, for arrays that are known to be valid.
 
         Args:
@@ -94,14 +103,18 @@ class Landmarks:
             scores: as in the constructor.
             covariances_px2: as in the constructor.
             scheme: as in the constructor.
+            visibility: as in the constructor.
 
         Returns:
             The landmarks.
         """
         landmarks = object.__new__(cls)
-        for array in (points_px, scores, covariances_px2):
-            array.setflags(write=False)
-        landmarks.__dict__.update(points_px=points_px, scores=scores, covariances_px2=covariances_px2, scheme=scheme)
+        for array in (points_px, scores, covariances_px2, visibility):
+            if array is not None:
+                array.setflags(write=False)
+        landmarks.__dict__.update(
+            points_px=points_px, scores=scores, covariances_px2=covariances_px2, scheme=scheme, visibility=visibility
+        )
         return landmarks
 
     def __repr__(self) -> str:
@@ -111,7 +124,7 @@ class Landmarks:
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle and deep-copy by the constructor's arguments, so that the arrays of the copy are read-only, too."""
-        return Landmarks.unchecked, (self.points_px, self.scores, self.covariances_px2, self.scheme)
+        return Landmarks.unchecked, (self.points_px, self.scores, self.covariances_px2, self.scheme, self.visibility)
 
     @classmethod
     def from_points(cls, points_px: Array, scheme: Scheme) -> Landmarks:

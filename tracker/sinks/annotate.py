@@ -17,7 +17,7 @@ from tracker.sources.as_picture import as_picture
 Image = NDArray[np.uint8]
 Points = NDArray[np.float64]
 
-_SURE, _UNSURE = np.array([45.0, 225, 200]), np.array([255.0, 176, 32])  # teal, amber
+_VISIBLE, _HIDDEN = np.array([45.0, 225, 200]), np.array([255.0, 176, 32])  # teal, amber
 _LINE, _PLATE, _TEXT = (225, 255, 248), (12, 20, 28), (245, 250, 250)
 _OPACITY = {"tracking": 1.0, "coasting": 0.55}
 _SMALL = 90  # extent of a face in pixels, below which a label with the state would be wider than the face
@@ -27,9 +27,9 @@ _SHIFT = 4  # fractional bits of the coordinates that cv2 draws at: sixteenths o
 def draw_faces(image_rgb: object, result: FrameResult) -> Image:
     """Draw every face over a copy of the picture.
 
-    Boundary curves are thin lines, points are dots from teal (score 1) to amber (score 0), the box is shown by its
-    corners, and a label has id, state and score (for a small face that is tracked, id and score). All sizes scale with
-    the face. A coasting face is drawn dimmer.
+    Boundary curves are thin lines. Points are dots from teal (visible) to amber (hidden), by their visibility or, if
+    the model does not tell it, by their scores. The box is shown by its corners. A label has id, state and score (for a
+    small face that is tracked, id and score). All sizes scale with the face. A coasting face is drawn dimmer.
 
     Args:
         image_rgb: (H, W, 3) uint8 RGB, or another picture that tracker.sources.as_picture accepts.
@@ -65,7 +65,7 @@ def draw_landmarks(image_rgb: object, landmarks: Landmarks) -> Image:
     if view is not None:
         view.draw_curves(landmarks, 1.0)
         with _ink(view.image, 0.95) as layer:
-            _dots(layer, landmarks.points_px - view.corner, landmarks.scores, view.size)
+            _dots(layer, landmarks.points_px - view.corner, _shares(landmarks), view.size)
     return canvas
 
 
@@ -77,7 +77,7 @@ def _draw_face(canvas: Image, face: TrackedFace) -> None:
     view.draw_curves(face.landmarks, opacity)
     with _ink(view.image, 0.95 * opacity) as layer:
         _brackets(layer, view.low - view.corner, view.high - view.corner, view.size)
-        _dots(layer, face.landmarks.points_px - view.corner, face.landmarks.scores, view.size)
+        _dots(layer, face.landmarks.points_px - view.corner, _shares(face.landmarks), view.size)
     _label(canvas, face, view.low, view.high, view.size, opacity)
 
 
@@ -137,9 +137,14 @@ def _line(layer: Image, points: Points, size: float, closed: bool = False) -> No
     cv2.polylines(layer, [_fixed(points)], closed, _LINE, thickness, cv2.LINE_AA, _SHIFT)
 
 
-def _dots(layer: Image, points: Points, scores: Points, size: float) -> None:
+def _shares(landmarks: Landmarks) -> Points:
+    """(K,) how much of a point's colour is that of a visible one."""
+    return landmarks.scores if landmarks.visibility is None else landmarks.visibility
+
+
+def _dots(layer: Image, points: Points, shares: Points, size: float) -> None:
     radius = int(_fixed(np.array(max(0.6, 0.0095 * size))))  # small enough not to cover a small face
-    colours = _UNSURE + (_SURE - _UNSURE) * scores[:, None]
+    colours = _HIDDEN + (_VISIBLE - _HIDDEN) * shares[:, None]
     for centre, colour in zip(_fixed(points).tolist(), colours.tolist(), strict=True):
         cv2.circle(layer, centre, radius, colour, cv2.FILLED, cv2.LINE_AA, _SHIFT)
 

@@ -22,9 +22,9 @@ from tracker.version import read_version
 
 CATEGORY_ID = 1
 """Id of the only category, "face"."""
-OUTSIDE, VISIBLE = 0, 2
-"""COCO's visibility flags. A point outside the picture counts as not labelled. The flag 1, labelled but hidden, is not
-used, because the model does not report which points are hidden."""
+OUTSIDE, HIDDEN, VISIBLE = 0, 1, 2
+"""COCO's visibility flags. A point outside the picture counts as not labelled, and one with a visibility below 0.5 as
+hidden."""
 
 
 class CocoKeypoints(Closing):
@@ -177,8 +177,10 @@ def _annotation(face: TrackedFace, width: int, height: int, video: bool) -> Mapp
     ]
     box = [x, y, round(right - x, 2), round(bottom - y, 2)]
     flat: list[float] = []
-    for (point_x, point_y), is_inside in zip(points_px.tolist(), inside.tolist()):
-        flat += [point_x, point_y, VISIBLE] if is_inside else [0, 0, OUTSIDE]
+    visibility = face.landmarks.visibility
+    flags = np.full(len(points_px), VISIBLE) if visibility is None else np.where(visibility < 0.5, HIDDEN, VISIBLE)
+    for (point_x, point_y), is_inside, flag in zip(points_px.tolist(), inside.tolist(), flags.tolist()):
+        flat += [point_x, point_y, flag] if is_inside else [0, 0, OUTSIDE]
     annotation = {
         "category_id": CATEGORY_ID,
         "keypoints": flat,

@@ -29,14 +29,15 @@ _OF_A_FACE: dict[str, Callable[[FrameResult, TrackedFace], int | float]] = {
 }
 _POSE = ("pose_Tx", "pose_Ty", "pose_Tz", "pose_Rx", "pose_Ry", "pose_Rz")
 _OPENINGS = ("right_eye_opening", "left_eye_opening", "mouth_opening")
-# Those with a value for each of its K points, in columns x_0, x_1, ...:
-_OF_A_POINT: dict[str, Callable[[Landmarks], Array]] = {
+# Those with a value for each of its K points, in columns x_0, x_1, ...; None if the model does not tell them:
+_OF_A_POINT: dict[str, Callable[[Landmarks], Array | None]] = {
     "x": lambda landmarks: landmarks.points_px[:, 0].round(2),
     "y": lambda landmarks: landmarks.points_px[:, 1].round(2),
     "score": lambda landmarks: landmarks.scores.round(4),
     "cov_xx": lambda landmarks: landmarks.covariances_px2[:, 0].round(4),
     "cov_xy": lambda landmarks: landmarks.covariances_px2[:, 1].round(4),
     "cov_yy": lambda landmarks: landmarks.covariances_px2[:, 2].round(4),
+    "visibility": lambda landmarks: None if landmarks.visibility is None else landmarks.visibility.round(4),
 }
 
 
@@ -55,6 +56,7 @@ class OpenFaceCsv(Closing):
     | x_0, ..., y_0, ... | smoothed landmarks in pixels, x right, y down, pixel centres at integers |
     | score_0, ... | 0 to 1; this column and the following ones are not in OpenFace |
     | cov_xx_0, ..., cov_xy_0, ..., cov_yy_0, ... | covariances in squared pixels |
+    | visibility_0, ... | 0 to 1, that the landmark is not hidden; empty if the model does not tell it |
     | right_eye_opening, left_eye_opening, mouth_opening | height over width in this frame; with 68 landmarks only |
 
     The pose is computed with the default camera of camera_matrix, and is empty if there is none. A frame without faces
@@ -108,7 +110,8 @@ def _row(result: FrameResult, face: TrackedFace, shown: TrackedFace, camera: Arr
     if camera is not None:
         row += _pose(shown.landmarks, camera)
     for values in _OF_A_POINT.values():
-        row += values(face.landmarks).tolist()
+        cells = values(face.landmarks)
+        row += [None] * face.landmarks.scheme.count if cells is None else cells.tolist()
     if camera is not None:
         row += _openings(shown.raw)
     return row

@@ -30,6 +30,7 @@ class OscMessages(Closing):
     | /faces | i ids of all faces in this frame; no arguments if there are no faces |
     | /face/ID/points | f x0 y0 x1 y1 ...: the smoothed landmarks in pixels, x right, y down, centres at integers |
     | /face/ID/scores | f score of each landmark, 0 to 1 |
+    | /face/ID/visibility | f visibility of each landmark, 0 to 1, if the model tells it |
     | /face/ID/box | f x y width height of the landmarks' extent in pixels |
     | /face/ID/score | f 0 to 1, that this is a face |
     | /face/ID/state | s tracking or coasting (not measured, kept at its last position for a short time) |
@@ -77,6 +78,8 @@ class OscMessages(Closing):
         points, scores = face.landmarks.points_px.ravel().tolist(), face.landmarks.scores.tolist()
         yield self._osc.message(f"/face/{face.id}/points", "f" * len(points), points)
         yield self._osc.message(f"/face/{face.id}/scores", "f" * len(scores), scores)
+        if (visibility := face.landmarks.visibility) is not None:
+            yield self._osc.message(f"/face/{face.id}/visibility", "f" * len(visibility), visibility.tolist())
         yield self._osc.message(f"/face/{face.id}/box", "ffff", face.box_px.tolist())
         yield self._osc.message(f"/face/{face.id}/score", "f", [face.score])
         yield self._osc.message(f"/face/{face.id}/state", "s", [face.state])
