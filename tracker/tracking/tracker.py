@@ -77,7 +77,7 @@ class Tracker:
         config: the thresholds of tracking.
 
     Attributes:
-        scheme: of the landmarks. The options are attributes as well.
+        scheme: of the landmarks. The options are attributes as well; smoothing may be set between two frames.
 
     Raises:
         TrackerError: for models that are not available or cannot be read, and for invalid options.

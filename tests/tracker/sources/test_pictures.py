@@ -278,7 +278,7 @@ class TestRefusals:
         assert "--overlay and --output name the same file" in sentence or "--output and --overlay" in sentence
         for name in ("x.pts", "deep/x.pts"):
             sentence = refused(pictures, "--pts", tmp_path / "p", "--output", tmp_path / "p" / name)
-            assert "lies where --pts writes" in sentence
+            assert "is in the folder that --pts writes" in sentence
 
     def test_pictures_that_are_there_already(self, refused: Any, pictures: Path, tmp_path: Path) -> None:
         (tmp_path / "d/sub").mkdir(parents=True)
