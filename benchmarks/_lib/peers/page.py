@@ -229,8 +229,8 @@ def _wrapped(lines: Iterator[str]) -> Iterator[str]:
 
 INTRODUCTION = (
     "- Lost: the system gives no face, or a wrong one, whose points lie on average farther from the labels than 10 % "
-    "of the face's size, the square root of the area of the labels' extent. The errors are over the frames in which all "
-    "have the face; a system that lost it in more than half of them has no errors and does not count there.",
+    "of the face's size, the square root of the area of the labels' extent. The errors are over the frames in which "
+    "all have the face; a system that lost it in more than half of them has no errors and does not count there.",
     "- NME: the mean distance of the points to the labels, in percent of the distance between the outer eye corners. "
     "Offset removed: without each point's constant difference from the labels, which is a matter of definition.",
     "- Acceleration error: jitter, the second difference of the error from frame to frame, in percent of the same "
