@@ -41,11 +41,14 @@ class Visibility:
 
 
 def log_variance(covariances_px2: Array, size: int) -> Array:
-    """Return v (..., K), the logarithm of the mean variance along x and y, as a fraction of the crop's area.
+    """Compute the logarithm of each point's mean variance along x and y, as a fraction of the crop's area.
 
     Args:
         covariances_px2: (..., K, 3) xx, xy, yy in squared pixels of the crop.
         size: S, the side of the crop in pixels.
+
+    Returns:
+        v (..., K).
     """
     variances = (covariances_px2[..., 0] + covariances_px2[..., 2]) / (2 * size * size)
     return np.asarray(np.log(np.maximum(variances, SMALLEST)))
