@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
+from itertools import permutations, product
 from pathlib import Path
 
 import pytest
@@ -209,6 +210,13 @@ def test_stages_do_not_import_one_another() -> None:
     for stage in STAGES:
         others = [f"tracker.{other}" for other in STAGES if other != stage and (stage, other) not in RECORDS]
         wrong += [f for f in ALL if f"{f.module}.".startswith(f"tracker.{stage}.") and f.below(*others)]
+    assert wrong == []
+
+
+def test_targets_and_losses_do_not_import_one_another() -> None:
+    """A target is made from labels, a loss compares it with the answer of a net; objectives and terms join them."""
+    pairs = permutations(("train.targets", "train.losses"))
+    wrong = [f for f, (room, other) in product(ALL, pairs) if f.module.startswith(room) and f.below(other)]
     assert wrong == []
 
 

@@ -73,7 +73,7 @@ class Track:
         self._take(estimate, now_s)
 
     def resume(self, estimate: Estimate, now_s: float, confident: bool) -> None:
-        """Take a face that the detector found where this one was predicted: the filter starts anew."""
+        """Take a face that the detector found where this one was predicted, and restart the filter."""
         self.update(estimate, now_s)
         self.unconfirmed = 0
         self.confident = self.confident or confident

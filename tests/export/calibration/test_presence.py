@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from hypothesis.extra.numpy import arrays
 
 from export.calibration.presence import face_scores, fit_presence, views_upside_down, views_without_face
 from export.graph import LandmarkGraph
-from export.run import load
+from export.run import load, presence_of
 from tracker.datasets.sample import Sample
 from tracker.datasets.w300 import read_folder
 from tracker.face.crop import Roi, crop, roi_of_landmarks
@@ -107,3 +108,11 @@ def test_face_scores_are_the_means_of_the_points(checkpoint: Path) -> None:
         alone = [graph(crop[None])[1].mean().item() for crop in crops]
     assert together.shape == (19,)
     np.testing.assert_allclose(together, alone, atol=1e-5)
+
+
+def test_the_crops_without_a_face_of_a_training_are_no_faces_here(checkpoint: Path) -> None:
+    task, data, _ = load(checkpoint)
+    graph = LandmarkGraph(task).eval()
+    plain = presence_of(graph, data)[0]
+    data.augmentation = replace(data.augmentation, absent=1.0)
+    assert presence_of(graph, data)[0] == plain
