@@ -32,6 +32,7 @@ with needs_extra(__name__, "export.run", "export", "cv2", "torch", "lightning", 
     from export.onnx import write_onnx
     from export.outputs import check_output
     from export.provenance import read_provenance
+    from export.runtimes.write import TARGETS, RuntimeName, check_runtime, write_runtime
     from export.tensorrt import cached_engine, engine_key
     from export.triton import check_name, write_repository
     from export.verify import Budget, Reference
@@ -57,7 +58,7 @@ def export(
     precision: Precision = "fp32",
     decoder: ReadingName | None = None,
     budget: Budget = Budget(),
-    to: Literal["onnx", "tensorrt", "tensorrt_rtx", "triton"] = "onnx",
+    to: Literal["onnx", "tensorrt", "tensorrt_rtx", "triton", RuntimeName] = "onnx",
     trust: str = "",
     allow_untrained: bool = False,
     provenance: Path | None = None,
@@ -78,6 +79,8 @@ def export(
         to: onnx, or another format to make in addition. tensorrt and tensorrt_rtx build an engine in the folder engines
             beside the .onnx file. triton adds the model to triton_models, a model repository of Triton Inference
             Server in the same folder.
+            litert, ncnn, coreml (for phones and boards) and heatmaps (ONNX that ends before the decoding, for
+            accelerators) write their files beside it, see docs/guides/phones.md.
         trust: packages, separated by commas, whose classes a checkpoint may name besides those of train. Their code
             is imported and run.
         allow_untrained: also write a model that is no better than the mean face on its validation faces.
@@ -96,8 +99,10 @@ def export(
     if to == "triton":
         check_name(output.stem)
         import_client()
-    elif to != "onnx":
+    elif to == "tensorrt" or to == "tensorrt_rtx":
         load_tensorrt(to)
+    elif to != "onnx":
+        check_runtime(to, output, precision, inputs)
     task, data, config = load(checkpoint, trust)
     if decoder in HEAD_DECODERS and decoder != task.objective.head:
         raise TrackerError(
@@ -125,9 +130,13 @@ def export(
         print(f"{output}: {finding}")
     if to == "triton":
         print(f"written: {write_repository(output, output.parent / 'triton_models', output.stem)}")
-    elif to != "onnx":
+    elif to == "tensorrt" or to == "tensorrt_rtx":
         plan = cached_engine(output, output.parent / "engines", engine_key(output, to, precision))
         print(f"{plan}: {plan.stat().st_size / 1e6:.2f} MB, built, not run: engines are verified as ONNX")
+    elif to != "onnx":
+        whole = LandmarkGraph(task, "fp32", engine.decoder, engine.calibration).eval()
+        files, difference = write_runtime(to, whole, precision, spec, reference, output, budget)
+        print(f"written: {', '.join(map(str, files))}", difference, *filter(None, [TARGETS[to].note]), sep="\n")
 
 
 def _prepared(
@@ -184,7 +193,8 @@ def presence_of(graph: LandmarkGraph, data: FaceData) -> tuple[float, str]:
     Returns:
         The threshold, 0..1, and a description of its effect.
     """
-    augmented = AugmentedCrops(data.validation, replace(data.augmentation, absent=0.0), seed=0)
+    # A face of which most is hidden cannot be told from other things, and would pull the threshold down to theirs.
+    augmented = AugmentedCrops(data.validation, replace(data.augmentation, absent=0.0, cover=0.0), seed=0)
     places = [(draw, i) for draw in range(DRAWS) for i in range(len(augmented))]
     faces = face_scores(graph, torch.cat([augmented[place].crops for place in places]))
     samples, size = data.validation.samples, data.size

@@ -1,6 +1,6 @@
 """Fits the score threshold above which a crop counts as a face, on validation faces.
 
-The faces are augmented as in training, because a tracker also gets blurred, dark and partly covered ones.
+The faces are augmented as in training, because a tracker also gets blurred and dark ones, but no large part is hidden.
 """
 
 from __future__ import annotations

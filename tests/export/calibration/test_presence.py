@@ -110,9 +110,9 @@ def test_face_scores_are_the_means_of_the_points(checkpoint: Path) -> None:
     np.testing.assert_allclose(together, alone, atol=1e-5)
 
 
-def test_the_crops_without_a_face_of_a_training_are_no_faces_here(checkpoint: Path) -> None:
+def test_crops_without_a_face_and_hidden_faces_of_a_training_are_no_faces_here(checkpoint: Path) -> None:
     task, data, _ = load(checkpoint)
     graph = LandmarkGraph(task).eval()
     plain = presence_of(graph, data)[0]
-    data.augmentation = replace(data.augmentation, absent=1.0)
+    data.augmentation = replace(data.augmentation, absent=1.0, cover=1.0)
     assert presence_of(graph, data)[0] == plain
