@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tools.arm64_root import make_root, missing_programs
 
 from tests.conftest import ROOT
 from tests.test_wheel import CLEAN, PIP, expect, run, wheel  # noqa: F401
+from tools.arm64_root import make_root, missing_programs
 from tracker import Tracker
 from tracker.errors import TrackerError
 from tracker.sources.demo import DemoClip
