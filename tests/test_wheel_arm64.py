@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tools.arm64_root import make_root, missing_programs
 
 from tests.conftest import ROOT
 from tests.test_wheel import CLEAN, PIP, expect, run, wheel  # noqa: F401
+from tools.arm64_root import make_root, missing_programs
 from tracker import Tracker
 from tracker.errors import TrackerError
 from tracker.sources.demo import DemoClip
@@ -30,8 +30,12 @@ FRAMES = 8
 PROCESSOR = "cortex-a76"
 """Without SVE, as the Cortex-A78AE of a Jetson Orin, which qemu does not know."""
 
-TOLERANCE_PX = 0.05
-"""The largest distance between the two processors' points. See the test for what was measured."""
+FIRST_PX, MOST_PX, MEAN_PX = 1e-3, 0.1, 0.005
+"""Bounds of the distance between the two processors' points: in the first frame, in all frames, and their mean.
+
+Measured with qemu 10.0: 0.00001, 0.040 and 0.0007. From the second frame on the last points place the crop, and OpenCV
+places it to 1/32 of a pixel, so that a difference in the last digit may move it by that.
+"""
 
 TRACK = """
 import platform, sys
@@ -56,7 +60,7 @@ def qemu() -> str:
 @pytest.fixture(scope="module")
 def root() -> Path:
     if named := os.environ.get("LANDMARKS_ARM64_ROOT"):
-        return Path(named)
+        return Path(named)  # one that is none fails
     if missing_programs():
         pytest.skip("needs an arm64 Debian in $LANDMARKS_ARM64_ROOT: this machine has no apt to fetch one")
     try:
@@ -101,7 +105,6 @@ def packages(wheel: Path, qemu: str, python: list[str], tmp_path_factory: pytest
 
 
 def test_an_arm_processor_gives_the_same_points(python: list[str], packages: Path, tmp_path: Path) -> None:
-    """Measured: see docs/guides/jetson.md."""
     frames = np.stack([frame.image_rgb for frame in islice(DemoClip((320, 240)), FRAMES)])
     np.save(tmp_path / "frames.npy", frames)
     environment = {**CLEAN, "PYTHONPATH": str(packages), "OMP_NUM_THREADS": "1"}
@@ -114,6 +117,8 @@ def test_an_arm_processor_gives_the_same_points(python: list[str], packages: Pat
     expected_px = np.array([face.landmarks.points_px for face in faces])
     assert found["points_px"].shape == expected_px.shape == (FRAMES, 68, 2)
     apart_px = np.linalg.norm(found["points_px"] - expected_px, axis=2)
-    print(f"largest distance {apart_px.max():.6f} px, mean {apart_px.mean():.6f} px")
-    assert apart_px.max() < TOLERANCE_PX
+    print(f"first frame {apart_px[0].max():.6f} px, all {apart_px.max():.6f} px, mean {apart_px.mean():.6f} px")
+    assert apart_px[0].max() < FIRST_PX
+    assert apart_px.max() < MOST_PX
+    assert apart_px.mean() < MEAN_PX
     np.testing.assert_allclose(found["scores"], [face.score for face in faces], atol=1e-3)

@@ -13,7 +13,8 @@ import numpy as np
 from benchmarks._lib.moving import MovingPicture
 from benchmarks._lib.peers.process import Block, Image
 from tracker.datasets.clips import LABELLINGS, LabelledClip, labelled_clips
-from tracker.datasets.labelled import LabelledFace, labelled_faces
+from tracker.datasets.labelled import labelled_faces, read_face
+from tracker.datasets.sample import Sample
 from tracker.datasets.video300 import POINTS
 from tracker.errors import TrackerError
 from tracker.face.geometry import Array
@@ -112,24 +113,20 @@ def labelled_pictures(folder: Path) -> FrameSet:
     return _pictures(f"Pictures {_name(folder)}", "Labelled pictures.", labelled_faces("folder", folder))
 
 
-def _lfpw(root: Path) -> list[LabelledFace]:
+def _lfpw(root: Path) -> list[Sample]:
     if not os.path.isdir(root / "lfpw/testset"):
         raise TrackerError(f"--w300 {root}: expected the folder of 300W with lfpw/testset in it, there is none")
     return labelled_faces("300w", root, "lfpw-test")
 
 
-def _pictures(name: str, about: str, faces: Sequence[LabelledFace]) -> FrameSet:
+def _pictures(name: str, about: str, faces: Sequence[Sample]) -> FrameSet:
     about = (
         f"{about} Whole pictures, each system with its own detector and up to 5 faces, of which the one nearest to the "
         "labels counts."
     )
 
     def read() -> Iterator[Labelled]:
-        for face in faces:
-            try:
-                yield face.read()
-            except (ValueError, OSError) as error:
-                raise TrackerError(f"{error}; mend it or leave it out") from None
+        return map(_read, faces)
 
     return FrameSet(name, about, True, dict(POINTS), [Clip("pictures", 1.0, read)])
 
@@ -145,9 +142,9 @@ def moving_pictures(root: Path) -> FrameSet:
     about = (
         f"{len(chosen)} pictures of LFPW's test set pan, zoom and roll by a known motion for {MOVING_FRAMES} frames "
         f"each; frames {GONE.start} to {GONE.stop - 1} show nothing: the face must be found again. The motion is "
-        "exact, the expression never changes."
+        "exact, the expression never changes. dlib may have seen these pictures, too."
     )
-    clips = [Clip(face.name, 25.0, _mover(face)) for face in chosen]
+    clips = [Clip(face.picture.stem, 25.0, _mover(face)) for face in chosen]
     return FrameSet("Moving pictures", about, False, dict(POINTS), clips)
 
 
@@ -178,9 +175,16 @@ def _filmed(clip: LabelledClip) -> Clip:
     return Clip(clip.name, clip.fps, read)
 
 
-def _mover(face: LabelledFace) -> Callable[[], Iterator[Labelled]]:
+def _read(face: Sample) -> tuple[Image, Array]:
+    try:
+        return read_face(face)
+    except (ValueError, OSError) as error:
+        raise TrackerError(f"{error}; mend it or leave it out") from None
+
+
+def _mover(face: Sample) -> Callable[[], Iterator[Labelled]]:
     def read() -> Iterator[Labelled]:
-        image_rgb, points = face.read()
+        image_rgb, points = _read(face)
         scale = MOVING_SIDE / max(image_rgb.shape[:2])
         if scale < 1:
             size = (round(image_rgb.shape[1] * scale), round(image_rgb.shape[0] * scale))
