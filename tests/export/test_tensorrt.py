@@ -190,7 +190,7 @@ class TestFullTensorRT:
     @pytest.mark.usefixtures("tensorrt")
     def test_a_key_for_another_gpu(self) -> None:
         key = dataclasses.replace(engine_key(PACKAGED, "tensorrt"), gpu="Thor")
-        with pytest.raises(TrackerError, match=r"the key is for Thor with CUDA 12\.6, which is not here"):
+        with pytest.raises(TrackerError, match=r"the key is for Thor with CUDA 12\.6, which was not found"):
             build(PACKAGED, key)
 
     def test_a_builder_without_a_gpu(self, like_rtx: Any) -> None:

@@ -103,11 +103,11 @@ class TestLabelledFaces:
         write_face(tmp_path, "flat", np.full((68, 2), 7.0))
         write_face(tmp_path, "broken", face_px())
         (tmp_path / "broken.png").write_bytes(b"no picture")
-        with pytest.raises(TrackerError, match=r"flat.pts: its points all lie on each other"):
+        with pytest.raises(TrackerError, match=r"flat.pts: its points are all in one place"):
             labelled_faces("folder", tmp_path)
         invalid: list[DatasetError] = []
         (broken,) = labelled_faces("folder", tmp_path, invalid=invalid)
-        assert [str(error) for error in invalid] == [f"{tmp_path / 'flat.pts'}: its points all lie on each other"]
+        assert [str(error) for error in invalid] == [f"{tmp_path / 'flat.pts'}: its points are all in one place"]
         with pytest.raises(ValueError, match=r"broken.png cannot be decoded as a picture"):
             read_face(broken)
         write_face(tmp_path, "few", face_px()[:5])
