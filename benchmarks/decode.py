@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,8 @@ from onnx.utils import Extractor
 
 from benchmarks._lib.machine import machine, versions
 from tracker.cli.command import run_command
+from tracker.engines.base import EngineOutput
+from tracker.engines.heatmaps import decode_heatmaps
 from tracker.engines.onnx import OnnxEngine
 from tracker.engines.spec import OUTPUTS
 from tracker.system.onnx_runtime import import_onnxruntime
@@ -46,17 +49,17 @@ def decode(model: Path | None = None, report: Path = Path("runs/decode.json")) -
     cv2.setNumThreads(1)
     path = landmark_model(model)
     engine, (net, logits) = session(path.read_bytes()), net_alone(path)
-    temperature = OnnxEngine(path).spec.temperature
+    in_numpy = partial(decode_heatmaps, stride=STRIDE, window=WINDOW, temperature=OnnxEngine(path).spec.temperature)
     rng = np.random.default_rng(0)
     size = engine.get_inputs()[0].shape[1]
     record = {"machine": machine(), "versions": versions(), "ms": {}}
     for faces in FACES:
         crops = rng.integers(0, 256, (faces, size, size, 3), dtype=np.uint8)
-        check(engine, net, logits, crops, temperature)
+        check(engine, net, logits, crops, in_numpy)
         ways: dict[str, Callable[[], object]] = {
             "engine": lambda crops=crops: engine.run(list(OUTPUTS), {"crops": crops}),  # type: ignore[misc]
             "net": lambda crops=crops: net.run([logits], {"crops": crops}),  # type: ignore[misc]
-            "net + NumPy": lambda crops=crops: in_numpy(net.run([logits], {"crops": crops})[0], temperature),  # type: ignore[misc]
+            "net + NumPy": lambda crops=crops: in_numpy(net.run([logits], {"crops": crops})[0]),  # type: ignore[misc]
         }
         record["ms"][f"{faces} faces"] = timed(ways)  # type: ignore[index]
     report.parent.mkdir(parents=True, exist_ok=True)
@@ -82,44 +85,16 @@ def net_alone(path: Path) -> tuple[onnxruntime.InferenceSession, str]:
         return session((Path(folder) / "net.onnx").read_bytes()), logits
 
 
-def in_numpy(
-    logits: NDArray[np.float32], temperature: float
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """Decode maps (N, K, H, W) into points, scores and covariances, like train.codecs.gaussian.decode."""
-    logits = logits * np.float32(1 / temperature)
-    faces, count, height, width = logits.shape
-    flat = logits.reshape(faces * count, -1)
-    peak = flat.argmax(1)
-    row, column = (
-        np.clip(at, WINDOW // 2, side - WINDOW + WINDOW // 2)
-        for at, side in ((peak // width, height), (peak % width, width))
-    )
-    mass = np.exp(flat - flat.max(1, keepdims=True))
-    total = mass.sum(1)
-    dy, dx = (axis.ravel() - WINDOW // 2 for axis in np.mgrid[:WINDOW, :WINDOW])
-    near = np.take_along_axis(mass, (row * width + column)[:, None] + dy * width + dx, 1)
-    sums = near @ np.stack([np.ones_like(dx), dx, dy, dx * dx, dx * dy, dy * dy], 1).astype(np.float32)
-    moments = sums[:, 1:] / sums[:, :1]
-    points = (np.stack([column, row], 1) + moments[:, :2] + 0.5) * STRIDE - 0.5
-    covariances = (moments[:, 2:] - moments[:, [0, 0, 1]] * moments[:, [0, 1, 1]]) * STRIDE**2
-    shape = (faces, count, -1)
-    return (
-        points.reshape(shape).astype(np.float32),
-        (sums[:, 0] / total).reshape(faces, count),
-        covariances.reshape(shape),
-    )
-
-
 def check(
     engine: onnxruntime.InferenceSession,
     net: onnxruntime.InferenceSession,
     logits: str,
     crops: NDArray[np.uint8],
-    temperature: float,
+    in_numpy: Callable[[NDArray[np.float32]], EngineOutput],
 ) -> None:
     """Check that both decoders agree; not every point must, because random pixels may have ties of peaks."""
     points = engine.run(["points_px"], {"crops": crops})[0]
-    difference = np.abs(in_numpy(net.run([logits], {"crops": crops})[0], temperature)[0] - points)
+    difference = np.abs(in_numpy(net.run([logits], {"crops": crops})[0]).points_px - points)
     assert np.percentile(difference, 95) < 0.01, "the net's maps are not what the engine decodes"
 
 

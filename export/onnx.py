@@ -11,7 +11,7 @@ import torch
 from export.graph import LandmarkGraph
 from export.int8 import Quantisation, quantise
 from export.outputs import check_output
-from export.verify import Budget, Difference, Reference
+from export.verify import Budget, Difference, Reference, expect_within
 from tracker.engines.spec import INPUT, OUTPUTS, ModelSpec
 from tracker.errors import TrackerError
 from tracker.system.files import unwritable, whole_file
@@ -65,9 +65,7 @@ def _compare(partial: Path, output: Path, graph: LandmarkGraph, reference: Refer
         difference = reference.compare(partial, graph.precision)
     except TrackerError as error:
         raise TrackerError(f"{output}: not written: {str(error).removeprefix(f'{partial}: ')}") from None
-    if excess := difference.excess(budget.completed(graph.precision)):
-        worst = ", ".join(map(str, difference.worst))
-        raise TrackerError(f"{output}: not written: {excess}; the worst landmarks are {worst}")
+    expect_within(difference, budget, graph.precision, output)
     return difference
 
 

@@ -11,12 +11,14 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from export.graph import LandmarkGraph, Precision
+from tracker.engines.base import EngineOutput
 from tracker.engines.onnx import OnnxEngine
 from tracker.errors import TrackerError
 from tracker.face.geometry import Array
@@ -28,6 +30,13 @@ BATCH = 16
 NOISE: Mapping[Precision, float] = {"fp32": 4e-6, "fp16": 5e-4, "int8": 0.0}
 """Rounding of a map's logits, as a fraction of the largest: about 32 steps of float32, one of float16. In int8 a
 quarter of all landmarks would be ties, so ties are not treated separately."""
+
+
+class Runs(Protocol):
+    """Turns crops into landmarks."""
+
+    def run(self, crops: NDArray[np.uint8]) -> EngineOutput:
+        """Return the landmarks of RGB crops (N, S, S, 3)."""
 
 
 @dataclass(frozen=True)
@@ -123,7 +132,8 @@ class Difference:
 
     def __str__(self) -> str:
         return (
-            f"against torch on {self.faces} faces: p50 {self.p50_px:.1e} px, p99 {self.p99_px:.1e} px, without ties "
+            f"compared with PyTorch on {self.faces} faces: "
+            f"p50 {self.p50_px:.1e} px, p99 {self.p99_px:.1e} px, without ties "
             f"p99.9 {self.p999_px:.1e} px, largest {self.largest_px:.1e} px; {self.ties} ties, at most "
             f"{self.largest_tie_px:.1e} px apart; NME {self.nme_percent:.3f} %, {self.nme_change_percent:+.4f}; "
             f"p99 of scores {self.score:.1e}, of covariances {self.covariance:.1e}"
@@ -145,13 +155,13 @@ class Reference:
 
     def __init__(self, graph: LandmarkGraph, crops: torch.Tensor, truth_px: Array, scheme: Scheme) -> None:
         if not len(crops):
-            raise TrackerError("expected validation faces to verify the model on, there is none")
+            raise TrackerError("expected validation faces to verify the model, found none")
         self.crops, self.truth_px, self.scheme = crops, truth_px, scheme
         with torch.no_grad():
             parts = [_answers(graph, part) for part in torch.split(crops, BATCH)]
         answers = [torch.cat(each).double().numpy() for each in zip(*parts, strict=True)]
         if not all(np.isfinite(each).all() for each in answers):
-            raise TrackerError("expected finite landmarks, torch itself answers others: the weights are damaged")
+            raise TrackerError("expected finite landmarks, PyTorch itself returns others: the weights are damaged")
         self.points_px, self.scores, self.covariances_px2, self._margin = answers
         self.nme_percent = self.nme_of(self.points_px)
 
@@ -186,7 +196,19 @@ class Reference:
         Raises:
             TrackerError: if the model cannot be run, or its output is not finite.
         """
-        engine = OnnxEngine(onnx_file)
+        return self.compare_engine(OnnxEngine(onnx_file), onnx_file, precision)
+
+    def compare_engine(self, engine: Runs, source: Path, precision: Precision = "fp32") -> Difference:
+        """Compare an engine on the same crops.
+
+        Args:
+            engine: runs the model.
+            source: the model's file, for messages.
+            precision: of the model, which decides what counts as a tie.
+
+        Raises:
+            TrackerError: if the model cannot be run, or its output is not finite.
+        """
         outputs = [engine.run(part.numpy()) for part in torch.split(self.crops, BATCH)]
         points, scores, covariances = (
             np.concatenate([getattr(output, name) for output in outputs]).astype(np.float64)
@@ -194,7 +216,7 @@ class Reference:
         )
         finite = np.isfinite(points).all(-1) & np.isfinite(scores) & np.isfinite(covariances).all(-1)
         if not finite.all():
-            raise TrackerError(f"{onnx_file}: {(~finite).sum()} of its {finite.size} landmarks are no finite numbers")
+            raise TrackerError(f"{source}: {(~finite).sum()} of its {finite.size} landmarks are not finite")
         distance = np.linalg.norm(points - self.points_px, axis=-1)
         ties = self.ties(precision)
         clear = np.where(ties, 0.0, distance)
@@ -216,6 +238,20 @@ class Reference:
             score=float(np.percentile(np.abs(scores - self.scores), 99)),
             covariance=float(np.percentile(change, 99)),
         )
+
+
+def expect_within(difference: Difference, budget: Budget, precision: Precision, output: Path) -> None:
+    """Raise TrackerError, which names the output, if a difference exceeds the budget.
+
+    Args:
+        difference: of the engine.
+        budget: the largest allowed differences; fields that are None have the default of the precision.
+        precision: of the engine.
+        output: the file that is not written then.
+    """
+    if excess := difference.excess(budget.completed(precision)):
+        worst = ", ".join(map(str, difference.worst))
+        raise TrackerError(f"{output}: not written: {excess}; the worst landmarks are {worst}")
 
 
 def _answers(graph: LandmarkGraph, crops: torch.Tensor) -> tuple[torch.Tensor, ...]:

@@ -87,6 +87,7 @@ MAY_IMPORT = {
 # What one file alone may import besides.
 ALSO = {
     "tracker.face.crop": ("cv2",),
+    "train.mix": ("tracker.cli.command",),
     "train.tables.__main__": ("tracker.cli.command",),
     "tracker.datasets.matlab_process": ("scipy",),
     "tracker.tracking.association": ("scipy",),

@@ -21,6 +21,7 @@ from tracker.analysis.eye_monitor import EyeMonitor, EyeReport
 from tracker.analysis.head_pose import HeadPose, camera_matrix, head_pose
 from tracker.archive import track_rows, track_to_parquet, unfinished_videos
 from tracker.detectors.base import BoxCalibration, Detection, Detector
+from tracker.engines.heatmaps import decode_heatmaps
 from tracker.errors import TrackerError
 from tracker.face.convert import convert
 from tracker.face.crop import Roi
@@ -62,6 +63,7 @@ __all__ = [
     "as_rgb",
     "camera_matrix",
     "convert",
+    "decode_heatmaps",
     "draw_faces",
     "draw_landmarks",
     "eye_opening",

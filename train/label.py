@@ -66,20 +66,20 @@ def label(
 ) -> None:
     """Label the largest face of each picture in a folder: NAME.pts, NAME.spread.csv and a link to the picture.
 
-    A run goes on where an earlier one stopped. OUTPUT/left_out.csv says which pictures have no label and why,
-    OUTPUT/summary.json what the labels were made by and how well the views agree.
+    A run continues where an earlier one stopped. OUTPUT/left_out.csv lists the pictures without a label and why,
+    OUTPUT/summary.json has the settings and how well the views agree.
 
     Args:
         images: a folder of pictures.
         output: the folder of the labels.
         teacher: facemesh, the name of a packaged model, or an .onnx file.
         teacher_python: for facemesh: the Python of an environment that has mediapipe==0.10.21.
-        detector: what finds the face.
-        views: how many times each face is looked at.
-        seed: of the random views.
+        detector: the face detector.
+        views: the number of views of each face.
+        seed: seed of the random views.
         limit: the largest mean spread of a face's points, over the larger side of their extent.
-        least_views: the share of views in which the teacher must see the face.
-        keep: a folder for the teacher's points in every view; where it has them, the teacher is not asked again.
+        least_views: the fraction of views in which the teacher must find the face.
+        keep: a folder for the teacher's points in every view; if it has them, the teacher is not run again.
     """
     _check(views, limit, least_views)
     pictures = pictures_in(images)

@@ -82,7 +82,8 @@ class Crops(Dataset[Batch]):
         weights = np.ones(len(points)) if sample.weights is None else sample.weights
         if choices.flip:
             weights = weights[sample.scheme.flip]
-        numbers = (torch.from_numpy(each.astype(np.float32)) for each in (points, edges, weights))
+        present = np.array(not choices.absent)
+        numbers = (torch.from_numpy(each.astype(np.float32)) for each in (points, edges, weights, present))
         return Batch(torch.from_numpy(crop), *numbers)
 
 
@@ -204,6 +205,8 @@ class FaceData(lightning.LightningDataModule):
         task = getattr(self.trainer, "lightning_module", None)
         if stage == "fit" and self.edges is None and isinstance(task, LandmarkTask):
             task.expect_edges(0)  # before the pictures are read, which takes long
+        if stage == "fit" and isinstance(task, LandmarkTask):
+            task.expect_absent(self.augmentation.absent)
         training, validation = self.source.faces()
         if stage == "fit":
             self._expect_nothing_chosen()

@@ -38,12 +38,15 @@ class Batch(NamedTuple):
         edges: (N, E, cells, cells) edge maps of train.targets.boundaries; E is 0 if the data module was not asked for
             them.
         weights: (N, K) from 0 to 1, how much each landmark is learned from; 1 if the data set does not say.
+        present: (N,) 1 for a face, 0 for a crop without an upright one (Augmentation.absent), whose landmarks are not
+            learned.
     """
 
     crops: Tensor
     points_px: Tensor
     edges: Tensor
     weights: Tensor = torch.ones(())
+    present: Tensor = torch.ones(())
 
 
 class LandmarkTask(lightning.LightningModule):
@@ -135,8 +138,11 @@ class LandmarkTask(lightning.LightningModule):
         """
         prediction = self.prediction(output)
         self.expect_edges(batch.edges.shape[1])
-        cells, shown = prediction.maps[0].shape[-1], inside(batch.points_px, self.size)
-        labels = Labels(batch.points_px, batch.edges, cells, self.stride, self.scheme, batch.weights, shown, self.views)
+        cells, present = prediction.maps[0].shape[-1], batch.present.expand(len(batch.crops)) > 0
+        shown = inside(batch.points_px, self.size) & present[:, None]
+        labels = Labels(
+            batch.points_px, batch.edges, cells, self.stride, self.scheme, batch.weights, shown, self.views, present
+        )
         if self.describes:
             self.describes = False
             rank_zero_info(describe(self.objective.smoothing, labels))
@@ -162,6 +168,22 @@ class LandmarkTask(lightning.LightningModule):
             raise SetupError(
                 f"{needed[0]} needs the {len(self.scheme.curves)} edge maps of {self.scheme.name}, the data have "
                 f"{edges}: set data.edges to distance, polyline or star"
+            )
+
+    def expect_absent(self, share: float) -> None:
+        """Check that crops without a face are learned from exactly if there are some.
+
+        Args:
+            share: of the crops that have none.
+
+        Raises:
+            SetupError: if not.
+        """
+        weight = self.weights.absence
+        if bool(share) != bool(weight):
+            raise SetupError(
+                f"data.augmentation.absent is {share:g} and model.weights.absence {weight:g}: set both, to learn from "
+                "crops without a face, or neither"
             )
 
     def _option(self, term: Term) -> str:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from train.errors import SetupError
+from train.losses.absence import absence_loss
 from train.losses.adaptive_wing import adaptive_wing_loss
 from train.losses.consistency import consistency_loss
 from train.losses.siamese import siamese_loss
@@ -158,6 +159,7 @@ class Points(Term):
             target = star_point_map(labels.points_px, labels.cells, labels.stride)
         else:
             target = gaussian_map(labels.points, labels.cells, self.sigma_cells)
+        target = target * _maps_of(labels.present)
         return prediction.over_stacks([adaptive_wing_loss(m.points, target).mean() for m in prediction.auxiliary])
 
 
@@ -175,7 +177,8 @@ class Edges(Term):
         """See Term."""
         if not prediction.auxiliary:
             return None
-        return prediction.over_stacks([adaptive_wing_loss(m.edges, labels.edges).mean() for m in prediction.auxiliary])
+        target = labels.edges * _maps_of(labels.present)
+        return prediction.over_stacks([adaptive_wing_loss(m.edges, target).mean() for m in prediction.auxiliary])
 
     def needs_edges(self, net: nn.Module) -> bool:
         """See Term."""
@@ -246,6 +249,29 @@ class Siamese(Term):
             )
 
 
+@dataclass
+class Absence(Term):
+    """How far the maps are from even ones where no upright face is, of every stack (train.losses.absence).
+
+    Without it a net that has seen faces alone is often sure of what it finds elsewhere, such as in a face upside down.
+
+    Args:
+        weight: of the term.
+    """
+
+    weight: float = 0.0
+
+    def __call__(self, prediction: Prediction, labels: Labels) -> Tensor:
+        """See Term."""
+        absent = ~labels.present.reshape(-1, 1)
+        return prediction.over_stacks([(absence_loss(maps) * absent).mean() for maps in prediction.maps])
+
+
+def _maps_of(present: Tensor) -> Tensor:
+    """(N, 1, 1, 1), or one for all: 1 where a face is, 0 where the maps are to be empty."""
+    return present.float().reshape(-1, 1, 1, 1)
+
+
 @dataclass(frozen=True)
 class Weights:
     """The weights of the terms that every training has, by their names; 0 leaves a term out.
@@ -260,6 +286,7 @@ class Weights:
         places: of the answer of the net's head, if it has one; HIH has 0.1 for one stack and 0.05 for more.
         consistency: of the points of several views of a face, if there are several.
         siamese: of the maps of several views, warped back (Bulat et al., BMVC 2021, who set landmarks to 0).
+        absence: of the maps where no upright face is, if data.augmentation.absent makes such crops.
     """
 
     landmarks: float = 1.0
@@ -268,6 +295,7 @@ class Weights:
     places: float = 0.1
     consistency: float = 1.0
     siamese: float = 0.0
+    absence: float = 0.0
 
     def terms(self, point_sigma_cells: float | None = 1.0) -> list[Term]:
         """Return the terms with these weights.
@@ -282,4 +310,5 @@ class Weights:
             Places(self.places),
             Consistency(self.consistency),
             Siamese(self.siamese),
+            Absence(self.absence),
         ]

@@ -508,7 +508,7 @@ class TestEngine:
 
     def test_without_a_gpu(self, setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(engine, "first_gpu", lambda: None)
-        with pytest.raises(TrackerError, match="timing it needs an NVIDIA GPU and its driver, and there is none"):
+        with pytest.raises(TrackerError, match="timing it needs an NVIDIA GPU and its driver, which were not found"):
             engine.measure_engine(setup.path, tmp_path)
         assert not list(tmp_path.glob("engine*.json"))
 

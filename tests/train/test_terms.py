@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from export.run import load
 from train.checkpoints import CheckpointError
 from train.errors import SetupError
+from train.losses.absence import absence_loss
 from train.models.edge import EdgeHourglass
 from train.objectives import Labels, Objective, Structured
 from train.task import Batch, LandmarkTask
@@ -102,6 +103,36 @@ def test_two_of_one_name_are_refused() -> None:
     for terms in ([Centre(), Centre(2.0)], [Landmarks()]):
         with pytest.raises(SetupError, match=f"two are named {terms[0].name}; rename one"):
             task_of(*terms)
+
+
+def test_where_no_face_is_the_maps_are_learned_to_be_even_and_nothing_else() -> None:
+    points = 30 * torch.rand(4, 68, 2, generator=torch.Generator().manual_seed(3)) + 0.5
+    task = task_of(weights=Weights(absence=0.5))
+    batch = batch_of(points)._replace(present=torch.tensor([1.0, 0, 1, 0]))
+    output = task(torch.randint(0, 256, (4, 32, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1)))
+    found = task.losses(output, batch)
+    assert [*found] == ["landmarks", "absence"]
+    maps = task.prediction(output).maps[0]
+    torch.testing.assert_close(found["absence"], 0.5 * absence_loss(maps[1::2]).mean() / 2)
+    elsewhere = batch._replace(points_px=torch.where(batch.present[:, None, None] > 0, points, points.flip(1)))
+    torch.testing.assert_close(task.losses(output, elsewhere)["landmarks"], found["landmarks"], rtol=0, atol=0)
+
+
+def test_a_net_learns_to_tell_a_face_from_none() -> None:
+    """On one bright and one dark crop, after some steps: the maps of the second are nearly even."""
+    task = task_of(weights=Weights(absence=1.0))
+    crops = torch.zeros(2, 32, 32, 3, dtype=torch.uint8)
+    crops[0] = 255
+    points = torch.full((2, 68, 2), 15.0) + torch.arange(68)[:, None] / 10
+    batch = Batch(crops, points, torch.zeros(2, 0, 8, 8), present=torch.tensor([1.0, 0.0]))
+    optimizer = torch.optim.Adam(task.parameters(), 1e-2)
+    for _ in range(60):
+        optimizer.zero_grad()
+        torch.stack([*task.losses(task(batch.crops), batch).values()]).sum().backward()
+        optimizer.step()
+    with torch.no_grad():
+        uneven = absence_loss(task.prediction(task(batch.crops)).maps[0]).mean(-1)
+    assert uneven[1] < 0.05 < 1 < uneven[0]
 
 
 def test_a_term_says_what_it_needs() -> None:

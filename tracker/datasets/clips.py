@@ -76,7 +76,7 @@ class Labelling:
         points = np.full((self.scheme.count, 2), np.nan)
         points[list(self.indices.values())] = labels[list(self.indices)]
         if normaliser(points, self.scheme) == 0:
-            raise ValueError(f"{path}: its outer eye corners lie on each other, an error cannot be normalised")
+            raise ValueError(f"{path}: its outer eye corners are in one place, so the error cannot be normalised")
         return Truth(points, labels)
 
 

@@ -130,11 +130,11 @@ def _sound(sample: Sample) -> Sample:
         raise DatasetError(f"expected {count} weights, got {sample.weights.size}")
     longest = extent(points)[2:].max()
     if longest == 0:
-        raise DatasetError("its points all lie on each other")
+        raise DatasetError("its points are all in one place")
     if longest < LEAST_FACE_PX:
         raise DatasetError(f"expected a face of {LEAST_FACE_PX:g} pixels at least, its points span {longest:.2g}")
     if normaliser(points, sample.scheme) < LEAST_EYES * longest:
-        raise DatasetError("its outer eye corners lie on each other, so that errors cannot be measured")
+        raise DatasetError("its outer eye corners are in one place, so errors cannot be measured")
     if not os.path.isfile(sample.picture):
         raise DatasetError(f"expected its picture {sample.picture}, there is no such file")
     return sample

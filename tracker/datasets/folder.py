@@ -99,7 +99,7 @@ def read_spread(path: Path, count: int) -> Array:
     except DatasetError as error:
         raise DatasetError(f"{path}: {error}") from None
     if not (np.isfinite(spread) & (spread >= 0)).all():
-        raise DatasetError(f"{path}: expected numbers from 0 on")
+        raise DatasetError(f"{path}: expected numbers of at least 0")
     return spread
 
 

@@ -139,4 +139,4 @@ def expect_lengths(points_px: Array, scheme: Scheme) -> None:
         ValueError: if one of the lengths is 0.
     """
     if min(normaliser(points_px, scheme, by) for by in ("ocular", "pupil", "box")) == 0:
-        raise ValueError("its points lie on each other, an error cannot be normalised")
+        raise ValueError("its points are all in one place, so the error cannot be normalised")

@@ -86,7 +86,7 @@ class FrameSample(Sample):
             except (cv2.error, MemoryError):
                 decoded = False
         if not decoded:
-            raise DatasetError(f"{self.name}: expected a picture, it does not decode")
+            raise DatasetError(f"{self.name}: expected a picture, it cannot be decoded")
         return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
 
 
@@ -145,7 +145,7 @@ def read_clip(
 
 def _extracted(frames: Mapping[str, Path], subsets: frozenset[str], label: Path) -> Sample:
     if label.stem not in frames:
-        raise DatasetError("expected a picture of that name in imgs, there is none")
+        raise DatasetError("expected a picture of that name in imgs, found none")
     return Sample(frames[label.stem], read_pts(label), IBUG68, subsets=subsets)
 
 

@@ -1,4 +1,4 @@
-"""Landmark models in ONNX Runtime, on the CPU or what else it was built for."""
+"""Runs landmark models with ONNX Runtime, on the CPU or on another device that it was built for."""
 
 from __future__ import annotations
 
@@ -44,12 +44,19 @@ _PACKAGES: Mapping[Provider, str] = {
 class OnnxEngine:
     """A model file in ONNX Runtime.
 
-    path: an .onnx file that export.run wrote; weights may lie in files beside it. threads: CPU threads for one call.
-    provider: what ONNX Runtime runs it on. allow_cpu: whether the CPU will do where that cannot be had; the log then
-    warns. The attribute provider says what it really is.
+    Args:
+        path: an .onnx file that export.run wrote; its weights may be in files in the same folder.
+        threads: CPU threads for one call.
+        provider: the device that ONNX Runtime runs the model on.
+        allow_cpu: whether to run on the CPU, with a warning, if the provider is not available.
 
-    Raises TrackerError for a file that is no such model, when onnxruntime is missing, and for a provider that cannot
-    be had.
+    Attributes:
+        path: of the file.
+        provider: the provider that is used.
+        spec: what the model expects and what its outputs mean.
+
+    Raises:
+        TrackerError: the file is not such a model, onnxruntime is not installed, or the provider is not available.
     """
 
     def __init__(self, path: str | Path, threads: int = 1, provider: Provider = "cpu", allow_cpu: bool = False) -> None:
@@ -67,7 +74,11 @@ class OnnxEngine:
         self._shapes = [self.spec.shapes()[name] for name in OUTPUTS]
 
     def run(self, crops: NDArray[np.uint8]) -> EngineOutput:
-        """Landmarks of RGB crops (N, S, S, 3), uint8. Raises TrackerError for a model that cannot be run on them."""
+        """Compute the landmarks of crops (N, S, S, 3), see Engine.run.
+
+        Raises:
+            TrackerError: the model cannot be run on them, or its outputs have wrong shapes.
+        """
         try:
             answers = self._session.run(list(OUTPUTS), {INPUT: crops})
         except Exception as error:  # onnxruntime raises its own types, all derived from Exception only
@@ -76,12 +87,16 @@ class OnnxEngine:
             ) from None
         found = [answer.shape for answer in answers]
         if found != [(len(crops), *shape) for shape in self._shapes]:
-            raise TrackerError(f"{self.path}: its answers contradict its spec, they have the shapes {found}")
+            raise TrackerError(f"{self.path}: its outputs contradict its spec, they have the shapes {found}")
         return EngineOutput(*answers)
 
 
 def available_providers() -> list[Provider]:
-    """What ONNX Runtime was built for; whether the device is there shows only when a model is run. Empty without it."""
+    """List the providers that ONNX Runtime was built for; whether the device exists shows only when a model is run.
+
+    Returns:
+        The providers; empty if ONNX Runtime is not installed.
+    """
     try:
         onnxruntime = import_onnxruntime()
     except ImportError:
@@ -91,7 +106,7 @@ def available_providers() -> list[Provider]:
 
 
 def _open(path: Path, threads: int, provider: Provider) -> onnxruntime.InferenceSession:
-    """On the provider, or on the CPU where that cannot be had."""
+    """Open a session on the provider, or on the CPU if the provider is not available."""
     try:
         onnxruntime = import_onnxruntime()
     except ImportError as error:
@@ -127,7 +142,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _complain(provider: Provider, allow_cpu: bool) -> None:
-    """Raises TrackerError, or warns where the CPU will do."""
+    """Raise TrackerError, or log a warning if the CPU is allowed."""
     why = f"ONNX Runtime cannot run on {provider} here; it needs {_PACKAGES[provider]} and the device"
     if not allow_cpu:
         raise TrackerError(f"{why}; without it, allow the CPU (--allow-cpu)")
@@ -141,10 +156,14 @@ def _check_shapes(session: onnxruntime.InferenceSession, spec: ModelSpec, path: 
     try:
         found = {v.name: [v.type, *v.shape[1:]] for v in tensors}
     except UnicodeDecodeError:
-        raise TrackerError(f"{path}: expected an ONNX model, the names of its inputs and outputs are no text") from None
+        raise TrackerError(
+            f"{path}: expected an ONNX model, the names of its inputs and outputs are not text"
+        ) from None
     if found != expected or len(tensors) != len(expected):
         raise TrackerError(
             f"{path}: its inputs and outputs contradict its spec; expected {expected}, got {str(found)[:250]}"
         )
     if any(isinstance(v.shape[0], int) for v in tensors):
-        raise TrackerError(f"{path}: expected a model for any number of faces, its number is fixed; export it again")
+        raise TrackerError(
+            f"{path}: expected a model for any number of faces, but its batch size is fixed; export it again"
+        )

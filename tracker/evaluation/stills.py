@@ -166,7 +166,7 @@ def evaluate_stills(
 
     The arguments are those of tracker.evaluate.evaluate.
     """
-    tracker = Tracker(found := find_model(model), detector, detector_model, MAX_FACES)
+    tracker = Tracker(find_model(model), detector, detector_model, MAX_FACES)
     evaluation = Evaluation(tracker, scheme)
     invalid: list[DatasetError] = []
     labelled = labelled_faces(dataset, root, split, scheme, invalid)
@@ -185,7 +185,7 @@ def evaluate_stills(
     record = {
         "dataset": dataset,
         "split": split,
-        "model": (about := model_record(found, tracker.engine)),
+        "model": (about := model_record(tracker.engine)),
         "scheme": evaluation.comparison.scheme.name,
         "detector": detector_names(tracker),
         "counts": {"labelled": count, "measured": len(results), "skipped": len(skipped)},

@@ -45,7 +45,7 @@ def evaluate_videos(
     clips, missing = labelled_clips(dataset, root, split)
     if missing:
         log.warning("%d of %d clips are missing: %s", len(missing), len(missing) + len(clips), ", ".join(missing))
-    tracker = Tracker(found := find_model(model), detector, detector_model, MAX_FACES)
+    tracker = Tracker(find_model(model), detector, detector_model, MAX_FACES)
     evaluation = VideoEvaluation(tracker, clips[0].labelling.scheme)
     compared = list(measured(evaluation, clips))
     if not compared:
@@ -53,7 +53,7 @@ def evaluate_videos(
     record = {
         "dataset": dataset,
         "split": split if dataset == "300vw" else None,
-        "model": model_record(found, tracker.engine),
+        "model": model_record(tracker.engine),
         "detector": detector_names(tracker),
         "max_faces": MAX_FACES,
         "missing_clips": missing,

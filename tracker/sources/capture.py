@@ -81,7 +81,8 @@ def open_capture(
     if width * height > MOST_PIXELS:
         capture.release()
         raise TrackerError(
-            f"{cannot_open}; it states {width:.0f} x {height:.0f} pixels, at most {MOST_PIXELS:,} in all are decoded"
+            f"{cannot_open}; its header states {width:.0f} x {height:.0f} pixels, at most {MOST_PIXELS:,} in all are "
+            "decoded"
         )
     return capture
 

@@ -25,6 +25,7 @@ class Labels(NamedTuple):
         weights: (N, K) from 0 to 1, or one for all.
         inside: (N, K) which landmarks lie in the crop, or one for all.
         views: how many neighbours of the N are the same face.
+        present: (N,) which crops show an upright face, or one for all.
     """
 
     points_px: Tensor
@@ -35,6 +36,7 @@ class Labels(NamedTuple):
     weights: Tensor = torch.ones(())
     inside: Tensor = torch.ones((), dtype=torch.bool)
     views: int = 1
+    present: Tensor = torch.ones((), dtype=torch.bool)
 
     @property
     def points(self) -> Tensor:

@@ -103,11 +103,11 @@ class TestLabelledFaces:
         write_face(tmp_path, "flat", np.full((68, 2), 7.0))
         write_face(tmp_path, "broken", face_px())
         (tmp_path / "broken.png").write_bytes(b"no picture")
-        with pytest.raises(TrackerError, match=r"flat.pts: its points all lie on each other"):
+        with pytest.raises(TrackerError, match=r"flat.pts: its points are all in one place"):
             labelled_faces("folder", tmp_path)
         invalid: list[DatasetError] = []
         (broken,) = labelled_faces("folder", tmp_path, invalid=invalid)
-        assert [str(error) for error in invalid] == [f"{tmp_path / 'flat.pts'}: its points all lie on each other"]
+        assert [str(error) for error in invalid] == [f"{tmp_path / 'flat.pts'}: its points are all in one place"]
         with pytest.raises(ValueError, match=r"broken.png cannot be decoded as a picture"):
             read_face(broken)
         write_face(tmp_path, "few", face_px()[:5])
@@ -123,7 +123,7 @@ class TestLabelledFaces:
         elsewhere, point, outside = labelled_faces("folder", tmp_path)
         with pytest.raises(ValueError, match=r"elsewhere.pts: none of its points lies in its picture of 220 x 200"):
             read_face(elsewhere)
-        with pytest.raises(ValueError, match=r"far.pts: a point lies \d+ pixels outside of its picture of 220 x 200"):
+        with pytest.raises(ValueError, match=r"far.pts: a point lies \d+ pixels outside its picture of 220 x 200"):
             read_face(point)
         np.testing.assert_allclose(read_face(outside)[1], face_px() - 100, atol=1e-3)  # a face that the border cuts
 
@@ -391,7 +391,9 @@ class TestOtherSchemes:
         faces = labelled_faces("folder", tmp_path, scheme=WFLW98)
         results, skipped = self.evaluation(monkeypatch, IBUG68, WFLW98, 0.0).faces(faces, tmp_path)
         assert not results
-        assert skipped == [f"{tmp_path / 'odd.pts'}: its points lie on each other, an error cannot be normalised"]
+        assert skipped == [
+            f"{tmp_path / 'odd.pts'}: its points are all in one place, so the error cannot be normalised"
+        ]
         results, skipped = self.evaluation(monkeypatch, WFLW98, WFLW98, 0.0).faces(faces, tmp_path)
         assert (list(results), skipped) == (["odd"], [])
 
