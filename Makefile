@@ -16,8 +16,10 @@ run: .venv/.run
 test: check
 	$(BIN)/python -m pytest
 
-# With npm also the page's packages, so that its tests run; without them they are skipped.
+# Also installs what other programs' formats are tested with, and with npm the page's packages; what cannot be installed
+# leaves its tests skipped, with the reason.
 test-all: check
+	-$(MAKE) .venv/.slow
 	-$(if $(shell command -v npm),$(MAKE) demos/browser/node_modules/.made)
 	$(BIN)/python -m pytest -m ""
 
@@ -69,6 +71,10 @@ $(NVRTC): .venv/.made
 
 .venv/.test: .venv/.made pyproject.toml constraints.txt
 	$(PIP) --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+.venv/.slow: .venv/.test tests/requirements-slow.txt
+	$(PIP) --constraint constraints.txt --requirement tests/requirements-slow.txt
 	@touch $@
 
 .venv/.docs: .venv/.made pyproject.toml

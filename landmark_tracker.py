@@ -36,9 +36,9 @@ class Command(NamedTuple):
 COMMANDS = {
     "track": Command("tracker.run", "cpu", "track faces in a video, a camera, a stream or pictures"),
     "evaluate": Command("tracker.evaluate", "cpu", "measure a model on labelled pictures or videos"),
-    "doctor": Command("tracker.doctor", "cpu", "say what is installed and found on this machine"),
+    "doctor": Command("tracker.doctor", "cpu", "list what is installed and found on this machine"),
     "train": Command("train.run", "train", "train a model; with test or validate as first word, measure one"),
-    "label": Command("train.label", "train", "label pictures of faces by a teacher"),
+    "label": Command("train.label", "train", "label pictures of faces with a teacher model"),
     "export": Command("export.run", "export", "write a trained model as an ONNX file or a TensorRT engine"),
 }
 SUBCOMMANDS = ("fit", "validate", "test")
@@ -108,7 +108,7 @@ def shadowed(module: str) -> str | None:
         places = [Path(place) for place in spec.submodule_search_locations or [spec.origin or name]]
         if HERE / name not in [place.resolve() for place in places]:
             return (
-                f"{places[0]} stands in the way of the package {name} of landmark-tracker; rename it, or start the "
+                f"{places[0]} hides the package {name} of landmark-tracker; rename it, or start the "
                 "command as `landmarks` and without its folder in PYTHONPATH"
             )
     return None

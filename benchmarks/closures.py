@@ -11,7 +11,9 @@ from tracker import Blink, EyeMonitor, Tracker
 from tracker.cli.command import run_command
 from tracker.errors import TrackerError
 from tracker.sources import open_source
+from tracker.system.files import read_text
 
+MOST_BYTES = 1 << 24  # of a table of labels
 NEAR_FRAMES = 2
 """A found closure is not false if closed or partly closed eyes were seen so near to it."""
 
@@ -68,12 +70,16 @@ def closures(labels: Path, videos: list[Path] | Path, model: Path | None = None)
 
 
 def read_labels(path: Path) -> dict[str, list[Run]]:
-    """The runs of frames of each clip."""
+    """The runs of frames of each clip. Raises TrackerError for a file that cannot be read or is no such table."""
     truth: dict[str, list[Run]] = {}
-    with path.open(encoding="utf-8", newline="") as lines:
-        for row in csv.DictReader(lines):
+    try:
+        rows = csv.DictReader(read_text(path, MOST_BYTES).splitlines())
+        for row in rows:
             run = Run(int(row["first_frame"]), int(row["last_frame"]), row["state"])
             truth.setdefault(row["clip"], []).append(run)
+    except (OSError, KeyError, TypeError, ValueError, csv.Error) as error:
+        wanted = "a table with the columns clip, first_frame, last_frame and state, whole numbers in two of them"
+        raise TrackerError(f"--labels {path}: expected {wanted} ({error})") from None
     return truth
 
 

@@ -1,4 +1,4 @@
-"""python -m benchmarks.int8 --checkpoint runs/edge68_steady/last.ckpt: error and time of INT8."""
+"""python -m benchmarks.int8 --checkpoint runs/edge68_mixed/last.ckpt: error and time of INT8."""
 
 from __future__ import annotations
 

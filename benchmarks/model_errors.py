@@ -17,7 +17,8 @@ import numpy as np
 
 from benchmarks.label_accuracy import in_eyes_frame, raw_and_removed
 from tracker.cli.command import run_command
-from tracker.datasets.labelled import LabelledFace, labelled_faces
+from tracker.datasets.labelled import labelled_faces, read_face
+from tracker.datasets.sample import Sample
 from tracker.engines.loading import load_engine
 from tracker.errors import TrackerError
 from tracker.face.crop import eye_rotation_rad, roi_of_landmarks
@@ -82,11 +83,11 @@ def model_errors(
     print(json.dumps(figures, indent=1))
 
 
-def measure(estimator: LandmarkEstimator, faces: Sequence[LabelledFace], rolled: bool) -> Array:
+def measure(estimator: LandmarkEstimator, faces: Sequence[Sample], rolled: bool) -> Array:
     """Return errors (N, 68, 2) along and across the line of the eyes, over the outer eye corners' distance."""
     errors = []
     for face in faces:
-        image_rgb, truth = face.read()
+        image_rgb, truth = read_face(face)
         roi = roi_of_landmarks(truth, eye_rotation_rad(truth, IBUG68) if rolled else 0.0)
         landmarks, _ = estimator.estimate(image_rgb, [roi])[0]
         errors.append(in_eyes_frame(landmarks.points_px - truth, truth, IBUG68))

@@ -117,7 +117,7 @@ def moving(picture: Path, labels: Sequence[Path], frames: int) -> MovingPicture:
     """Make the clip of a picture; raise TrackerError if it cannot be decoded."""
     image_rgb = read_picture(picture)
     if image_rgb is None:
-        raise TrackerError(f"{picture}: expected a picture, it does not decode")
+        raise TrackerError(f"{picture}: expected a picture, it cannot be decoded")
     return MovingPicture(image_rgb, [read_pts(label) for label in labels], frames)
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from tracker import HeadPose, Landmarks, Tracker, camera_matrix, head_pose
 from tracker.analysis.head_pose import mean_head_mm
 from tracker.cli.command import run_command
-from tracker.datasets.labelled import labelled_faces
+from tracker.datasets.labelled import labelled_faces, read_face
 from tracker.engines.loading import load_engine
 from tracker.face.geometry import similarity, transform_points
 from tracker.face.schemes import IBUG68
@@ -46,7 +46,7 @@ def pose(root: Path, videos: list[Path], threads: int = 1) -> None:
     estimator = LandmarkEstimator(load_engine(landmark_model()))
     print(f"the mean head with {NOISE:.0%} of noise, +-34 degrees about each axis: {degrees(synthetic(500))}")
     mirrored, turned = zip(
-        *(consistency(estimator, *face.read()) for face in labelled_faces("300w", root, "lfpw-test"))
+        *(consistency(estimator, *read_face(face)) for face in labelled_faces("300w", root, "lfpw-test"))
     )
     print(f"mirrored pictures against their originals: {degrees(np.stack(mirrored))}")
     print(f"pictures turned by {np.degrees(TURN_RAD):.0f} degrees, less the turn: {degrees(np.stack(turned))}")

@@ -49,7 +49,8 @@ from train.objectives import (
     Structured,
     Subpixel,
 )
-from train.task import Batch, LandmarkTask, Weights
+from train.task import Batch, LandmarkTask
+from train.terms import Weights
 
 SIGMA_CELLS = 1.0  # of all heatmaps: HIH's on 300W, and Subpixel's
 DECIMALS, OFFSETS = 96, 40  # widths of heads, about as costly; HIH's 384 are for nets of 256 channels

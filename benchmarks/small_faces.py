@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker.cli.command import run_command
-from tracker.datasets.labelled import labelled_faces
+from tracker.datasets.labelled import labelled_faces, read_face
 from tracker.detectors.base import resize
 from tracker.engines.onnx import OnnxEngine
 from tracker.face.crop import roi_of_landmarks
@@ -37,7 +37,7 @@ def small_faces(root: Path, models: Sequence[str] = PACKAGED, report: Path = Pat
         models: .onnx files or names of packaged models.
         report: the .json file to write.
     """
-    faces = [face.read() for face in labelled_faces("folder", root)]
+    faces = [read_face(face) for face in labelled_faces("folder", root)]
     estimators = {model: LandmarkEstimator(OnnxEngine(landmark_model(Path(model)))) for model in models}
     rows = {name: {side: error_percent(each, faces, side) for side in SIDES_PX} for name, each in estimators.items()}
     report.parent.mkdir(parents=True, exist_ok=True)

@@ -289,7 +289,7 @@ def _load(path: Path) -> onnx.ModelProto:
         return onnx.shape_inference.infer_shapes(model)
     except Exception as error:  # errors of protobuf, checker and shape inference derive from Exception only
         reason = " ".join(str(error).split())[:160]
-        raise TrackerError(f"{path}: expected an ONNX model, this is none ({reason})") from None
+        raise TrackerError(f"{path}: expected an ONNX model, this is not one ({reason})") from None
 
 
 def check(model: Path) -> None:

@@ -22,7 +22,7 @@ def mean_face_px(data: FaceData) -> Array:
     """
     training, _ = data.source.faces()
     if not training:
-        raise TrackerError("expected training faces, to compare the model with their mean, there is none")
+        raise TrackerError("expected training faces, to compare the model with their mean, found none")
     faces = np.stack([_in_crop(sample.points_px, data.size) for sample in training])
     return np.asarray(faces.mean(0), np.float64)
 

@@ -32,7 +32,7 @@ def read_provenance(path: Path) -> dict[str, str]:
     except OSError as error:
         raise TrackerError(f"--provenance {path}: cannot be read: {error.strerror}") from None
     except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
-        raise TrackerError(f"--provenance {path}: is no YAML file: {' '.join(str(error).split())[:200]}") from None
+        raise TrackerError(f"--provenance {path}: is not a YAML file: {' '.join(str(error).split())[:200]}") from None
     if not isinstance(table, dict) or not table:
         raise TrackerError(f"--provenance {path}: expected lines such as `labels: where they come from`")
     for name, value in table.items():

@@ -22,6 +22,7 @@ with needs_extra(__name__, "export.run", "export", "cv2", "torch", "lightning", 
 
     from export.calibration.fit import calibration_of, coverage
     from export.calibration.presence import face_scores, fit_presence, views_upside_down, views_without_face
+    from export.calibration.visibility import calibrate_visibility
     from export.commit import commit
     from export.graph import LandmarkGraph, Precision
     from export.gstreamer import info_path, write_model_info
@@ -64,19 +65,20 @@ def export(
 ) -> None:
     """Write a checkpoint as an ONNX model that includes its decoding, verified on its own validation faces.
 
-    Beside it appears OUTPUT.modelinfo, without which GStreamer's onnxinference does not take a model.
+    OUTPUT.modelinfo is written, too, because GStreamer's onnxinference needs it.
 
     Args:
         checkpoint: a file that train.run wrote.
         output: the .onnx file to write.
         licence: the terms of use of the model; stored in the file.
-        precision: of the net. Pixels are always normalised and maps decoded in float32. int8 is calibrated on training
-            faces, for TensorRT if an engine is built, else for CPUs.
-        decoder: of the maps; by default the objective's own. The covariances are calibrated on the validation faces,
-            and so is the temperature if the maps were trained as a distribution.
+        precision: number format of the net. Pixels are always normalised and heatmaps decoded in float32. int8 is
+            calibrated on training faces, for TensorRT if an engine is built, otherwise for CPUs.
+        decoder: how points are computed from the heatmaps; by default the decoder of the objective. The covariances are
+            calibrated on the validation faces, and so is the temperature if the heatmaps were trained as distributions.
         budget: the largest allowed difference between the model and PyTorch; by default that of the precision.
-        to: onnx, or what to make of the .onnx file in addition. tensorrt and tensorrt_rtx build an engine in the folder
-            engines beside it. triton adds it to triton_models, a model repository of Triton Inference Server beside it.
+        to: onnx, or another format to make in addition. tensorrt and tensorrt_rtx build an engine in the folder engines
+            beside the .onnx file. triton adds the model to triton_models, a model repository of Triton Inference
+            Server in the same folder.
             litert, ncnn, coreml (for phones and boards) and heatmaps (ONNX that ends before the decoding, for
             accelerators) write their files beside it, see docs/guides/phones.md.
         trust: packages, separated by commas, whose classes a checkpoint may name besides those of train. Their code
@@ -120,7 +122,10 @@ def export(
     print("\n".join(told))
     print(difference)
     if precision == "int8" and not to.startswith("tensorrt"):
-        print(f"faster or slower than fp32, as the CPU has it: `python -m benchmarks.int8 --checkpoint {checkpoint}`")
+        print(
+            "may be faster or slower than fp32 on this CPU, to measure it: "
+            f"`python -m benchmarks.int8 --checkpoint {checkpoint}`"
+        )
     for finding in lint(output):
         print(f"{output}: {finding}")
     if to == "triton":
@@ -148,6 +153,7 @@ def _prepared(
     graph = LandmarkGraph(task, "fp32", decoder, calibration).eval()
     reference = Reference(graph, faces.crops, faces.points_px.double().numpy(), task.scheme)
     presence, presence_told = presence_of(graph, data)
+    visibility = calibrate_visibility(graph, faces)
     window = min(task.objective.window, task.size // task.stride)
     spec = ModelSpec(
         size=task.size,
@@ -158,6 +164,7 @@ def _prepared(
         f"{calibration.spread.floor_px2:g} px2 are left at least",
         temperature=calibration.temperature,
         licence=licence,
+        visibility={"slope": visibility.slope, "offsets": list(visibility.offsets)},
         config=config,
         commit=commit(),
     )
@@ -172,7 +179,7 @@ def _expect_trained(checkpoint: Path, reference: Reference, data: FaceData) -> N
         raise TrackerError(
             f"{checkpoint}: expected a trained model, on its validation faces it has an NME of "
             f"{reference.nme_percent:.2f} %, the mean face alone has {mean_face:.2f} %; train it longer, or export it "
-            "all the same with --allow-untrained"
+            "anyway with --allow-untrained"
         )
 
 
@@ -186,7 +193,8 @@ def presence_of(graph: LandmarkGraph, data: FaceData) -> tuple[float, str]:
     Returns:
         The threshold, 0..1, and a description of its effect.
     """
-    augmented = AugmentedCrops(data.validation, data.augmentation, seed=0)
+    # A face of which most is hidden cannot be told from other things, and would pull the threshold down to theirs.
+    augmented = AugmentedCrops(data.validation, replace(data.augmentation, absent=0.0, cover=0.0), seed=0)
     places = [(draw, i) for draw in range(DRAWS) for i in range(len(augmented))]
     faces = face_scores(graph, torch.cat([augmented[place].crops for place in places]))
     samples, size = data.validation.samples, data.size
@@ -195,7 +203,7 @@ def presence_of(graph: LandmarkGraph, data: FaceData) -> tuple[float, str]:
     presence = fit_presence(faces, without, upside_down)
     refused = [100 * (kind < presence).mean() for kind in (without, upside_down)]
     return presence, (
-        f"presence from {presence:.3f}: keeps {100 * (faces >= presence).mean():.1f} % of faces, refuses "
+        f"score of a face from {presence:.3f}: accepts {100 * (faces >= presence).mean():.1f} % of faces, rejects "
         f"{refused[0]:.1f} % of views without one and {refused[1]:.1f} % of faces upside down"
     )
 
@@ -215,6 +223,8 @@ def load(checkpoint: Path, trust: str = "") -> tuple[LandmarkTask, FaceData, dic
     """
     raw = read_checkpoint(checkpoint, trust)
     config = {"model": raw["hyper_parameters"], "data": raw["datamodule_hyper_parameters"], "epoch": raw["epoch"]}
+    if "mixed" in raw:  # by train.mix
+        config["mixed"] = raw["mixed"]
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Attribute 'net' is an instance")  # it is saved as its configuration
         task = build(LandmarkTask, raw, checkpoint)

@@ -68,13 +68,15 @@ def engine_key(
         TrackerError: if a package or a GPU is missing, or faces is not increasing.
     """
     if not 1 <= faces[0] <= faces[1] <= faces[2]:
-        raise TrackerError(f"faces must be least, most frequent and most, from 1 on; got {faces}")
+        raise TrackerError(
+            f"faces must be the smallest, the most frequent and the largest number, each at least 1; got {faces}"
+        )
     digest = model_sha256(onnx)
     trt, flavour = load_tensorrt(flavour)
     if flavour == "tensorrt_rtx":
         known = tuple(name.lower() for name in targets if hasattr(trt.ComputeCapability, name))
         if not known:
-            raise TrackerError(f"TensorRT-RTX {trt.__version__} knows none of the targets {', '.join(targets)}")
+            raise TrackerError(f"TensorRT-RTX {trt.__version__} supports none of the targets {', '.join(targets)}")
         return EngineKey(digest, flavour, trt.__version__, "any", known, "portable", precision, faces)
     gpu = first_gpu()
     if gpu is None:
@@ -171,7 +173,7 @@ def _check_key(key: EngineKey, trt: Any, onnx: Path) -> None:
     if trt.__version__ != key.version:
         raise TrackerError(f"the key is for {key.builder()}, but {trt.__version__} is installed; make a new key")
     if key.flavour == "tensorrt" and first_gpu() != (key.cuda, *key.compute_capabilities, key.gpu):
-        raise TrackerError(f"the key is for {key.gpu} with CUDA {key.cuda}, which is not here; make a new key")
+        raise TrackerError(f"the key is for {key.gpu} with CUDA {key.cuda}, which was not found; make a new key")
 
 
 def _network_flags(trt: Any) -> int:
@@ -243,7 +245,9 @@ def _keep_timings(timings: Path, config: Any) -> None:
     try:
         write_whole(timings, bytes(config.get_timing_cache().serialize()))
     except OSError as error:
-        log.warning("%s: the next build will be no faster, cannot write there: %s", timings, error.strerror)
+        log.warning(
+            "%s: cannot write the timing cache, so the next build will not be faster: %s", timings, error.strerror
+        )
 
 
 def to_plan(

@@ -91,7 +91,7 @@ def _files(onnx: Path) -> dict[str, bytes]:
     weights = {file.relative_to(onnx.parent).as_posix(): file.read_bytes() for file in external_files(onnx, model)}
     if MODEL in weights:
         raise TrackerError(
-            f"{onnx}: its weights are in a file called {MODEL}, as Triton wants to have the model called"
+            f"{onnx}: its weights are in a file called {MODEL}, the name that Triton needs for the model"
         )
     return {MODEL: model, **weights}
 
@@ -141,7 +141,7 @@ def _refuse_another(path: Path, wanted: Any) -> None:
             f"{path.parent}: no model, {CONFIG} is missing; remove the folder or take another name"
         ) from None
     except (text_format.ParseError, UnicodeDecodeError):
-        raise TrackerError(f"{path}: expected a model configuration, this is none; take another name") from None
+        raise TrackerError(f"{path}: expected a model configuration, this is not one; take another name") from None
     there, here = (json_format.MessageToDict(each, preserving_proto_field_name=True) for each in (present, wanted))
     differing = sorted(key for key in there.keys() | here.keys() if there.get(key) != here.get(key))
     if differing:

@@ -132,7 +132,8 @@ class Difference:
 
     def __str__(self) -> str:
         return (
-            f"against torch on {self.faces} faces: p50 {self.p50_px:.1e} px, p99 {self.p99_px:.1e} px, without ties "
+            f"compared with PyTorch on {self.faces} faces: "
+            f"p50 {self.p50_px:.1e} px, p99 {self.p99_px:.1e} px, without ties "
             f"p99.9 {self.p999_px:.1e} px, largest {self.largest_px:.1e} px; {self.ties} ties, at most "
             f"{self.largest_tie_px:.1e} px apart; NME {self.nme_percent:.3f} %, {self.nme_change_percent:+.4f}; "
             f"p99 of scores {self.score:.1e}, of covariances {self.covariance:.1e}"
@@ -154,13 +155,13 @@ class Reference:
 
     def __init__(self, graph: LandmarkGraph, crops: torch.Tensor, truth_px: Array, scheme: Scheme) -> None:
         if not len(crops):
-            raise TrackerError("expected validation faces to verify the model on, there is none")
+            raise TrackerError("expected validation faces to verify the model, found none")
         self.crops, self.truth_px, self.scheme = crops, truth_px, scheme
         with torch.no_grad():
             parts = [_answers(graph, part) for part in torch.split(crops, BATCH)]
         answers = [torch.cat(each).double().numpy() for each in zip(*parts, strict=True)]
         if not all(np.isfinite(each).all() for each in answers):
-            raise TrackerError("expected finite landmarks, torch itself answers others: the weights are damaged")
+            raise TrackerError("expected finite landmarks, PyTorch itself returns others: the weights are damaged")
         self.points_px, self.scores, self.covariances_px2, self._margin = answers
         self.nme_percent = self.nme_of(self.points_px)
 
@@ -215,7 +216,7 @@ class Reference:
         )
         finite = np.isfinite(points).all(-1) & np.isfinite(scores) & np.isfinite(covariances).all(-1)
         if not finite.all():
-            raise TrackerError(f"{source}: {(~finite).sum()} of its {finite.size} landmarks are no finite numbers")
+            raise TrackerError(f"{source}: {(~finite).sum()} of its {finite.size} landmarks are not finite")
         distance = np.linalg.norm(points - self.points_px, axis=-1)
         ties = self.ties(precision)
         clear = np.where(ties, 0.0, distance)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from graphlib import TopologicalSorter
+from itertools import permutations, product
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,7 @@ MAY_IMPORT = {
             "tracker.engines",
             "tracker.errors",
             "tracker.cli.command",
+            "tracker.system.extras",
             "tracker.system.files",
             "tracker.system.onnx_runtime",
         ),
@@ -85,7 +87,9 @@ MAY_IMPORT = {
 }
 # What one file alone may import besides.
 ALSO = {
+    "export.calibration.visibility": ("train.augmentation",),
     "tracker.face.crop": ("cv2",),
+    "train.mix": ("tracker.cli.command",),
     "train.tables.__main__": ("tracker.cli.command",),
     "tracker.datasets.matlab_process": ("scipy",),
     "tracker.tracking.association": ("scipy",),
@@ -99,6 +103,11 @@ WHEN_USED = {
     "h5py": ("tracker.datasets.cofw", "tracker.datasets.matlab_process"),
     "tritonclient": ("tracker.engines.triton",),
     "google": ("export.triton",),
+    "litert_torch": ("export.runtimes.litert",),
+    "ai_edge_litert": ("export.runtimes.litert",),
+    "ncnn": ("export.runtimes.ncnn",),
+    "pnnx": ("export.runtimes.ncnn",),
+    "coremltools": ("export.runtimes.coreml", "export.runtimes.mil"),
     "pycuda": ("tracker.engines.tensorrt.cuda",),
     "skimage": ("tracker.sources.demo",),
     "mediapipe": ("tracker.detectors.mediapipe", "train.labels.facemesh_worker"),
@@ -209,6 +218,13 @@ def test_stages_do_not_import_one_another() -> None:
     for stage in STAGES:
         others = [f"tracker.{other}" for other in STAGES if other != stage and (stage, other) not in RECORDS]
         wrong += [f for f in ALL if f"{f.module}.".startswith(f"tracker.{stage}.") and f.below(*others)]
+    assert wrong == []
+
+
+def test_targets_and_losses_do_not_import_one_another() -> None:
+    """A target is made from labels, a loss compares it with the answer of a net; objectives and terms join them."""
+    pairs = permutations(("train.targets", "train.losses"))
+    wrong = [f for f, (room, other) in product(ALL, pairs) if f.module.startswith(room) and f.below(other)]
     assert wrong == []
 
 

@@ -134,7 +134,7 @@ def test_a_file_of_the_users_own_in_the_way(command: tuple[str, ...], file: str,
     done = run("-m", *command, cwd=tmp_path)
     place = path.parent if path.name == "__init__.py" else path
     said = sentence(done)
-    assert f"{place} stands in the way of the package {package} of landmark-tracker; rename it" in said
+    assert f"{place} hides the package {package} of landmark-tracker; rename it" in said
     assert "this ran" not in done.stdout
 
 
@@ -154,11 +154,11 @@ def test_the_doctor_names_files_that_python_m_would_take(
     monkeypatch.setattr(sys, "argv", sys.argv)
     assert main(["doctor"]) == 0
     out = capsys.readouterr().out
-    assert f"{tmp_path / 'tracker.py'} stands in the way of `python -m tracker.run`" in out
-    assert "export" not in out.split("stands in the way")[1]
+    assert f"{tmp_path / 'tracker.py'} hides the package for `python -m tracker.run`" in out
+    assert "export" not in out.split("hides the package")[1]
     monkeypatch.chdir(ROOT)
     assert main(["doctor"]) == 0
-    assert "stands in the way" not in capsys.readouterr().out
+    assert "hides the package" not in capsys.readouterr().out
 
 
 def test_fit_is_the_first_word_of_a_training(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker.cli.command import run_command
-from tracker.datasets.labelled import LabelledFace, labelled_faces
+from tracker.datasets.labelled import labelled_faces, read_face
+from tracker.datasets.sample import Sample
 from tracker.detectors.base import BoxCalibration, Detector, roi_of_detection
 from tracker.detectors.loading import load_detector
 from tracker.errors import TrackerError
@@ -49,12 +50,12 @@ def box_calibration(labels: Path, faces: int = 600, threads: int = 1) -> None:
         print(f"    {len(spans)} of {len(chosen)} faces; 10th to 90th percentile: {ranges(low, high)}")
 
 
-def evenly(faces: list[LabelledFace], count: int) -> list[LabelledFace]:
+def evenly(faces: list[Sample], count: int) -> list[Sample]:
     """Return so many of the faces, or all if there are fewer, evenly spaced from the first to the last."""
     return [faces[i] for i in np.linspace(0, len(faces) - 1, min(count, len(faces))).astype(int)]
 
 
-def calibrate(faces: list[LabelledFace], detector: Detector) -> BoxCalibration:
+def calibrate(faces: list[Sample], detector: Detector) -> BoxCalibration:
     """Fit the calibration of a detector's boxes.
 
     Args:
@@ -76,9 +77,9 @@ def median(spans: Array) -> BoxCalibration:
     return BoxCalibration(0.0, down, side)
 
 
-def box_spans(faces: list[LabelledFace], detector: Detector) -> Array:
+def box_spans(faces: list[Sample], detector: Detector) -> Array:
     """Return (N, 3) right, down and side, as in BoxCalibration, of the faces that are detected."""
-    spans = [box_span(*face.read(), detector) for face in faces]
+    spans = [box_span(*read_face(face), detector) for face in faces]
     return np.array([span for span in spans if span is not None]).reshape(-1, 3)
 
 

@@ -19,10 +19,7 @@ import numpy as np
 from tracker.analysis.head_pose import camera_matrix, nearest_pose
 from tracker.cli.command import run_command
 from tracker.datasets.labelled import labelled_faces
-from tracker.datasets.pts_files import read_pts
-from tracker.errors import TrackerError
 from tracker.face.geometry import Array
-from tracker.face.schemes import IBUG68
 
 
 def main() -> int:
@@ -37,9 +34,7 @@ def pose_limit(labels: Path, size: int = 224) -> None:
         labels: a folder of NAME.jpg beside NAME.pts, 68 points.
         size: the side in pixels of its pictures, all square, as FairFace's are.
     """
-    points = [read_pts(face.label) for face in labelled_faces("folder", labels)]
-    if any(len(face) != IBUG68.count for face in points):
-        raise TrackerError(f"{labels}: expected {IBUG68.count} points in every .pts file")
+    points = [face.points_px for face in labelled_faces("folder", labels)]
     camera = camera_matrix(size, size)
     faces, shuffled = errors_mm(points, camera), errors_mm(shuffle(points), camera)
     print(f"WORST_MM = {limit(faces, shuffled)}")

@@ -22,10 +22,10 @@ from tracker.system.files import write_whole
 ROOT = Path(__file__).resolve().parents[1]
 TABLE, PAGE = Path("docs/provenance.csv"), Path("docs/provenance.md")
 KINDS = {
-    "file": "a file of the wheel that is no Python",
+    "file": "a file of the wheel other than Python code",
     "research": "a file of the repository that is not in the wheel, for research only",
     "fitted": "made from data by a command",
-    "chosen": "set by hand; the source says by what reason, and on what it was tried",
+    "chosen": "set by hand; the source gives the reason, and the data that it was tested on",
     "published": "taken from a publication or a format",
 }
 FILES = ("file", "research")
@@ -37,13 +37,13 @@ NO_HASH = (".md", ".txt", ".sha256", ".typed", ".cu", ".html")
 INTRODUCTION = """\
 # Where the wheel's files and constants come from
 
-Rendered from [provenance.csv](provenance.csv) by `python -m tools.provenance`; edit that. A test fails when the wheel
-has a file, or the code that measures faces a constant that is no whole number, which the table does not list with its
-value, and another when a fitted one differs from what its command makes.
+This page is generated from [provenance.csv](provenance.csv) by `python -m tools.provenance`; edit the table, not this
+page. Tests check that the table has every file of the wheel, every constant of the code that measures faces (unless it
+is an integer) with its value, and that the commands for fitted constants give the same values.
 
-Nothing in the wheel is fitted on 300W, whose labels are for research only. What stands inside of a model's file
-(weights, temperature, presence, covariances) was fitted on the faces that its card names. Some constants that were set
-by hand were tried on outputs of a model that was trained on 300W, or on pictures of 300W: their rows say so.
+Nothing in the wheel is fitted to 300W, whose labels are for research only. The numbers in a model's file (weights,
+temperature, presence, covariances) were fitted to the faces that its card names. Some constants that were set by hand
+were tested with a model that was trained on 300W, or on pictures of 300W: their rows say so.
 """
 HEADER = "| name | value | source | licence | made by |\n| --- | --- | --- | --- | --- |\n"
 

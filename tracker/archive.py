@@ -1,7 +1,7 @@
-"""Archives of videos: the rows of a video, a Parquet file for each, and which of them are still to be made.
+"""Archives of videos: the rows of a video, a Parquet file for each video, and the videos that have no file yet.
 
-One video is one task: what a tracker knows of a video's faces is of no use in another. A pool of workers, each with a
-Tracker of its own, maps track_to_parquet over the videos; demos/archive_ray.py and demos/archive_daft.py show how.
+One video is one task, because a tracker needs its frames in order. A pool of workers, each with its own Tracker, maps
+track_to_parquet over the videos; demos/archive_ray.py and demos/archive_daft.py show how.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from tracker.weights.packaged import identify_engine
 
 
 def track_rows(source: object, tracker: Tracker | None = None) -> Iterator[dict[str, Any]]:
-    """Track a video and give a row for each face of each frame.
+    """Track a video and yield a row for each face of each frame.
 
     Args:
-        source: a video's path or URL, or another source as Tracker.run takes it.
-        tracker: is reset first, and can be used for the next video afterwards. None for a new Tracker(), whose models
-            are then loaded for this video only.
+        source: a video's path or URL, or another source that Tracker.run accepts.
+        tracker: is reset first, and can be used for the next video afterwards. By default a new Tracker(), whose models
+            are loaded for this video only.
 
     Yields:
         A dict with the keys of tracker.rows.COLUMNS; its values are plain numbers, texts, None and lists of numbers.
         Landmarks are in pixels of the frame: x right, y down, pixel centres at integers. A frame without a face has no
-        row. Nothing is kept of a row that was given.
+        row. Rows are not kept in memory.
 
     Raises:
-        TrackerError: for a source that cannot be opened or decoded; when the first row is asked for.
+        TrackerError: the source cannot be opened or decoded; raised when the first row is requested.
 
     Example:
         >>> tracker = Tracker(max_faces=4)
@@ -56,19 +56,19 @@ def track_rows(source: object, tracker: Tracker | None = None) -> Iterator[dict[
 
 
 def track_to_parquet(source: object, output: str | Path, tracker: Tracker | None = None) -> int:
-    """Track a video and write its rows to a Parquet file, the whole of them or none.
+    """Track a video and write its rows to a Parquet file, all rows or none.
 
     Args:
-        source: as of track_rows.
-        output: the file; folders on the way to it are made, an older file is replaced at the end.
-        tracker: as of track_rows.
+        source: see track_rows.
+        output: the file; its folders are made, and an older file is replaced at the end.
+        tracker: see track_rows.
 
     Returns:
         The number of rows.
 
     Raises:
-        TrackerError: for a source that cannot be opened or decoded, a file that cannot be written or that is the
-            source, and while another process writes it. After any error nothing has changed.
+        TrackerError: the source cannot be opened or decoded, or the file cannot be written, is the source, or is being
+            written by another process. After an error nothing has changed.
     """
     output = Path(output)
     if isinstance(source, (str, os.PathLike)):
@@ -90,29 +90,29 @@ def track_to_parquet(source: object, output: str | Path, tracker: Tracker | None
 
 
 def unfinished_videos(videos: str | Path, results: str | Path) -> list[tuple[Path, Path]]:
-    """The videos of a folder that have no result yet, each with the file that its result goes to.
+    """List the videos of a folder that have no result yet.
 
     Args:
-        videos: the folder, with its subfolders; a video is known by the end of its name
+        videos: the folder, with its subfolders. Videos are recognised by their suffix
             (tracker.sources.VIDEO_SUFFIXES); hidden files are left out.
-        results: the folder of the results: videos/a/b.mp4 has results/a/b.mp4.parquet.
+        results: the folder of the results: that of videos/a/b.mp4 is results/a/b.mp4.parquet.
 
     Returns:
-        Pairs of a video and its result's file, in the order of their names. A file that is there was written whole by
-        track_to_parquet, so its video is left out.
+        Pairs of a video and the file for its result, in the order of their names. track_to_parquet writes complete
+        files only, so a video whose file exists is left out.
 
     Raises:
-        TrackerError: for a folder that is not there, and for names that are no UTF-8, which no table can hold.
+        TrackerError: the folder does not exist, or a name is not valid UTF-8, which a table needs.
     """
     videos, results = Path(videos), Path(results)
     if not videos.is_dir():
-        raise TrackerError(f"{videos}: expected a folder of videos, there is none")
+        raise TrackerError(f"{videos}: expected a folder of videos, found none")
     named = (path for path in videos.rglob("*") if path.suffix.lower() in VIDEO_SUFFIXES)
     found = sorted(path for path in named if not path.name.startswith(".") and path.is_file())
     for path in found:
         try:
             str(path).encode()
         except UnicodeEncodeError:
-            raise TrackerError(f"{path}: the name is no UTF-8, which a table cannot hold; rename the file") from None
+            raise TrackerError(f"{path}: the name is not valid UTF-8, which a table needs; rename the file") from None
     pairs = [(path, results / f"{path.relative_to(videos)}.parquet") for path in found]
     return [(path, result) for path, result in pairs if not result.is_file()]

@@ -86,7 +86,7 @@ def _in_the_way(folder: Path) -> list[str]:
     packages = {"tracker": "tracker.run", "train": "train.run", "export": "export.run"}
     found = [(folder / place, run) for name, run in packages.items() for place in (f"{name}.py", f"{name}/__init__.py")]
     return [
-        f"{path} stands in the way of `python -m {run}` in this folder: rename it, or use the command `landmarks`"
+        f"{path} hides the package for `python -m {run}` in this folder: rename it, or use the command `landmarks`"
         for path, run in found
         if path.is_file()
     ]
@@ -184,7 +184,7 @@ def _selftest(model: Path, plan: Path | None) -> None:
         print(f"{title} took {_median_ms(engine, crops):.2f} ms for one face, median of {_CALLS} calls")
         if truth_px is not None and spec.scheme == IBUG68.name:
             error_px = np.linalg.norm(answers.points_px - truth_px, axis=2).mean()
-            print(f"{title} is off the labels, made by hand, by {error_px:.2f} px of {spec.size} in the mean")
+            print(f"{title} differs from the labels, made by hand, by {error_px:.2f} px of {spec.size} on average")
     if _REFERENCE in engines:
         reference = engines.pop(_REFERENCE)
         for title, engine in engines.items():
@@ -203,7 +203,7 @@ def _engines(model: Path, plan: Path | None) -> dict[str, Engine]:
         print("TensorRT not run: no --plan was given")
     else:
         if described_plan(plan)[0].onnx_sha256 != model_sha256(model):
-            raise TrackerError(f"{plan} was built from another model than {model}; name that one with --model")
+            raise TrackerError(f"{plan} was built from another model than {model}; name its model with --model")
         makers["TensorRT"] = lambda: TensorRtEngine(plan)
     engines = {}
     for title, make in makers.items():
@@ -243,7 +243,7 @@ def _median_ms(engine: Engine, crops: NDArray[np.uint8]) -> float:
 
 def _expect_finite(title: str, answers: EngineOutput) -> None:
     if not all(np.isfinite(part).all() for part in (answers.points_px, answers.scores, answers.covariances_px2)):
-        raise TrackerError(f"{title} answers with numbers that are not finite; do not use this model")
+        raise TrackerError(f"{title} returns values that are not finite; do not use this model")
 
 
 def _compare(title: str, other: Engine, reference: Engine, crops: NDArray[np.uint8]) -> None:
@@ -262,7 +262,7 @@ def _compare_gpu_crops(engine: Engine | None) -> None:
     try:
         cuda = PyCuda()
     except TrackerError as error:
-        print(f"crops on the GPU not tried: {error}")
+        print(f"crops on the GPU not tested: {error}")
         return
     words = compare_gpu_crops(cuda, engine if isinstance(engine, GpuEngine) else None)
     print(f"crops on the GPU against those of OpenCV: {words}")

@@ -13,7 +13,8 @@ from typing import Literal, TypeVar
 from tracker.cli.clashes import Named, files_of_model, refuse_clashes
 from tracker.cli.command import run_command
 from tracker.cli.config_files import files_read
-from tracker.datasets import clips, labelled
+from tracker.datasets import clips, labelled, video300, w300
+from tracker.datasets.registry import SETS
 from tracker.detectors.loading import DetectorName
 from tracker.errors import TrackerError
 from tracker.evaluation.report import REPORT_SUFFIXES, expect_report, inputs_below
@@ -23,7 +24,7 @@ from tracker.face.schemes import IBUG68, Scheme, scheme_named
 from tracker.weights.packaged import WEIGHTS, url_of_model
 
 Dataset = Literal[labelled.Dataset, clips.VideoDataset]
-Split = Literal[labelled.Split, clips.VideoSplit]
+Split = Literal[w300.Split, video300.VideoSplit, "test", "all"]
 Name = TypeVar("Name", bound=str)
 
 
@@ -31,7 +32,7 @@ def evaluate(
     dataset: Dataset,
     root: Path,
     report: Path | None = None,
-    split: Split = "full",
+    split: Split | None = None,
     model: str | None = None,
     detector: DetectorName = "auto",
     detector_model: Path | None = None,
@@ -40,12 +41,13 @@ def evaluate(
     """Measure a model on labelled pictures or videos, with the boxes of the labels and with detected faces.
 
     Args:
-        dataset: 300w or 300vw in their official folders, one folder of NAME.jpg beside NAME.pts, or talking-face,
-            FGNET's clip, in the layout of one clip of 300VW.
+        dataset: a public data set in its official files, such as 300w or 300vw; one folder of NAME.jpg beside NAME.pts;
+            or talking-face, FGNET's clip, in the layout of one clip of 300VW.
         root: the folder that holds 300W's afw, helen, ibug and lfpw, or 300VW's clips; or that one folder.
         report: the .json file to write, DATASET.json if not given. Beside it a plot (.png) is written for pictures, a
             page (.html) and a table of the clips (.csv) for videos.
-        split: the part of 300w, or the category of 300vw, whose full set is the 64 test clips.
+        split: the part of 300w, full if not given, or the category of 300vw, whose full set is the 64 test clips; test
+            or train of other sets.
         model: a landmark model (.onnx), the name of a packaged one, edge68 if not given, or triton://HOST:PORT/MODEL,
             which Triton Inference Server runs.
         detector: the face detector; auto alternates YuNet and BlazeFace, as tracker.run does.
@@ -61,19 +63,24 @@ def evaluate(
     written = [(f"--report {suffix}", report.with_suffix(suffix)) for suffix in REPORT_SUFFIXES]
     refuse_clashes(written, _inputs(model, detector_model), (("--root", path) for path in inputs_below(root)))
     if dataset == "300vw" or dataset == "talking-face":
-        category = _expected(split, clips.SPLITS, dataset)
+        category = _expected(split or "full", video300.SPLITS, dataset)
         evaluate_videos(dataset, root, report, category, model, detector, detector_model)
+    elif dataset == "folder":
+        _expected(split or "full", w300.SPLITS, dataset)
+        evaluate_stills(dataset, root, report, None, model, detector, detector_model, labels)
     else:
-        part = _expected(split, labelled.SPLITS, dataset)
+        known = SETS[dataset]
+        part = _expected(split or known.test or known.training or "", known.splits, dataset)
         evaluate_stills(dataset, root, report, part, model, detector, detector_model, labels)
 
 
 def _scheme(name: str | None, dataset: Dataset) -> Scheme:
     """Return the scheme of the labels; raise TrackerError for an unknown one, or if the data set has its own."""
+    own = IBUG68 if dataset == "folder" or dataset == "talking-face" else SETS[dataset].scheme
     if name is None:
-        return IBUG68
+        return own
     if dataset != "folder":
-        raise TrackerError(f"--scheme is for --dataset folder; the labels of {dataset} are {IBUG68.name}")
+        raise TrackerError(f"--scheme is for --dataset folder; the labels of {dataset} are {own.name}")
     try:
         return scheme_named(name)
     except ValueError as error:

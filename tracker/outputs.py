@@ -108,7 +108,7 @@ class Outputs:
             if re.match(r"[A-Za-z][\w+.-]+:/", str(path)):
                 raise TrackerError(f"{option} {path}: expected the path of a file, got a URL")
             if option != "--pts" and self._is_among_labels(path, pictures):
-                raise TrackerError(f"{option} {path} lies where --pts writes; give it another folder")
+                raise TrackerError(f"{option} {path} is in the folder that --pts writes; use another folder")
         if self.overlay is not None and pictures is not None and self._draws_pictures(pictures):
             written += [
                 ("--overlay", self.overlay / file) for file in drawn_files(self.overlay, pictures.names).values()

@@ -61,6 +61,7 @@ class TrackedFace:
             "scores": self.landmarks.scores.tolist(),
             "covariances_px2": self.landmarks.covariances_px2.tolist(),
             "raw_points_px": self.raw.points_px.tolist(),
+            **_visibility(self.landmarks),
         }
 
 
@@ -181,6 +182,7 @@ class FrameResult:
                     "box_px": face.box_px.round(2).tolist(),
                     "points_px": face.landmarks.points_px.round(2).tolist(),
                     "scores": face.landmarks.scores.round(4).tolist(),
+                    **_visibility(face.landmarks, 4),
                 }
                 for face in self.faces
             ],
@@ -191,6 +193,14 @@ class FrameResult:
         picture = {} if self.picture is None else {"picture": printable_name(self.picture)}
         time_s = float(self.timestamp_s)  # it may be a NumPy number, which json refuses
         return {"frame": int(self.index), **picture, "timestamp_s": time_s if math.isfinite(time_s) else None}
+
+
+def _visibility(landmarks: Landmarks, decimals: int | None = None) -> dict[str, list[float]]:
+    """Return the field visibility, where the model tells it."""
+    if landmarks.visibility is None:
+        return {}
+    values = landmarks.visibility if decimals is None else landmarks.visibility.round(decimals)
+    return {"visibility": values.tolist()}
 
 
 def printable_name(name: str) -> str:

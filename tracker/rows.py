@@ -41,7 +41,7 @@ class Column:
 
 COLUMNS = (
     Column("source", "string", "where the frame comes from: the path of a video as it was given, or another source"),
-    Column("picture", "string", "name of a picture that is no frame of a video", nullable=True),
+    Column("picture", "string", "name of the picture; null for a frame of a video", nullable=True),
     Column("frame", "int64", "number of the frame in its source, from 0"),
     Column("timestamp_s", "float64", "time since the first frame of the source", "s", nullable=True),
     Column("width", "int32", "of the frame", "px"),
@@ -54,6 +54,7 @@ COLUMNS = (
     Column("points_px", "float32", "smoothed landmarks x0, y0, x1, y1, ...", "px", per_point=2),
     Column("scores", "float32", "0 to 1 for each landmark", per_point=1),
     Column("covariances_px2", "float32", "covariance of each landmark: xx0, xy0, yy0, xx1, ...", "px^2", per_point=3),
+    Column("visibility", "float32", "0 to 1, that a landmark is visible", per_point=1, nullable=True),
     Column("raw_points_px", "float32", "landmarks as measured, not smoothed", "px", per_point=2),
 )
 CONVENTION = "pixels of the frame: x right, y down, pixel centres at integers, (0, 0) the upper left pixel's centre"
@@ -91,6 +92,7 @@ def face_row(source: str, frame: Frame, result: FrameResult, face: TrackedFace) 
         "points_px": _flat(landmarks.points_px),
         "scores": _flat(landmarks.scores),
         "covariances_px2": _flat(landmarks.covariances_px2),
+        "visibility": None if landmarks.visibility is None else _flat(landmarks.visibility),
         "raw_points_px": _flat(face.raw.points_px),
     }
 

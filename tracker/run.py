@@ -38,7 +38,7 @@ from tracker.system.process import put_off_signals
 from tracker.tracking.ranking import Follow
 from tracker.tracking.smoothing import Smoothing
 from tracker.tracking.tracker import Tracker
-from tracker.weights.packaged import WEIGHTS, find_model, identify_model, url_of_model
+from tracker.weights.packaged import WEIGHTS, find_model, identify_engine, url_of_model
 
 POLL_MS = 2
 
@@ -81,11 +81,10 @@ def run(
     rotate: Rotation = 0,
     mirror: bool = False,
 ) -> None:
-    """Track facial landmarks in a video, a camera, a stream or pictures.
+    """Track facial landmarks in SOURCE: a video file, the number of a camera, a URL, or pictures.
 
-    The source is given as a word, such as clip.mp4, 0 for the first camera, a URL, pictures or a folder of them, or by
-    one of --camera, --video, --images, --demo. Without a source: the webcam, or a built-in demo clip with ground truth
-    if there is no camera or display.
+    The source may also be given by one of --camera, --video, --images, --demo. Without a source: the webcam, or a
+    built-in demo clip with ground truth if there is no camera or display.
 
     Args:
         camera: a camera's number, 0 for the first; its path such as /dev/v4l/by-id/...; csi://0; or a GStreamer
@@ -115,7 +114,8 @@ def run(
         vmc_shapes: arkit for models with Perfect Sync, vrm for the presets that every VRM model has.
         opentrack: send the head pose over UDP to these HOST:PORT, as opentrack takes it (port 4242).
         serve: show the run in web browsers, and stream the results as JSON, at this HOST:PORT such as 127.0.0.1:8080.
-        serve_token: the token that visitors need; by default one is generated unless --serve is on the loopback.
+        serve_token: the token that browsers and programs must send; by default one is generated unless --serve is on
+            the loopback.
         stats: write stage times, dropped frames and latency to this file, as one JSON object.
         profile: write a profile of the run to this file, for `python -m pstats` or snakeviz.
         show: open a window, in which a file plays at its own speed; q or Esc ends.
@@ -126,7 +126,7 @@ def run(
         detector_model: a YuNet file of your own, in place of the packaged one.
         model: edge68, the default; edge68_fast, less accurate at 0.57x the latency; a file of export.run; or
             triton://HOST:PORT/MODEL, which Triton Inference Server runs.
-        provider: what ONNX Runtime runs the model on; an error if it is not available.
+        provider: the device that ONNX Runtime runs the model on; an error if it is not available.
         allow_cpu: run on the CPU, with a warning, if the provider is not available.
         follow: which faces are tracked first. A new face replaces a tracked one if its area is four times as large
             (largest), or its distance from the middle at most half (central).
@@ -161,12 +161,12 @@ def run(
             source, show = _default_source(show)
             stack.enter_context(source)
         tracker = Tracker(
-            found := find_model(model), detector, detector_model, max_faces, smoothing, provider, allow_cpu,
+            find_model(model), detector, detector_model, max_faces, smoothing, provider, allow_cpu,
             follow=follow, hold_s=hold_s, min_score=min_score,
         )  # fmt: skip
         window = stack.enter_context(Window("landmarks", at_speed=not source.live)) if show else None
         unit = "frames" if pictures is None else "pictures"
-        identity = identify_model(found, tracker.engine.spec.licence)
+        identity = identify_engine(tracker.engine)
         summary = Summary(identity, unit)
         try:
             with records.profiled(), outputs.sinks(source, tracker.scheme, max_faces, window, identity) as sinks:

@@ -25,7 +25,8 @@ def to_pandas(results: Iterable[FrameResult]) -> pandas.DataFrame:
     Returns:
         Columns: picture (None for a frame of a video), frame, timestamp_s, face_id, state, score, box_x, box_y,
         box_width, box_height; then for each smoothed landmark x_0, ..., y_0, ..., score_0, ... and its covariance
-        cov_xx_0, ..., cov_xy_0, ..., cov_yy_0, .... In pixels, x right, y down, pixel centres at integers.
+        cov_xx_0, ..., cov_xy_0, ..., cov_yy_0, ..., and visibility_0, ... where the model tells it. In pixels, x
+        right, y down, pixel centres at integers.
 
     Raises:
         TrackerError: if pandas is not installed.
@@ -47,6 +48,7 @@ def _row(result: FrameResult, face: TrackedFace) -> dict[str, Any]:
         "cov_xx": landmarks.covariances_px2[:, 0],
         "cov_xy": landmarks.covariances_px2[:, 1],
         "cov_yy": landmarks.covariances_px2[:, 2],
+        **({} if landmarks.visibility is None else {"visibility": landmarks.visibility}),
     }
     numbered = {f"{name}_{i}": value for name, values in columns.items() for i, value in enumerate(values.tolist())}
     picture = None if result.picture is None else printable_name(result.picture)

@@ -1,0 +1,1 @@
+"""Training of the landmark models, with PyTorch Lightning."""

@@ -1,4 +1,4 @@
-"""Augmentation in STAR's order: mirror, one warp, occlusion, colour, blur, gamma, noise, grey.
+"""Augmentation in STAR's order: mirror, one warp, cover, occlusion, colour, blur, gamma, noise, grey.
 
 The steps and the defaults are those of STAR's code (Zhou et al., CVPR 2023), which has no colour jitter.
 
@@ -27,10 +27,21 @@ Image = NDArray[np.uint8]
 class Choices:
     """What is done to one face. Lengths are fractions of the crop's side; None leaves a step out.
 
-    occlusion: x, y of the middle, width, height of a black rectangle.
-    blur: side of a box, or the sigma of a Gaussian where soft says so.
-    noise: strength of the blend with random bytes, and the seed they come from.
-    colour: what red, green and blue are multiplied by, cut off at white.
+    Attributes:
+        flip: whether it is mirrored.
+        shift: in x and y.
+        rotation_rad: in radians.
+        scale: factor.
+        occlusion: x, y of the middle, width and height of a black rectangle.
+        blur: side of a box, or the sigma of a Gaussian if soft is set.
+        gamma: exponent.
+        noise: strength of the blend with random bytes, and the seed they come from.
+        gray: whether it becomes gray.
+        soft: whether the blur is a Gaussian.
+        colour: what red, green and blue are multiplied by, cut off at white.
+        stretch: what the face's width is multiplied by; its height is divided by it.
+        cover: the seed that the shape, place and colour of a cover follow from (cover_part).
+        absent: whether the crop shows no upright face: it is turned, or beside the face.
     """
 
     flip: bool = False
@@ -44,6 +55,9 @@ class Choices:
     gray: bool = False
     soft: bool = False
     colour: tuple[float, float, float] | None = None
+    stretch: float = 1.0
+    cover: int | None = None
+    absent: bool = False
 
 
 SOFTEST = 0.02
@@ -75,6 +89,11 @@ class Augmentation:
         colour: Ends of the uniform factors of red, green and blue, from 1: 0.4 for 0.6 to 1.4.
         blurring: By a box of up to 0.05 of the crop's side (STAR's code), or by a Gaussian with a sigma of up to 0.02
             of it (5 pixels of 256).
+        cover: Share of faces that something hides a part of: half of the face, a mask or a hand, in one colour, in
+            noise or in a piece of the picture.
+        stretch: Standard deviation of the natural logarithm of what the width is multiplied by.
+        absent: Share of crops without an upright face, of faces that are turned by 100 to 180 degrees and of what lies
+            beside a face, to learn from them where no face is (train.task).
 
     Raises:
         ValueError: A number is out of range.
@@ -95,6 +114,9 @@ class Augmentation:
     rotated: float = 1.0
     colour: float = 0.0
     blurring: Literal["box", "gaussian"] = "box"
+    cover: float = 0.0
+    stretch: float = 0.0
+    absent: float = 0.0
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -103,7 +125,11 @@ class Augmentation:
                 raise ValueError(f"data.augmentation.{each.name}: expected a number from 0 to {most}, got {value}")
 
     def draw(self, rng: np.random.Generator) -> Choices:
-        """Random choices for one face."""
+        """Return random choices for one face.
+
+        Args:
+            rng: of the random numbers.
+        """
         soft = self.blurring == "gaussian"
         choices = Choices(
             flip=rng.random() < self.flip,
@@ -125,10 +151,21 @@ class Augmentation:
         if self.colour:
             red, green, blue = rng.uniform(1 - self.colour, 1 + self.colour, 3).tolist()
             choices = replace(choices, colour=(red, green, blue))
+        if self.stretch:
+            choices = replace(choices, stretch=float(np.clip(np.exp(rng.normal(0, self.stretch)), 0.6, 1.6)))
+        if self.cover and rng.random() < self.cover:
+            choices = replace(choices, cover=int(rng.integers(2**32)))
+        if self.absent and rng.random() < self.absent:
+            choices = _draw_absent(choices, rng)
         return choices
 
     def draw_other(self, choices: Choices, rng: np.random.Generator) -> Choices:
-        """Those of another view of the face: a little apart, as a tracker sees it in its next frame, or independent."""
+        """Return the choices of another view of a face: a little apart, as in a tracker's next frame, or independent.
+
+        Args:
+            choices: of the first view.
+            rng: of the random numbers.
+        """
         if isinstance(self.near, str):
             return replace(self.draw(rng), flip=choices.flip)
         x, y = (self._draw(rng, middle, self.near * self.shift) for middle in choices.shift)
@@ -143,6 +180,16 @@ class Augmentation:
         if self.spread == "uniform":
             return float(rng.uniform(middle - size, middle + size))
         return float(rng.normal(middle, size))
+
+
+def _draw_absent(choices: Choices, rng: np.random.Generator) -> Choices:
+    """The choices, of a crop that shows a turned face or what lies beside it."""
+    if rng.random() < 0.7:
+        turn = math.radians(rng.uniform(100, 260))
+        return replace(choices, absent=True, rotation_rad=choices.rotation_rad + turn)
+    angle, away = rng.uniform(0, 2 * math.pi), rng.uniform(0.8, 1.3)
+    shift = away * math.cos(angle), away * math.sin(angle)
+    return replace(choices, absent=True, shift=shift, scale=_limited(1.2 * choices.scale))
 
 
 def _limited(scale: float) -> float:
@@ -160,9 +207,17 @@ def _draw_gamma(rng: np.random.Generator) -> float:
 
 
 def apply(image: Image, points_px: Array, scheme: Scheme, choices: Choices, size: int) -> tuple[Image, Array]:
-    """The crop (size, size, 3) of a face under the choices, and its points (K, 2) in the crop's pixels.
+    """Return the crop of a face under the choices, and its points in it. Choices() gives the crop that evaluation uses.
 
-    Choices() gives exactly the crop that evaluation uses.
+    Args:
+        image: (H, W, 3) RGB.
+        points_px: (K, 2) in pixels of the picture.
+        scheme: of the points.
+        choices: what is done.
+        size: side of the crop in pixels.
+
+    Returns:
+        The crop (size, size, 3), and points (K, 2) in its pixels.
     """
     crop_from_image = roi_of_landmarks(points_px).crop_from_image(size)
     if choices.flip:
@@ -170,8 +225,89 @@ def apply(image: Image, points_px: Array, scheme: Scheme, choices: Choices, size
     middle = np.full(2, (size - 1) / 2)
     moved = similarity(choices.scale, choices.rotation_rad, middle, middle + size * np.array(choices.shift))
     crop_from_image = compose(moved, crop_from_image)
+    if choices.stretch != 1:
+        x, y = choices.stretch, 1 / choices.stretch
+        about_middle = np.array([[x, 0.0, middle[0] * (1 - x)], [0.0, y, middle[1] * (1 - y)]])
+        crop_from_image = compose(about_middle, crop_from_image)
     points = transform_points(crop_from_image, points_px)
-    return _photometric(warp(image, crop_from_image, size), choices), points[scheme.flip] if choices.flip else points
+    crop = warp(image, crop_from_image, size)
+    if choices.cover is not None:
+        crop, _ = cover_part(crop, points, np.random.default_rng(choices.cover))
+    return _photometric(crop, choices), points[scheme.flip] if choices.flip else points
+
+
+def cover_part(crop: Image, points_px: Array, rng: np.random.Generator) -> tuple[Image, NDArray[np.float32]]:
+    """Hide a part of a face, drawn at random: half of it, what a mask hides, or what the fingers of a hand hide.
+
+    Args:
+        crop: (S, S, 3) uint8 RGB.
+        points_px: (K, 2) the face's landmarks, in pixels of the crop.
+        rng: what is drawn follows from it alone.
+
+    Returns:
+        The crop (S, S, 3), and how much of each pixel is hidden (S, S), 0 to 1.
+    """
+    size = len(crop)
+    hidden = _draw_hand(points_px, size, rng) if rng.random() < 0.35 else _draw_part(points_px, size, rng)
+    material = _draw_material(crop, points_px, rng)
+    if rng.random() < 0.5:  # light from one side
+        first, last = rng.uniform(0.6, 1.3, 2).tolist()
+        brightness = np.linspace(first, last, size)
+        shade = brightness[:, None] if rng.random() < 0.5 else brightness[None, :]
+        material = np.clip(material * shade[..., None], 0, 255)
+    hidden = np.asarray(cv2.blur(hidden, (3, 3)), np.float32)
+    share = hidden[..., None]
+    return (crop * (1 - share) + material * share).round().astype(np.uint8), hidden
+
+
+def _draw_part(points_px: Array, size: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Where half of the face or a mask is, (S, S) 0 or 1: the face's hull, or all of the crop, beyond a line."""
+    direction = rng.choice([0.0, 90.0, 180.0, 180.0, 90.0]) + rng.normal(0, 20)  # a side, or below as masks are
+    towards = np.array([math.cos(math.radians(direction)), math.sin(math.radians(direction))])
+    along = points_px @ towards
+    limit = along.min() + rng.uniform(0.35, 0.8) * np.ptp(along)
+    y, x = np.mgrid[:size, :size]
+    part = np.asarray(x * towards[0] + y * towards[1] > limit, np.float32)
+    if rng.random() < 0.6:
+        middle = points_px.mean(0)
+        hull = cv2.convexHull((middle + (points_px - middle) * rng.uniform(1.0, 1.25)).astype(np.float32))
+        inside = np.zeros((size, size), np.float32)
+        cv2.fillConvexPoly(inside, hull.round().astype(np.int32), 1.0)
+        part *= inside
+    return part
+
+
+def _draw_hand(points_px: Array, size: int, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Where the fingers of a hand are (S, S), 0 or 1: thick lines side by side that end on the face."""
+    extent = float(np.ptp(points_px, axis=0).max())
+    tip = points_px[rng.integers(len(points_px))] + rng.normal(0, 0.05 * extent, 2)
+    direction = rng.uniform(0, 2 * math.pi)
+    finger = np.array([math.cos(direction), math.sin(direction)])
+    width = rng.uniform(0.08, 0.16) * extent
+    hand = np.zeros((size, size), np.float32)
+    for place in range(rng.integers(1, 6)):
+        end = tip + np.array([-finger[1], finger[0]]) * place * width * 1.1 - finger * rng.uniform(0, 0.15) * extent
+        start = end + finger * 1.5 * extent
+        ends = [tuple(int(v) for v in each.round()) for each in (start, end)]
+        cv2.line(hand, ends[0], ends[1], 1.0, max(1, round(width)), cv2.LINE_AA)
+    return hand
+
+
+def _draw_material(crop: Image, points_px: Array, rng: np.random.Generator) -> NDArray[np.float32]:
+    """What covers the face, (S, S, 3): the colour of its skin, any colour, noise, or the picture itself mirrored."""
+    size, kind = len(crop), rng.random()
+    material = np.empty((size, size, 3), np.float32)
+    if kind < 0.35:
+        x, y = np.clip(points_px[rng.integers(len(points_px))].round().astype(int), 0, size - 1)
+        material[:] = crop[y, x]
+    elif kind < 0.7:
+        material[:] = rng.uniform(0, 255, 3) if rng.random() < 0.5 else rng.uniform(0, 255)
+    elif kind < 0.85:
+        coarse = rng.uniform(0, 255, (rng.integers(2, 12), rng.integers(2, 12), 3)).astype(np.float32)
+        material[:] = cv2.resize(coarse, (size, size), interpolation=cv2.INTER_LINEAR)
+    else:
+        material[:] = np.roll(crop[::-1, ::-1], rng.integers(size, size=2), (0, 1))
+    return material
 
 
 def _photometric(crop: Image, choices: Choices) -> Image:

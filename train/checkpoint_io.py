@@ -1,4 +1,4 @@
-"""How checkpoints get onto the disk and back."""
+"""Writes and reads checkpoints."""
 
 from __future__ import annotations
 

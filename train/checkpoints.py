@@ -42,7 +42,7 @@ Built = TypeVar("Built")
 
 
 class CheckpointError(TrackerError):
-    """A checkpoint that is missing, damaged, foreign or not to be trusted: one sentence."""
+    """A checkpoint that is missing, damaged, foreign or not to be trusted. The message is one sentence."""
 
 
 def read_checkpoint(path: str | Path, trust: str | Iterable[str] = (), resume: bool = False) -> dict[str, Any]:
@@ -97,9 +97,17 @@ def build(kind: type[Built], checkpoint: Mapping[str, Any], path: str | Path) ->
 
 
 def expect_no_larger(kind: type[nn.Module], checkpoint: Mapping[str, Any], path: str | Path) -> None:
-    """Raise CheckpointError where the net would be larger than the weights, which are in memory: it may not fit there.
+    """Refuse a net that would be larger than the weights, which are in memory: it may not fit there.
 
     The net is built without memory, on torch's device "meta".
+
+    Args:
+        kind: of the module.
+        checkpoint: as read_checkpoint returned it.
+        path: its file, for messages.
+
+    Raises:
+        CheckpointError: if it would be larger.
     """
     from lightning.pytorch.cli import instantiate_module
 
@@ -134,7 +142,16 @@ def _settings(kind: type, checkpoint: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def load_weights(module: nn.Module, checkpoint: Mapping[str, Any], path: str | Path) -> None:
-    """Put a checkpoint's weights into the module. Raises CheckpointError unless each has its place and shape."""
+    """Put a checkpoint's weights into a module.
+
+    Args:
+        module: the module.
+        checkpoint: as read_checkpoint returned it.
+        path: its file, for messages.
+
+    Raises:
+        CheckpointError: unless each weight has its place and shape.
+    """
     own, given = module.state_dict(), checkpoint["state_dict"]
     faults = [f"{name} has values that are not finite" for name in given if not given[name].isfinite().all()]
     faults += [f"{name} is missing" for name in own if name not in given]
@@ -151,10 +168,15 @@ def load_weights(module: nn.Module, checkpoint: Mapping[str, Any], path: str | P
 
 
 def expect_state(module: nn.Module, checkpoint: Mapping[str, Any], path: str | Path) -> None:
-    """Hold what a training goes on from, besides the weights, against the module that it will be restored into.
+    """Compare what a training goes on from, besides the weights, with the module that it will be restored into.
+
+    Args:
+        module: the module.
+        checkpoint: as read_checkpoint returned it.
+        path: its file, for messages.
 
     Raises:
-        CheckpointError: the state of AdamW does not fit the module's parameters, or the rest is damaged.
+        CheckpointError: if the state of AdamW does not fit the module's parameters, or the rest is damaged.
     """
     shapes = [each.shape for each in module.parameters()]
     try:

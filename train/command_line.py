@@ -27,11 +27,12 @@ from train.callbacks.pause import PauseWhileFileExists
 from train.callbacks.throughput import Throughput
 from train.checkpoint_io import AtomicCheckpointIO, CheckpointWriteError
 from train.checkpoints import expect_no_larger, expect_state, load_weights, read_checkpoint
+from train.errors import SetupError
 from train.loaders import FaceData
 from train.option_errors import TrainingParser
 from train.packaged_configs import with_found_configs
 from train.report import Report
-from train.task import LandmarkTask, SetupError
+from train.task import LandmarkTask
 
 LINKED = ("size", "views", "seed")  # options of the task that follow from others
 ANSWER = ("net", "objective", "scheme", "size")  # options of the task that decide what a checkpoint answers
@@ -47,7 +48,11 @@ class TrainingCLI(LightningCLI):
 
     @classmethod
     def run(cls, **options: Any) -> TrainingCLI:
-        """The command line of LandmarkTask and FaceData, run with sys.argv or with the options given."""
+        """Run the command line of LandmarkTask and FaceData.
+
+        Args:
+            **options: of LightningCLI, such as args in place of sys.argv.
+        """
         guard_loader()
         return cls(
             LandmarkTask,
@@ -61,10 +66,12 @@ class TrainingCLI(LightningCLI):
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
+        """Return fit, validate and test, with the options that Lightning skips."""
         skipped = LightningCLI.subcommands()
         return {name: skipped[name] | {"weights_only"} for name in ("fit", "validate", "test")}
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the options of this project, and link those that are set once."""
         parser.add_argument("--overwrite", action="store_true", help="replace the training in the same folder")
         parser.add_argument("--trust", help="packages besides train whose classes a checkpoint may name: a,b")
         parser.add_lightning_class_args(WeightAverage, "average")
@@ -128,7 +135,7 @@ class TrainingCLI(LightningCLI):
         expect_no_larger(LandmarkTask, self.checkpoint, path)
 
     def _parse_ckpt_path(self) -> None:
-        """Nothing: Lightning would replace the user's options by the checkpoint's here, without a word."""
+        """Do nothing: Lightning would replace the user's options by the checkpoint's here, without a word."""
 
     def before_fit(self) -> None:
         """Check what a training goes on from, and refuse to write over another one.
@@ -170,7 +177,7 @@ class TrainingCLI(LightningCLI):
             raise SetupError(f"{folder}: cannot write a training there: {error.strerror}") from None
 
     def before_validate(self) -> None:
-        """Check that the checkpoint's weights fit the net. Raises CheckpointError where they do not."""
+        """Check that the checkpoint's weights fit the net; raise CheckpointError if they do not."""
         load_weights(self.model, self.checkpoint, self._get(self.config, "ckpt_path"))
 
     before_test = before_validate
@@ -182,7 +189,7 @@ class TrainingCLI(LightningCLI):
             raise SetupError(f"seed_everything: {error}") from None
 
     def instantiate_classes(self) -> None:
-        """Build the net, the data and the trainer. Raises SetupError where values do not fit."""
+        """Build the net, the data and the trainer; raise SetupError if values do not fit."""
         try:
             super().instantiate_classes()
         except (SetupError, DatasetError):
@@ -191,6 +198,7 @@ class TrainingCLI(LightningCLI):
             raise SetupError(" ".join(str(error).split())) from error
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """Build the trainer, with the loggers, callbacks and plugins that every training has."""
         options = self._get(self.config_init, "trainer")
         folder, logger = Path(options.default_root_dir), options.logger
         callbacks: list[Callback] = [self._get(self.config_init, "report"), *_as_list(options.callbacks)]
@@ -212,9 +220,12 @@ class TrainingCLI(LightningCLI):
 
 
 def told(error: Exception) -> str | None:
-    """What a user is told of an error in the middle of a training; None for what is a defect of the program.
+    """Return what a user is told of an error in the middle of a training; None for a defect of the program.
 
     An error in a loader's process comes with that process's traceback: its end says what happened.
+
+    Args:
+        error: that was raised.
     """
     if isinstance(error, (DatasetError, SetupError, CheckpointWriteError)):
         sentence = str(error).rpartition(f"{type(error).__module__}.{type(error).__qualname__}: ")[2]
@@ -235,7 +246,7 @@ def told(error: Exception) -> str | None:
 
 
 def _is_of_restoring(error: Exception) -> bool:
-    """Whether it was raised while Lightning put the state of a checkpoint back, which is data of any kind."""
+    """Tell whether it was raised while Lightning put the state of a checkpoint back, which is data of any kind."""
     return any(
         frame.f_code.co_name.startswith("restore") and Path(frame.f_code.co_filename).stem == "checkpoint_connector"
         for frame, _ in traceback.walk_tb(error.__traceback__)
@@ -243,7 +254,7 @@ def _is_of_restoring(error: Exception) -> bool:
 
 
 def _checkpoints(folder: Path, choose: bool) -> list[Callback]:
-    """last.ckpt of every epoch, and best.ckpt of the least validation error where weights are chosen by it."""
+    """Return the callback for last.ckpt, and that for best.ckpt if weights are chosen by the validation error."""
     # save_last would write only when the best changes
     last = ModelCheckpoint(folder, "last", save_on_train_epoch_end=True, enable_version_counter=False)
     best = ModelCheckpoint(folder, "best", monitor="val_nme", enable_version_counter=False)
@@ -251,7 +262,7 @@ def _checkpoints(folder: Path, choose: bool) -> list[Callback]:
 
 
 def _options(arguments: Sequence[str]) -> argparse.Namespace:
-    """The options that are needed before the others can be parsed."""
+    """Parse the options that are needed before the others can be parsed."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
     parser.add_argument("--ckpt_path")
     parser.add_argument("--trust")
@@ -266,7 +277,7 @@ def _as_list(value: Any) -> list[Any]:
 
 
 def _plain(value: Any) -> Any:
-    """The value as YAML has it."""
+    """Return the value as YAML has it."""
     if isinstance(value, Mapping):
         return {name: _plain(each) for name, each in value.items()}
     if isinstance(value, (list, tuple)):
@@ -275,7 +286,7 @@ def _plain(value: Any) -> Any:
 
 
 def _flat(table: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """The values of a nested table by their dotted names; the words class_path and init_args are left out."""
+    """Return the values of a nested table by their dotted names, without the words class_path and init_args."""
     flat: dict[str, Any] = {}
     for name, value in table.items():
         dotted = above if name in ("class_path", "init_args") and above else f"{above}.{name}" if above else name

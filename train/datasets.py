@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tracker.datasets import aflw, cofw, folder, menpo, star_tsv, video300, w300, w300_lp, wflw
+from tracker.datasets import folder, star_tsv
 from tracker.datasets.collect import OnInvalid
+from tracker.datasets.registry import SETS, LabelledSet, set_named
 from tracker.datasets.sample import DatasetError, Sample
-from tracker.datasets.video300 import Category
+from tracker.datasets.w300 import TestSplit
 
 Faces = list[Sample]
 VALIDATION_SHARE = 1 / 14
@@ -30,13 +31,22 @@ be chosen by it.
 
 
 def split(samples: Faces, key: Callable[[Sample], str], share: float = VALIDATION_SHARE) -> tuple[Faces, Faces]:
-    """Faces to train on and faces to choose by; those with the same key fall on the same side, everywhere and always.
+    """Split faces into those to train on and those to choose weights by.
 
-    The side follows from a hash of the key: a number from 0 to 1, and those below share are held back. Where that
-    leaves a side without a face, as in small sets, the key with the least number is held back, or the one with the
-    largest is trained on.
+    Faces with the same key fall on the same side, everywhere and always. The side follows from a hash of the key: a
+    number from 0 to 1, and those below share are held back. If that leaves a side without a face, as in small sets, the
+    key with the least number is held back, or the one with the largest is trained on.
 
-    Raises DatasetError for a share that is not between 0 and 1, and for faces that all have the same key.
+    Args:
+        samples: the faces.
+        key: of a face.
+        share: of the keys that is held back.
+
+    Returns:
+        The faces to train on, and those held back.
+
+    Raises:
+        DatasetError: for a share that is not between 0 and 1, and for faces that all have the same key.
     """
     if not 0 < share < 1:
         raise DatasetError(
@@ -57,15 +67,17 @@ def split(samples: Faces, key: Callable[[Sample], str], share: float = VALIDATIO
 
 
 def _number(key: str) -> float:
-    """From 0 to 1, the same for a text everywhere and always."""
+    """Return a number from 0 to 1, the same for a text everywhere and always."""
     digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).digest()  # names of files may be no UTF-8
     return int.from_bytes(digest[:8], "big") / 2**64
 
 
 class Source(ABC):
-    """A data set: its official training faces, among which no test face is, and its test faces.
+    """A data set to train on: its official training faces, among which there is no test face, and its test faces.
 
-    on_invalid: what becomes of bad faces. validation: where the faces come from that weights are chosen by.
+    Attributes:
+        on_invalid: whether to refuse or skip invalid faces.
+        validation: where the faces come from that weights are chosen by.
     """
 
     on_invalid: OnInvalid
@@ -73,18 +85,18 @@ class Source(ABC):
 
     @abstractmethod
     def labelled(self) -> Faces:
-        """All official training faces. Raises DatasetError for data that are not as expected."""
+        """Return all official training faces; raise DatasetError for data that are not as expected."""
 
     @abstractmethod
     def test(self) -> Faces:
-        """To report on, and for nothing else; filed under their subsets. Raises DatasetError likewise."""
+        """Return the faces to report on, and for nothing else, with their subsets; raise DatasetError likewise."""
 
     def key(self, sample: Sample) -> str:
-        """What a face has in common with those that must stay on its side: the picture's name."""
+        """Return what a face has in common with those that must stay on its side: the picture's name."""
         return sample.picture.name
 
     def read_validation(self, path: Path) -> Faces:
-        """The faces of a set of one's own to validate with. Raises DatasetError where the data set takes none."""
+        """Return the faces of a set of one's own to validate with; raise DatasetError if the data set takes none."""
         raise DatasetError(f"data.source.validation: expected a share, {NONE} or {REPORT}, got {path}")
 
     @property
@@ -93,7 +105,11 @@ class Source(ABC):
         return self.validation not in (NONE, REPORT)
 
     def faces(self) -> tuple[Faces, Faces]:
-        """To train on, and to validate with, where there are any. Raises DatasetError as labelled."""
+        """Return the faces to train on, and those to validate with, which may be none.
+
+        Raises:
+            DatasetError: as labelled, and for a validation that is not understood.
+        """
         training = self.labelled()
         if self.validation == NONE:
             return training, []
@@ -107,7 +123,7 @@ class Source(ABC):
 
 
 def _apart(training: Faces, others: Faces) -> Faces:
-    """The others. Raises DatasetError where a picture is among the training faces, too."""
+    """Return the others; raise DatasetError if a picture is among the training faces, too."""
     pictures = {os.path.realpath(sample.picture) for sample in training}
     for sample in others:
         if os.path.realpath(sample.picture) in pictures:
@@ -115,163 +131,222 @@ def _apart(training: Faces, others: Faces) -> Faces:
     return others
 
 
-@dataclass
-class W300(Source):
-    """300W: root holds afw, helen and lfpw, and ibug to test on the full set.
+class Official(Source):
+    """A public data set of tracker.datasets.registry, with its official training and test faces."""
 
-    test_split: which faces are tested. test_root: the folder that holds them, root if None; the private set has one of
-    its own. training: "official", the 3,148 faces; "split_one", the 3,837 with the full test set, for the private set.
+    root: Path
+
+    @property
+    @abstractmethod
+    def known(self) -> LabelledSet:
+        """Its readers and splits."""
+
+    def labelled(self) -> Faces:
+        """See Source."""
+        if self.known.training is None:
+            raise DatasetError(f"{self.known.title} has no training faces: train on another data.source, such as 300W")
+        return self.known.splits[self.known.training](self.root, self.on_invalid)
+
+    def test(self) -> Faces:
+        """See Source."""
+        if self.known.test is None:
+            raise DatasetError(
+                f"{self.known.title} has no test faces: test with another data.source, such as 300W's private set"
+            )
+        return self.known.splits[self.known.test](self.root, self.on_invalid)
+
+    def key(self, sample: Sample) -> str:
+        """See Source."""
+        return self.known.key(self.root, sample)
+
+
+@dataclass
+class Registered(Official):
+    """A data set by its name in tracker.datasets.registry.
+
+    Args:
+        name: of the data set, such as wflw.
+        root: its folder.
+        on_invalid: whether to refuse or skip invalid faces.
+        validation: where the faces come from that weights are chosen by.
+    """
+
+    name: str
+    root: Path
+    on_invalid: OnInvalid = "refuse"
+    validation: Validation = VALIDATION_SHARE
+
+    @property
+    def known(self) -> LabelledSet:
+        """See Official."""
+        return set_named(self.name)
+
+
+@dataclass
+class W300(Official):
+    """300W.
+
+    Args:
+        root: the folder with afw, helen and lfpw, and ibug to test on the full set.
+        test_split: which faces are tested.
+        on_invalid: whether to refuse or skip invalid faces.
+        validation: where the faces come from that weights are chosen by.
+        test_root: the folder of the faces that are tested, root if None; the private set has one of its own.
+        training: "official", the 3,148 faces; "split_one", the 3,837 with the full test set, for the private set.
     """
 
     root: Path
-    test_split: w300.Split = "full"
+    test_split: TestSplit = "full"
     on_invalid: OnInvalid = "refuse"
     validation: Validation = VALIDATION_SHARE
     test_root: Path | None = None
     training: Literal["official", "split_one"] = "official"
+    known = SETS["300w"]
 
     def labelled(self) -> Faces:
+        """See Source."""
         if self.training == "official":
-            return w300.read_training(self.root, self.on_invalid)
+            return super().labelled()
         if self.test_split != "private":
             raise DatasetError(
                 "data.source.training: split_one trains on the full test set; expected data.source.test_split to be "
                 f"private, got {self.test_split}"
             )
-        return w300.read_split_one(self.root, self.on_invalid)
-
-    def key(self, sample: Sample) -> str:
-        return w300.person(self.root, sample)
+        return self.known.splits["split-one"](self.root, self.on_invalid)
 
     def test(self) -> Faces:
-        return w300.read_test(self.test_root or self.root, self.test_split, self.on_invalid)
+        """See Source."""
+        return self.known.splits[self.test_split](self.test_root or self.root, self.on_invalid)
 
 
 @dataclass
-class W300Lp(Source):
-    """300W-LP, to begin a training with: root holds AFW, HELEN, IBUG, LFPW and landmarks. It has no test faces."""
+class W300Lp(Official):
+    """300W-LP, to begin a training with. It has no test faces.
+
+    Args:
+        root: the folder with AFW, HELEN, IBUG, LFPW and landmarks.
+        on_invalid: whether to refuse or skip invalid faces.
+        validation: where the faces come from that weights are chosen by.
+    """
 
     root: Path
     on_invalid: OnInvalid = "refuse"
     validation: Validation = VALIDATION_SHARE
-
-    def labelled(self) -> Faces:
-        return w300_lp.read_300w_lp(self.root, self.on_invalid)
-
-    def key(self, sample: Sample) -> str:
-        """The picture that a face was turned from: all turns of IMAGE_0_N are named so."""
-        return f"{sample.picture.parent.name}/{sample.picture.stem.rpartition('_')[0]}"
-
-    def test(self) -> Faces:
-        raise DatasetError("300W-LP has no test faces: test with another data.source, such as 300W's private set")
+    known = SETS["300w-lp"]
 
 
 @dataclass
-class Menpo(Source):
-    """Menpo 2D's near-frontal faces, of 68 points: root holds the training set, test_root what is tested on."""
+class Menpo(Official):
+    """Menpo 2D's near-frontal faces, of 68 points.
+
+    Args:
+        root: the folder with the training set.
+        test_root: the folder with the faces that are tested.
+        on_invalid: whether to refuse or skip invalid faces.
+        validation: where the faces come from that weights are chosen by.
+    """
 
     root: Path
     test_root: Path | None = None
     on_invalid: OnInvalid = "refuse"
     validation: Validation = VALIDATION_SHARE
-
-    def labelled(self) -> Faces:
-        return menpo.read_menpo(self.root, self.on_invalid)
+    known = SETS["menpo"]
 
     def test(self) -> Faces:
-        return menpo.read_menpo(_given(self.test_root, "test_root"), self.on_invalid)
+        """See Source."""
+        return self.known.splits["all"](_given(self.test_root, "test_root"), self.on_invalid)
 
 
 @dataclass
-class Wflw(Source):
-    """WFLW: root holds WFLW_annotations and WFLW_images. Faces of one picture stay together."""
+class Wflw(Official):
+    """WFLW. Faces of one picture stay together.
+
+    Args:
+        root: the folder with WFLW_annotations and WFLW_images.
+        on_invalid: whether to refuse or skip invalid faces.
+        validation: where the faces come from that weights are chosen by.
+    """
 
     root: Path
     on_invalid: OnInvalid = "refuse"
     validation: Validation = VALIDATION_SHARE
-
-    def labelled(self) -> Faces:
-        return wflw.read_wflw(self.root, "train", self.on_invalid)
-
-    def test(self) -> Faces:
-        return wflw.read_wflw(self.root, "test", self.on_invalid)
+    known = SETS["wflw"]
 
 
 @dataclass
-class Cofw(Source):
-    """COFW: root holds COFW_train_color.mat and COFW_test_color.mat."""
+class Cofw(Official):
+    """COFW.
+
+    Args:
+        root: the folder with COFW_train_color.mat and COFW_test_color.mat.
+        on_invalid: whether to refuse or skip invalid faces.
+        validation: where the faces come from that weights are chosen by.
+    """
 
     root: Path
     on_invalid: OnInvalid = "refuse"
     validation: Validation = VALIDATION_SHARE
-
-    def labelled(self) -> Faces:
-        return cofw.read_cofw(self.root, "train", self.on_invalid)
-
-    def key(self, sample: Sample) -> str:
-        return sample.name.rpartition("/")[2]
-
-    def test(self) -> Faces:
-        return cofw.read_cofw(self.root, "test", self.on_invalid)
+    known = SETS["cofw"]
 
 
 @dataclass
-class Cofw68(Source):
-    """COFW's test faces with 68 points: root holds COFW_test_color.mat and COFW68_Data. To test a net of 300W on."""
+class Cofw68(Official):
+    """COFW's test faces with 68 points, to test a net of 300W on.
+
+    Args:
+        root: the folder with COFW_test_color.mat and COFW68_Data.
+        on_invalid: whether to refuse or skip invalid faces.
+        validation: where the faces come from that weights are chosen by.
+    """
 
     root: Path
     on_invalid: OnInvalid = "refuse"
     validation: Validation = VALIDATION_SHARE
-
-    def labelled(self) -> Faces:
-        raise DatasetError("COFW-68 has no training faces: train on another data.source, such as 300W")
-
-    def key(self, sample: Sample) -> str:
-        return sample.name.rpartition("/")[2]
-
-    def test(self) -> Faces:
-        return cofw.read_cofw68(self.root, self.on_invalid)
+    known = SETS["cofw68"]
 
 
 @dataclass
-class Video300(Source):
-    """300VW: root holds the clips' folders. The frames of one clip stay together."""
+class Video300(Official):
+    """300VW. The frames of one clip stay together.
+
+    Args:
+        root: the folder of the clips.
+        on_invalid: whether to refuse or skip invalid faces.
+        validation: where the faces come from that weights are chosen by.
+    """
 
     root: Path
     on_invalid: OnInvalid = "refuse"
     validation: Validation = VALIDATION_SHARE
-
-    def labelled(self) -> Faces:
-        return video300.read_300vw(self.root, "train", on_invalid=self.on_invalid)
-
-    def key(self, sample: Sample) -> str:
-        return min(sample.subsets)
-
-    def test(self) -> Faces:
-        categories: tuple[Category, ...] = ("A", "B", "C")
-        return [f for c in categories for f in video300.read_300vw(self.root, c, self.on_invalid)]
+    known = SETS["300vw"]
 
 
 @dataclass
-class Aflw19(Source):
-    """AFLW with 19 points: root holds AFLWinfo_release.mat and flickr."""
+class Aflw19(Official):
+    """AFLW with 19 points.
+
+    Args:
+        root: the folder with AFLWinfo_release.mat and flickr.
+        on_invalid: whether to refuse or skip invalid faces.
+        validation: where the faces come from that weights are chosen by.
+    """
 
     root: Path
     on_invalid: OnInvalid = "refuse"
     validation: Validation = VALIDATION_SHARE
-
-    def labelled(self) -> Faces:
-        return aflw.read_aflw19(self.root, "train", self.on_invalid)
-
-    def test(self) -> Faces:
-        return aflw.read_aflw19(self.root, "test", self.on_invalid)
+    known = SETS["aflw19"]
 
 
 @dataclass
 class CustomDataset(Source):
-    """Your own: a folder of pictures with .pts files, or a .csv table (tracker.datasets.folder), of a known scheme.
+    """Faces of your own.
 
-    test_path: another one, to test on. validation: may be another one, too.
+    Args:
+        path: a folder of pictures with .pts files, or a .csv table (tracker.datasets.folder).
+        scheme: name of the landmark scheme.
+        test_path: another one, to test on.
+        on_invalid: whether to refuse or skip invalid faces.
+        validation: where the faces come from that weights are chosen by; may be another folder or table, too.
     """
 
     path: Path
@@ -281,20 +356,29 @@ class CustomDataset(Source):
     validation: Validation | Path = VALIDATION_SHARE
 
     def labelled(self) -> Faces:
+        """See Source."""
         return folder.read_custom(self.path, self.scheme, self.on_invalid)
 
     def read_validation(self, path: Path) -> Faces:
+        """See Source."""
         return folder.read_custom(path, self.scheme, self.on_invalid)
 
     def test(self) -> Faces:
+        """See Source."""
         return folder.read_custom(_given(self.test_path), self.scheme, self.on_invalid)
 
 
 @dataclass
 class StarTable(Source):
-    """One of STAR's .tsv tables, the folder that its pictures are relative to, and test_path: another table.
+    """One of STAR's .tsv tables.
 
-    validation: may be another table, too.
+    Args:
+        path: of the table.
+        pictures: the folder that its pictures are relative to.
+        scheme: name of the landmark scheme.
+        test_path: another table, to test on.
+        on_invalid: whether to refuse or skip invalid faces.
+        validation: where the faces come from that weights are chosen by; may be another table, too.
     """
 
     path: Path
@@ -305,12 +389,15 @@ class StarTable(Source):
     validation: Validation | Path = VALIDATION_SHARE
 
     def labelled(self) -> Faces:
+        """See Source."""
         return star_tsv.read_star_tsv(self.path, self.pictures, self.scheme, self.on_invalid)
 
     def read_validation(self, path: Path) -> Faces:
+        """See Source."""
         return star_tsv.read_star_tsv(path, self.pictures, self.scheme, self.on_invalid)
 
     def test(self) -> Faces:
+        """See Source."""
         return star_tsv.read_star_tsv(_given(self.test_path), self.pictures, self.scheme, self.on_invalid)
 
 

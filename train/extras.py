@@ -17,14 +17,14 @@ USER_ERROR = 2
 
 @contextmanager
 def needs_extra(name: str, prog: str, extra: str, *packages: str) -> Iterator[None]:
-    """Around the imports of a command's module: end the command where one of them fails.
+    """End a command if one of the imports in this block fails.
 
     Args:
-        name: the module's __name__. Where it is imported and not run, errors stay what they are; the command
-            `landmarks` imports it, and says them in one sentence.
+        name: the module's __name__. If it is imported and not run, errors stay unchanged; the command `landmarks`
+            imports it, and prints them in one sentence.
         prog: the command, such as "export.run".
         extra: what brings all that it needs, such as "export" for landmark-tracker[export].
-        packages: what must be there before anything is imported, also what is only imported late in the work.
+        *packages: what must be there before anything is imported, also what is only imported late in the work.
     """
     started = name == "__main__" or "".join(sys.argv[:1]).startswith("landmarks ")
     try:
@@ -44,9 +44,7 @@ def needs_extra(name: str, prog: str, extra: str, *packages: str) -> Iterator[No
 
 
 def name_what_is_missing(package: str, extra: str) -> None:
-    """For a package of commands: have `python -m PACKAGE.COMMAND` end with one sentence where an import fails.
-
-    Also of what is imported late in the work.
+    """Let `python -m PACKAGE.COMMAND` end with one sentence if an import fails, also one late in the work.
 
     Args:
         package: its __name__; called while it is imported.
@@ -66,7 +64,7 @@ def name_what_is_missing(package: str, extra: str) -> None:
 
 
 def _sentence(error: ImportError, prog: str, extra: str) -> str | None:
-    """What a user is told; None for a defect of the program."""
+    """Return what a user is told; None for a defect of the program."""
     absent = isinstance(error, ModuleNotFoundError)
     if error.name == "tracker" and not absent:  # its own sentence on OpenCV
         return f"{prog}: {error}"

@@ -1,5 +1,7 @@
-"""python -m train.label --images FOLDER --output FOLDER: landmarks for unlabelled faces, by a teacher that looks at
-several views of each."""
+"""Landmarks for unlabelled faces, by a teacher that looks at several views of each.
+
+python -m train.label --images FOLDER --output FOLDER
+"""
 
 from __future__ import annotations
 
@@ -42,7 +44,7 @@ with needs_extra(__name__, "train.label", "train", "cv2", "tqdm"):
 
 
 class Unusable(Exception):
-    """A picture that gets no label: the sentence says why."""
+    """A picture that gets no label: the message says why."""
 
 
 def main() -> int:
@@ -64,20 +66,20 @@ def label(
 ) -> None:
     """Label the largest face of each picture in a folder: NAME.pts, NAME.spread.csv and a link to the picture.
 
-    A run goes on where an earlier one stopped. OUTPUT/left_out.csv says which pictures have no label and why,
-    OUTPUT/summary.json what the labels were made by and how well the views agree.
+    A run continues where an earlier one stopped. OUTPUT/left_out.csv lists the pictures without a label and why,
+    OUTPUT/summary.json has the settings and how well the views agree.
 
     Args:
         images: a folder of pictures.
         output: the folder of the labels.
         teacher: facemesh, the name of a packaged model, or an .onnx file.
         teacher_python: for facemesh: the Python of an environment that has mediapipe==0.10.21.
-        detector: what finds the face.
-        views: how many times each face is looked at.
-        seed: of the random views.
+        detector: the face detector.
+        views: the number of views of each face.
+        seed: seed of the random views.
         limit: the largest mean spread of a face's points, over the larger side of their extent.
-        least_views: the share of views in which the teacher must see the face.
-        keep: a folder for the teacher's points in every view; where it has them, the teacher is not asked again.
+        least_views: the fraction of views in which the teacher must find the face.
+        keep: a folder for the teacher's points in every view; if it has them, the teacher is not run again.
     """
     _check(views, limit, least_views)
     pictures = pictures_in(images)
@@ -122,9 +124,22 @@ def label(
 def kept_views(
     picture: Path, teacher: Teacher, detector: CalibratedDetector, count: int, seed: int, keep: Path | None
 ) -> Array:
-    """(V, K, D) the teacher's points in each view, in pixels of the picture; from the folder that keeps them, if any.
+    """Return the teacher's points in each view, from the folder that keeps them if it has them.
 
-    Raises Unusable for a picture that does not decode or shows no face.
+    Args:
+        picture: the file.
+        teacher: who looks.
+        detector: finds the face.
+        count: of views.
+        seed: of the random views.
+        keep: the folder; None for none.
+
+    Returns:
+        (V, K, D) in pixels of the picture.
+
+    Raises:
+        Unusable: for a picture that does not decode or shows no face.
+        TrackerError: for a damaged file in the folder.
     """
     path = None if keep is None else keep / f"{picture.stem}.npy"
     if path is not None and os.path.exists(path):
@@ -142,7 +157,15 @@ def kept_views(
 
 
 def look(picture: Path, teacher: Teacher, detector: CalibratedDetector, count: int, seed: int) -> Array:
-    """As kept_views, from the picture."""
+    """Return what kept_views does, from the picture.
+
+    Args:
+        picture: the file.
+        teacher: who looks.
+        detector: finds the face.
+        count: of views.
+        seed: of the random views.
+    """
     try:
         image = Sample(picture, np.empty((0, 2)), teacher.scheme).read_image()
     except (DatasetError, OSError):
@@ -158,9 +181,19 @@ def look(picture: Path, teacher: Teacher, detector: CalibratedDetector, count: i
 
 
 def agreed(seen: Array, teacher: Teacher, limit: float, least_views: float) -> tuple[Array, Array]:
-    """The labels (K, 2) and their spread (K,) that the views (V, K', D) agree on.
+    """Return the labels that the views agree on.
 
-    Raises Unusable where too few views have the face, or they do not agree.
+    Args:
+        seen: (V, K', D) the teacher's points.
+        teacher: makes labels of its points.
+        limit: the largest mean spread, over the face's extent.
+        least_views: the share of views in which the teacher must see the face.
+
+    Returns:
+        Labels (K, 2) and their spread (K,).
+
+    Raises:
+        Unusable: if too few views have the face, or they do not agree.
     """
     good = seen[np.isfinite(seen).all((1, 2))]
     if len(good) < max(2, math.ceil(least_views * len(seen))):
@@ -173,16 +206,29 @@ def agreed(seen: Array, teacher: Teacher, limit: float, least_views: float) -> t
 
 
 def face_spread(points: Array, spread: Array) -> float:
-    """The mean spread over the larger side of the points' extent."""
+    """Return the mean spread over the larger side of the points' extent.
+
+    Args:
+        points: (K, 2).
+        spread: (K,).
+    """
     side = float(extent(points)[2:].max())
     return float(spread.mean()) / side if side > 0 else math.inf
 
 
 def summary(folder: LabelFolder, pictures: list[Path], scheme: Scheme) -> dict[str, Any]:
-    """What the labels were made by, how many there are, and how well the views agree.
+    """Return what the labels were made by, how many there are, and how well the views agree.
 
-    Spreads are shares of the larger side of the face's extent: a face's is the mean over its points, a part's the
+    Spreads are fractions of the larger side of the face's extent: a face's is the mean over its points, a part's the
     median over faces of the mean over its points.
+
+    Args:
+        folder: of the labels.
+        pictures: all of them.
+        scheme: of the labels.
+
+    Raises:
+        TrackerError: for a damaged label.
     """
     labelled = [picture for picture in pictures if picture.name not in folder.left_out]
     spreads = np.empty((len(labelled), scheme.count))
@@ -208,13 +254,18 @@ def summary(folder: LabelFolder, pictures: list[Path], scheme: Scheme) -> dict[s
 
 
 def write_array(path: Path, array: NDArray[np.floating[Any]]) -> None:
-    """Write an array as a .npy file, whole or not at all."""
+    """Write an array as a .npy file, whole or not at all.
+
+    Args:
+        path: of the file.
+        array: to write.
+    """
     np.save(content := io.BytesIO(), array)
     write_whole(path, content.getvalue())
 
 
 def _check(views: int, limit: float, least_views: float) -> None:
-    """Raises TrackerError for numbers that no run can have."""
+    """Raise TrackerError for numbers that no run can have."""
     if views < 2:
         raise TrackerError(f"--views must be at least 2, got {views}: one view has nothing to agree with")
     if not limit > 0:

@@ -18,8 +18,9 @@ from tracker.datasets.pictures import Pictures
 from tracker.datasets.sample import DatasetError, Sample
 from train.augmentation import Augmentation, Choices, apply
 from train.datasets import Source, split
+from train.errors import SetupError, check_range
 from train.targets.boundaries import EdgeProcedure, edge_maps
-from train.task import Batch, LandmarkTask, SetupError, check_range
+from train.task import Batch, LandmarkTask
 
 LOG = logging.getLogger(__name__)
 
@@ -29,9 +30,17 @@ KEEP_GB = 4.0
 class Crops(Dataset[Batch]):
     """The plain crops of evaluation.
 
-    edges: how edge maps are drawn (train.targets.boundaries), None for none. stride: pixels a cell of them. keep_gb: of
-    decoded pictures (tracker.datasets.pictures). on_invalid: what becomes of bad faces. source: the set, for messages.
-    Raises DatasetError for bad faces.
+    Args:
+        samples: the faces.
+        size: side of the crops in pixels.
+        edges: how edge maps are drawn (train.targets.boundaries); None for none.
+        stride: pixels per cell of them.
+        keep_gb: of decoded pictures that are cached (tracker.datasets.pictures).
+        on_invalid: whether to refuse or skip invalid faces.
+        source: the set, for messages.
+
+    Raises:
+        DatasetError: for invalid faces that are refused.
     """
 
     def __init__(
@@ -55,11 +64,16 @@ class Crops(Dataset[Batch]):
         return self.crop(index, Choices())
 
     def together(self) -> Batch:
-        """All faces as one batch."""
+        """Return all faces as one batch."""
         return _joined([self[i] for i in range(len(self))], torch.stack)
 
     def crop(self, index: int, choices: Choices) -> Batch:
-        """A face under the choices, without the axis of a batch."""
+        """Return a face, without the axis of a batch.
+
+        Args:
+            index: of the face.
+            choices: of the augmentation.
+        """
         sample, cells = self.samples[index], self.size // self.stride
         crop, points = apply(self.pictures.read(sample), sample.points_px, sample.scheme, choices, self.size)
         edges = np.zeros((0, cells, cells), np.float32)
@@ -68,15 +82,21 @@ class Crops(Dataset[Batch]):
         weights = np.ones(len(points)) if sample.weights is None else sample.weights
         if choices.flip:
             weights = weights[sample.scheme.flip]
-        numbers = (torch.from_numpy(each.astype(np.float32)) for each in (points, edges, weights))
+        present = np.array(not choices.absent)
+        numbers = (torch.from_numpy(each.astype(np.float32)) for each in (points, edges, weights, present))
         return Batch(torch.from_numpy(crop), *numbers)
 
 
 class AugmentedCrops(Dataset[Batch]):
     """Crops under random choices, which follow from the seed, the epoch and the face, and from nothing else.
 
-    So an epoch is the same however many workers or processes load it, and when it is run again after an interruption.
-    views: crops of a face, the others as Augmentation.draw_other says.
+    So an epoch is the same however many workers or processes load it, and if it is run again after an interruption.
+
+    Args:
+        crops: the faces.
+        augmentation: what is done at random.
+        seed: of the choices.
+        views: crops of each face, the others as Augmentation.draw_other says.
     """
 
     def __init__(self, crops: Crops, augmentation: Augmentation, seed: int, views: int = 1) -> None:
@@ -99,12 +119,16 @@ def _joined(parts: Sequence[Batch], join: Callable[[tuple[Tensor, ...]], Tensor]
 
 
 def one_after_the_other(faces: Sequence[Batch]) -> Batch:
-    """The views of faces, (V, ...) each, as a batch (N * V, ...) in which those of a face are neighbours."""
+    """Return the views of faces, (V, ...) each, as a batch (N * V, ...) in which those of a face are neighbours.
+
+    Args:
+        faces: the views of each.
+    """
     return _joined(faces, torch.cat)
 
 
 class EpochSampler(DistributedSampler[Any]):
-    """(epoch, index) in an order that follows from the seed and the epoch; each process gets its share of a batch.
+    """Yields (epoch, index) in an order that follows from seed and epoch; each process gets its share of a batch.
 
     Lightning tells it the epoch. Of every step's faces over all processes, those of process r are the r-th, the
     (r + processes)-th and so on: the steps are those of one process with the whole batch.
@@ -128,12 +152,20 @@ class LazyLoader(DataLoader[Batch]):
 class FaceData(lightning.LightningDataModule):
     """Batches to train on, and the faces to validate with.
 
-    source: the data set. size: side of the crop in pixels. batch: faces a step and process, all where there are fewer.
-    workers: processes that load; each step's faces are the same for any number of them. augmentation: what is done at
-    random. edges: how edge maps are drawn, for what learns from them; None for none. stride: pixels a cell of them.
-    seed: of the order of the faces and of their augmentation. keep_gb: of decoded pictures that are kept; the rest is
-    decoded anew each time, by the workers. views: crops of each face in a batch, neighbours in it, for what learns from
-    their likeness. Raises SetupError for numbers that cannot be.
+    Args:
+        source: the data set.
+        size: side of the crop in pixels.
+        batch: faces per step and process; all faces if there are fewer.
+        workers: processes that load; the faces of a step are the same for any number of them.
+        augmentation: what is done at random.
+        edges: how edge maps are drawn, for objectives and terms that learn from them; None for none.
+        stride: pixels per cell of them.
+        seed: of the order of the faces and of their augmentation.
+        keep_gb: of decoded pictures that are cached; the rest is decoded again each time, by the workers.
+        views: crops of each face in a batch, neighbours in it, for terms that learn from their likeness.
+
+    Raises:
+        SetupError: for numbers that are out of range.
     """
 
     def __init__(
@@ -166,12 +198,15 @@ class FaceData(lightning.LightningDataModule):
         self.keep_gb, self.views = keep_gb, views
 
     def setup(self, stage: str) -> None:
+        """Read the faces that a stage needs; SetupError or DatasetError if they do not fit."""
         if stage == "test":
             self.testing = self._crops("test", self.source.test())
             return
         task = getattr(self.trainer, "lightning_module", None)
         if stage == "fit" and self.edges is None and isinstance(task, LandmarkTask):
             task.expect_edges(0)  # before the pictures are read, which takes long
+        if stage == "fit" and isinstance(task, LandmarkTask):
+            task.expect_absent(self.augmentation.absent)
         training, validation = self.source.faces()
         if stage == "fit":
             self._expect_nothing_chosen()
@@ -191,7 +226,7 @@ class FaceData(lightning.LightningDataModule):
             self.trainer.limit_val_batches = 0
 
     def _expect_nothing_chosen(self) -> None:
-        """Raises SetupError for a callback that goes by the validation error where nothing may be chosen by it."""
+        """Raise SetupError for a callback that goes by the validation error if nothing may be chosen by it."""
         if self.trainer is None or self.source.chooses:
             return
         for callback in self.trainer.callbacks:  # type: ignore[attr-defined]
@@ -208,6 +243,7 @@ class FaceData(lightning.LightningDataModule):
         return Crops(faces, self.size, edges, self.stride, self.keep_gb, self.source.on_invalid, source)
 
     def train_dataloader(self) -> DataLoader[Batch]:
+        """Return the loader of the training faces; DatasetError if a process would have none."""
         trainer = self.trainer
         assert trainer is not None
         faces, processes = len(self.training), trainer.world_size
@@ -227,7 +263,9 @@ class FaceData(lightning.LightningDataModule):
         )
 
     def val_dataloader(self) -> DataLoader[Batch]:
+        """Return the loader of the validation faces."""
         return DataLoader(self.validation, self.batch)
 
     def test_dataloader(self) -> DataLoader[Batch]:
+        """Return the loader of the test faces."""
         return DataLoader(self.testing, self.batch)

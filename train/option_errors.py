@@ -22,10 +22,12 @@ class TrainingParser(FileOptions, LightningArgumentParser):
     """Ends with one sentence instead of the list of all options."""
 
     def parse_args(self, args: Any = None, *more: Any, **options: Any) -> Any:
+        """Parse the arguments, and keep them for messages."""
         self.given = [*(sys.argv[1:] if args is None else args)]
         return super().parse_args(args, *more, **options)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """Print the message in one sentence, with the nearest right name, and exit with status 2."""
         if not self.exit_on_error:  # jsonargparse tries one type after the other of an option that takes several
             super().error(message, ex)
         text = re.sub(r"<class '(?:[a-z_]+\.)*(\w+)'>", r"\1", " ".join(message.split())).replace("typing.", "")
@@ -40,18 +42,21 @@ class TrainingParser(FileOptions, LightningArgumentParser):
         sys.exit(USER_ERROR)
 
     def _choices(self) -> Iterator[Any]:
-        """The parsers of the commands."""
+        """Yield the parsers of the commands."""
         for action in self._actions:
             yield from (getattr(action, "_name_parser_map", None) or {}).values()
 
 
 def nearest(text: str, given: Iterable[str], names: Iterable[str]) -> str:
-    """ "; did you mean X?" of the first word that is no name of an option or a class but resembles one, else "".
+    """Return "; did you mean X?" for the first word that is no name of an option or a class but resembles one.
 
     Args:
         text: a message; its quoted words are looked at.
         given: the arguments; their options and their values are looked at.
         names: dotted names of the options that there are.
+
+    Returns:
+        The empty text if there is none.
     """
     words = [part for argument in given if argument.startswith("--") for part in argument[2:].split("=", 1)]
     words += re.findall(r"['\"]([\w.]+)['\"]", text)
@@ -68,19 +73,19 @@ def nearest(text: str, given: Iterable[str], names: Iterable[str]) -> str:
 
 
 def _named(word: str) -> Any:
-    """What has been imported under that dotted name, or None."""
+    """Return what has been imported under that dotted name, or None."""
     module, _, name = word.rpartition(".")
     return getattr(sys.modules.get(module), name, None)
 
 
 def _arguments_of(word: str) -> set[str]:
-    """Those of the class of that dotted name, where it is one that has been imported."""
+    """Return the arguments of the class of that dotted name, if it has been imported."""
     found = _named(word)
     return {*inspect.signature(found).parameters} if isinstance(found, type) else set()
 
 
 def _classes_beside(word: str) -> list[str]:
-    """The dotted names of the classes of the module that the word names one of."""
+    """Return the dotted names of the classes of the module that the word names one of."""
     module = word.rpartition(".")[0]
     found = vars(sys.modules[module]) if module in sys.modules else {}
     return [f"{module}.{name}" for name, value in found.items() if isinstance(value, type)]

@@ -12,7 +12,7 @@ CHECKOUT = Path(__file__).parents[1] / "configs"
 
 
 def find_config(name: str | os.PathLike[str], kind: Literal["train", "export", "provenance"]) -> Path:
-    """The path of a configuration file.
+    """Return the path of a configuration file.
 
     Args:
         name: a path, or else the name of a file that the package has: edge68.yaml, hourglass/300w_structured.yaml, or
@@ -20,7 +20,7 @@ def find_config(name: str | os.PathLike[str], kind: Literal["train", "export", "
         kind: the folder of configs/ in which the name is looked up.
 
     Returns:
-        The path as it was given where it leads somewhere or the package has no such file.
+        The path as it was given if it exists or the package has no such file.
     """
     given = Path(name)
     folder = INSTALLED if INSTALLED.is_dir() else CHECKOUT
@@ -31,7 +31,12 @@ def find_config(name: str | os.PathLike[str], kind: Literal["train", "export", "
 
 
 def with_found_configs(arguments: Sequence[str], kind: Literal["train", "export"]) -> list[str]:
-    """The arguments with each file of --config found, see find_config."""
+    """Return the arguments with each file of --config found, see find_config.
+
+    Args:
+        arguments: of the command line.
+        kind: the folder of configs/ in which names are looked up.
+    """
     found: list[str] = []
     for argument, before in zip(arguments, ["", *arguments]):
         if before == "--config":

@@ -1,4 +1,4 @@
-"""What a test set says of a checkpoint: figures as the papers give them, the CED plot, and the worst faces drawn."""
+"""Reports on a test set: figures as the papers give them, the CED plot, and the worst faces drawn."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ from tracker.face.geometry import Array, scale_of
 from tracker.face.landmarks import Landmarks
 from tracker.metrics.accuracy import Errors, face_error, plot_ced, summary, table
 from tracker.system.files import expect_writable, write_whole
+from train.errors import SetupError
 from train.loaders import Crops, FaceData
-from train.task import Batch, LandmarkTask, SetupError
+from train.task import Batch, LandmarkTask
 
 SHEET = (4, 6)  # rows and columns of faces
 ZOOM = 2
@@ -30,11 +31,14 @@ TRUTH, FOUND = (90, 220, 120), (255, 90, 80)
 
 
 class Report(lightning.Callback):
-    """At the end of a test: report.json, ced.png, worst.jpg and the checkpoint's curve.png in a folder, and a table.
+    """Writes report.json, ced.png, worst.jpg and the checkpoint's curve.png at the end of a test, and prints a table.
 
-    Errors are measured in the crop, which is the picture scaled and shifted: over a length of the face they are
-    those in the picture. Figures are given for all faces and for each subset. On one device only: a test over several
-    would repeat faces to fill the last batch.
+    Errors are measured in the crop, which is the picture scaled and shifted: over a length of the face they are those
+    in the picture. Figures are given for all faces and for each subset. On one device only: a test over several would
+    repeat faces to fill the last batch.
+
+    Args:
+        folder: where to.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -42,7 +46,7 @@ class Report(lightning.Callback):
         self.outputs: list[dict[str, Tensor]] = []
 
     def on_test_start(self, trainer: lightning.Trainer, task: lightning.LightningModule) -> None:
-        """Raises SetupError where the folder cannot be written, before the work."""
+        """Raise SetupError if the folder cannot be written, before the work."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             expect_writable(self.folder)
@@ -59,9 +63,11 @@ class Report(lightning.Callback):
         index: int,
         loader: int = 0,
     ) -> None:
+        """Keep the results of a batch."""
         self.outputs.append({name: value.double().cpu() for name, value in outputs.items()})
 
     def on_test_epoch_end(self, trainer: lightning.Trainer, task: lightning.LightningModule) -> None:
+        """Write the files; SetupError if they cannot be written."""
         assert isinstance(task, LandmarkTask)
         data: FaceData = trainer.datamodule  # type: ignore[attr-defined]
         points, scores, truth = (
@@ -83,7 +89,7 @@ class Report(lightning.Callback):
         rank_zero_info(f"report: {self.folder / 'report.json'}")
 
     def _write(self, name: str, content: bytes) -> None:
-        """A file in the folder, whole or not at all. Raises SetupError where it cannot be written."""
+        """Write a file in the folder, whole or not at all; raise SetupError if that fails."""
         try:
             write_whole(self.folder / name, content)
         except OSError as error:
@@ -91,9 +97,14 @@ class Report(lightning.Callback):
 
 
 def errors_of(samples: Sequence[Sample], points: Array, scores: Array, truth: Array, size: int) -> Errors:
-    """The error of each face by its name; points and truth (N, K, 2) and scores (N, K) in the order of the samples.
+    """Return the error of each face by its name.
 
-    size: side in pixels of the crops that points and truth lie in.
+    Args:
+        samples: the faces.
+        points: (N, K, 2) found.
+        scores: (N, K).
+        truth: (N, K, 2) labels.
+        size: side in pixels of the crops that points and truth lie in.
     """
     errors = {}
     for i, sample in enumerate(samples):
@@ -103,7 +114,7 @@ def errors_of(samples: Sequence[Sample], points: Array, scores: Array, truth: Ar
 
 
 def _box_size_px(sample: Sample, size: int) -> tuple[float, float] | None:
-    """Width and height in pixels of the crop of the box that the data set gives, where it gives one."""
+    """Return width and height of the data set's box in pixels of the crop; None if there is no box."""
     if sample.box_px is None:
         return None
     width, height = (sample.box_px[2:] * scale_of(roi_of_landmarks(sample.points_px).crop_from_image(size))).tolist()
@@ -111,7 +122,12 @@ def _box_size_px(sample: Sample, size: int) -> tuple[float, float] | None:
 
 
 def subsets_of(samples: Sequence[Sample], errors: Errors) -> dict[str, Errors]:
-    """The errors of all faces, and those of each subset."""
+    """Return the errors of all faces, and those of each subset.
+
+    Args:
+        samples: the faces.
+        errors: of all, by name.
+    """
     parts: dict[str, Errors] = {"all": errors}
     for name in sorted(frozenset[str]().union(*(sample.subsets for sample in samples))):
         parts[name] = {s.name: errors[s.name] for s in samples if name in s.subsets}
@@ -119,9 +135,16 @@ def subsets_of(samples: Sequence[Sample], errors: Errors) -> dict[str, Errors]:
 
 
 def plot_curve(curve: Mapping[int, float]) -> bytes:
-    """The validation NME in percent by epoch, the best and the last marked, as a PNG.
+    """Plot the validation NME by epoch, with the best and the last marked.
 
-    Raises ImportError without matplotlib.
+    Args:
+        curve: in percent, by epoch.
+
+    Returns:
+        A PNG.
+
+    Raises:
+        ImportError: without matplotlib.
     """
     from matplotlib.figure import Figure
 
@@ -138,7 +161,16 @@ def plot_curve(curve: Mapping[int, float]) -> bytes:
 
 
 def worst_sheet(crops: Crops, points: Array, errors: Errors) -> NDArray[np.uint8]:
-    """The faces of the largest ocular NME, RGB, the worst first: labels in green, what was found in red, percent."""
+    """Draw the faces of the largest ocular NME, the worst first: labels in green, found points in red, the percentage.
+
+    Args:
+        crops: the faces.
+        points: (N, K, 2) found.
+        errors: of all, by name.
+
+    Returns:
+        RGB.
+    """
     by_error = sorted(range(len(crops)), key=lambda i: -_ocular(errors, crops, i))
     rows, columns = SHEET
     tiles = [_tile(crops, points[i], i, 100 * _ocular(errors, crops, i)) for i in by_error[: rows * columns]]

@@ -1,4 +1,4 @@
-"""python -m train.run fit --config configs/train/edge68.yaml
+"""The trainer: python -m train.run fit --config configs/train/edge68.yaml.
 
 The commands are fit, validate and test. Every option of the task, the data and the trainer can be set in a YAML file or
 on the command line. `trainer.default_root_dir` is the training's folder: it gets best.ckpt (the least validation
@@ -23,10 +23,10 @@ HARMLESS = (
 
 
 def main() -> None:
-    """Run the command line; what a user can mend ends it with one sentence and status 1; wrong options and
-    missing packages with 2.
+    """Run the command line.
 
-    Ctrl-C ends it with status 130, SIGTERM with 143, SIGHUP with 129; the checkpoints of the epochs before stay.
+    A user's mistake ends it with one sentence and status 1; wrong options and missing packages with 2. Ctrl-C ends it
+    with status 130, SIGTERM with 143, SIGHUP with 129; the checkpoints of the epochs before stay.
     """
     refuse_shadowed(__name__, NAME)
     with needs_extra(__name__, NAME, "train"):

@@ -12,8 +12,8 @@ from matplotlib.patches import Ellipse
 
 from benchmarks.figures.models import answer, load_models, new_figure, read_faces, save, show_face
 from tracker.face.schemes import Scheme
-from train.losses.maps import mean_point
 from train.losses.star import principal_axes, unbiased_covariance
+from train.maps import mean_point
 
 WIDEST = 4.0  # eccentricity at which the blue is full
 

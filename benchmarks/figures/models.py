@@ -20,7 +20,7 @@ from tracker.face.geometry import Array
 from tracker.metrics.nme import nme
 from train.checkpoints import build, load_weights, read_checkpoint
 from train.loaders import Crops
-from train.task import Batch, LandmarkTask, split
+from train.task import Batch, LandmarkTask
 
 AT_ONCE = 32  # faces
 TRUTH, FOUND = "#3fd07c", "#ff5a50"
@@ -91,8 +91,7 @@ def answer(model: Model, faces: Batch) -> Answer:
     with torch.inference_mode():
         for crops in torch.split(faces.crops, AT_ONCE):
             output = task(crops)
-            last = split(output)[0][-1]
-            logits = task.objective.logits(last if isinstance(last, Tensor) else last.fusion).float()
+            logits = task.objective.logits(task.prediction(output).maps[-1]).float()
             maps.append(torch.softmax(logits.flatten(2), -1).view_as(logits))
             points.append(task.decode(output)[0])
     found = torch.cat(points)

@@ -41,7 +41,7 @@ def pack(root: Path, output: Path, quality: int = QUALITY) -> None:
         quality: of WebP, 1 to 100.
     """
     try:
-        samples = [*w300.read_training(root), *w300.read_test(root, "lfpw")]
+        samples = [*w300.read_split(root, "train"), *w300.read_split(root, "lfpw-test")]
         write_packed(root, samples, output, quality)
     except (DatasetError, OSError) as error:
         raise TrackerError(str(error)) from None

@@ -1,6 +1,6 @@
 """Fits the score threshold above which a crop counts as a face, on validation faces.
 
-The faces are augmented as in training, because a tracker also gets blurred, dark and partly covered ones.
+The faces are augmented as in training, because a tracker also gets blurred and dark ones, but no large part is hidden.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from export.graph import LandmarkGraph
 from tracker.datasets.sample import Sample
 from tracker.face.crop import Roi, crop, roi_of_landmarks
 
+WRONG_VIEWS = 3  # for each right one: the search turns a picture by quarters, and a face is upright in one of them
 OUTLIERS = 0.005  # fraction of the crops of either kind that do not count: augmentation makes some unrecognisable
 
 
@@ -38,7 +39,7 @@ def fit_presence(faces: NDArray[np.float64], *others: NDArray[np.float64]) -> fl
     """Return the threshold that separates the scores of faces from those of other crops.
 
     It is halfway between the lowest scores of faces and the highest scores of others. If the two overlap, it is where
-    as large a part of the faces lies below as of the worst kind of others above: the equal error rate.
+    the part of the faces that lies below is WRONG_VIEWS times the part of the worst kind of others that lies above.
 
     Args:
         faces: (N,) scores of crops with a face.
@@ -51,7 +52,7 @@ def fit_presence(faces: NDArray[np.float64], *others: NDArray[np.float64]) -> fl
     candidates = np.unique(np.concatenate([faces, *others]))
     missed = np.searchsorted(np.sort(faces), candidates) / len(faces)
     taken = np.max([1 - np.searchsorted(np.sort(kind), candidates) / len(kind) for kind in others], axis=0)
-    return float(candidates[np.argmin(np.abs(missed - taken))])
+    return float(candidates[np.argmin(np.abs(missed - WRONG_VIEWS * taken))])
 
 
 def views_upside_down(samples: list[Sample], size: int) -> Tensor:

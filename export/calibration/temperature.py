@@ -31,7 +31,7 @@ def fit_temperature(logits: Tensor, points_px: Tensor, stride: int, sigma_cells:
     cells = logits.shape[-1]
     inside = ((points_px >= -0.5) & (points_px <= cells * stride - 0.5)).all(-1)
     if not inside.any():
-        raise ValueError("a temperature needs a landmark inside its crop, there is none")
+        raise ValueError("a temperature needs a landmark inside its crop, found none")
     flat = logits[inside].flatten(1).double()
     labels = gaussian.encode(points_px[inside].double(), cells, stride, sigma_cells).flatten(1)
     explained = (labels * flat).sum(1).mean()

@@ -329,7 +329,8 @@ class TestPacked:
     def test_crops_are_those_of_the_pictures(self, pictures: Path, tmp_path: Path) -> None:
         packed.pack(pictures, tmp_path / "pictures.zip")
         folder = packed.unpack(tmp_path / "pictures.zip", tmp_path / "unpacked")
-        for before, after in zip(w300_files.read_training(pictures), w300_files.read_training(folder), strict=True):
+        read = [w300_files.read_split(root, "train") for root in (pictures, folder)]
+        for before, after in zip(*read, strict=True):
             rois = [roi_of_landmarks(sample.points_px) for sample in (before, after)]
             crops = [warp(s.read_image(), roi.crop_from_image(64), 64) for s, roi in zip((before, after), rois)]
             assert rois[0].side_px == pytest.approx(rois[1].side_px, abs=1e-3)
@@ -340,7 +341,7 @@ class TestPacked:
 
     def test_large_faces_are_shrunk_and_their_points_with_them(self, pictures: Path) -> None:
         """A bright square's middle is where the point says, to a fraction of a pixel."""
-        (sample, *_) = w300_files.read_training(pictures)
+        (sample, *_) = w300_files.read_split(pictures, "train")
         scale = 6.0
         points = (sample.points_px + 0.5) * scale - 0.5
         image = np.zeros((700, 700, 3), np.uint8)
@@ -363,7 +364,7 @@ class TestPacked:
     def test_300w_fits(self, shared: Path, tmp_path: Path) -> None:
         """Of a sample: the whole takes a minute. That the whole fits is checked whenever it is packed."""
         root = shared / "data/300w"
-        samples = [*w300_files.read_training(root), *w300_files.read_test(root, "lfpw")]
+        samples = [*w300_files.read_split(root, "train"), *w300_files.read_split(root, "lfpw-test")]
         chosen = samples[::60]
         packed.write_packed(root, chosen, tmp_path / "sample.zip")
         size = (tmp_path / "sample.zip").stat().st_size / len(chosen) * len(samples)
@@ -507,7 +508,7 @@ class TestEngine:
 
     def test_without_a_gpu(self, setup: Setup, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(engine, "first_gpu", lambda: None)
-        with pytest.raises(TrackerError, match="timing it needs an NVIDIA GPU and its driver, and there is none"):
+        with pytest.raises(TrackerError, match="timing it needs an NVIDIA GPU and its driver, which were not found"):
             engine.measure_engine(setup.path, tmp_path)
         assert not list(tmp_path.glob("engine*.json"))
 

@@ -27,7 +27,7 @@ from benchmarks._lib.browser import (
     write_y4m,
 )
 from tools.browser_vectors import VECTORS, vectors
-from tracker import Tracker
+from tracker import FrameResult, Tracker
 from tracker.engines.spec import KEY
 from tracker.sources.demo import DemoClip
 from tracker.system.ffmpeg import find_ffmpeg, run_ffmpeg
@@ -42,6 +42,12 @@ def clip() -> DemoClip:
     """Four seconds of the demo clip, with a face that is covered for a while, and a cut."""
     pytest.importorskip("skimage", reason="needs scikit-image")
     return DemoClip(seconds=4.0, fps=RATE)
+
+
+@pytest.fixture(scope="module")
+def expected(clip: DemoClip) -> list[FrameResult]:
+    """What Python gives for the clip, whose frames can be read once."""
+    return track_in_python(clip)
 
 
 @pytest.fixture(scope="module")
@@ -98,7 +104,7 @@ def test_the_lock_file_names_no_registry_and_pins_every_package() -> None:
 def test_the_modules_give_what_python_gives(node: str) -> None:
     done = subprocess.run([node, "--test"], cwd=PAGE, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout
-    assert "# pass 17" in done.stdout
+    assert "# pass 31" in done.stdout
 
 
 @pytest.mark.slow
@@ -119,14 +125,44 @@ def test_the_modules_read_the_spec_of_the_packaged_model(node: str) -> None:
 
 
 @pytest.mark.slow
-def test_the_page_gives_pythons_points(host: Host, clip: DemoClip) -> None:
+def test_the_page_gives_pythons_points(host: Host, clip: DemoClip, expected: list[FrameResult]) -> None:
     seen = drive("frames", host.url, count=clip.count, rate=RATE)
-    away = distances_px(seen["results"], track_in_python(clip))
+    away = distances_px(seen["results"], expected)
     assert len(away) > 68 * 0.8 * clip.count
     assert np.median(away) <= 0.3
     assert np.percentile(away, 99) <= 1
     assert seen["errors"] == []
     assert {url.removeprefix("blob:").startswith(host.url) for url in seen["requests"]} == {True}
+
+
+@pytest.mark.slow
+def test_a_reset_while_a_detection_is_under_way_leaves_nothing_of_before(
+    host: Host, expected: list[FrameResult]
+) -> None:
+    """The frame after a second begins a detection whose answer comes after the reset."""
+    count = 10
+    seen = drive("frames", host.url, count=count, rate=RATE, before=[0, RATE])
+    away = distances_px(seen["results"], expected[:count])
+    assert len(away) == 68 * count
+    assert np.percentile(away, 99) <= 1
+    assert seen["errors"] == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("missing", "sentence"),
+    [
+        ("yunet*.onnx", "The file {} of this page could not be loaded: reload the page."),
+        ("edge68*.onnx", "The file {} of this page could not be loaded: reload the page."),
+        ("detector_worker*.js", "This browser cannot run the page's worker: try its newest version."),
+    ],
+)
+def test_a_missing_file_of_the_page_is_one_sentence(page: Path, tmp_path: Path, missing: str, sentence: str) -> None:
+    copy = shutil.copytree(page, tmp_path / "page")
+    (file,) = (copy / "assets").glob(missing)
+    file.unlink()
+    with serve(copy) as host:
+        assert drive("incomplete", host.url)["message"] == sentence.format(file.name)
 
 
 @pytest.mark.slow
@@ -136,13 +172,13 @@ def test_the_page_is_small(page: Path) -> None:
 
 @pytest.mark.slow
 def test_nothing_leaves_the_pages_host(host: Host, page: Path) -> None:
-    """Neither the page nor its worker can ask another host, even where one answers."""
+    """Neither the page nor its two workers can ask another host, even where one answers."""
     with serve(page) as other:
         seen = drive("elsewhere", host.url, other=other.url)
-        assert (seen["page"], seen["worker"]) == ("refused", "refused")
+        assert seen["answers"] == ["refused"] * 3
         assert other.requested == []
         assert any("Content Security Policy" in error for error in seen["errors"])
-        assert drive("elsewhere", host.url, other=host.url)["worker"] == "reached"
+        assert drive("elsewhere", host.url, other=host.url)["answers"] == ["reached"] * 3
 
 
 @pytest.mark.slow

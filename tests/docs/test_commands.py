@@ -157,6 +157,7 @@ NAMED_ALONE = sorted(
 OF_CLASSES = (
     "--model.net.",
     "--model.objective.",
+    "--model.terms.",
     "--data.source.",
     "--trainer.callbacks.",
 )

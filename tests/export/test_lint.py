@@ -249,7 +249,7 @@ def test_the_packaged_model_is_clean() -> None:
 def test_a_file_that_is_no_model(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "model.onnx"
     path.write_bytes(content)
-    with pytest.raises(TrackerError, match="expected an ONNX model, this is none") as error:
+    with pytest.raises(TrackerError, match="expected an ONNX model, this is not one") as error:
         lint(path)
     assert str(error.value).startswith(str(path)) and "\n" not in str(error.value)
 

@@ -116,7 +116,7 @@ class TestSpec:
     def test_names_that_are_no_text(self, saved: Save) -> None:
         path = saved(model(spec_with(), output="a_long_name_of_scores"))
         path.write_bytes(path.read_bytes().replace(b"a_long_name_of_scores", b"a_long\xc2name_of_scores"))
-        assert "the names of its inputs and outputs are no text" in refused(path)
+        assert "the names of its inputs and outputs are not text" in refused(path)
 
     @pytest.mark.parametrize("side", ["S", None, 64, 0])
     def test_the_size_is_the_inputs(self, saved: Save, side: object) -> None:
@@ -135,6 +135,12 @@ class TestSpec:
             ({"presence": "0.5"}, "presence must be in 0..1"),
             ({"presence": float("inf")}, "presence must be in 0..1"),
             ({"presence": 10**400}, "presence must be in 0..1"),
+            ({"visibility": []}, "its visibility must be a slope and 68 offsets"),
+            ({"visibility": {"slope": 1.0}}, "its visibility must be a slope and 68 offsets"),
+            ({"visibility": {"slope": 1.0, "offsets": [0.0] * 67}}, "its visibility must be a slope and 68 offsets"),
+            ({"visibility": {"slope": "1", "offsets": [0.0] * 68}}, "its visibility must be a slope and 68 offsets"),
+            ({"visibility": {"slope": float("nan"), "offsets": [0.0] * 68}}, "its visibility must be a slope"),
+            ({"visibility": {"slope": 1.0, "offsets": [10**400] * 68}}, "its visibility must be a slope"),
             ({"view": "1.25"}, "wants crops of"),
             ({"view": float("nan")}, "wants crops of"),
             ({"temperature": 0}, "its temperature must be"),
@@ -145,13 +151,13 @@ class TestSpec:
             ({"licence": "x" * 20_000}, "its licence must be a text"),
             ({"licence": "\ud800"}, "its licence must be a text"),
             ({"commit": ["a"]}, "its commit must be a text"),
-            ({"config": []}, "its config must be a table"),
-            ({"config": "x"}, "its config must be a table"),
-            ({"provenance": None}, "its provenance must be a table of texts"),
-            ({"provenance": ["a"]}, "its provenance must be a table of texts"),
-            ({"provenance": {"labels": 3}}, "its provenance must be a table of texts"),
-            ({"provenance": {"labels": "x" * 20_000}}, "its provenance must be a table of texts"),
-            ({"provenance": {"\ud800": "x"}}, "its provenance must be a table of texts"),
+            ({"config": []}, "its config must be a JSON object"),
+            ({"config": "x"}, "its config must be a JSON object"),
+            ({"provenance": None}, "its provenance must be a JSON object of texts"),
+            ({"provenance": ["a"]}, "its provenance must be a JSON object of texts"),
+            ({"provenance": {"labels": 3}}, "its provenance must be a JSON object of texts"),
+            ({"provenance": {"labels": "x" * 20_000}}, "its provenance must be a JSON object of texts"),
+            ({"provenance": {"\ud800": "x"}}, "its provenance must be a JSON object of texts"),
         ],
     )
     def test_a_value_of_the_wrong_kind(self, saved: Save, change: dict[str, Any], words: str) -> None:
@@ -317,7 +323,7 @@ class TestExternalData:
 
     def test_says_which_file_is_missing(self, split: Path) -> None:
         split.with_name("m.data").unlink()
-        assert "its weights are in 'm.data', which is not beside it" in refused(split)
+        assert "its weights are in 'm.data', which is not in the same folder" in refused(split)
 
     @pytest.mark.parametrize("where", ["initializer", "constant", "subgraph", "function"])
     @pytest.mark.parametrize(
@@ -344,7 +350,7 @@ class TestExternalData:
             made.functions.add().node.append(constant)
         split.write_bytes(made.SerializeToString())
         text = refused(split)
-        assert "expected its weights in files beside it" in text or "which is not beside it" in text
+        assert "expected its weights in files in the same folder" in text or "which is not in the same folder" in text
 
     def test_a_model_behind_links_as_the_hugging_face_hub_keeps_it(self, split: Path, tmp_path: Path) -> None:
         blobs, snapshot = tmp_path / "blobs", tmp_path / "snapshot"

@@ -22,10 +22,10 @@ def test_texts_by_name(tmp_path: Path) -> None:
         (b"a: {b: c}", "expected a text"),
         (b"1: text", "expected a text"),
         (b"a: " + b"x" * 10_001, "expected a text"),
-        (b"a: &a [*a]", "is no YAML file"),
-        (b"a: [", "is no YAML file"),
-        (b"\xff\xfe", "is no YAML file"),
-        (b"a: !!python/object/apply:os.system [id]", "is no YAML file"),
+        (b"a: &a [*a]", "is not a YAML file"),
+        (b"a: [", "is not a YAML file"),
+        (b"\xff\xfe", "is not a YAML file"),
+        (b"a: !!python/object/apply:os.system [id]", "is not a YAML file"),
     ],
 )
 def test_anything_else_is_one_sentence(content: bytes, words: str, tmp_path: Path) -> None:

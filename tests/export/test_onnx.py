@@ -355,8 +355,8 @@ class TestRefusedToRead:
             ({"scheme": "wflw98"}, "contradict its spec"),
             ({"size": 64}, "contradict its spec"),
             ({"size": "32"}, "its size must be a whole number of pixels in 8..1024, got '32'"),
-            ({"contract": 2}, "made for contract 2, this runtime speaks 1"),
-            ({"view": 1.5}, "wants crops of 1.5 x the face, this runtime cuts 1.25"),
+            ({"contract": 2}, "made for contract 2, this runtime supports 1"),
+            ({"view": 1.5}, "wants crops of 1.5 x the face, this runtime makes 1.25"),
             ({"presence": None}, "presence must be in 0..1, got None"),
             ({"presence": float("nan")}, "presence must be in 0..1, got nan"),
             ({"presence": 7}, "presence must be in 0..1, got 7"),
@@ -406,7 +406,7 @@ class TestCommand:
         assert spec.provenance == {"pictures": "drawn here", "labels": "exact, as drawn"}
         printed = capsys.readouterr().out
         assert str(output) in printed
-        assert "against torch on 3 faces" in printed
+        assert "compared with PyTorch on 3 faces" in printed
 
     def test_builds_an_engine_beside_the_model(
         self,

@@ -173,7 +173,7 @@ class TestGate:
             ),
             (
                 lambda output: dataclasses.replace(output, points_px=output.points_px * np.float32(math.nan)),
-                "no finite numbers",
+                "are not finite",
             ),
         ],
     )

@@ -86,7 +86,7 @@ class TestBuild:
         assert b"sm75" in plan and b"sm89" not in plan
 
     def test_targets_it_does_not_know(self) -> None:
-        with pytest.raises(TrackerError, match=r"knows none of the targets SM999"):
+        with pytest.raises(TrackerError, match=r"supports none of the targets SM999"):
             engine_key(PACKAGED, "tensorrt_rtx", targets=("SM999",))
 
     def test_what_the_builder_refuses(self, tmp_path: Path) -> None:
@@ -154,7 +154,7 @@ class TestMissing:
 
     @pytest.mark.parametrize("faces", [(0, 4, 16), (4, 1, 16), (1, 16, 4)])
     def test_a_range_of_faces(self, faces: tuple[int, int, int]) -> None:
-        with pytest.raises(TrackerError, match="least, most frequent and most"):
+        with pytest.raises(TrackerError, match="the smallest, the most frequent and the largest number"):
             engine_key(PACKAGED, faces=faces)
 
 
@@ -190,7 +190,7 @@ class TestFullTensorRT:
     @pytest.mark.usefixtures("tensorrt")
     def test_a_key_for_another_gpu(self) -> None:
         key = dataclasses.replace(engine_key(PACKAGED, "tensorrt"), gpu="Thor")
-        with pytest.raises(TrackerError, match=r"the key is for Thor with CUDA 12\.6, which is not here"):
+        with pytest.raises(TrackerError, match=r"the key is for Thor with CUDA 12\.6, which was not found"):
             build(PACKAGED, key)
 
     def test_a_builder_without_a_gpu(self, like_rtx: Any) -> None:
@@ -239,7 +239,7 @@ class TestFullTensorRT:
         timings.unlink()
         timings.mkdir()
         assert build(path, key, timings)  # an engine is worth more than its timings
-        assert "the next build will be no faster, cannot write there" in caplog.text
+        assert "cannot write the timing cache, so the next build will not be faster" in caplog.text
 
     def test_timings_of_another_gpu_are_left(self, tmp_path: Path) -> None:
         tried = []
@@ -291,7 +291,7 @@ class TestCache:
         sidecar = json.loads((folder / f"{path.name}.json").read_text())
         assert sidecar.keys() == {"key", "metadata", "plan_sha256", "size_bytes", "build_s"}
         assert described_plan(path) == (make_key(), OnnxEngine(PACKAGED).spec)
-        assert "there is none yet; building it from" in self.said(caplog)
+        assert "it does not exist yet; building it from" in self.said(caplog)
 
     def test_a_hit_touches_nothing(self, folder: Path, builds: Any, caplog: pytest.LogCaptureFixture) -> None:
         path = cached_engine(PACKAGED, folder, make_key())
@@ -305,7 +305,7 @@ class TestCache:
         ("damage", "reason"),
         [
             ("plan", "its SHA-256 is not the one in its sidecar"),
-            ("no plan", "there is none yet"),
+            ("no plan", "it does not exist yet"),
             ("no sidecar", "its sidecar is missing"),
             (b"\xff{", "its sidecar is damaged"),
             (b"[]", "its sidecar is damaged"),
@@ -355,7 +355,7 @@ class TestCache:
         caplog.clear()
         path = cached_engine(PACKAGED, folder, other)
         assert path != first and builds == [make_key(), other]
-        assert "there is none yet" in self.said(caplog)
+        assert "it does not exist yet" in self.said(caplog)
         with pytest.raises(ForeignPlan, match=f"it was built for another {next(iter(changes))}"):
             checked_plan(first, other)
         first.replace(path)

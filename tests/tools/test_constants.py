@@ -16,8 +16,8 @@ from tools.mean_head import as_csv, mean_head, points_mm
 from tools.pose_limit import errors_mm, limit, shuffle
 from tracker import camera_matrix, head_pose
 from tracker.analysis.head_pose import WORST_MM, mean_head_mm
-from tracker.datasets.labelled import LabelledFace, labelled_faces
-from tracker.datasets.pts_files import read_pts
+from tracker.datasets.labelled import labelled_faces
+from tracker.datasets.sample import Sample
 from tracker.detectors.base import roi_of_detection
 from tracker.detectors.loading import DetectorName, load_detector
 from tracker.errors import TrackerError
@@ -31,7 +31,7 @@ LABELS = ROOT / "runs/labels/fairface_v3"
 
 
 @pytest.fixture(scope="module")
-def fairface() -> list[LabelledFace]:
+def fairface() -> list[Sample]:
     """FairFace's pictures as train.label has labelled them."""
     if not LABELS.is_dir():
         pytest.skip("needs runs/labels/fairface_v3, FairFace's pictures with the labels of train.label")
@@ -81,7 +81,7 @@ def test_another_mesh_is_refused(shared: Path, tmp_path: Path, damage: Callable[
 
 
 @pytest.mark.parametrize("name", ["yunet", "blazeface"])
-def test_the_calibrations_are_those_of_fairface(fairface: list[LabelledFace], name: DetectorName) -> None:
+def test_the_calibrations_are_those_of_fairface(fairface: list[Sample], name: DetectorName) -> None:
     """60 faces in the place of 600: their medians vary by 0.01."""
     detector = load_detector(name)
     spans = box_spans(evenly(fairface, 60), detector)
@@ -110,9 +110,9 @@ def test_the_first_view_lies_on_faces_that_were_not_fitted_on(shared: Path, name
     assert abs(np.median(sides) - 1) < 0.05
 
 
-def test_the_limit_divides_fairface_from_what_is_no_face(fairface: list[LabelledFace]) -> None:
+def test_the_limit_divides_fairface_from_what_is_no_face(fairface: list[Sample]) -> None:
     """500 faces in the place of all: their largest error is less, the least of the shuffled ones more."""
-    points = [read_pts(face.label) for face in evenly(fairface, 500)]
+    points = [face.points_px for face in evenly(fairface, 500)]
     camera = camera_matrix(224, 224)
     faces, shuffled = errors_mm(points, camera), errors_mm(shuffle(points), camera)
     assert faces.max() < 0.8 * WORST_MM < WORST_MM < 0.8 * shuffled.min()

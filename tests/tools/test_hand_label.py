@@ -125,7 +125,7 @@ def test_a_table_becomes_a_pts_file(tmp_path: Path, face68: Array) -> None:
     for wrong, said in (
         (rows[:-1], r"\[67\] are missing"),
         ([f"{i},900,900," for i in range(68)], "none of its points"),
-        ([*rows[:-1], "67,400,10,"], "outside of its picture"),
+        ([*rows[:-1], "67,400,10,"], "outside its picture"),
     ):
         with pytest.raises(TrackerError, match=said):
             write(table(tmp_path, wrong), tmp_path / "a.png", tmp_path / "a.pts")

@@ -51,9 +51,11 @@ class TestTrackRows:
         assert json.loads(json.dumps(row)) == row
         for column in COLUMNS:
             length = column.per_face + 68 * column.per_point
+            if column.nullable and row[column.name] is None:
+                continue
             if length:
                 assert len(row[column.name]) == length and {type(value) for value in row[column.name]} == {float}
-            elif row[column.name] is not None:
+            else:
                 assert type(row[column.name]) is {"s": str, "i": int, "f": float}[column.kind[0]]
 
     def test_forgets_the_video_before(self, frames: list[Frame], make_tracker: MakeTracker) -> None:
@@ -146,7 +148,7 @@ class TestUnfinishedVideos:
     @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere every name is Unicode")
     def test_a_name_that_no_table_can_hold(self, tmp_path: Path) -> None:
         (tmp_path / os.fsdecode(b"caf\xe9.mp4")).touch()
-        with pytest.raises(TrackerError, match=r"the name is no UTF-8.*; rename the file"):
+        with pytest.raises(TrackerError, match=r"the name is not valid UTF-8.*; rename the file"):
             unfinished_videos(tmp_path, tmp_path)
 
 

@@ -63,7 +63,7 @@ def test_the_command() -> None:
     assert starting(lines, "PyCUDA") and starting(lines, "GPU: ")
     assert starting(lines, "self-test on 6 views of ")
     assert " ms for one face" in starting(lines, "ONNX Runtime took ")
-    error = starting(lines, "ONNX Runtime is off the labels")
+    error = starting(lines, "ONNX Runtime differs from the labels")
     assert (
         0.5 < float(error.split(" by ")[-1].split()[0]) < 3
     )  # the clip's error of 2.5 % of the eye distance is 1.2 px
@@ -142,7 +142,7 @@ class TestSelfTest:
         monkeypatch.setattr("tracker.doctor.TensorRtEngine", ShiftedEngine)
         found, _, error = run("--selftest", "--plan", plan)
         assert found == 2
-        assert "TensorRT answers with numbers that are not finite" in error
+        assert "TensorRT returns values that are not finite" in error
 
     @pytest.mark.parametrize(("shift_px", "status"), [(0.05, 0), (0.2, 2)])
     def test_compares_what_onnx_runtime_runs_it_on(
@@ -182,7 +182,7 @@ class TestSelfTest:
     def test_says_why_no_crops_were_made_on_the_gpu(self, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(sys.modules, "pycuda.driver", None)
         status, lines, _ = run("--selftest")
-        assert status == 0 and "pip install pycuda" in starting(lines, "crops on the GPU not tried: PyCUDA")
+        assert status == 0 and "pip install pycuda" in starting(lines, "crops on the GPU not tested: PyCUDA")
 
     def test_a_plan_of_another_model(self, run: Any, plan: Path, tmp_path: Path) -> None:
         other = tmp_path / "other.onnx"
@@ -192,7 +192,7 @@ class TestSelfTest:
 
     def test_a_plan_that_is_none(self, run: Any, tmp_path: Path) -> None:
         status, _, error = run("--selftest", "--plan", tmp_path / "no.plan")
-        assert status == 2 and "there is none yet" in error
+        assert status == 2 and "it does not exist yet" in error
 
     def test_a_plan_without_the_test(self, run: Any, plan: Path) -> None:
         status, _, error = run("--plan", plan)
@@ -208,7 +208,7 @@ class TestSelfTest:
         monkeypatch.setattr(OnnxEngine, "run", damaged)
         status, _, error = run("--selftest")
         assert status == 2
-        assert "ONNX Runtime answers with numbers that are not finite; do not use this model" in error
+        assert "ONNX Runtime returns values that are not finite; do not use this model" in error
 
     def test_nothing_to_run(self, run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         def broken(path: Path) -> OnnxEngine:

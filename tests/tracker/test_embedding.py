@@ -140,7 +140,7 @@ class TestThreads:
         thread.start()
         assert inside.wait(20)
         for use in (lambda: tracker.step(frames[1]), tracker.reset, tracker.close):
-            with pytest.raises(TrackerError, match="at work in another thread; make one tracker for each thread"):
+            with pytest.raises(TrackerError, match="in use in another thread; make one tracker for each thread"):
                 use()
         go_on.set()
         thread.join()

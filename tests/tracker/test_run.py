@@ -449,7 +449,7 @@ class TestBadInput:
     def test_labels_that_are_there(self, refused: Refused, tmp_path: Path) -> None:
         (tmp_path / "annot").mkdir()
         (tmp_path / "annot/000001.pts").write_text("by hand")
-        assert "annot holds labels already: empty it" in refused("--demo", "--pts", tmp_path)
+        assert "annot contains labels already: empty it" in refused("--demo", "--pts", tmp_path)
 
     def test_osc(self, refused: Refused, monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.importorskip("pythonosc", reason="needs python-osc, of the extra osc")

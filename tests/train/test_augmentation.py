@@ -15,7 +15,7 @@ from numpy.testing import assert_allclose
 
 from tracker.face.crop import crop, roi_of_landmarks
 from tracker.face.schemes import IBUG68
-from train.augmentation import Augmentation, Choices, apply
+from train.augmentation import Augmentation, Choices, apply, cover_part
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 Image = np.ndarray[Any, np.dtype[np.uint8]]
@@ -285,3 +285,70 @@ def test_a_near_view_is_the_same_picture_seen_as_far_away_as_said() -> None:
     assert_allclose(shifts.std(0), 0.4 * 0.05, rtol=0.1)
     assert_allclose(np.std(turns), 0.4 * math.radians(18), rtol=0.1)
     assert_allclose(np.std(scales), 0.4 * 0.1, rtol=0.1)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_a_cover_changes_the_crop_where_it_says_and_nowhere_else(face: tuple[Image, Array], seed: int) -> None:
+    image, points = face
+    plain, in_crop = apply(image, points, IBUG68, Choices(), SIZE)
+    covered, hidden = cover_part(plain, in_crop, np.random.default_rng(seed))
+    assert covered.shape == plain.shape
+    assert covered.dtype == np.uint8
+    assert hidden.shape == (SIZE, SIZE)
+    assert hidden.min() >= 0
+    assert hidden.max() <= 1
+    assert (covered[hidden == 0] == plain[hidden == 0]).all()
+    assert (covered[hidden == 1] != plain[hidden == 1]).any()
+
+
+def test_covers_hide_a_part_of_the_points_and_rarely_all(face: tuple[Image, Array]) -> None:
+    image, points = face
+    plain, in_crop = apply(image, points, IBUG68, Choices(), SIZE)
+    x, y = in_crop.round().astype(int).T
+    shares = [(cover_part(plain, in_crop, np.random.default_rng(i))[1][y, x] > 0.5).mean() for i in range(200)]
+    assert 0.15 < np.mean(shares) < 0.5
+    assert np.mean(np.array(shares) > 0.8) < 0.05
+
+
+def test_a_cover_hides_the_same_part_in_another_view(face: tuple[Image, Array]) -> None:
+    first = Augmentation(cover=1.0).draw(np.random.default_rng(2))
+    other = Augmentation(cover=1.0).draw_other(first, np.random.default_rng(3))
+    assert first.cover is not None
+    assert other.cover == first.cover
+
+
+@pytest.mark.parametrize("stretch", [0.7, 1.0, 1.4])
+def test_a_stretch_keeps_the_area_and_widens_the_face(face: tuple[Image, Array], stretch: float) -> None:
+    image, points = face
+    _, plain = apply(image, points, IBUG68, Choices(), SIZE)
+    _, stretched = apply(image, points, IBUG68, Choices(stretch=stretch), SIZE)
+    middle = (SIZE - 1) / 2
+    assert_allclose(stretched - middle, (plain - middle) * (stretch, 1 / stretch), atol=1e-6)
+
+
+def test_a_crop_without_an_upright_face_is_turned_or_beside_it(face: tuple[Image, Array]) -> None:
+    image, points = face
+    augmentation = Augmentation(absent=1.0)
+    turned = beside = 0
+    for i in range(100):
+        drawn = augmentation.draw(np.random.default_rng(i))
+        assert drawn.absent
+        _, there = apply(image, points, IBUG68, drawn, SIZE)
+        eyes = there[45] - there[36]  # from the right eye's outer corner to the left one's
+        if ((there > 0) & (there < SIZE)).all(1).mean() < 0.5:
+            beside += 1
+        else:
+            turned += 1
+            assert eyes[0] < 0.5 * abs(eyes[1]) or drawn.flip
+    assert turned > 50
+    assert beside > 15
+
+
+def test_what_is_not_asked_for_is_drawn_as_before() -> None:
+    """Options that came later draw nothing, so that older trainings can go on."""
+    rng, later = np.random.default_rng(5), np.random.default_rng(5)
+    first, other = Augmentation().draw(rng), Augmentation(cover=0.5, stretch=0.1, absent=0.1).draw(later)
+    assert (first.cover, first.stretch, first.absent) == (None, 1.0, False)
+    assert replace(other, cover=None, stretch=1.0, absent=False, shift=(0, 0), rotation_rad=0, scale=1) == replace(
+        first, shift=(0, 0), rotation_rad=0, scale=1
+    )

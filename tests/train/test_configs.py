@@ -164,7 +164,7 @@ class TestUnknownKeys:
         with pytest.raises(SystemExit) as exit_:
             load_training(tmp_path / "last.ckpt")
         assert exit_.value.code == 2
-        assert "--config expected a YAML file, got one that is no text" in capsys.readouterr().err
+        assert "--config expected a YAML file, got one that is not text" in capsys.readouterr().err
 
     @pytest.mark.parametrize("function", [export, run])
     def test_of_a_command_are_refused_by_name(self, tmp_path: Path, function: Callable[..., Any]) -> None:

@@ -16,10 +16,23 @@ from hypothesis import strategies as st
 from scipy.io import loadmat, savemat
 
 from tracker.datasets.pts_files import write_pts
+from tracker.datasets.registry import SETS, LabelledSet
 from tracker.datasets.sample import DatasetError, Sample
 from tracker.face.schemes import IBUG68
 from train import datasets
-from train.datasets import VALIDATION_SHARE, W300, Cofw68, CustomDataset, Menpo, Source, W300Lp, _number, split
+from train.datasets import (
+    VALIDATION_SHARE,
+    W300,
+    Cofw68,
+    CustomDataset,
+    Menpo,
+    Official,
+    Registered,
+    Source,
+    W300Lp,
+    _number,
+    split,
+)
 
 
 def sample(name: str) -> Sample:
@@ -143,17 +156,30 @@ def test_300w_can_be_trained_on_as_a_whole(w300: Path) -> None:
 MADE = [
     cls
     for _, cls in inspect.getmembers(datasets, inspect.isclass)
-    if issubclass(cls, Source) and cls not in (Source, Cofw68)
+    if issubclass(cls, Source) and not inspect.isabstract(cls) and cls is not Cofw68
 ]
 
 
 @pytest.mark.parametrize("cls", MADE)
 def test_a_missing_set_is_one_sentence(cls: type[Source], tmp_path: Path) -> None:
-    fields = inspect.signature(cls).parameters
-    options = {"root": tmp_path / "gone", "path": tmp_path / "gone", "pictures": tmp_path, "scheme": "ibug68"}
+    fields, gone = inspect.signature(cls).parameters, tmp_path / "gone"
+    options = {"root": gone, "path": gone, "pictures": tmp_path, "scheme": "ibug68", "name": "wflw"}
     with pytest.raises(DatasetError, match="gone") as error:
         cls(**{name: value for name, value in options.items() if name in fields}).faces()
     assert "\n" not in str(error.value)
+
+
+def test_every_set_of_the_registry_can_be_trained_on_by_its_name(w300: Path) -> None:
+    classes = [cls for _, cls in inspect.getmembers(datasets, inspect.isclass) if issubclass(cls, Official)]
+    own = [cls.known for cls in classes if isinstance(cls.known, LabelledSet)]
+    assert {id(each) for each in own} == {id(each) for each in SETS.values()}
+    for side, other in zip(Registered("300w", w300).faces(), W300(w300).faces(), strict=True):
+        assert [sample.name for sample in side] == [sample.name for sample in other]
+
+
+def test_an_unknown_name_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"expected the name of a data set, one of 300w, .*, got wflw98"):
+        Registered("wflw98", tmp_path).faces()
 
 
 def test_cofw68_is_for_tests_alone(tmp_path: Path) -> None:

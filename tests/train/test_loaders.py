@@ -19,9 +19,15 @@ from tracker.datasets.w300 import read_folder
 from tracker.face.schemes import IBUG68
 from train.augmentation import Augmentation, Choices
 from train.datasets import W300
+from train.errors import SetupError
 from train.loaders import Crops, FaceData
+from train.models.edge import EdgeHourglass
+from train.objectives import Structured
 from train.targets.boundaries import edge_maps
-from train.task import Batch, SetupError
+from train.task import Batch, LandmarkTask
+from train.terms import Weights
+
+ABSENT = Augmentation(absent=0.5)
 
 
 def batches(root: Path, epoch: int = 0, processes: int = 1, rank: int = 0, **options: Any) -> list[Batch]:
@@ -191,3 +197,20 @@ def test_weights_go_with_their_points(w300: Path) -> None:
     assert torch.equal(Crops([sample], 32)[0].weights, torch.ones(68))
     for batch in batches(w300, views=2):
         assert batch.weights.shape == batch.points_px.shape[:2]
+
+
+def test_crops_without_a_face_are_marked(w300: Path) -> None:
+    whole = [batch.present for batch in batches(w300)]
+    assert torch.cat(whole).all()
+    some = torch.cat([batch.present for epoch in range(4) for batch in batches(w300, epoch, augmentation=ABSENT)])
+    assert 0 < some.mean() < 1
+
+
+@pytest.mark.filterwarnings("ignore:Attribute 'net' is an instance")
+@pytest.mark.parametrize(("absent", "weight"), [(0.1, 0.0), (0.0, 0.3)])
+def test_crops_without_a_face_and_their_term_go_together(w300: Path, absent: float, weight: float) -> None:
+    data = FaceData(W300(w300), size=32, workers=0, augmentation=Augmentation(absent=absent))
+    task = LandmarkTask(EdgeHourglass(channels=(8, 8), stem=8), Structured(), size=32, weights=Weights(absence=weight))
+    data.trainer = SimpleNamespace(lightning_module=task)  # type: ignore[assignment]
+    with pytest.raises(SetupError, match=rf"absent is {absent:g} and model\.weights\.absence {weight:g}: set both"):
+        data.setup("fit")

@@ -27,6 +27,7 @@ from tracker.face.schemes import IBUG68
 from tracker.metrics.nme import nme
 from train.codecs import gaussian, subpixel
 from train.datasets import W300
+from train.errors import SetupError
 from train.loaders import Crops, FaceData
 from train.losses.structured import margin_map, structured_loss
 from train.models.edge import EdgeHourglass
@@ -34,7 +35,8 @@ from train.models.heads import DecimalHead, OffsetMapHead, OffsetVectorHead
 from train.models.hourglass import StackedHourglass
 from train.objectives import HeatmapInHeatmap, Objective, OffsetMap, OffsetVector, Structured, Subpixel
 from train.targets.label_smoothing import ImageAware
-from train.task import Batch, LandmarkTask, SetupError, Weights, normalise
+from train.task import Batch, LandmarkTask, normalise
+from train.terms import Weights
 
 Fit = Callable[..., None]
 
@@ -52,7 +54,7 @@ def total(task: LandmarkTask, maps: list[Tensor], points_px: Tensor) -> Tensor:
     """The loss of a batch without edge maps."""
     cells = maps[0].shape[-1]
     batch = Batch(torch.empty(0), points_px, torch.zeros(len(points_px), 0, cells, cells))
-    (loss,) = task.terms(maps, batch).values()
+    (loss,) = task.losses(maps, batch).values()
     return loss
 
 
@@ -71,7 +73,7 @@ def overfit(task: LandmarkTask, batch: Batch, steps: int) -> tuple[list[float], 
 
     before = error_of(task.decode(task(batch.crops))[0], batch)
     for _ in range(steps):
-        loss = torch.stack([*task.terms(task(batch.crops), batch).values()]).sum()
+        loss = torch.stack([*task.losses(task(batch.crops), batch).values()]).sum()
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
@@ -181,7 +183,7 @@ class TestLoss:
         weights = torch.ones(2, 68)
         weights[0, 3], weights[1] = 0.0, 0.25
         edges = torch.zeros(2, 0, 8, 8)
-        (loss,) = task.terms(maps, Batch(torch.empty(0), points, edges, weights)).values()
+        (loss,) = task.losses(maps, Batch(torch.empty(0), points, edges, weights)).values()
         loss.backward()  # type: ignore[no-untyped-call]
         gradient = maps[0].grad
         assert gradient is not None
@@ -197,7 +199,7 @@ class TestLoss:
         with pytest.raises(SetupError, match=r"image-aware label smoothing needs the 9 edge maps.*set data\.edges"):
             total(task, maps, points)
         with pytest.raises(SetupError, match="the data have 5"):
-            task.terms(maps, Batch(torch.empty(0), points, torch.zeros(2, 5, 8, 8)))
+            task.losses(maps, Batch(torch.empty(0), points, torch.zeros(2, 5, 8, 8)))
 
     def test_before_any_picture_is_read(self, tmp_path: Path) -> None:
         """The folder is not even there."""
@@ -212,9 +214,9 @@ class TestLoss:
         maps = net(torch.zeros(1, 3, 32, 32))
         batch = Batch(torch.empty(0), torch.full((1, 68, 2), 9.0), torch.zeros(1, 0, 8, 8))
         with pytest.raises(SetupError, match=r"model\.weights\.edges \(10\) needs the 9 edge maps"):
-            tiny(32, net=net).terms(maps, batch)  # type: ignore[arg-type]
+            tiny(32, net=net).losses(maps, batch)  # type: ignore[arg-type]
         task = tiny(32, net=net, weights=Weights(points=0, edges=0))  # type: ignore[arg-type]
-        assert [*task.terms(maps, batch)] == ["landmarks"]
+        assert [*task.losses(maps, batch)] == ["landmarks"]
 
     def test_points_on_the_outermost_pixels_do(self) -> None:
         task = tiny(size=32)
@@ -235,7 +237,7 @@ class TestConsistency:
 
     def terms(self, answers: Tensor, labels: Tensor, **options: Any) -> dict[str, Tensor]:
         batch = Batch(torch.empty(0), labels, torch.zeros(len(labels), 0, 16, 16))
-        return tiny(64, **options).terms([self.maps_of(answers)], batch)
+        return tiny(64, **options).losses([self.maps_of(answers)], batch)
 
     def labels(self) -> Tensor:
         """(4, 68, 2): two faces, each of them seen twice, 8 pixels to the right the second time."""
@@ -280,9 +282,9 @@ class TestSiamese:
         right = subpixel.encode(labels, 16, 4)
         wrong = right.clone()
         wrong[1::2] += 0.5
-        assert set(task.terms([right], batch)) == {"siamese"}
-        assert task.terms([right], batch)["siamese"].item() == pytest.approx(0, abs=1e-8)
-        assert task.terms([wrong], batch)["siamese"].item() == pytest.approx(2 * 0.25**2, rel=1e-4)
+        assert set(task.losses([right], batch)) == {"siamese"}
+        assert task.losses([right], batch)["siamese"].item() == pytest.approx(0, abs=1e-8)
+        assert task.losses([wrong], batch)["siamese"].item() == pytest.approx(2 * 0.25**2, rel=1e-4)
 
     @pytest.mark.parametrize(("objective", "views"), [(Subpixel(), 1), (Structured(), 2)])
     def test_needs_views_and_heatmaps(self, objective: Objective, views: int) -> None:

@@ -1,1 +1,1 @@
-"""What follows from landmarks: head pose, openings of eyes and mouth, blinks, PERCLOS."""
+"""What is computed from landmarks: head pose, openings of eyes and mouth, blinks, PERCLOS, blend shapes."""

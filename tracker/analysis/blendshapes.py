@@ -1,8 +1,8 @@
-"""The 52 face channels of ARKit, as far as 68 landmarks show them.
+"""The 52 face channels of ARKit, as far as 68 landmarks can measure them.
 
-Each channel carries a flag: observed, where landmarks lie on what moves; weak, where it follows from landmarks that
-other movements move as well; none, where nothing of it can be seen. The last have no value: 0 would say that the
-tongue is in, and nobody has looked.
+Each channel has a flag: "observed" if there are landmarks on the part that moves; "weak" if the same landmarks are also
+moved by other movements; "none" if the landmarks do not show the movement. Channels with "none" have no value, because
+0 would claim, for example, that the tongue is not out, which is unknown.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ CHANNELS: Mapping[str, Observability] = {
     "jawForward": "none",
     **_both("jaw", "weak"),
     "jawOpen": "observed",
-    "mouthClose": "none",  # lips that are shut over an open jaw
+    "mouthClose": "none",  # lips closed while the jaw is open
     **_both("mouthDimple", "none"),
     **_both("mouthFrown", "observed"),
     "mouthFunnel": "weak",
@@ -55,13 +55,13 @@ CHANNELS: Mapping[str, Observability] = {
 
 
 def blendshapes(motion: Mapping[str, float]) -> dict[str, float]:
-    """Express a face's motion in ARKit's channels.
+    """Convert the motion of a face to ARKit's channels.
 
     Args:
         motion: as FaceMotion.step returns it.
 
     Returns:
-        The channels that are observed or weak, each from 0 to 1.
+        The value of each channel that is observed or weak, 0 to 1.
     """
     opened, narrow = max(motion["mouth_open"], 0.0), max(-motion["mouth_width"], 0.0)
     values = {

@@ -1,8 +1,9 @@
-"""When the eyes of one face are closed: blinks, longer closures, and lowered lids that may be a look down.
+"""Detects when the eyes of one face are closed: blinks, longer closures, and lowered lids that may be a look down.
 
-What counts as closed is a share of the person's own open eyes. A closed eye and one that looks down measure the same
-height. Two things tell a closure: it is as short as a blink, or the lower lid rises, as it does when the eye is
-squeezed. Lids that stay down longer with the lower one at rest are "untold": closed, or looking down.
+"Closed" is relative to the opening of the person's own open eyes. A closed eye and an eye that looks down have the same
+measured height. Two signs distinguish a closure: it is as short as a blink, or the lower lid rises, as it does when
+the eye is squeezed shut. If the lids stay down longer and the lower lid does not rise, the state is "untold" (not
+decided): closed, or looking down.
 """
 
 from __future__ import annotations
@@ -18,44 +19,48 @@ from tracker.face.landmarks import Landmarks
 
 EyeState = Literal["open", "closed", "untold"]
 
-# A closure begins below the first share of this person's open eyes and ends above the second. Chosen on six clips with
-# nine closures labelled by eye (use "choose" in benchmarks/eye_labels): 0.70 to 0.75 miss none by one model and one by
-# another, and find none falsely; the lowest, since smiles and squints narrow the eyes. Below 0.70 more are missed.
+# A closure begins below the first fraction of this person's usual opening and ends above the second. Chosen on six
+# clips with nine closures labelled by eye (use "choose" in benchmarks/eye_labels): with 0.70 to 0.75 one model misses
+# none and the other one, without false alarms; below 0.70 more are missed. The lowest of these is taken, because smiles
+# and squints narrow the eyes, too.
 CLOSED_BELOW, OPEN_ABOVE = 0.70, 0.75
 LID_RAISED = 0.75
-"""The lower lid is raised where its depth below the corners is less than this share of its usual depth. In blinks of
-the same clips it is about half of it."""
+"""The lower lid is raised if its depth below the eye corners is less than this fraction of its usual depth. In the
+blinks of the same clips it is about half of the usual depth."""
 
 FALL_TO, FALL_S = 0.80, 0.3
-"""Lids that close fall below this share of where they were in the last FALL_S; squints and smiles are slower. With it
-one of the nine closures, which a squint follows, is untold."""
+"""Lids that close fall below this fraction of their highest opening in the last FALL_S; squints and smiles are slower.
+With this condition, one of the nine closures, which is followed by a squint, is untold."""
 
 BLINK_S = 0.5
-"""Lids that are down for longer are no blink."""
+"""Lids that are down for longer are not a blink."""
 
 TYPICAL_OPENING = 0.30
-"""Of a face that has just appeared, as if seen so for PRIOR_SAMPLES: its eyes may be closed, or narrow. Lids that are
-low by this and not by the person's own openings are untold."""
+"""The opening assumed for a face that has just appeared, with the weight of PRIOR_SAMPLES samples, because its eyes may
+be closed or narrow. Lids that are low by this value but not by the person's own openings are untold."""
 
 LEVEL_S, LEVEL_QUANTILE = 60.0, 0.7
-"""The level of the open eyes is this quantile of the openings in so many seconds: the eyes may be closed for two
-fifths of the time without lowering it, and a wide look does not raise it."""
+"""The usual opening is this quantile of the openings in the last LEVEL_S seconds: it does not fall if the eyes are
+closed for up to 40 % of the time, and does not rise if they are opened wide for a moment."""
 
 SAMPLE_S = 0.1
 PRIOR_SAMPLES = KNOWN_SAMPLES = 50
 STUCK_S = 30.0
-"""While the eyes are closed their openings are left out of the level, once KNOWN_SAMPLES of open eyes were seen; but
-not longer than this: then the face has changed, its distance or its light."""
+"""While the eyes are closed, their openings do not count for the usual opening, once KNOWN_SAMPLES of open eyes were
+seen. After this time they count again: then the distance or the light of the face has probably changed."""
 
 GAP_S = 0.5
-"""A closure is forgotten when the face was not seen for longer."""
+"""A closure is dropped if the face was not seen for longer than this."""
 
 
 class Blink(NamedTuple):
-    """The lids were down from start_s on for duration_s. A blink takes 0.1 to 0.4 s; a longer one is a closure.
+    """A time during which the lids were down. A blink takes 0.1 to 0.4 s; if it is longer, it is a closure.
 
-    told: False where the lids were down for longer than a blink and their shape does not tell a closed eye from one
-    that looks down.
+    Attributes:
+        start_s: when the lids went down, in seconds.
+        duration_s: how long they were down, in seconds.
+        told: False if the lids were down for longer than a blink and it is not known whether the eyes were closed or
+            looked down.
     """
 
     start_s: float
@@ -64,18 +69,17 @@ class Blink(NamedTuple):
 
 
 class Blinks:
-    """Blinks of one face, from its landmarks frame by frame; one object for each face id.
+    """Detects the blinks of one face from its landmarks, frame by frame. Make one object for each face id.
 
-    Frames may come at any rate; a blink that falls between two of them is not seen. Narrow eyes may count as untold in
-    about the first 15 s, until their level is known. Eyes that stay closed for longer than about 50 s count as open
-    again.
+    Any frame rate will do, but a blink between two frames is not seen. In about the first 15 s, narrow eyes may count
+    as untold, until their usual opening is known. Eyes that stay closed for more than about 50 s count as open again.
     """
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything: the next landmarks are another person's."""
+        """Forget everything, to go on with another person."""
         self._samples: deque[tuple[float, float, float]] = deque()  # time, opening, depth of the lower lid
         self._level = self._own_level = self._depth = math.nan
         self._open_count = 0
@@ -89,17 +93,17 @@ class Blinks:
 
     @property
     def opening(self) -> float:
-        """How far the eyes are open: 1 as usual for this person, about 0.5 closed; nan before the first step."""
+        """How far the eyes are open: 1 is usual for this person, about 0.5 is closed; nan before the first step."""
         return self._opening
 
     @property
     def since_s(self) -> float | None:
-        """When the lids that are down now went down; None while the eyes are open."""
+        """When the lids went down, in seconds; None while the eyes are open."""
         return self._from_s
 
     @property
     def state(self) -> EyeState:
-        """What the eyes are now; lids that are down count as closed while that may be a blink."""
+        """The current state; lids that are down count as closed as long as it may be a blink."""
         if self._from_s is None:
             return "open"
         return "closed" if self._told(self._seen_s - self._from_s) else "untold"
@@ -113,14 +117,14 @@ class Blinks:
         """Take the next frame.
 
         Args:
-            landmarks: raw ones, with six points around each eye: face.raw.
-            timestamp_s: seconds. A time that stands still or runs back is left out.
+            landmarks: raw landmarks (face.raw), with six points around each eye.
+            timestamp_s: time of the frame in seconds. A frame that is not later than the last one is ignored.
 
         Returns:
-            The blink or closure that ends with these landmarks.
+            The blink or closure that ends in this frame, or None.
 
         Raises:
-            TrackerError: for another scheme, as eye_opening does.
+            TrackerError: the scheme has no six points around each eye.
         """
         right, left = eye_opening(landmarks)
         ratio, passed_s = (right.ratio + left.ratio) / 2, timestamp_s - self._seen_s
@@ -155,7 +159,7 @@ class Blinks:
         return self._low and (lasted_s <= BLINK_S or self._raised_s >= lasted_s / 2)
 
     def _learn(self, ratio: float, depth: float, timestamp_s: float) -> None:
-        """Add to the samples of the open eyes, and find their level anew."""
+        """Add a sample of the open eyes and update the usual opening."""
         samples = self._samples
         if samples and timestamp_s - samples[-1][0] < SAMPLE_S:
             return

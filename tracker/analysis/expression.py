@@ -1,7 +1,8 @@
-"""How far eyes and mouth are open.
+"""Measures how far eyes and mouth are open.
 
-All are ratios of lengths in the picture, so neither size nor roll matters; a head that looks far up or down makes
-them smaller, one that looks far aside makes them larger. Ask for them with face.raw: smoothing dulls a blink.
+All values are ratios of lengths in the picture, so they do not depend on size and roll. If the head looks far up or
+down they get smaller, if it is turned far to the side they get larger. Use them with face.raw, because smoothing
+weakens blinks.
 """
 
 from __future__ import annotations
@@ -14,41 +15,73 @@ import numpy as np
 from tracker.errors import TrackerError
 from tracker.face.landmarks import Landmarks
 
-_NARROWEST_PX = 1e-6  # corners that are nearer to each other lie on each other
+_NARROWEST_PX = 1e-6  # corners that are nearer to each other count as one point
 
 
 class Opening(NamedTuple):
-    """ratio: height over width, 0 closed; nan where the width is 0. error: its standard error, see eye_opening."""
+    """The opening of an eye or the mouth.
+
+    Attributes:
+        ratio: height over width, 0 closed; nan if the width is 0.
+        error: standard error of the ratio, see eye_opening.
+    """
 
     ratio: float
     error: float
 
 
 def eye_opening(landmarks: Landmarks) -> tuple[Opening, Opening]:
-    """The subject's right and left eye: the eye aspect ratio of Soukupova & Cech (CVWW 2016), about 0.3 open.
+    """Measure the eye aspect ratio of both eyes: about 0.3 for an open eye.
 
-    The error follows from the points' covariances to first order, as if the points erred independently; the packaged
-    model's are too wide (on 224 faces of 300W the eyes err by 0.056, and 0.24 is stated): compare, do not trust.
-    The models have learned from few closed eyes: a closed one gives about 0.15, not 0, and how far an eye is open
-    between the two is only roughly known. Raises TrackerError for schemes without six points around an eye.
+    The models were trained on few closed eyes: a closed eye gives about 0.15, not 0, and values between open and
+    closed are only approximate.
+
+    The standard error is computed from the covariances of the points, to first order and as if their errors were
+    independent. It is too large with the packaged models (0.24, where the error on 224 faces of 300W is 0.056): use it
+    to compare faces, not as an absolute value.
+
+    Source: Soukupova & Cech, CVWW 2016.
+
+    Args:
+        landmarks: of a scheme with six points around each eye, such as ibug68.
+
+    Returns:
+        The subject's right eye and left eye.
+
+    Raises:
+        TrackerError: the scheme has no six points around each eye.
     """
     right, left = (_outline(landmarks, part, 6) for part in ("right_eye", "left_eye"))
     return _opening(landmarks, right), _opening(landmarks, left)
 
 
 def mouth_opening(landmarks: Landmarks) -> Opening:
-    """The mean of the three gaps between the inner lips over the distance of their corners: 0 closed, 1 round.
+    """Measure how far the mouth is open, between the inner lips.
 
-    The error as of eye_opening. Raises TrackerError for schemes without eight points around the inner lips.
+    Args:
+        landmarks: of a scheme with eight points around the inner lips, such as ibug68.
+
+    Returns:
+        The mean of the three gaps between the lips over the distance of the inner corners: 0 closed, 1 round. The
+        standard error is as in eye_opening.
+
+    Raises:
+        TrackerError: the scheme has no eight points around the inner lips.
     """
     return _opening(landmarks, _outline(landmarks, "inner_lips", 8))
 
 
 def lower_lid_depth(landmarks: Landmarks) -> float:
-    """How far the lower lids lie below the line through the corners of the eye: a share of the eye's width.
+    """Measure how far the lower lids lie below the line through the corners of the eye, towards the chin.
 
-    The mean of both eyes, about 0.1 open; nan where a width is 0. Below is where the chin is.
-    Raises TrackerError as eye_opening does.
+    Args:
+        landmarks: of a scheme with six points around each eye, such as ibug68.
+
+    Returns:
+        The depth over the width of the eye, mean of both eyes: about 0.1 for open eyes; nan if a width is 0.
+
+    Raises:
+        TrackerError: the scheme has no six points around each eye.
     """
     depths = []
     for part in ("right_eye", "left_eye"):
@@ -62,7 +95,7 @@ def lower_lid_depth(landmarks: Landmarks) -> float:
 
 
 def _outline(landmarks: Landmarks, name: str, count: int) -> tuple[int, ...]:
-    """The points around an eye or the lips, in order."""
+    """Return the indices of the points around an eye or the lips, in order."""
     scheme = landmarks.scheme
     found = [curve.indices for curve in scheme.curves if curve.name == name and len(curve.indices) == count]
     if not found:
@@ -74,7 +107,7 @@ def _outline(landmarks: Landmarks, name: str, count: int) -> tuple[int, ...]:
 
 
 def _opening(landmarks: Landmarks, outline: tuple[int, ...]) -> Opening:
-    """Mean of the gaps between opposite points, over the distance of the corners; the outline starts at a corner."""
+    """Divide the mean gap between opposite points by the distance of the corners; the outline starts at a corner."""
     middle = len(outline) // 2
     over, under = outline[1:middle], outline[:middle:-1]
     points = landmarks.points_px

@@ -1,7 +1,8 @@
-"""How drowsy the eyes of one face look: PERCLOS, blinks and long closures in a rolling window.
+"""Measures of drowsiness from the eyes of one face: PERCLOS, blinks and long closures in a rolling window.
 
-PERCLOS is the share of time in which the eyes are at least 80 % closed (P80; Wierwille et al. 1994). Landmarks measure
-a closed eye as about half open, so that this is the time in which Blinks calls them closed, not a measured 80 %.
+PERCLOS is the fraction of time in which the eyes are at least 80 % closed (P80; Wierwille et al. 1994). Landmarks
+measure a closed eye as about half open, so a closure of 80 % cannot be measured: PERCLOS is here the fraction of time
+in which Blinks reports closed eyes.
 """
 
 from __future__ import annotations
@@ -26,40 +27,43 @@ Picture = NDArray[np.uint8]
 Unseen = Literal["not measured", "too small", "turned away", "too dark", "covered", "glare"]
 
 MOST_TURNED_DEG = 30
-"""Yaw or pitch beyond which the eyes are not judged: head_pose measures larger angles too small."""
+"""Yaw or pitch above which the eyes are not judged: head_pose underestimates larger angles."""
 
 NARROWEST_EYE_PX = 5
-"""On a clip that was made smaller step by step, closures still measured as closed with eyes of 4.3 px, not of 3.1."""
+"""Width of an eye. On a clip that was shrunk step by step, closures were still detected at 4.3 px, not at 3.1 px."""
 
 DARKEST = 15
-"""Mean grey level, 0 to 255, around an eye: on a darkened clip closures were measured well at 21, not at 10."""
+"""Mean grey level, 0 to 255, around an eye. On a darkened clip, closures were still detected at 21, not at 10."""
 
 COVERED_BELOW = 0.24
-"""Mean grey level of the eyes over that of the cheeks: of 132 FairFace faces the darkest 2 % lie below."""
+"""Mean grey level of the eyes over that of the cheeks; 2 % of 132 faces of FairFace are below."""
 
 GLARE_LEVEL, GLARE_SHARE = 240, 0.15
-"""An eye is hidden by glare where more than this share of its region is at least so bright: 2 % of the same faces."""
+"""An eye is hidden by glare if more than GLARE_SHARE of its region has at least the grey level GLARE_LEVEL: 2 % of the
+same faces."""
 
 RATE_FROM_S = 10
-"""Blinks per minute are given when the eyes were judged for so long."""
+"""Blinks per minute are given once the eyes were judged for this time."""
 
 
 @dataclass(frozen=True)
 class EyeReport:
-    """The eyes now, and in the window.
+    """The eyes in this frame, and their statistics in the window.
 
     Attributes:
-        state: open, closed, untold (closed or looking down, see Blinks), or unknown.
-        reason: why they are unknown, otherwise None. "covered": by dark glasses, or in deep shadow.
-        opening: 1 as open as usual for this person, about 0.5 closed; nan where unknown.
-        blink: the blink or closure that ended with this frame.
-        down_s: for how long the lids have been down now, closed or untold; 0 while open or unknown.
-        perclos: 0..1, closed over the time in which the eyes were judged; nan where there was none.
-        perclos_most: as perclos, with untold time counted as closed.
-        blinks_per_minute: over the time in which they were judged; nan before RATE_FROM_S of it.
-        blink_s: mean duration of the blinks; nan without one.
-        longest_closure_s, longest_untold_s: the longest in the window, the present one included; 0 if none.
-        judged_s, unknown_s: seconds of the window in which the eyes were judged, and were unknown.
+        state: "open", "closed", "untold" (closed or looking down, see Blinks) or "unknown".
+        reason: why the state is unknown, otherwise None. "covered": by dark glasses, or in deep shadow.
+        opening: 1 is usual for this person, about 0.5 is closed; nan if unknown.
+        blink: the blink or closure that ended with this frame, or None.
+        down_s: how long the lids have been down, closed or untold, in seconds; 0 while open or unknown.
+        perclos: 0 to 1, the closed time over the judged time; nan if there is no judged time.
+        perclos_most: the same, with untold time counted as closed.
+        blinks_per_minute: blinks over the judged time; nan until RATE_FROM_S were judged.
+        blink_s: mean duration of the blinks in seconds; nan without a blink.
+        longest_closure_s: the longest closure in the window, including the present one, in seconds; 0 if none.
+        longest_untold_s: the same for untold times.
+        judged_s: seconds of the window in which the state was open, closed or untold.
+        unknown_s: seconds of the window in which the state was unknown.
     """
 
     state: EyeState | Literal["unknown"]
@@ -78,17 +82,17 @@ class EyeReport:
 
 
 class EyeMonitor:
-    """PERCLOS, blink rate and closures of one face; one object for each face id."""
+    """Measures PERCLOS, blink rate and closures of one face. Make one object for each face id."""
 
     def __init__(self, window_s: float = 60.0, focal_px: float | None = None) -> None:
-        """Begin with an empty window.
+        """Start with an empty window.
 
         Args:
-            window_s: seconds that PERCLOS and the blink rate look back.
-            focal_px: the camera's focal length in pixels, see camera_matrix.
+            window_s: length of the window for PERCLOS and the blink rate, in seconds.
+            focal_px: focal length of the camera in pixels, see camera_matrix.
 
         Raises:
-            TrackerError: for a window that is not above 0 and finite.
+            TrackerError: window_s is not above 0 and finite.
         """
         if not 0 < window_s < math.inf:
             raise TrackerError(f"EyeMonitor: expected a window_s of seconds above 0, got {window_s}")
@@ -102,15 +106,15 @@ class EyeMonitor:
         """Take the next frame.
 
         Args:
-            face: of 68 landmarks.
-            image_rgb: (H, W, 3) uint8, the picture that the face was found in.
-            timestamp_s: seconds. A time that stands still or runs back changes nothing.
+            face: a face with 68 landmarks.
+            image_rgb: (H, W, 3) uint8, the picture in which the face was found.
+            timestamp_s: time of the frame in seconds. A frame that is not later than the last one changes nothing.
 
         Returns:
-            What the eyes are now, and the figures of the window.
+            The state of the eyes and the statistics of the window.
 
         Raises:
-            TrackerError: for landmarks of another scheme, and for what is no picture.
+            TrackerError: the landmarks have another scheme, or image_rgb is not a picture.
         """
         picture = as_picture(image_rgb)
         reason = find_hindrance(face, picture, self._focal_px)
@@ -124,7 +128,7 @@ class EyeMonitor:
         return self._report(blink, reason)
 
     def _note(self, blink: Blink | None, reason: Unseen | None, now_s: float, passed_s: float) -> None:
-        """Add what has passed to the window. Lids that are down are added when they rise: then it is known as what."""
+        """Add the time since the last frame to the window. Lowered lids are added when they rise and are classified."""
         if blink is not None:
             self._ended.append(blink)
             self._spans.append((now_s, blink.duration_s, "closed" if blink.told else "untold"))
@@ -171,15 +175,18 @@ class EyeMonitor:
 
 
 def find_hindrance(face: TrackedFace, picture_rgb: Picture, focal_px: float | None = None) -> Unseen | None:
-    """Why the eyes of a face cannot be judged; None where they can.
+    """Find out why the eyes of a face cannot be judged.
 
     Args:
-        face: of 68 landmarks.
-        picture_rgb: (H, W, 3) uint8.
-        focal_px: see camera_matrix.
+        face: a face with 68 landmarks.
+        picture_rgb: (H, W, 3) uint8, the picture in which the face was found.
+        focal_px: focal length of the camera in pixels, see camera_matrix.
+
+    Returns:
+        The reason; None if the eyes can be judged.
 
     Raises:
-        TrackerError: for landmarks of another scheme.
+        TrackerError: the landmarks have another scheme.
     """
     if face.state != "tracking":
         return "not measured"
@@ -195,7 +202,7 @@ def find_hindrance(face: TrackedFace, picture_rgb: Picture, focal_px: float | No
     eyes = [_region(picture_rgb, points[first : first + 6].mean(0), 0.6 * size, 0.35 * size) for first in (36, 42)]
     cheeks = [_region(picture_rgb, points[list(pair)].mean(0), 0.3 * size, 0.3 * size) for pair in ((1, 31), (15, 35))]
     if not all(each.size for each in eyes):
-        return "not measured"  # outside of the picture
+        return "not measured"  # an eye is outside the picture
     if max(float(each.mean()) for each in eyes) < DARKEST:
         return "too dark"
     bright = [float((each >= GLARE_LEVEL).mean()) for each in eyes]
@@ -208,7 +215,7 @@ def find_hindrance(face: TrackedFace, picture_rgb: Picture, focal_px: float | No
 
 
 def _region(picture_rgb: Picture, middle: Array, half_width: float, half_height: float) -> Picture:
-    """The grey levels around a point; of size 0 outside of the picture."""
+    """Return the grey levels around a point; an empty array outside the picture."""
     height, width = picture_rgb.shape[:2]
     half = np.array([half_width, half_height])
     left, top = np.clip(np.floor(middle - half), 0, (width, height)).astype(int)

@@ -1,8 +1,8 @@
-"""How a face differs from how this person usually looks: brows, eyes, mouth and jaw, each from -1 to 1.
+"""Measures how brows, eyes, mouth and jaw differ from their usual position in this face, each from -1 to 1.
 
-Every face is shaped differently, so each quantity is compared with the person's own usual value, which is learned
-while the face is tracked: the mean of the first second, then a value that follows slowly. So an expression that is held
-for long becomes the usual one.
+Faces have different shapes, so each quantity is compared with its usual value in the same face. That value is learned
+while the face is tracked: first the mean of one second, then a value that follows slowly. So an expression that is held
+for a long time becomes the usual one.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from tracker.analysis.head_pose import HeadPose
 from tracker.face.geometry import Array
 from tracker.face.landmarks import Landmarks
 
-# The change that counts as 1, in distances between the outer eye corners: rounded from the 98th percentile of the
-# changes in 115 s of seven clips of people who talk and make faces.
+# The change that counts as 1, as a multiple of the distance between the outer eye corners: the rounded 98th percentile
+# of the changes in 115 s of seven clips of people who talk and make faces.
 RANGES: Mapping[str, float] = {
     **dict.fromkeys(("brow_inner_right", "brow_inner_left"), 0.05),
     **dict.fromkeys(("brow_outer_right", "brow_outer_left"), 0.05),
@@ -40,18 +40,19 @@ RANGES: Mapping[str, float] = {
     "jaw_side": 0.1,
 }
 SETTLE_S, FOLLOW_S = 1.0, 20.0
-"""The usual value is a mean for the first, then moves by one range in the second, seconds."""
+"""In the first SETTLE_S seconds the usual value is the mean; then it moves by at most one range in FOLLOW_S seconds."""
 
 EYE_RISE_S, EYE_FALL_S = 0.3, 10.0
-"""Seconds in which an eye's usual opening follows a larger and a smaller one: a blink hardly moves it."""
+"""Time constants, in seconds, with which the usual opening of an eye follows a larger and a smaller opening: fast up,
+slow down, so that a blink hardly changes it."""
 
-# An eye counts as closed at and below the first share of its usual opening, as open from the second on, and as wide
-# at the third. A closed eye measures about half of an open one.
+# Fractions of the usual opening at which an eye counts as closed (-1), as open (0) and as wide open (1). The measured
+# opening of a closed eye is about half of that of an open one.
 EYE_CLOSED, EYE_OPEN, EYE_WIDE = 0.55, 0.90, 1.40
 
 
 class FaceMotion:
-    """Follows one face, frame by frame; one object for each face id."""
+    """Measures the motion of one face, frame by frame. Make one object for each face id."""
 
     def __init__(self) -> None:
         self._usual: dict[str, float] = {}
@@ -61,23 +62,25 @@ class FaceMotion:
     def step(
         self, landmarks: Landmarks, raw: Landmarks, pose: HeadPose, camera: Array, timestamp_s: float
     ) -> dict[str, float]:
-        """Measure a face.
+        """Measure the face in the next frame.
 
         Args:
-            landmarks: its 68 smoothed landmarks, in square pixels.
-            raw: as measured in this frame, for the eyes: smoothing dulls a blink.
-            pose: by head_pose with the same camera.
-            camera: (3, 3), see camera_matrix.
-            timestamp_s: of the frame. Time that stands still or runs back teaches nothing.
+            landmarks: the 68 smoothed landmarks, in square pixels.
+            raw: the landmarks as measured in this frame, for the eyes, because smoothing weakens blinks.
+            pose: from head_pose with the same camera.
+            camera: (3, 3) camera matrix, see camera_matrix.
+            timestamp_s: time of the frame in seconds. If it is not later than the last one, nothing is learned.
 
         Returns:
-            The names of RANGES, and eye_right and eye_left, each with a number from -1 to 1. eye_*: -1 closed, 0 as
-            usual, 1 wide. brow_*: above 0 up, the inner end higher, more bent. corner_up, corner_out: above 0 up, and
-            away from the middle. lip_*, mouth_open, mouth_width: above 0 higher, lower, thicker, more open, wider.
-            mouth_side, jaw_side: above 0 to the subject's left. Right and left are the subject's.
+            A number from -1 to 1 for each name in RANGES, and for eye_right and eye_left. Right and left are the
+            subject's. Above 0 means: brow_inner, brow_outer, brow_height: higher; brow_steepness: the inner end
+            higher; brow_bend: more bent; corner_up: the corner of the mouth higher; corner_out: farther from the
+            middle; upper_lip_up: higher; lower_lip_down: lower; upper_lip_height, lower_lip_height: thicker;
+            mouth_open: more open; mouth_width: wider; mouth_side, jaw_side: to the subject's left. eye_*: -1 closed,
+            0 usual, 1 wide open.
         """
         passed_s = min(timestamp_s - self._seen_s, GAP_S)
-        if not passed_s > 0:  # the first frame, or time that stands still
+        if not passed_s > 0:  # the first frame, or one that is not later than the last
             passed_s = 0.0
         if passed_s or math.isnan(self._seen_s):
             self._seen_s = timestamp_s
@@ -99,7 +102,7 @@ class FaceMotion:
         return min(max((value - usual) / most, -1.0), 1.0)
 
     def _eye(self, name: str, ratio: float, passed_s: float) -> float:
-        if not ratio >= 0:  # corners that lie on each other
+        if not ratio >= 0:  # nan: the corners of the eye are in one place
             return 0.0
         usual = self._usual.get(name, ratio)
         rate_s = EYE_RISE_S if ratio > usual else EYE_FALL_S
@@ -112,10 +115,10 @@ class FaceMotion:
 
 
 def _measure(points_mm: Array) -> dict[str, float]:
-    """The quantities of RANGES. points_mm: (68, 3) in the head's frame."""
+    """Compute the quantities of RANGES from points (68, 3) in the head's frame, not yet relative to the usual value."""
     points = points_mm / np.linalg.norm(points_mm[45] - points_mm[36])
-    x, up = points[:, 0].tolist(), (-points[:, 1]).tolist()  # numbers of Python: many times faster, one by one
-    lips_up = (up[62] + up[66]) / 2  # a mouth that opens moves its corners as far as this
+    x, up = points[:, 0].tolist(), (-points[:, 1]).tolist()  # Python floats: much faster to read one by one
+    lips_up = (up[62] + up[66]) / 2  # the corners of the mouth move with this when the mouth opens
     middle_x = (x[27] + x[30] + x[33]) / 3
     measured: dict[str, float] = {}
     for side, brow, eye, corner, upper, lower in (

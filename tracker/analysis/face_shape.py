@@ -1,7 +1,8 @@
 """Landmarks in three dimensions, in the head's own frame.
 
-One camera sees no depth: each point gets the depth that the mean head has there under the face's pose, and its place
-across is what the picture shows. So a mouth that opens opens here, too, but lips that protrude do not come forward.
+One camera does not measure depth: each point gets the depth of the same point of the mean head in the pose of the face,
+and its position in x and y comes from the picture. So an opened mouth is open here, too, but lips that are pushed
+forward are not.
 """
 
 from __future__ import annotations
@@ -13,16 +14,16 @@ from tracker.face.geometry import Array
 
 
 def head_points_mm(points_px: Array, pose: HeadPose, camera: Array) -> Array:
-    """Lay the landmarks of a face at the depths of the mean head.
+    """Compute 3D landmarks from the landmarks of a face and the depths of the mean head.
 
     Args:
-        points_px: (68, 2) in square pixels.
-        pose: of that face, by head_pose with the same camera.
-        camera: (3, 3), see camera_matrix.
+        points_px: (68, 2) landmarks in square pixels.
+        pose: of that face, from head_pose with the same camera.
+        camera: (3, 3) camera matrix, see camera_matrix.
 
     Returns:
-        (68, 3) millimetres in the head's frame, see tracker.analysis.head_pose: x to the picture's right when the head
-        looks into the camera, y down, z away from the camera, origin midway between the eyes.
+        (68, 3) millimetres in the head's frame, see tracker.analysis.head_pose. When the head looks into the camera: x
+        to the right of the picture, y down, z away from the camera; origin midway between the eyes.
     """
     depths_mm = (mean_head_mm() @ pose.rotation.T + pose.translation_mm)[:, 2:]
     rays = np.column_stack([points_px, np.ones(len(points_px))]) @ np.linalg.inv(camera).T

@@ -1,19 +1,20 @@
-"""Where a head is and where it looks: the pose that puts a mean head's landmarks where a face's are.
+"""Position and orientation of a head: the pose in which the landmarks of a mean head fit those of a face.
 
-Frame: the camera's, x to the picture's right, y down, z away from the camera, millimetres, origin in its centre of
-projection. The head's own frame has the same directions when the head looks straight into the camera, and its
-origin midway between the eyes. Angles are radians.
+Convention: millimetres in the camera's frame: x to the right of the picture, y down, z away from the camera, origin in
+the centre of projection. The head's own frame has the same directions when the head looks straight into the camera, and
+its origin is midway between the eyes. Angles are in radians.
 
     rotation = Rz(roll) @ Ry(yaw) @ Rx(pitch)        camera_point = rotation @ head_point + translation_mm
 
-pitch > 0: the head looks down. yaw > 0: it turns to the picture's left. roll > 0: it tilts clockwise on the screen.
-Pitch is 0 where the neutral head of ICT-FaceKit looks straight ahead; its chin (point 8) is then 3 mm farther away than
-the root of its nose (27).
+pitch > 0: the head looks down. yaw > 0: it turns to the left of the picture. roll > 0: it tilts clockwise on the
+screen. Pitch is 0 when the neutral head of ICT-FaceKit looks straight ahead; its chin (point 8) is then 3 mm farther
+from the camera than the root of its nose (27).
 
-The mean head, head68_mm.csv, is that head; tools/mean_head.py makes it. Nobody's head is the mean, so the angles of
-one person have a constant offset of some degrees: 102 people who look straight into the camera (Face Research Lab
-London Set, points by hand) have a pitch of -0.3 in the mean, with a standard deviation of 3.6. Distance is as true as
-that person's pupils are 63 mm apart (Dodgson 2004) and the focal length is. benchmarks/pose.md has the errors.
+The mean head, head68_mm.csv, is the neutral head of ICT-FaceKit; tools/mean_head.py makes the file. A person's head
+differs from the mean, so the angles of one person have a constant offset of some degrees: the pitch of 102 people who
+look straight into the camera (Face Research Lab London Set, points by hand) has a mean of -0.3 degrees and a standard
+deviation of 3.6 degrees. The distance is right if the person's pupils are 63 mm apart (Dodgson 2004) and the focal
+length is right. benchmarks/pose.md has the errors.
 """
 
 from __future__ import annotations
@@ -32,20 +33,23 @@ from tracker.face.landmarks import Landmarks
 from tracker.face.schemes import IBUG68
 
 RIGID = (*range(27, 36), 36, 39, 42, 45)
-"""The points that the pose is solved on: nose and corners of the eyes. Brows, lids, lips and jaw move by themselves."""
+"""The points that the pose is computed from: nose and eye corners. Brows, lids, lips and jaw move with expressions."""
 
 _LARGEST_CAMERA_PX = 1e9
 WORST_MM = 10.0
-"""A pose with a larger error_mm is none. Between the largest of labelled faces and the least of shuffled points: fitted
-by tools/pose_limit.py."""
+"""A pose with a larger error_mm is rejected. Between the largest error of labelled faces and the smallest of shuffled
+points; fitted by tools/pose_limit.py."""
 
 
 @dataclass(frozen=True, eq=False)
 class HeadPose:
-    """The pose of one head, in the frame that this module's first lines state.
+    """The pose of one head, in the camera's frame (x right, y down, z away from the camera; millimetres).
 
-    rotation: (3, 3). translation_mm: (3,) of the point midway between the eyes. error_mm: how far the points that
-    were used lie from the mean head's, root mean square, each at its distance; about 2 for a face seen well.
+    Attributes:
+        rotation: (3, 3) from the head's frame to the camera's.
+        translation_mm: (3,) position of the point midway between the eyes.
+        error_mm: root mean square distance between the points used and those of the mean head, converted to
+            millimetres at the depth of each point; about 2 for a well visible face.
     """
 
     rotation: Array
@@ -54,27 +58,30 @@ class HeadPose:
 
     @property
     def pitch_rad(self) -> float:
-        """-pi .. pi."""
+        """Radians, -pi to pi; above 0 the head looks down."""
         return float(np.arctan2(self.rotation[2, 1], self.rotation[2, 2]))
 
     @property
     def yaw_rad(self) -> float:
-        """-pi/2 .. pi/2."""
+        """Radians, -pi/2 to pi/2; above 0 the head turns to the left of the picture."""
         return float(np.arcsin(np.clip(-self.rotation[2, 0], -1, 1)))
 
     @property
     def roll_rad(self) -> float:
-        """-pi .. pi. Turning the picture about its middle adds to it exactly and changes no other angle."""
+        """Radians, -pi to pi; above 0 the head tilts clockwise on the screen.
+
+        Rotating the picture about its middle adds that angle to the roll and changes no other angle.
+        """
         return float(np.arctan2(self.rotation[1, 0], self.rotation[0, 0]))
 
     @property
     def rotation_vector(self) -> Array:
-        """(3,) axis times angle, as OpenCV's Rodrigues has it."""
+        """(3,) axis times angle in radians, as in OpenCV's Rodrigues."""
         return np.asarray(cv2.Rodrigues(self.rotation)[0], np.float64).ravel()
 
     @property
     def openface_rad(self) -> Array:
-        """(3,) pose_Rx, pose_Ry, pose_Rz as OpenFace writes them: the same rotation as Rx @ Ry @ Rz."""
+        """(3,) OpenFace's pose_Rx, pose_Ry, pose_Rz in radians: the same rotation decomposed as Rx @ Ry @ Rz."""
         r = self.rotation
         return np.array(
             [np.arctan2(-r[1, 2], r[2, 2]), np.arcsin(np.clip(r[0, 2], -1, 1)), np.arctan2(-r[0, 1], r[0, 0])]
@@ -82,17 +89,33 @@ class HeadPose:
 
 
 def quaternion_of(rotation: Array) -> Array:
-    """(4,) the unit quaternion x, y, z, w of a rotation matrix (3, 3); w is not below 0."""
+    """Convert a rotation matrix to a quaternion.
+
+    Args:
+        rotation: (3, 3).
+
+    Returns:
+        (4,) unit quaternion x, y, z, w with w >= 0.
+    """
     turn = np.asarray(cv2.Rodrigues(rotation)[0], np.float64).ravel()
     angle = float(np.linalg.norm(turn))
     return np.append(turn * (np.sinc(angle / 2 / np.pi) / 2), np.cos(angle / 2))
 
 
 def camera_matrix(width: int, height: int, focal_px: float | None = None) -> Array:
-    """(3, 3) of a camera without distortion that looks at the picture's middle.
+    """Make the matrix of a camera without distortion whose principal point is the middle of the picture.
 
-    focal_px: without it the picture's longer side, a view of 53 degrees along it, as of many webcams.
-    Raises TrackerError for a size or a focal length that no camera has.
+    Args:
+        width: of the picture, in pixels.
+        height: of the picture, in pixels.
+        focal_px: focal length in pixels. Default: the longer side of the picture, which is a field of view of 53
+            degrees along that side, as many webcams have.
+
+    Returns:
+        (3, 3) camera matrix.
+
+    Raises:
+        TrackerError: a size or the focal length is not above 0, or too large.
     """
     focal = max(width, height) if focal_px is None else focal_px
     if not all(0 < each <= _LARGEST_CAMERA_PX for each in (width, height, focal)):
@@ -104,11 +127,24 @@ def camera_matrix(width: int, height: int, focal_px: float | None = None) -> Arr
 
 
 def head_pose(landmarks: Landmarks, camera: Array) -> HeadPose | None:
-    """The pose of a face of 68 landmarks; None where they allow none: on one point or line, or no face at all.
+    """Compute the head pose of a face by SQPnP, refined by Levenberg-Marquardt.
 
-    camera: (3, 3) as camera_matrix gives it or as calibrated, in the pixels of the landmarks.
-    Raises TrackerError for another scheme or what is no camera's matrix. By SQPNP (Terzakis & Lourakis, ECCV
-    2020), then Levenberg-Marquardt.
+    Source: Terzakis & Lourakis, ECCV 2020.
+
+    Args:
+        landmarks: 68 landmarks (ibug68), in pixels of the picture.
+        camera: (3, 3) from camera_matrix or from a calibration, for the same pixels.
+
+    Returns:
+        The pose; None if there is none, because the points lie on a line or do not look like a face.
+
+    Raises:
+        TrackerError: the landmarks have another scheme, or camera is not a camera matrix.
+
+    Example:
+        >>> height, width = image_rgb.shape[:2]
+        >>> pose = head_pose(face.landmarks, camera_matrix(width, height))
+        >>> math.degrees(pose.yaw_rad)
     """
     if landmarks.scheme is not IBUG68 or np.shape(camera) != (3, 3):
         raise TrackerError(
@@ -125,12 +161,21 @@ def head_pose(landmarks: Landmarks, camera: Array) -> HeadPose | None:
 
 
 def nearest_pose(points_px: Array, camera: Array, used: Sequence[int] = RIGID) -> HeadPose | None:
-    """As head_pose, of points (68, 2), however far they are from any head; solved on the points named in used."""
+    """Compute the head pose that fits best, however large its error is.
+
+    Args:
+        points_px: (68, 2) landmarks in pixels.
+        camera: (3, 3) camera matrix for the same pixels.
+        used: indices of the points that the pose is computed from.
+
+    Returns:
+        The pose; None if there is none, or if it lies behind the camera.
+    """
     head, seen = mean_head_mm()[list(used)], np.ascontiguousarray(points_px[list(used)])
     try:
         found, turn, shift = cv2.solvePnP(head, seen, camera, None, flags=cv2.SOLVEPNP_SQPNP)
         turn, shift = cv2.solvePnPRefineLM(head, seen, camera, None, turn, shift)
-    except cv2.error:  # points that allow none
+    except cv2.error:  # there is no pose for these points
         return None
     if not found or not np.isfinite([turn, shift]).all():
         return None
@@ -151,7 +196,7 @@ def _is_camera(camera: Array) -> bool:
 
 @cache
 def mean_head_mm() -> Array:
-    """(68, 3) the mean head, in its own frame."""
+    """Return the landmarks (68, 3) of the mean head in its own frame, in millimetres; read-only."""
     head = np.loadtxt(Path(__file__).with_name("head68_mm.csv"), delimiter=",", comments="#")
     head.setflags(write=False)
     return head

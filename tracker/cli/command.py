@@ -91,7 +91,7 @@ class _Parser(FileOptions, ArgumentParser):
         try:
             values = super().parse_args(args, *more, **options)
         except UnicodeDecodeError:
-            self.error("--config expected a YAML file, got one that is no text")
+            self.error("--config expected a YAML file, got one that is not text")
         for name, text in _texts(self._given).items():
             if name in values and not text:
                 self.error(f"--{name}: expected a value, got an empty one")

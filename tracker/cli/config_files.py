@@ -54,7 +54,7 @@ def _guarded(load: Callable[..., Any]) -> Callable[..., Any]:
         except yaml.MarkedYAMLError as error:
             raise _without_text(error) from None
         except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:  # odd numbers and keys
-            raise yaml.YAMLError(f"it is no YAML that can be read ({str(error)[:80]})") from None
+            raise yaml.YAMLError(f"it is not readable YAML ({str(error)[:80]})") from None
 
     load_within_limits.within_limits = True  # type: ignore[attr-defined]
     return load_within_limits
@@ -89,14 +89,14 @@ def expect_limits(text: str) -> None:
     except yaml.MarkedYAMLError as error:
         raise _without_text(error) from None
     except (RecursionError, ValueError) as error:
-        raise yaml.YAMLError(f"it is no YAML that can be read ({str(error)[:80]})") from None
+        raise yaml.YAMLError(f"it is not readable YAML ({str(error)[:80]})") from None
 
 
 def _without_text(error: yaml.MarkedYAMLError) -> yaml.YAMLError:
     """Return the error without the lines that it quotes, which may hold a password."""
     mark = error.problem_mark or error.context_mark
     place = "" if mark is None else f"{_place(mark)}: "
-    return yaml.YAMLError(f"{place}{error.problem or error.context or 'it is no YAML'}")
+    return yaml.YAMLError(f"{place}{error.problem or error.context or 'it is not YAML'}")
 
 
 def _place(mark: yaml.Mark) -> str:

@@ -32,7 +32,7 @@ def source_options(arguments: list[str]) -> list[str]:
     if odd and len(words) > 1:
         raise TrackerError(
             f"expected one source, or several pictures and folders of pictures, got {len(words)} words of which "
-            f"{odd[0]} is no picture; give one source, and every option with its dashes"
+            f"{odd[0]} is not a picture; give one source, and write options with --"
         )
     return options + [f"--{kind}{'+' * (kind == 'images')}={word}" for kind, word in zip(kinds, words)]
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from tracker.datasets.collect import OnInvalid, collect, expect_scheme, face_numbers
+from tracker.datasets.collect import Invalid, collect, expect_scheme, face_numbers
 from tracker.datasets.matlab import as_numbers, read_variables
 from tracker.datasets.sample import DatasetError, Sample
 from tracker.face.geometry import Array
@@ -18,7 +18,7 @@ TRAIN_FACES = 20000
 """The number of training faces in the release's order; the other 4,386 are test faces."""
 
 
-def read_aflw19(root: Path, split: Literal["train", "test"], on_invalid: OnInvalid = "refuse") -> list[Sample]:
+def read_aflw19(root: Path, split: Literal["train", "test"], on_invalid: Invalid = "refuse") -> list[Sample]:
     """Read the training or test faces, in the release's order, with their boxes and the points' occlusion.
 
     Hidden points count as labelled, as in all public readers. Faces with all points visible are in the subset "frontal"

@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from tracker.datasets.pts_files import PICTURE_SUFFIXES, read_pts
-from tracker.datasets.video300 import CLIPS, POINTS, Category, excluded_frames
+from tracker.datasets.video300 import CLIPS, POINTS, SPLITS, VideoSplit, excluded_frames
 from tracker.errors import TrackerError
 from tracker.face.geometry import Array
 from tracker.face.pts import expect_near
@@ -23,14 +23,6 @@ from tracker.sources import Frame, open_source, read_picture
 log = logging.getLogger(__name__)
 
 VideoDataset = Literal["300vw", "talking-face"]
-VideoSplit = Literal["full", "A", "B", "C", "train"]
-SPLITS: Mapping[VideoSplit, tuple[Category, ...]] = {
-    "full": ("A", "B", "C"),
-    "A": ("A",),
-    "B": ("B",),
-    "C": ("C",),
-    "train": ("train",),
-}
 EXTRACTED_FPS = 25.0  # for extracted frames without the video
 
 # iBUG's index by FGNET's, for the points that both have.
@@ -84,7 +76,7 @@ class Labelling:
         points = np.full((self.scheme.count, 2), np.nan)
         points[list(self.indices.values())] = labels[list(self.indices)]
         if normaliser(points, self.scheme) == 0:
-            raise ValueError(f"{path}: its outer eye corners lie on each other, an error cannot be normalised")
+            raise ValueError(f"{path}: its outer eye corners are in one place, so the error cannot be normalised")
         return Truth(points, labels)
 
 

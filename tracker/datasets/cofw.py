@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.datasets.collect import OnInvalid, collect
+from tracker.datasets.collect import Invalid, collect
 from tracker.datasets.matlab import Variables, as_numbers, read_files, read_variables
 from tracker.datasets.sample import DatasetError, Sample, expect_size
 from tracker.face.geometry import Array
@@ -63,7 +63,7 @@ class StoredSample(Sample):
         return np.ascontiguousarray(image)
 
 
-def read_cofw(root: Path, split: Literal["train", "test"], on_invalid: OnInvalid = "refuse") -> list[Sample]:
+def read_cofw(root: Path, split: Literal["train", "test"], on_invalid: Invalid = "refuse") -> list[Sample]:
     """Read the 1,345 training or 507 test faces, with 29 points, their occlusion and the face's box.
 
     Args:
@@ -91,7 +91,7 @@ def _face29(path: Path, cells: str, face: tuple[int, Array, Array]) -> Sample:
     return StoredSample(path, points, COFW29, box, occluded > 0.5, cells=cells, number=number)
 
 
-def read_cofw68(root: Path, on_invalid: OnInvalid = "refuse") -> list[Sample]:
+def read_cofw68(root: Path, on_invalid: Invalid = "refuse") -> list[Sample]:
     """Read the 507 test faces with the 68 points, the occlusion and the boxes of COFW-68.
 
     Args:

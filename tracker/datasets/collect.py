@@ -22,6 +22,8 @@ LOG = logging.getLogger(__name__)
 OnInvalid = Literal["refuse", "skip"]
 """How to treat invalid faces. refuse: a DatasetError counts them and names the first; skip: they are left out, and
 a warning in the log counts and names them all."""
+Invalid = OnInvalid | list[DatasetError]
+"""The same for readers. A list: invalid faces are left out, and what is wrong with each is added to the list."""
 FURTHEST_PX = 1e6
 """The largest valid coordinate: no picture is that wide."""
 LEAST_FACE_PX = 2.0
@@ -34,11 +36,23 @@ Row = tuple[list[str], int]
 T = TypeVar("T")
 
 
+class WrongCount(DatasetError):
+    """A face with another number of points than the scheme.
+
+    Attributes:
+        label: its name.
+        found: the number of points.
+    """
+
+    label = ""
+    found = 0
+
+
 def collect(
     source: Path | str,
     labels: Sequence[tuple[str, T | DatasetError]],
     read: Callable[[T], Sample],
-    on_invalid: OnInvalid,
+    on_invalid: Invalid,
 ) -> list[Sample]:
     """Read the labels of a set, in order.
 
@@ -52,15 +66,16 @@ def collect(
         labels: each with its name for messages; a DatasetError in place of a label marks an invalid one.
         read: makes a face from a label; raises ValueError or OSError for an invalid one. The message need not name
             the label.
-        on_invalid: whether to refuse or skip invalid faces.
+        on_invalid: whether to refuse or skip invalid faces, or a list for what is wrong with them.
 
     Returns:
         The valid faces.
 
     Raises:
-        DatasetError: for an invalid face that is refused, and if there is no valid face.
+        DatasetError: for an invalid face that is refused, and if there is no valid face, unless there is a list for the
+            invalid ones.
     """
-    samples, reasons = [], []
+    samples, reasons = [], list[DatasetError]()
     for name, label in labels:
         try:
             if isinstance(label, DatasetError):
@@ -69,17 +84,29 @@ def collect(
                 samples.append(_sound(read(label)))
         except (ValueError, OSError) as error:
             reason = str(error) if str(error).startswith(name) else f"{name}: {error}"
-            reasons.append(_CONTROL.sub(" ", reason)[:MOST_CHARACTERS])
+            reasons.append(_named(name, error, _CONTROL.sub(" ", reason)[:MOST_CHARACTERS]))
+    if isinstance(on_invalid, list):
+        on_invalid += reasons
+        return samples
     if reasons and on_invalid != "skip":
         raise DatasetError(
             f"{reasons[0]} (in {source} {len(reasons)} of {len(labels)} labelled faces are bad: "
             "mend them, or leave them out with on_invalid=skip)"
         )
     if reasons:
-        LOG.warning("%s: skipped %d of %d faces:\n%s", source, len(reasons), len(labels), "\n".join(reasons))
+        LOG.warning("%s: skipped %d of %d faces:\n%s", source, len(reasons), len(labels), "\n".join(map(str, reasons)))
     if not samples:
         raise DatasetError(f"{source}: expected labelled faces, found {'only bad ones' if reasons else 'none'}")
     return samples
+
+
+def _named(name: str, error: Exception, reason: str) -> DatasetError:
+    """Return the error of a label with the reason as its text."""
+    if not isinstance(error, WrongCount):
+        return DatasetError(reason)
+    named = WrongCount(reason)
+    named.label, named.found = name, error.found
+    return named
 
 
 MOST_CHARACTERS = 1000  # of a message, which may quote a damaged cell
@@ -89,7 +116,9 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]+")  # a name can hold line breaks, a mes
 def _sound(sample: Sample) -> Sample:
     points, count = sample.points_px, sample.scheme.count
     if points.shape != (count, 2):
-        raise DatasetError(f"expected {count} points, got {len(points)}")
+        wrong = WrongCount(f"expected {count} points, got {len(points)}")
+        wrong.found = len(points)
+        raise wrong
     for numbers in (points, sample.box_px):
         if numbers is not None and not np.isfinite(numbers).all():
             raise DatasetError("holds numbers that are not finite")
@@ -101,11 +130,11 @@ def _sound(sample: Sample) -> Sample:
         raise DatasetError(f"expected {count} weights, got {sample.weights.size}")
     longest = extent(points)[2:].max()
     if longest == 0:
-        raise DatasetError("its points all lie on each other")
+        raise DatasetError("its points are all in one place")
     if longest < LEAST_FACE_PX:
         raise DatasetError(f"expected a face of {LEAST_FACE_PX:g} pixels at least, its points span {longest:.2g}")
     if normaliser(points, sample.scheme) < LEAST_EYES * longest:
-        raise DatasetError("its outer eye corners lie on each other, so that errors cannot be measured")
+        raise DatasetError("its outer eye corners are in one place, so errors cannot be measured")
     if not os.path.isfile(sample.picture):
         raise DatasetError(f"expected its picture {sample.picture}, there is no such file")
     return sample

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tracker.datasets.collect import (
-    OnInvalid,
+    Invalid,
     Row,
     collect,
     expect_scheme,
@@ -28,7 +28,7 @@ HALF_SPREAD = 0.01
 """A point with this spread, as a fraction of the larger extent of the face's points, has the weight 0.5."""
 
 
-def read_custom(source: Path, scheme: str, on_invalid: OnInvalid = "refuse") -> list[Sample]:
+def read_custom(source: Path, scheme: str, on_invalid: Invalid = "refuse") -> list[Sample]:
     """Read a folder with read_pairs, or a .csv file with read_table.
 
     Args:
@@ -46,7 +46,7 @@ def read_custom(source: Path, scheme: str, on_invalid: OnInvalid = "refuse") -> 
 
 
 def read_pairs(
-    folder: Path, scheme: Scheme, on_invalid: OnInvalid = "refuse", subsets: frozenset[str] = frozenset()
+    folder: Path, scheme: Scheme, on_invalid: Invalid = "refuse", subsets: frozenset[str] = frozenset()
 ) -> list[Sample]:
     """Read the pictures and labels directly in a folder: NAME.jpg (or .png ...) beside NAME.pts, 1-based.
 
@@ -75,7 +75,7 @@ def read_pair(scheme: Scheme, subsets: frozenset[str], paths: list[Path]) -> Sam
         raise DatasetError(str(error)) from None
     points, spread = read_pts(label), label.with_name(f"{label.stem}.spread.csv")
     weights = weights_of_spread(read_spread(spread, len(points)), points) if os.path.exists(spread) else None
-    return Sample(picture, points, scheme, subsets=subsets, weights=weights)
+    return Sample(picture, points, scheme, subsets=subsets, weights=weights, label=label)
 
 
 def read_spread(path: Path, count: int) -> Array:
@@ -99,7 +99,7 @@ def read_spread(path: Path, count: int) -> Array:
     except DatasetError as error:
         raise DatasetError(f"{path}: {error}") from None
     if not (np.isfinite(spread) & (spread >= 0)).all():
-        raise DatasetError(f"{path}: expected numbers from 0 on")
+        raise DatasetError(f"{path}: expected numbers of at least 0")
     return spread
 
 
@@ -117,7 +117,7 @@ def weights_of_spread(spread_px: Array, points_px: Array) -> Array:
     return np.asarray(1 / (1 + np.square(spread_px / (HALF_SPREAD * longest))))
 
 
-def read_table(path: Path, scheme: Scheme, on_invalid: OnInvalid = "refuse") -> list[Sample]:
+def read_table(path: Path, scheme: Scheme, on_invalid: Invalid = "refuse") -> list[Sample]:
     """Read a CSV table with the header picture,x0,y0,x1,y1,... and one face per row.
 
     Pictures are relative to the table's folder, several rows may name the same one, and names have no line breaks.

@@ -9,7 +9,7 @@ import os
 from functools import partial
 from pathlib import Path
 
-from tracker.datasets.collect import OnInvalid, collect, list_folder
+from tracker.datasets.collect import Invalid, collect, list_folder
 from tracker.datasets.folder import read_pair
 from tracker.datasets.pts_files import as_pair, group_by_name, read_pts
 from tracker.datasets.sample import Sample
@@ -18,7 +18,7 @@ from tracker.face.schemes import IBUG68
 PROFILE_POINTS = 39
 
 
-def read_menpo(root: Path, on_invalid: OnInvalid = "refuse") -> list[Sample]:
+def read_menpo(root: Path, on_invalid: Invalid = "refuse") -> list[Sample]:
     """The near-frontal faces, with the 68 points of 300W, in root and the folders below it, by folder and name.
 
     Faces in profile, with 39 points, are left out. LUVLi (Kumar et al., CVPR 2020), whose protocol Bulat et al., BMVC

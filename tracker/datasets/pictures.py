@@ -80,7 +80,7 @@ class Pictures:
 
         faces = collect(source, [(sample.name, sample) for sample in samples], check, on_invalid)
         if cut:
-            LOG.info("%d of %d faces have points outside of their picture", cut, len(faces))
+            LOG.info("%d of %d faces have points outside their picture", cut, len(faces))
         return faces
 
     def _size(self, sample: Sample) -> tuple[int, int]:

@@ -38,6 +38,7 @@ class Sample:
         subsets: of the data set that the face belongs to, such as the attributes of WFLW or the clip of a frame.
         face: the index of the face in its picture, from 0 in the order of the labels.
         weights: (K,) the weight of each point in training, 0..1; None if all are equal.
+        label: the file of this face's labels; None if they are in a table with those of others.
     """
 
     picture: Path
@@ -48,6 +49,7 @@ class Sample:
     subsets: frozenset[str] = frozenset()
     face: int = 0
     weights: Array | None = None
+    label: Path | None = None
 
     @property
     def image_name(self) -> str:

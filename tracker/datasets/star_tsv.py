@@ -8,13 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from tracker.datasets.collect import OnInvalid, Row, collect, expect_scheme, labelled_rows, numbers, read_lines
+from tracker.datasets.collect import Invalid, Row, collect, expect_scheme, labelled_rows, numbers, read_lines
 from tracker.datasets.sample import DatasetError, Sample
 from tracker.datasets.wflw import SUBSETS
 from tracker.face.schemes import Scheme
 
 
-def read_star_tsv(path: Path, pictures: Path, scheme: str, on_invalid: OnInvalid = "refuse") -> list[Sample]:
+def read_star_tsv(path: Path, pictures: Path, scheme: str, on_invalid: Invalid = "refuse") -> list[Sample]:
     """Read the faces of one of STAR's tables.
 
     A line has the picture, five points, the points x,y,x,y,..., scale, the crop's centre x and y and, in WFLW's test

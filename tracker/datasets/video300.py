@@ -22,7 +22,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.datasets.collect import OnInvalid, collect, expect_file, expect_folders, list_folder
+from tracker.datasets.collect import Invalid, collect, expect_file, expect_folders, list_folder
 from tracker.datasets.pts_files import PICTURE_SUFFIXES, read_pts
 from tracker.datasets.sample import DatasetError, Sample, expect_size
 from tracker.face.schemes import IBUG68
@@ -41,6 +41,16 @@ _CLIPS: Mapping[Category, str] = {
     "C": "410 411 516 517 526 528 529 530 531 533 557 558 559 562",
 }
 CLIPS: Mapping[Category, tuple[str, ...]] = {category: tuple(clips.split()) for category, clips in _CLIPS.items()}
+
+VideoSplit = Literal["full", "A", "B", "C", "train"]
+SPLITS: Mapping[VideoSplit, tuple[Category, ...]] = {
+    "full": ("A", "B", "C"),
+    "A": ("A",),
+    "B": ("B",),
+    "C": ("C",),
+    "train": ("train",),
+}
+"""The categories of each split."""
 
 _INNER = tuple(range(17, 68))
 POINTS: Mapping[int, tuple[int, ...]] = {
@@ -76,11 +86,11 @@ class FrameSample(Sample):
             except (cv2.error, MemoryError):
                 decoded = False
         if not decoded:
-            raise DatasetError(f"{self.name}: expected a picture, it does not decode")
+            raise DatasetError(f"{self.name}: expected a picture, it cannot be decoded")
         return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)  # type: ignore[return-value]
 
 
-def read_300vw(root: Path, category: Category, on_invalid: OnInvalid = "refuse") -> list[Sample]:
+def read_300vw(root: Path, category: Category, on_invalid: Invalid = "refuse") -> list[Sample]:
     """Read the labelled frames of the 50 training clips, or of the test clips of a category, clip after clip.
 
     Test frames that the challenge excludes are skipped. The category and the clip are subsets of each frame, so that
@@ -103,8 +113,13 @@ def read_300vw(root: Path, category: Category, on_invalid: OnInvalid = "refuse")
     ]
 
 
+def clip_of(root: Path, sample: Sample) -> str:
+    """Return the clip of a frame, the first of its subsets by name."""
+    return min(sample.subsets)
+
+
 def read_clip(
-    clip: Path, excluded: Collection[int] = (), on_invalid: OnInvalid = "refuse", subsets: frozenset[str] = frozenset()
+    clip: Path, excluded: Collection[int] = (), on_invalid: Invalid = "refuse", subsets: frozenset[str] = frozenset()
 ) -> list[Sample]:
     """Read the labelled frames of a clip. A frame without a label is valid, a label without a frame is not.
 
@@ -130,7 +145,7 @@ def read_clip(
 
 def _extracted(frames: Mapping[str, Path], subsets: frozenset[str], label: Path) -> Sample:
     if label.stem not in frames:
-        raise DatasetError("expected a picture of that name in imgs, there is none")
+        raise DatasetError("expected a picture of that name in imgs, found none")
     return Sample(frames[label.stem], read_pts(label), IBUG68, subsets=subsets)
 
 

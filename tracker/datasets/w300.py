@@ -10,82 +10,75 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from tracker.datasets.collect import OnInvalid, expect_folders
+from tracker.datasets.collect import Invalid, expect_folders
 from tracker.datasets.folder import read_pairs
 from tracker.datasets.sample import Sample
 from tracker.face.schemes import IBUG68
 
-Split = Literal["common", "challenging", "full", "private", "lfpw"]
 TRAINING = ("afw", "helen/trainset", "lfpw/trainset")
-COMMON = ("helen/testset", "lfpw/testset")
-CHALLENGING = ("ibug",)
-_COMMON = dict.fromkeys(COMMON, "common")
-_CHALLENGING = dict.fromkeys(CHALLENGING, "challenging")
-TEST_FOLDERS: Mapping[Split, Mapping[str, str]] = {
-    "common": _COMMON,
-    "challenging": _CHALLENGING,
-    "full": {**_COMMON, **_CHALLENGING},
+_TRAINING = dict.fromkeys(TRAINING, "")
+_HELEN, _LFPW, _IBUG = {"helen/testset": "common"}, {"lfpw/testset": "common"}, {"ibug": "challenging"}
+TestSplit = Literal["common", "challenging", "full", "private", "lfpw"]
+Split = Literal[
+    "lfpw-test",
+    "helen-test",
+    TestSplit,
+    "afw",
+    "lfpw-train",
+    "helen-train",
+    "train",
+    "split-one",
+]
+SPLITS: Mapping[Split, Mapping[str, str]] = {
+    "lfpw-test": _LFPW,
+    "helen-test": _HELEN,
+    "common": {**_HELEN, **_LFPW},
+    "challenging": _IBUG,
+    "full": {**_HELEN, **_LFPW, **_IBUG},
     "private": {"01_Indoor": "indoor", "02_Outdoor": "outdoor"},
-    "lfpw": {"lfpw/testset": "common"},
+    "lfpw": _LFPW,
+    "afw": {"afw": ""},
+    "lfpw-train": {"lfpw/trainset": ""},
+    "helen-train": {"helen/trainset": ""},
+    "train": _TRAINING,
+    "split-one": {**_TRAINING, **_HELEN, **_LFPW, **_IBUG},
 }
-"""The folders of each test set, and the subset of their faces."""
+"""The folders of each split, and the subset of their faces; "" for none. The 3,837 faces of split-one are the official
+training faces and the full test set; the private set is tested on then (Bulat et al., BMVC 2021, appendix A)."""
 
 
-def read_folder(folder: Path, on_invalid: OnInvalid = "refuse") -> list[Sample]:
+def read_folder(folder: Path, on_invalid: Invalid = "refuse") -> list[Sample]:
     """Read the faces of one folder; raise DatasetError as `tracker.datasets.collect.collect`."""
     return read_pairs(folder, IBUG68, on_invalid)
 
 
-def read_training(root: Path, on_invalid: OnInvalid = "refuse") -> list[Sample]:
-    """Read the official training faces.
+def read_split(root: Path, split: Split, on_invalid: Invalid = "refuse") -> list[Sample]:
+    """Read a split; the subset of each test face is common, challenging, indoor or outdoor.
 
     Args:
-        root: the folder with afw, helen and lfpw.
+        root: the folder with afw, helen, lfpw and ibug; for private, the one with 01_Indoor and 02_Outdoor.
+        split: train (3,148 faces), common (554), challenging (135), full (both), private, the challenge's own (600),
+            or another of SPLITS.
         on_invalid: whether to refuse or skip invalid faces.
 
     Raises:
         DatasetError: if folders are missing, and as `tracker.datasets.collect.collect`.
     """
-    expect_folders(root, TRAINING, f"the 300W folders {', '.join(TRAINING)}")
-    return [sample for name in TRAINING for sample in read_folder(root / name, on_invalid)]
-
-
-def read_split_one(root: Path, on_invalid: OnInvalid = "refuse") -> list[Sample]:
-    """Read the 3,837 training faces of split I: the official training faces and the full test set.
-
-    The private set (600) is what it is tested on. Source: Bulat et al., BMVC 2021, appendix A. Raises DatasetError as
-    read_training.
-    """
-    return read_training(root, on_invalid) + read_test(root, "full", on_invalid)
+    folders = SPLITS[split]
+    expect_folders(root, folders, f"the 300W folders {', '.join(folders)}")
+    return [
+        sample
+        for name, subset in folders.items()
+        for sample in read_pairs(root / name, IBUG68, on_invalid, frozenset({subset} - {""}))
+    ]
 
 
 def person(root: Path, sample: Sample) -> str:
     """Return the folder and name of a training picture, without the number of the face that AFW appends.
 
     Args:
-        root: as in read_training.
+        root: the folder with afw, helen and lfpw.
         sample: a training face.
     """
     picture = sample.picture.relative_to(root)
     return f"{picture.parent.as_posix()}/{re.sub(r'_[0-9]{1,2}$', '', picture.stem)}"
-
-
-def read_test(root: Path, split: Split, on_invalid: OnInvalid = "refuse") -> list[Sample]:
-    """Read a test set; the subset of each face is common, challenging, indoor or outdoor.
-
-    Args:
-        root: the folder with helen, lfpw and ibug; for private, the one with 01_Indoor and 02_Outdoor.
-        split: common (554 faces), challenging (135), full (both), private, the challenge's own (600), or lfpw, LFPW's
-            part of common (224).
-        on_invalid: whether to refuse or skip invalid faces.
-
-    Raises:
-        DatasetError: as read_training.
-    """
-    folders = TEST_FOLDERS[split]
-    expect_folders(root, folders, f"the 300W folders {', '.join(folders)}")
-    return [
-        sample
-        for name, subset in folders.items()
-        for sample in read_pairs(root / name, IBUG68, on_invalid, frozenset({subset}))
-    ]

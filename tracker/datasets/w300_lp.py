@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tracker.datasets.collect import OnInvalid, collect, expect_folders, list_folder
+from tracker.datasets.collect import Invalid, collect, expect_folders, list_folder
 from tracker.datasets.matlab import Variables, as_numbers, read_files
 from tracker.datasets.sample import DatasetError, Sample
 from tracker.face.schemes import IBUG68
@@ -15,7 +15,7 @@ from tracker.face.schemes import IBUG68
 LARGE_POSES = ("AFW", "HELEN", "IBUG", "LFPW")
 
 
-def read_300w_lp(root: Path, on_invalid: OnInvalid = "refuse") -> list[Sample]:
+def read_300w_lp(root: Path, on_invalid: Invalid = "refuse") -> list[Sample]:
     """The faces, 61,225 without their mirror images, to train on.
 
     root: the folder with AFW, HELEN, IBUG and LFPW in it, and landmarks/AFW/NAME_pts.mat of each AFW/NAME.jpg, whose
@@ -28,6 +28,11 @@ def read_300w_lp(root: Path, on_invalid: OnInvalid = "refuse") -> list[Sample]:
     labels = [root / "landmarks" / p.parent.name / f"{p.stem}_pts.mat" for p in pictures]
     faces = zip(pictures, labels, read_files(labels, "pts_2d"))
     return collect(root, [(str(face[1]), face) for face in faces], _large_pose, on_invalid)
+
+
+def original(root: Path, sample: Sample) -> str:
+    """Return the picture that a face was turned from: all turns of IMAGE_0_N are named so."""
+    return f"{sample.picture.parent.name}/{sample.picture.stem.rpartition('_')[0]}"
 
 
 def _large_pose(face: tuple[Path, Path, Variables | DatasetError]) -> Sample:

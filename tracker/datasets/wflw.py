@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-from tracker.datasets.collect import OnInvalid, Row, collect, labelled_rows, numbers, read_lines
+from tracker.datasets.collect import Invalid, Row, collect, labelled_rows, numbers, read_lines
 from tracker.datasets.sample import Sample
 from tracker.face.schemes import WFLW98
 
@@ -20,7 +20,7 @@ COORDINATES = 2 * WFLW98.count
 NUMBERS = COORDINATES + 4 + len(SUBSETS)
 
 
-def read_wflw(root: Path, split: Literal["train", "test"], on_invalid: OnInvalid = "refuse") -> list[Sample]:
+def read_wflw(root: Path, split: Literal["train", "test"], on_invalid: Invalid = "refuse") -> list[Sample]:
     """Read the 7,500 training or 2,500 test faces with their subsets.
 
     A line has 196 coordinates, the box x1 y1 x2 y2, six flags and the picture; several lines may have the same picture.

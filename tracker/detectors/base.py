@@ -32,7 +32,7 @@ class Detection:
         score: the detector's confidence that this is a face, 0..1. A new face below 0.7 needs a higher score of the
             landmark model than a tracked one, see tracker.tracking.score_thresholds.
         eyes_px: (2, 2) the centres of the subject's right eye, then of the left one: in an upright face first the one
-            on the left in the picture. They give the rotation of the face in the picture and nothing else. A detector
+            on the left in the picture. They are only used for the rotation of the face in the picture. A detector
             that finds no eyes returns two points on a level line, such as (0, 0) and (1, 0), for upright faces.
     """
 

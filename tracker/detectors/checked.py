@@ -48,7 +48,7 @@ class CheckedDetector:
         """
         found = self.detector.detect(image_rgb)
         if not isinstance(found, (list, tuple)):
-            raise self._expected("a list of Detection, [] where there is no face", found)
+            raise self._expected("a list of Detection, [] if there is no face", found)
         return sorted((self._checked(each) for each in found), key=lambda each: -each.score)
 
     def _checked(self, found: object) -> Detection:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import cv2
@@ -108,7 +109,10 @@ def own_yunet(path: Path) -> bytes:
     options.log_severity_level = 4
     try:
         session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"], enable_fallback=0)
+        _expect_outputs(path, {output.name: tuple(output.shape) for output in session.get_outputs()})
         found = session.run(list(OUTPUTS), {"input": np.zeros((1, 3, SIDE_PX, SIDE_PX), np.float32)})
+    except TrackerError:
+        raise
     except Exception as error:  # onnxruntime's errors derive from Exception only
         reason = " ".join(str(error).split())[:160]
         raise TrackerError(f"{path}: expected YuNet as an ONNX file, ONNX Runtime cannot run it ({reason})") from None
@@ -116,3 +120,16 @@ def own_yunet(path: Path) -> bytes:
     if shapes != OUTPUTS or not all(np.isfinite(output).all() for output in found):
         raise TrackerError(f"{path}: expected YuNet's outputs {OUTPUTS}, got {shapes} or values that are not finite")
     return content
+
+
+def _expect_outputs(path: Path, stated: Mapping[str, tuple[object, ...]]) -> None:
+    """Check the shapes that ONNX Runtime inferred, before a network with absurd ones runs for minutes.
+
+    Raises:
+        TrackerError: if one cannot be YuNet's. A side whose length is not known before the run is no number.
+    """
+    for name, expected in OUTPUTS.items():
+        shape = stated.get(name, ())
+        sides = zip(shape, expected)
+        if len(shape) != len(expected) or any(isinstance(side, int) and side != known for side, known in sides):
+            raise TrackerError(f"{path}: expected YuNet's output {name} of {expected}, its network gives {shape}")

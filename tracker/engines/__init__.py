@@ -1,1 +1,1 @@
-"""Inference engines: crops in, landmarks in pixels of the crop out."""
+"""Inference engines: from crops to landmarks in pixels of the crop."""

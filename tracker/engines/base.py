@@ -1,4 +1,4 @@
-"""Engines: crops in, landmarks in pixels of the crop out."""
+"""The protocols of engines: from crops to landmarks in pixels of the crop."""
 
 from __future__ import annotations
 
@@ -16,9 +16,12 @@ from tracker.gpu_frame import GpuFrame
 
 @dataclass(frozen=True, eq=False)
 class EngineOutput:
-    """Landmarks of N crops, float32, in pixels of the crop (pixel centres at integers).
+    """Landmarks of N crops, float32, in pixels of the crop (x right, y down, pixel centres at integers).
 
-    points_px: (N, K, 2). scores: (N, K) in 0..1. covariances_px2: (N, K, 3) as xx, xy, yy.
+    Attributes:
+        points_px: (N, K, 2).
+        scores: (N, K) 0 to 1.
+        covariances_px2: (N, K, 3) as xx, xy, yy.
     """
 
     points_px: NDArray[np.float32]
@@ -27,20 +30,43 @@ class EngineOutput:
 
 
 class Engine(Protocol):
-    """Anything that turns crops into landmarks."""
+    """Runs a landmark model on crops."""
 
     @property
-    def spec(self) -> ModelSpec: ...
+    def spec(self) -> ModelSpec:
+        """What the model expects and what its outputs mean."""
+        ...
 
     def run(self, crops: NDArray[np.uint8]) -> EngineOutput:
-        """Landmarks of RGB crops (N, S, S, 3)."""
+        """Compute the landmarks of crops.
+
+        Args:
+            crops: (N, S, S, 3) uint8 RGB; S is spec.size.
+
+        Returns:
+            The landmarks of each crop.
+
+        Raises:
+            TrackerError: the model cannot be run on them.
+        """
         ...
 
 
 @runtime_checkable
 class GpuEngine(Engine, Protocol):
-    """An engine that also takes views of frames that are on the GPU already."""
+    """An engine that can also crop frames that are on the GPU."""
 
     def run_on(self, frame: GpuFrame, crops_from_image: Sequence[Array]) -> EngineOutput:
-        """Landmarks of the views that (2, 3) transforms take to crops of S x S pixels, in pixels of these."""
+        """Crop a frame on the GPU and compute the landmarks of the crops.
+
+        Args:
+            frame: the frame on the GPU.
+            crops_from_image: N (2, 3) transforms from pixels of the frame to pixels of a crop of S x S pixels.
+
+        Returns:
+            The landmarks of each crop, in pixels of the crop.
+
+        Raises:
+            TrackerError: the crops cannot be made, or the model cannot be run.
+        """
         ...

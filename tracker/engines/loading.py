@@ -1,4 +1,4 @@
-"""Opens the engine of a model: a file by its suffix, a served model by the scheme of its URL.
+"""Opens the engine of a model: by the suffix of a file, or by the scheme of a server's URL.
 
 A new engine is a file in this folder and a line in ENGINES.
 """
@@ -13,7 +13,7 @@ from pathlib import Path
 from tracker.engines.base import Engine
 from tracker.engines.onnx import OnnxEngine, Provider
 from tracker.engines.tensorrt.engine import TensorRtEngine
-from tracker.engines.triton import open_triton
+from tracker.engines.triton import SCHEME, open_triton
 from tracker.errors import TrackerError
 from tracker.redaction import redact_source
 from tracker.weights.packaged import url_of_model
@@ -21,10 +21,12 @@ from tracker.weights.packaged import url_of_model
 
 @dataclass(frozen=True)
 class EngineOptions:
-    """How an engine is to run.
+    """Options of engines.
 
-    provider, allow_cpu: of ONNX Runtime, as OnnxEngine has them. faces: as many as come at once; ONNX Runtime takes as
-    many threads, if the process may use so many cores.
+    Attributes:
+        provider: of ONNX Runtime, see OnnxEngine.
+        allow_cpu: of ONNX Runtime, see OnnxEngine.
+        faces: the number of faces in one call; ONNX Runtime uses as many threads, if there are as many cores.
     """
 
     provider: Provider = "cpu"
@@ -33,7 +35,7 @@ class EngineOptions:
 
 
 Opener = Callable[[str, EngineOptions], Engine]
-"""Opens the model of a path or URL; raises TrackerError where that is impossible."""
+"""Opens the engine of a path or URL; raises TrackerError if that is not possible."""
 
 
 def _open_onnx(path: str, options: EngineOptions) -> Engine:
@@ -43,23 +45,26 @@ def _open_onnx(path: str, options: EngineOptions) -> Engine:
 ENGINES: Mapping[str, Opener] = {
     ".onnx": _open_onnx,
     ".plan": lambda path, _: TensorRtEngine(Path(path)),
-    "triton://": lambda url, _: open_triton(url),
+    SCHEME: lambda url, _: open_triton(url),
 }
-"""By the suffix of a file, or the scheme of a URL with its "://"."""
+"""The function that opens an engine, by the suffix of a file or the scheme of a URL with "://"."""
 
 
 def load_engine(model: Path | str, provider: Provider = "cpu", allow_cpu: bool = False, faces: int = 1) -> Engine:
     """Open the engine of a model.
 
     Args:
-        model: a file, .plan for TensorRT and any other for ONNX Runtime; or the URL of a model that a server runs,
-            such as triton://localhost:8001/edge68. Only for a URL is a connection opened.
-        provider: what ONNX Runtime runs the model on.
-        allow_cpu: whether the CPU will do instead.
-        faces: as many as come at once.
+        model: a file, .plan for TensorRT and any other for ONNX Runtime; or the URL of a model on a server, such as
+            triton://localhost:8001/edge68. A connection is opened only for a URL.
+        provider: the device that ONNX Runtime runs the model on.
+        allow_cpu: whether to run on the CPU, with a warning, if the provider is not available.
+        faces: the number of faces in one call, for the number of threads.
+
+    Returns:
+        The engine.
 
     Raises:
-        TrackerError: no engine has that kind of URL, or as the engine says.
+        TrackerError: no engine opens that kind of URL, or the engine cannot be opened.
     """
     options = EngineOptions(provider, allow_cpu, faces)
     url = url_of_model(model)
@@ -84,7 +89,7 @@ def running_on(engine: Engine) -> str:
 
 
 def _cores() -> int:
-    """Those this process may use."""
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):  # on Linux
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

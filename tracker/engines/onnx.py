@@ -1,4 +1,4 @@
-"""Landmark models in ONNX Runtime, on the CPU or what else it was built for."""
+"""Runs landmark models with ONNX Runtime, on the CPU or on another device that it was built for."""
 
 from __future__ import annotations
 
@@ -56,12 +56,20 @@ _PACKAGES: Mapping[Provider, str] = {
 class OnnxEngine:
     """A model file in ONNX Runtime.
 
-    path: an .onnx file that export.run wrote; weights may lie in files beside it. threads: CPU threads for one call.
-    provider: what ONNX Runtime runs it on. allow_cpu: whether the CPU will do where that cannot be had; the log then
-    warns. The attributes provider and device say what it really is; device is empty unless a plug-in runs it.
+    Args:
+        path: an .onnx file that export.run wrote; its weights may be in files in the same folder.
+        threads: CPU threads for one call.
+        provider: the device that ONNX Runtime runs the model on.
+        allow_cpu: whether to run on the CPU, with a warning, if the provider is not available.
 
-    Raises TrackerError for a file that is no such model, when onnxruntime is missing, and for a provider that cannot
-    be had.
+    Attributes:
+        path: of the file.
+        provider: the provider that is used.
+        device: the name of a plug-in's device; empty for other providers.
+        spec: what the model expects and what its outputs mean.
+
+    Raises:
+        TrackerError: the file is not such a model, onnxruntime is not installed, or the provider is not available.
     """
 
     def __init__(self, path: str | Path, threads: int = 1, provider: Provider = "cpu", allow_cpu: bool = False) -> None:
@@ -81,14 +89,18 @@ class OnnxEngine:
         self._shapes = [self.spec.shapes()[name] for name in OUTPUTS]
 
     def running_on(self) -> str:
-        """Say what really runs the model, such as "ONNX Runtime on webgpu (AMD GPU)"."""
+        """Return what really runs the model, such as "ONNX Runtime on webgpu (AMD GPU)"."""
         return f"ONNX Runtime on {self.provider}" + (f" ({self.device})" if self.device else "")
 
     def __repr__(self) -> str:
         return f"<OnnxEngine: {self.path}, {self.running_on()}>"
 
     def run(self, crops: NDArray[np.uint8]) -> EngineOutput:
-        """Landmarks of RGB crops (N, S, S, 3), uint8. Raises TrackerError for a model that cannot be run on them."""
+        """Compute the landmarks of crops (N, S, S, 3), see Engine.run.
+
+        Raises:
+            TrackerError: the model cannot be run on them, or its outputs have wrong shapes.
+        """
         try:
             answers = self._session.run(list(OUTPUTS), {INPUT: crops})
         except Exception as error:  # onnxruntime raises its own types, all derived from Exception only
@@ -97,14 +109,17 @@ class OnnxEngine:
             ) from None
         found = [answer.shape for answer in answers]
         if found != [(len(crops), *shape) for shape in self._shapes]:
-            raise TrackerError(f"{self.path}: its answers contradict its spec, they have the shapes {found}")
+            raise TrackerError(f"{self.path}: its outputs contradict its spec, they have the shapes {found}")
         return EngineOutput(*answers)
 
 
 def available_providers() -> list[Provider]:
-    """What ONNX Runtime was built for, and the plug-ins that are installed; empty without ONNX Runtime.
+    """List the providers that ONNX Runtime was built for, and the plug-ins that are installed.
 
-    Whether the device is there shows only when a model is run.
+    Whether the device exists shows only when a model is run.
+
+    Returns:
+        The providers; empty if ONNX Runtime is not installed.
     """
     try:
         onnxruntime = import_onnxruntime()
@@ -115,12 +130,12 @@ def available_providers() -> list[Provider]:
 
 
 def _is_plugin(provider: Provider) -> bool:
-    """Whether a plug-in runs it: ONNX Runtime itself was not built for it."""
+    """Return whether a plug-in runs it: ONNX Runtime itself was not built for it."""
     return provider in PLUGINS and _NAMES[provider] not in import_onnxruntime().get_available_providers()
 
 
 def _open(path: Path, threads: int, provider: Provider, allow_cpu: bool) -> tuple[onnxruntime.InferenceSession, str]:
-    """A session on the provider, or on the CPU where that cannot be had; and the name of a plug-in's device."""
+    """Open a session on the provider, or on the CPU if it is not available; return it and a plug-in's device."""
     try:
         onnxruntime = import_onnxruntime()
     except ImportError as error:
@@ -156,7 +171,11 @@ def _session_options(onnxruntime: Any, threads: int) -> Any:
 def _open_plugin(
     onnxruntime: Any, source: str | bytes, threads: int, provider: Provider
 ) -> tuple[onnxruntime.InferenceSession, str]:
-    """A session on a plug-in's device, and its name. Raises TrackerError unless the device runs parts of the model."""
+    """Open a session on a plug-in's device; return it and the device's name.
+
+    Raises:
+        TrackerError: there is no device, or it runs no part of the model.
+    """
     device = plugin_device(onnxruntime, provider)
     name = describe_device(device)
     options = _session_options(onnxruntime, threads)
@@ -187,7 +206,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _complain(why: str, allow_cpu: bool) -> None:
-    """Raises TrackerError, or warns where the CPU will do."""
+    """Raise TrackerError, or log a warning if the CPU is allowed."""
     if not allow_cpu:
         raise TrackerError(f"{why}; without it, allow the CPU (--allow-cpu)")
     log.warning("%s: running on the CPU", why)
@@ -200,10 +219,14 @@ def _check_shapes(session: onnxruntime.InferenceSession, spec: ModelSpec, path: 
     try:
         found = {v.name: [v.type, *v.shape[1:]] for v in tensors}
     except UnicodeDecodeError:
-        raise TrackerError(f"{path}: expected an ONNX model, the names of its inputs and outputs are no text") from None
+        raise TrackerError(
+            f"{path}: expected an ONNX model, the names of its inputs and outputs are not text"
+        ) from None
     if found != expected or len(tensors) != len(expected):
         raise TrackerError(
             f"{path}: its inputs and outputs contradict its spec; expected {expected}, got {str(found)[:250]}"
         )
     if any(isinstance(v.shape[0], int) for v in tensors):
-        raise TrackerError(f"{path}: expected a model for any number of faces, its number is fixed; export it again")
+        raise TrackerError(
+            f"{path}: expected a model for any number of faces, but its batch size is fixed; export it again"
+        )

@@ -1,5 +1,6 @@
-"""What an .onnx file says without onnx and without a runtime, neither of which is everywhere: its metadata, and
-the files beside it that hold its weights (ONNX calls them external data).
+"""Reads an .onnx file without the package onnx and without a runtime, because they may not be installed.
+
+It reads the metadata, and the names of the files with the weights if they are separate (ONNX's "external data").
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ from pathlib import Path
 from tracker.errors import TrackerError
 from tracker.system.files import read_plain
 
-LARGEST = 2**31 - 1  # bytes; Protocol Buffers has no larger messages
+LARGEST = 2**31 - 1  # bytes; the limit of Protocol Buffers
 
 _METADATA, _NAME, _VALUE = 14, 1, 2  # ModelProto.metadata_props, StringStringEntryProto.key and .value
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5  # Protocol Buffers' wire types
-_PARTS = {  # the fields that lead to a model's tensors and from there to the entries that name files, by onnx.proto
+_PARTS = {  # the fields of onnx.proto that lead to the tensors of a model, and to the entries that name files
     "model": {7: "graph", 20: "training", 25: "function"},
     "training": {1: "graph", 2: "graph"},
     "graph": {1: "node", 5: "tensor", 15: "sparse"},
@@ -29,7 +30,17 @@ _PARTS = {  # the fields that lead to a model's tensors and from there to the en
 
 
 def read_model(path: Path) -> bytes:
-    """The file's bytes. Raises TrackerError for what cannot be read, is no regular file or too large."""
+    """Read a model file.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        Its content.
+
+    Raises:
+        TrackerError: the file cannot be read, is not a regular file, or is too large.
+    """
     try:
         return read_plain(path, LARGEST)
     except OSError as error:
@@ -37,9 +48,16 @@ def read_model(path: Path) -> bytes:
 
 
 def model_sha256(path: Path) -> str:
-    """SHA-256, hex, of a model: of its file alone, or with that of every file which holds its weights.
+    """Compute the SHA-256 of a model, which includes the files with its weights if they are separate.
 
-    Raises TrackerError as read_model and external_files do.
+    Args:
+        path: of the .onnx file.
+
+    Returns:
+        The sum, in hexadecimal.
+
+    Raises:
+        TrackerError: a file cannot be read, see read_model and external_files.
     """
     model = read_model(path)
     digest = hashlib.sha256(model)
@@ -53,22 +71,37 @@ def model_sha256(path: Path) -> str:
 
 
 def external_files(path: Path, model: bytes) -> list[Path]:
-    """The files that hold weights of the model at path, sorted; none for most models.
+    """List the separate files with the weights of a model; most models have none.
 
-    Raises TrackerError unless each is a file in the model's folder, or below it. Where the model is a link, the
-    folder may be the one of the file that it leads to, as in the cache of the Hugging Face hub.
+    Args:
+        path: of the .onnx file. If it is a link, the files may also be in the folder of its target, as in the cache of
+            the Hugging Face hub.
+        model: its content.
+
+    Returns:
+        The files, sorted.
+
+    Raises:
+        TrackerError: one of them is not a file in the model's folder or below it, or the model is not an ONNX model.
     """
     if b"location" not in model:
         return []
     try:
         names = sorted(_locations(memoryview(model)))
     except (IndexError, ValueError):
-        raise TrackerError(f"{path}: expected an ONNX model, this is none") from None
+        raise TrackerError(f"{path}: expected an ONNX model, this is not one") from None
     return [_beside(path, name) for name in names]
 
 
 def metadata_of(model: bytes) -> dict[str, str]:
-    """The metadata of a serialized ONNX model, empty for bytes that are none."""
+    """Read the metadata of a serialized ONNX model.
+
+    Args:
+        model: content of an .onnx file.
+
+    Returns:
+        The metadata by name; empty if it is not an ONNX model.
+    """
     found = {}
     try:
         for field, content in _fields(memoryview(model)):
@@ -87,12 +120,16 @@ def _beside(path: Path, name: str) -> Path:
         try:
             real = file.resolve()
             leaves = not any(real.is_relative_to(folder) for folder in (path.parent.resolve(), path.resolve().parent))
-        except (OSError, RuntimeError):  # a name that is too long, or links that go round
+        except (OSError, RuntimeError):  # a name that is too long, or a loop of links
             leaves = True
     if leaves or not name:
-        raise TrackerError(f"{path}: expected its weights in files beside it, it names {name[:80]!r}; not loaded")
+        raise TrackerError(
+            f"{path}: expected its weights in files in the same folder, it names {name[:80]!r}; not loaded"
+        )
     if not os.path.isfile(file):
-        raise TrackerError(f"{path}: its weights are in {name[:80]!r}, which is not beside it; put that file there")
+        raise TrackerError(
+            f"{path}: its weights are in {name[:80]!r}, which is not in the same folder; put that file there"
+        )
     return file
 
 
@@ -118,7 +155,7 @@ def _entry(message: memoryview) -> tuple[str, str]:
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
-    """Number and content of the fields of a message; the content of numbers is left out."""
+    """Yield the number and the content of each field of a message; the content is empty for numeric fields."""
     at = 0
     while at < len(message):
         tag, at = _varint(message, at)
@@ -138,7 +175,7 @@ def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
 
 
 def _varint(message: memoryview, at: int) -> tuple[int, int]:
-    """The number that starts there, and where it ends. Raises IndexError where the message ends first."""
+    """Read the number at a position; return it with its end. Raises IndexError if the message ends first."""
     value = shift = 0
     while message[at] & 0x80:
         value |= (message[at] & 0x7F) << shift

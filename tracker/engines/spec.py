@@ -1,6 +1,6 @@
-"""What a model says of itself: the contract between export and the runtime, carried in the ONNX metadata.
+"""The specification of a model, which export writes into the ONNX metadata for the runtime.
 
-The metadata may be of a foreign or damaged file, so every value is checked before it is used.
+The file may be damaged or come from another program, so every value is checked before it is used.
 """
 
 from __future__ import annotations
@@ -14,25 +14,36 @@ from typing import Any
 from tracker.errors import TrackerError
 from tracker.face.crop import VIEW
 from tracker.face.schemes import SCHEMES, Scheme
+from tracker.face.visibility import Visibility
 
 KEY = "landmark_tracker.spec"
 INPUT = "crops"
 OUTPUTS = ("points_px", "scores", "covariances_px2")
-SIZES = (8, 1024)  # the least and the most pixels that a crop may have along a side
-LONGEST, LONGEST_TEXT, DEEPEST = 1_000_000, 10_000, 50  # characters of the JSON and of one text in it; levels of it
+SIZES = (8, 1024)  # the smallest and the largest side of a crop, in pixels
+LONGEST, LONGEST_TEXT, DEEPEST = 1_000_000, 10_000, 50  # limits: characters of the JSON and of a text in it; levels
+LARGEST = 1e6  # limit of the numbers of the visibility
 CONTRACT = 1  # uint8 RGB crops (N, S, S, 3) in; points_px, scores, covariances_px2 out
 
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """How a landmark model wants its input and what its output means.
+    """What a landmark model expects and what its outputs mean.
 
-    contract: version of the inputs and outputs. size: side of the crop in pixels. scheme: name of the landmarks'
-    scheme. view: side of the crop over the larger extent of the landmarks. presence: the mean point score from
-    which on a crop is taken to show a face, fitted on validation data. decode: how maps become points. temperature:
-    what the maps are divided by before, fitted on validation data. licence: of what it was trained on. config: the
-    training configuration. commit: of the code that exported it. provenance: texts by name that say where the model
-    comes from (pictures, labels, teacher, their licences), as export.run was given them.
+    Attributes:
+        size: side of the crop in pixels.
+        scheme: name of the landmark scheme.
+        presence: threshold of the mean point score at which a crop counts as a face, fitted on validation data.
+        decode: name of the decoder, which computes points from heatmaps.
+        licence: terms of use of the model.
+        config: the training configuration.
+        commit: of the code that exported the model.
+        view: side of the crop, as a multiple of the larger extent of the landmarks.
+        temperature: by which the heatmaps are divided before decoding, fitted on validation data.
+        contract: version of the inputs and outputs.
+        provenance: texts by name about the origin of the model (pictures, labels, teacher, their licences), as given
+            to export.run.
+        visibility: slope and offsets from which it is computed how likely each landmark is to be visible, see
+            tracker.face.visibility; empty if they were not fitted.
     """
 
     size: int
@@ -46,26 +57,41 @@ class ModelSpec:
     temperature: float = 1.0
     contract: int = CONTRACT
     provenance: dict[str, str] = field(default_factory=dict)
+    visibility: dict[str, Any] = field(default_factory=dict)
 
     def landmark_scheme(self) -> Scheme:
-        """The scheme itself."""
+        """Return the landmark scheme."""
         return SCHEMES[self.scheme]
 
+    def landmark_visibility(self) -> Visibility | None:
+        """How visible the landmarks are, by their covariances; None where it was not fitted."""
+        if not self.visibility:
+            return None
+        return Visibility(float(self.visibility["slope"]), tuple(map(float, self.visibility["offsets"])))
+
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Of INPUT, uint8, and of the OUTPUTS, float32, by name and for one face."""
+        """Return the shapes for one face of INPUT (uint8) and OUTPUTS (float32), by name."""
         count = self.landmark_scheme().count
         outputs = ((count, 2), (count,), (count, 3))
         return {INPUT: (self.size, self.size, 3), **dict(zip(OUTPUTS, outputs))}
 
     def to_metadata(self) -> dict[str, str]:
-        """As ONNX metadata: one JSON text."""
+        """Return the ONNX metadata: a JSON text by KEY."""
         return {KEY: json.dumps(asdict(self), sort_keys=True)}
 
     @classmethod
     def from_metadata(cls, metadata: object, source: str) -> ModelSpec:
-        """The spec in the metadata of the model from source, a table of texts.
+        """Read the specification from a model's metadata.
 
-        Raises TrackerError for one that is missing, foreign or contradicting.
+        Args:
+            metadata: texts by name.
+            source: of the model, for error messages.
+
+        Returns:
+            The checked specification.
+
+        Raises:
+            TrackerError: it is missing, not understood or inconsistent.
         """
         if not isinstance(metadata, Mapping) or KEY not in metadata:
             raise TrackerError(
@@ -81,10 +107,18 @@ class ModelSpec:
         return spec
 
     def check(self, source: str) -> None:
-        """Raises TrackerError, which names the source, for values that this runtime cannot work with."""
+        """Check all values.
+
+        Args:
+            source: of the model, for error messages.
+
+        Raises:
+            TrackerError: this runtime does not support one of them.
+        """
         if type(self.contract) is not int or self.contract != CONTRACT:
             raise TrackerError(
-                f"{source}: made for contract {_short(self.contract)}, this runtime speaks {CONTRACT}; export it again"
+                f"{source}: made for contract {_short(self.contract)}, this runtime supports {CONTRACT}; "
+                "export it again"
             )
         if not isinstance(self.scheme, str) or self.scheme not in SCHEMES:
             known = ", ".join(SCHEMES)
@@ -99,7 +133,7 @@ class ModelSpec:
             raise TrackerError(f"{source}: its presence must be in 0..1, got {_short(self.presence)}; export it again")
         if not _is_number(self.view) or self.view != VIEW:
             raise TrackerError(
-                f"{source}: wants crops of {_short(self.view)} x the face, this runtime cuts {VIEW}; export it again"
+                f"{source}: wants crops of {_short(self.view)} x the face, this runtime makes {VIEW}; export it again"
             )
         if not _is_number(self.temperature) or not 0 < self.temperature < math.inf:
             raise TrackerError(
@@ -110,19 +144,43 @@ class ModelSpec:
             if not _is_short_text(value):
                 raise TrackerError(f"{source}: its {name} must be a text, got {_short(value)}; export it again")
         if not isinstance(self.config, dict):
-            raise TrackerError(f"{source}: its config must be a table, got {_short(self.config)}; export it again")
+            raise TrackerError(
+                f"{source}: its config must be a JSON object, got {_short(self.config)}; export it again"
+            )
         if not isinstance(self.provenance, dict) or not all(
             _is_short_text(key) and _is_short_text(value) for key, value in self.provenance.items()
         ):
             raise TrackerError(
-                f"{source}: its provenance must be a table of texts, got {_short(self.provenance)}; export it again"
+                f"{source}: its provenance must be a JSON object of texts, got {_short(self.provenance)}; "
+                "export it again"
             )
+        self._check_visibility(source)
+
+    def _check_visibility(self, source: str) -> None:
+        count, table = self.landmark_scheme().count, self.visibility
+        if table == {}:
+            return
+        if isinstance(table, dict) and set(table) == {"slope", "offsets"} and isinstance(table["offsets"], list):
+            numbers = [table["slope"], *table["offsets"]]
+            if len(numbers) == 1 + count and all(_is_number(each) and abs(each) <= LARGEST for each in numbers):
+                return
+        raise TrackerError(
+            f"{source}: its visibility must be a slope and {count} offsets of at most {LARGEST:g}, got "
+            f"{_short(table)}; export it again"
+        )
 
 
 def parse_json(text: object) -> Any:
-    """What a JSON text holds.
+    """Parse a JSON text, with limits on its size.
 
-    Raises ValueError where it is none, is longer than LONGEST characters, or has more than DEEPEST levels.
+    Args:
+        text: the text.
+
+    Returns:
+        Its content.
+
+    Raises:
+        ValueError: it is not JSON, is longer than LONGEST characters, or has more than DEEPEST levels.
     """
     if not isinstance(text, str) or len(text) > LONGEST:
         raise ValueError(f"expected a JSON text of at most {LONGEST} characters")
@@ -149,12 +207,12 @@ def _is_number(value: object) -> bool:
 
 
 def _is_short_text(value: object) -> bool:
-    """Whether it is a text of at most LONGEST_TEXT characters that can be printed."""
+    """Return whether it is a text of at most LONGEST_TEXT characters that can be printed."""
     return isinstance(value, str) and len(value) <= LONGEST_TEXT and _is_unicode(value)
 
 
 def _is_unicode(text: str) -> bool:
-    """Whether it can be printed; JSON can hold halves of characters."""
+    """Return whether a text can be printed; JSON may contain lone surrogates."""
     try:
         text.encode()
     except UnicodeEncodeError:
@@ -163,6 +221,6 @@ def _is_unicode(text: str) -> bool:
 
 
 def _short(value: object) -> str:
-    """For a message: in one line, and not at length."""
+    """Format a value for a message: in one line, and shortened."""
     text = ascii(value) if isinstance(value, str) and not _is_unicode(value) else repr(value)
     return text if len(text) <= 60 else f"{text[:60]}..."

@@ -10,7 +10,7 @@ from tracker.engines.base import Engine
 from tracker.errors import TrackerError
 from tracker.system.files import write_whole
 from tracker.tracking.tracker import Tracker
-from tracker.weights.packaged import identify_model, url_of_model
+from tracker.weights.packaged import identify_engine
 
 REPORT_SUFFIXES = (".json", ".png", ".html", ".csv")
 
@@ -30,16 +30,15 @@ def inputs_below(root: Path) -> Iterator[Path]:
                 yield path
 
 
-def model_record(model: Path | str, engine: Engine) -> dict[str, str | None]:
-    """Return the identity of the measured model for a report; sha256 is None for a served model.
+def model_record(engine: Engine) -> dict[str, str | None]:
+    """Return the identity of the measured model for a report; sha256 is None for a model on a server.
 
     Args:
-        model: its file, or the URL of a served one.
         engine: that runs it.
     """
-    identity = identify_model(model, engine.spec.licence)
+    identity, path = identify_engine(engine), getattr(engine, "path", None)
     return {
-        "name": identity.name if url_of_model(model) else Path(model).name,
+        "name": identity.name if path is None else Path(path).name,
         "sha256": identity.sha256,
         "commit": engine.spec.commit,
         "licence": engine.spec.licence,

@@ -13,7 +13,8 @@ from typing import Any, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.datasets.labelled import Dataset, LabelledFace, Split, expect_lengths, labelled_faces
+from tracker.datasets.labelled import Dataset, expect_lengths, labelled_faces, name_in, read_face
+from tracker.datasets.sample import DatasetError, Sample
 from tracker.detectors.loading import DetectorName
 from tracker.errors import TrackerError
 from tracker.evaluation.comparison import Comparison
@@ -110,11 +111,12 @@ class Evaluation:
             return FaceResult(true_box, None, f"not detected{refused}")
         return FaceResult(true_box, face_error(found.landmarks, truth_px, found.score))
 
-    def faces(self, labelled: Iterable[LabelledFace]) -> tuple[dict[str, FaceResult], list[str]]:
+    def faces(self, labelled: Iterable[Sample], root: Path) -> tuple[dict[str, FaceResult], list[str]]:
         """Measure several faces; those that cannot be read are skipped.
 
         Args:
             labelled: the faces.
+            root: of their set, which their names are relative to.
 
         Returns:
             The results by name, and the error of each face that was skipped.
@@ -123,20 +125,20 @@ class Evaluation:
         skipped: list[str] = []
         for face in labelled:
             try:
-                image_rgb, truth_px = face.read()
+                image_rgb, truth_px = read_face(face)
                 self._expect_comparable(face, truth_px)
             except (ValueError, OSError) as error:
                 log.warning("skipped %s", error)
                 skipped.append(str(error))
             else:
-                results[face.name] = self.face(image_rgb, truth_px)
+                results[name_in(root, face)] = self.face(image_rgb, truth_px)
         return results, skipped
 
-    def _expect_comparable(self, face: LabelledFace, truth_px: Array) -> None:
+    def _expect_comparable(self, face: Sample, truth_px: Array) -> None:
         try:
             expect_lengths(self.comparison.of_labels(truth_px), self.comparison.scheme)
         except ValueError as error:
-            raise ValueError(f"{face.label}: {error}") from None
+            raise ValueError(f"{face.label or face.name}: {error}") from None
 
 
 def nearest(faces: Iterable[AnyBoxed], box_px: Array) -> AnyBoxed | None:
@@ -154,7 +156,7 @@ def evaluate_stills(
     dataset: Dataset,
     root: Path,
     report: Path,
-    split: Split,
+    split: str | None,
     model: str | None,
     detector: DetectorName,
     detector_model: Path | None,
@@ -164,12 +166,17 @@ def evaluate_stills(
 
     The arguments are those of tracker.evaluate.evaluate.
     """
-    labelled = labelled_faces(dataset, root, split, scheme)
-    tracker = Tracker(found := find_model(model), detector, detector_model, MAX_FACES)
+    tracker = Tracker(find_model(model), detector, detector_model, MAX_FACES)
     evaluation = Evaluation(tracker, scheme)
-    results, skipped = evaluation.faces(labelled)
+    invalid: list[DatasetError] = []
+    labelled = labelled_faces(dataset, root, split, scheme, invalid)
+    for error in invalid:
+        log.warning("skipped %s", error)
+    count = len(labelled) + len(invalid)
+    results, unread = evaluation.faces(labelled, root)
+    skipped = [*map(str, invalid), *unread]
     if not results:
-        raise TrackerError(f"none of the {len(labelled)} faces in {root} can be read; the first: {skipped[0]}")
+        raise TrackerError(f"none of the {count} faces in {root} can be read; the first: {skipped[0]}")
     modes: dict[str, Errors] = {
         "true boxes": {name: result.true_box for name, result in results.items()},
         "tracker": {name: result.detected for name, result in results.items()},
@@ -177,17 +184,17 @@ def evaluate_stills(
     figures = {mode: summary(errors) for mode, errors in modes.items()}
     record = {
         "dataset": dataset,
-        "split": split if dataset == "300w" else None,
-        "model": (about := model_record(found, tracker.engine)),
+        "split": split,
+        "model": (about := model_record(tracker.engine)),
         "scheme": evaluation.comparison.scheme.name,
         "detector": detector_names(tracker),
-        "counts": {"labelled": len(labelled), "measured": len(results), "skipped": len(skipped)},
+        "counts": {"labelled": count, "measured": len(results), "skipped": len(skipped)},
         "skipped": skipped,
         "true_boxes": figures["true boxes"],
         "through_detector": figures["tracker"],
         "by_face": {name: result.to_json() for name, result in results.items()},
     }
-    name = f"300w {split}" if dataset == "300w" else os.path.basename(os.path.realpath(root))
+    name = f"{dataset} {split}" if split else os.path.basename(os.path.realpath(root))
     title = f"{name}: {len(results)} faces, {len(skipped)} skipped; {about['name']}"
     if evaluation.comparison.converts:
         title = f"{title}; {evaluation.comparison}"

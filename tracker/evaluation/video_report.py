@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tracker.datasets.clips import LabelledClip, VideoDataset, VideoSplit, labelled_clips
+from tracker.datasets.clips import LabelledClip, VideoDataset, labelled_clips
+from tracker.datasets.video300 import VideoSplit
 from tracker.detectors.loading import DetectorName
 from tracker.errors import TrackerError
 from tracker.evaluation.clip_metrics import ClipFigures, clip_figures
@@ -44,7 +45,7 @@ def evaluate_videos(
     clips, missing = labelled_clips(dataset, root, split)
     if missing:
         log.warning("%d of %d clips are missing: %s", len(missing), len(missing) + len(clips), ", ".join(missing))
-    tracker = Tracker(found := find_model(model), detector, detector_model, MAX_FACES)
+    tracker = Tracker(find_model(model), detector, detector_model, MAX_FACES)
     evaluation = VideoEvaluation(tracker, clips[0].labelling.scheme)
     compared = list(measured(evaluation, clips))
     if not compared:
@@ -52,7 +53,7 @@ def evaluate_videos(
     record = {
         "dataset": dataset,
         "split": split if dataset == "300vw" else None,
-        "model": model_record(found, tracker.engine),
+        "model": model_record(tracker.engine),
         "detector": detector_names(tracker),
         "max_faces": MAX_FACES,
         "missing_clips": missing,

@@ -1,1 +1,1 @@
-"""What a face is: the vocabulary that tracker, train and export share. NumPy only (OpenCV in crop.py)."""
+"""What a face is: the types and functions that tracker, train and export share. NumPy only; crop.py needs OpenCV."""

@@ -1,14 +1,15 @@
-"""Landmarks of one scheme from those of another.
+"""Conversion of landmarks from one scheme to another.
 
 Schemes are the nodes of a graph. A conversion is an entry under "conversions" in the data file of the scheme that it
-starts from (tracker.face.schemes): the target's name, and for each of the target's points the index of a source point,
-or a list of [index, weight] whose weights add up to 1. Conversions are chained, the fewest that lead to the target.
+starts from (tracker.face.schemes): the name of the target scheme, and for each of its points the index of a source
+point, or a list of [index, weight] whose weights add up to 1. Conversions are chained; the shortest chain is taken.
 
-Leaving points out costs nothing. From 98 to 68 the eyelids' points are put between labelled ones. Nothing is fitted. As
-measured on 1,896 faces of 300W, whose lids were drawn as splines and read at WFLW's places, this costs 0.14 % of the
-outer eye distance over all 68 points (1.15 % on the eight of the lids), without it 0.29 % (2.46 %). Beyond that the two
-sets' annotators disagree, mostly about the jaw: a model made from 300W is 4.6 % from the converted labels of the four
-faces of WFLW at hand (jaw 8.2, eyes 2.7, the rest 3.6 %), its own error included, which is 3.2 % on 300W.
+A conversion that only leaves points out is exact. From 98 to 68 points, the points of the eyelids are interpolated
+between labelled ones, with weights that are not fitted to data. On 1,896 faces of 300W, whose lids were resampled by
+splines at WFLW's positions, this costs 0.14 % of the outer eye distance over all 68 points (1.15 % on the eight points
+of the lids); taking the nearest point instead costs 0.29 % (2.46 %). In addition, the annotators of the two sets
+disagree, mostly about the jaw: a model trained on 300W is 4.6 % away from the converted labels of four faces of WFLW
+(jaw 8.2 %, eyes 2.7 %, the rest 3.6 %), which includes its own error of 3.2 % on 300W.
 """
 
 from __future__ import annotations
@@ -26,35 +27,56 @@ from tracker.face.landmarks import Landmarks
 from tracker.face.schemes import FOLDER, SCHEMES, Scheme, read_table
 
 Graph = Mapping[Scheme, Mapping[Scheme, Array]]
-"""By source and target the weights (K of the target, K of the source); every row adds up to 1."""
+"""The weights of each conversion, (K of the target, K of the source), by source and target; every row adds up to 1."""
 
 
 def convert(landmarks: Landmarks, scheme: Scheme) -> Landmarks:
-    """Return the same face in another scheme, such as WFLW98 to IBUG68 or to IBUG49.
+    """Convert the landmarks of a face to another scheme, such as from WFLW98 to IBUG68 or IBUG49.
 
-    A new point is an old one or a weighted mean of several, and so is its score; its covariance is that of the mean
-    if they err independently. Pixels stay those of the same picture.
+    Args:
+        landmarks: of a scheme from which a conversion leads to the wanted one.
+        scheme: the wanted scheme.
+
+    Returns:
+        Landmarks in pixels of the same picture. Each point, its score and its visibility are those of a source point,
+        or a weighted mean of several; its covariance is that of the mean, with the errors of the points taken as
+        independent.
 
     Raises:
-        ValueError: no conversion leads there; the sentence names the schemes that can be reached.
+        ValueError: there is no such conversion; the message names the schemes that can be reached.
     """
     if scheme is landmarks.scheme:
         return landmarks
     weights = conversion_weights(landmarks.scheme, scheme)
     covariances_px2 = np.square(weights) @ landmarks.covariances_px2
-    return Landmarks(weights @ landmarks.points_px, weights @ landmarks.scores, covariances_px2, scheme)
+    visibility = None if landmarks.visibility is None else weights @ landmarks.visibility
+    return Landmarks(weights @ landmarks.points_px, weights @ landmarks.scores, covariances_px2, scheme, visibility)
 
 
 def reachable(source: Scheme) -> list[Scheme]:
-    """Return the schemes that landmarks of the source can be converted to, itself first, then the nearest."""
+    """List the schemes that landmarks can be converted to.
+
+    Args:
+        source: the scheme of the landmarks.
+
+    Returns:
+        The source itself, then the others, those with the fewest conversions first.
+    """
     return list(_paths(source))
 
 
 def common_scheme(first: Scheme, second: Scheme) -> Scheme:
-    """Return the scheme with the most points that landmarks of both can be converted to.
+    """Find the scheme with the most points that landmarks of two schemes can both be converted to.
+
+    Args:
+        first: a scheme.
+        second: another scheme, or the same one.
+
+    Returns:
+        The common scheme; it may be one of the two.
 
     Raises:
-        ValueError: there is none; the sentence names what each of them leads to.
+        ValueError: there is none; the message names the schemes that each of the two can become.
     """
     found = [scheme for scheme in reachable(first) if scheme in reachable(second)]
     if not found:
@@ -67,7 +89,18 @@ def common_scheme(first: Scheme, second: Scheme) -> Scheme:
 
 @cache
 def conversion_weights(source: Scheme, target: Scheme) -> Array:
-    """Return the (K of the target, K of the source) weights; every row adds up to 1. Raises ValueError as convert."""
+    """Compute the matrix that makes points of one scheme from points of another.
+
+    Args:
+        source: the scheme that the points have.
+        target: the scheme that is wanted.
+
+    Returns:
+        (K of the target, K of the source) weights, read-only; every row adds up to 1.
+
+    Raises:
+        ValueError: there is no such conversion, see convert.
+    """
     try:
         path = _paths(source)[target]
     except KeyError:
@@ -85,7 +118,7 @@ def _possibilities(source: Scheme) -> str:
 
 
 def _paths(source: Scheme) -> dict[Scheme, tuple[Scheme, ...]]:
-    """By scheme the shortest path from the source to it, both ends included: a search in breadth."""
+    """Find the shortest path from the source to each scheme, both ends included, by a breadth-first search."""
     paths: dict[Scheme, tuple[Scheme, ...]] = {source: (source,)}
     queue = [source]
     for scheme in queue:
@@ -102,10 +135,18 @@ def _graph() -> Graph:
 
 
 def read_conversions(path: Path, source: Scheme) -> dict[Scheme, Array]:
-    """Read the conversions in a scheme's data file, by target.
+    """Read the conversions in a scheme's data file.
+
+    Args:
+        path: the data file, see tracker.face.schemes.
+        source: the scheme of that file.
+
+    Returns:
+        The weights (K of the target, K of the source) by target scheme.
 
     Raises:
-        ValueError: an entry is not as described at the head of this file, or does not keep the sides of a face apart.
+        ValueError: an entry is not as described at the head of this module, or two mirrored points are not made from
+            mirrored points.
     """
     try:
         entries = read_table(path)["conversions"].items()

@@ -1,6 +1,6 @@
-"""Points of other programs in ours: the tables for people who move here.
+"""Which of our 68 points correspond to which points of other programs.
 
-The table is other_programs.csv beside this file: iBUG's 68 points, and for each the number that it has elsewhere.
+The table is other_programs.csv beside this file: iBUG's 68 points, and for each its number in the other programs.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ TABLE = Path(__file__).with_name("other_programs.csv")
 
 @cache
 def point_numbers(program: Program) -> NDArray[np.intp]:
-    """Say which number each of our 68 points has in another program.
+    """Return the number that each of our 68 points has in another program.
 
     Args:
-        program: "mediapipe": the nearest vertex of its mesh of 468 or 478 points. The jaw follows the visible contour
-            here and not there. "openseeface": of its 66 points, as the program's own model places them: its points 58
-            and 62 are the outer corners of the mouth, and it has no inner ones. "dlib": of the 68-point predictor,
-            which has our order. OpenFace's columns x_0 ... y_67 have our order, too.
+        program: "mediapipe": the nearest vertex of its mesh of 468 or 478 points. Our jaw points follow the visible
+            contour, MediaPipe's do not. "openseeface": its 66 points, as its own model places them: points 58 and 62
+            are the outer corners of the mouth, and there are no inner ones. "dlib": the 68-point predictor, which has
+            the same order as here. OpenFace's columns x_0 to y_67 have the same order, too.
 
     Returns:
-        (68,) numbers from 0; -1 where the program has no such point.
+        (68,) numbers from 0; -1 if the program has no such point.
 
     Raises:
-        ValueError: for another program.
+        ValueError: the program is not one of these.
 
     Example:
         >>> from tracker.face.other_programs import point_numbers
@@ -49,12 +49,17 @@ def point_numbers(program: Program) -> NDArray[np.intp]:
 
 
 def order_of(program: Program) -> NDArray[np.intp]:
-    """The way back: points_px[order_of("openseeface")] are our points in OpenSeeFace's order, 66 of them.
+    """Return the order in which our points are those of another program: the inverse of point_numbers.
 
-    For programs that number all they share with us from 0 on without a gap: openseeface and dlib.
+    Args:
+        program: "openseeface" or "dlib", all of whose points are among ours.
+
+    Returns:
+        Indices of our points, one for each point of the program: points_px[order_of("openseeface")] are 66 points in
+        OpenSeeFace's order.
 
     Raises:
-        ValueError: for MediaPipe, whose mesh has more points than are here.
+        ValueError: for MediaPipe, whose mesh has points that are not among ours.
     """
     numbers = point_numbers(program)
     order = np.argsort(numbers)[(numbers < 0).sum() :]

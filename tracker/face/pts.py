@@ -1,4 +1,4 @@
-"""The text of .pts files, in which 300W and 300VW hold their labels."""
+"""The text of .pts files, the label format of 300W and 300VW."""
 
 from __future__ import annotations
 
@@ -9,16 +9,24 @@ import numpy as np
 from tracker.face.geometry import Array
 
 FURTHEST_OUTSIDE = 1.0
-"""How far outside of its picture a label may be, in widths or heights of it, whichever is larger. 300W has none
-outside; of a face that the border cuts in half, points are half a face outside."""
+"""How far outside its picture a label may be, as a multiple of the picture's longer side. 300W has none outside; if the
+border cuts a face in half, its points are up to half a face outside."""
 
 
 def parse_pts(text: str) -> Array:
-    """The points (K, 2) of a .pts file's text in our pixels: the file's are 1-based, so 1 is subtracted.
+    """Parse the text of a .pts file.
 
-    The header lines ("version:", "n_points:") and the braces may be missing; a stated n_points is held to.
+    Coordinates in the file are 1-based, so 1 is subtracted. The header lines ("version:", "n_points:") and the braces
+    may be missing; if n_points is stated, it must be right.
 
-    Raises ValueError for what is no number, not finite, or not as many as stated.
+    Args:
+        text: of the file.
+
+    Returns:
+        (K, 2) points in pixels, pixel centres at integers from 0.
+
+    Raises:
+        ValueError: something is not a number or not finite, or the number of points is not the stated one.
     """
     stated = re.search(r"n_points\s*:(.*)", text)
     body = re.sub(r"(?m)^.*:.*$", "", text).replace("{", " ").replace("}", " ")
@@ -36,20 +44,35 @@ def parse_pts(text: str) -> Array:
 
 
 def as_pts(points_px: Array) -> bytes:
-    """Points (K, 2) of our pixels as the content of a .pts file, 1-based."""
+    """Format points as the content of a .pts file, whose coordinates are 1-based.
+
+    Args:
+        points_px: (K, 2) pixels, pixel centres at integers from 0.
+
+    Returns:
+        The content, ASCII.
+    """
     lines = [f"{x:.4f} {y:.4f}" for x, y in np.asarray(points_px) + 1.0]
     return "\n".join(["version: 1", f"n_points: {len(lines)}", "{", *lines, "}", ""]).encode("ascii")
 
 
 def expect_near(points_px: Array, width: int, height: int) -> None:
-    """Raise ValueError for labels that cannot be those of a picture of width x height pixels.
+    """Check that labels can belong to a picture of that size.
 
-    Some points outside are a fact of the sets. With none inside the label is that of another picture; one that is
-    further outside than FURTHEST_OUTSIDE is mistyped. Outside is beyond the edge of the outermost pixels.
+    Data sets do have some points outside the picture, beyond the edge of the outermost pixels. If no point is inside,
+    the labels are those of another picture; a point farther outside than FURTHEST_OUTSIDE is a typing error.
+
+    Args:
+        points_px: (K, 2) pixels.
+        width: of the picture, in pixels.
+        height: of the picture, in pixels.
+
+    Raises:
+        ValueError: the labels cannot belong to the picture.
     """
     corner = (width - 0.5, height - 0.5)
     if not ((points_px >= -0.5) & (points_px <= corner)).all(1).any():
         raise ValueError(f"none of its points lies in its picture of {width} x {height} pixels")
     outside = float(np.maximum(-0.5 - points_px, points_px - corner).max())
     if outside > FURTHEST_OUTSIDE * max(width, height):
-        raise ValueError(f"a point lies {outside:.0f} pixels outside of its picture of {width} x {height}")
+        raise ValueError(f"a point lies {outside:.0f} pixels outside its picture of {width} x {height}")

@@ -1,10 +1,11 @@
-"""Where results go: JSON lines, CSV and Parquet tables, COCO key points, .pts files, OSC, avatar programs.
+"""Outputs for results: JSON lines, CSV and Parquet tables, COCO key points, .pts files, OSC, avatar programs.
 
-The drawn picture goes into a video, a file, a window and a page in the browser.
+Annotated pictures can go to a video, to picture files, to a window and to a page in the browser.
 
-A Sink takes a frame and its result. Drawn is the sink that draws a frame once and hands the picture to every
-PictureSink it holds. All are context managers; leaving one, or close(), completes what it wrote. None keeps more
-than the last frame in memory. What cannot be written raises TrackerError; what was complete before it stays.
+A Sink takes each frame with its result. Drawn is a sink that draws each frame once and passes the picture to its
+PictureSinks. All sinks are context managers; close(), or leaving the with block, completes the output. No sink keeps
+more than the last frame in memory. If something cannot be written, TrackerError is raised, and what was already
+complete is kept.
 """
 
 from tracker.sinks.base import PictureSink, Sink

@@ -1,4 +1,4 @@
-"""What the sinks for avatar programs send of a face: its pose and its motion."""
+"""The faces as the sinks for avatar programs need them: pose and motion of each."""
 
 from __future__ import annotations
 
@@ -20,10 +20,15 @@ from tracker.sources import Frame
 class AvatarFace:
     """A face that was measured in this frame.
 
-    slot: 0, 1, ...: the lowest number that was free when the face came; it is given again when the face has gone.
-    main: the one that is sent where only one can be: it stays that until it is lost, then the lowest slot follows.
-    landmarks: 68 smoothed ones in square pixels. pose, motion: None where the landmarks allow no head pose; motion as
-    FaceMotion.step returns it. camera: (3, 3), see camera_matrix. size: width and height in square pixels.
+    Attributes:
+        slot: 0, 1, ...: the lowest number that was free when the face appeared; reused after the face is lost.
+        main: whether it is the face that is sent by protocols with one face. It stays the main face until it is lost;
+            then the face with the lowest slot is.
+        landmarks: 68 smoothed landmarks in square pixels.
+        pose: the head pose, None if there is none.
+        motion: as FaceMotion.step returns it; None without a head pose.
+        camera: (3, 3) camera matrix, see camera_matrix.
+        size: (width, height) of the picture in square pixels.
     """
 
     slot: int
@@ -36,9 +41,9 @@ class AvatarFace:
 
 
 class AvatarFaces:
-    """Keeps what is known of each face from frame to frame; several sinks may share one.
+    """Computes pose and motion of each face once per frame; several sinks may share one object.
 
-    Faces that coast are left out: nothing new is known of them.
+    Coasting faces are left out, because they were not measured.
     """
 
     def __init__(self) -> None:
@@ -49,16 +54,24 @@ class AvatarFaces:
         self._seen: list[AvatarFace] = []
 
     def step(self, frame: Frame, result: FrameResult) -> list[AvatarFace]:
-        """The faces measured in this frame, by slot; measured once, however many sinks ask for the same result.
+        """Compute the faces of a frame; called again with the same result, return the same faces.
 
-        Raises TrackerError for landmarks that cannot be converted to 68.
+        Args:
+            frame: the frame.
+            result: its result.
+
+        Returns:
+            The faces that were measured in this frame, sorted by slot.
+
+        Raises:
+            TrackerError: the landmarks cannot be converted to 68 points.
         """
         if result is not self._of:
             self._seen, self._of = self._measure(frame, result), result
         return self._seen
 
     def _measure(self, frame: Frame, result: FrameResult) -> list[AvatarFace]:
-        if result.picture is not None:  # each shows others
+        if result.picture is not None:  # unrelated pictures show different people
             self._motions, self._slots, self._main = {}, {}, None
         self._assign([face.id for face in result.faces])
         x, y = frame.square_scale
@@ -78,7 +91,7 @@ class AvatarFaces:
         return sorted(seen, key=lambda face: face.slot)
 
     def _assign(self, ids: Sequence[int]) -> None:
-        """Forget who has gone, and give who is new a slot."""
+        """Forget lost faces, and give each new face a slot."""
         self._slots = {number: slot for number, slot in self._slots.items() if number in ids}
         self._motions = {number: motion for number, motion in self._motions.items() if number in ids}
         for number in ids:

@@ -1,4 +1,4 @@
-"""The options of tracker.run that send to avatar programs."""
+"""Options of tracker.run for avatar programs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,14 @@ from tracker.sinks.vmc import Shapes, VmcMessages
 
 @dataclass(frozen=True)
 class Avatars:
-    """Receivers by protocol, HOST:PORT of one or several; None: not asked for."""
+    """Receivers of each protocol.
+
+    Attributes:
+        openseeface: HOST:PORT of one receiver or several; None for none.
+        vmc: the same for the Virtual Motion Capture protocol.
+        opentrack: the same for opentrack.
+        vmc_shapes: see VmcMessages.
+    """
 
     openseeface: str | Sequence[str] | None = None
     vmc: str | Sequence[str] | None = None
@@ -22,7 +29,14 @@ class Avatars:
     vmc_shapes: Shapes = "arkit"
 
     def open(self) -> Iterator[Sink]:
-        """The sinks asked for, one after the other. Raises TrackerError as they do."""
+        """Open the sinks for these receivers.
+
+        Yields:
+            One sink after the other; they share one AvatarFaces.
+
+        Raises:
+            TrackerError: a sink cannot be opened.
+        """
         faces = AvatarFaces()
         if self.openseeface is not None:
             yield OpenSeeFacePackets(self.openseeface, faces=faces)

@@ -1,4 +1,4 @@
-"""What every sink is."""
+"""The protocols of sinks, and what several sinks share."""
 
 from __future__ import annotations
 
@@ -22,25 +22,58 @@ Image = NDArray[np.uint8]
 
 
 class Sink(Protocol):
-    """Takes every frame with its result, in order."""
+    """An output for results. It is given every frame with its result, in order."""
 
-    def write(self, frame: Frame, result: FrameResult) -> None: ...
+    def write(self, frame: Frame, result: FrameResult) -> None:
+        """Write the result of the next frame.
 
-    def close(self) -> None: ...
+        Args:
+            frame: the frame.
+            result: what the tracker found in it, in pixels of the frame.
+
+        Raises:
+            TrackerError: it cannot be written.
+        """
+        ...
+
+    def close(self) -> None:
+        """Complete the output and release it; a second call does nothing.
+
+        Raises:
+            TrackerError: it cannot be completed.
+        """
+        ...
 
 
 class PictureSink(Protocol):
-    """Takes drawn pictures, (H, W, 3) uint8 RGB, and when they were taken, in seconds."""
+    """An output for annotated pictures."""
 
-    def write(self, image_rgb: Image, timestamp_s: float) -> None: ...
+    def write(self, image_rgb: Image, timestamp_s: float) -> None:
+        """Write the next picture.
 
-    def close(self) -> None: ...
+        Args:
+            image_rgb: (H, W, 3) uint8 RGB.
+            timestamp_s: time of its frame in seconds.
+
+        Raises:
+            TrackerError: it cannot be written.
+        """
+        ...
+
+    def close(self) -> None:
+        """Complete the output and release it; a second call does nothing.
+
+        Raises:
+            TrackerError: it cannot be completed.
+        """
+        ...
 
 
 class Closing:
-    """A context manager that closes."""
+    """A context manager that calls close() at its end."""
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Complete the output and release it."""
 
     def __enter__(self) -> Self:
         return self
@@ -50,11 +83,20 @@ class Closing:
 
 
 class Folder(Closing):
-    """A folder that a sink writes many files into: made if it is not there, tried, and held so that no other run
-    writes there meanwhile.
+    """A folder into which a sink writes many files.
 
-    inner: a folder in it that is made, too. Windows cannot open a folder: there two runs are not told apart.
-    Raises TrackerError where nothing can be written, and while another run writes there.
+    It is made if it does not exist, and locked so that no other run writes into it (on Windows, where a folder cannot
+    be opened, there is no lock).
+
+    Args:
+        path: the folder.
+        inner: a folder inside it that is made as well.
+
+    Attributes:
+        path: the folder.
+
+    Raises:
+        TrackerError: nothing can be written there, or another run is writing there.
     """
 
     def __init__(self, path: str | Path, inner: str = "") -> None:
@@ -62,7 +104,7 @@ class Folder(Closing):
         self._descriptor = -1
         try:
             (self.path / inner).mkdir(parents=True, exist_ok=True)
-            tempfile.TemporaryFile(dir=self.path / inner).close()  # a trial, before any work is done
+            tempfile.TemporaryFile(dir=self.path / inner).close()  # fails now rather than after the first frame
             self._hold()
         except OSError as error:
             raise unwritable(self.path / inner, error) from error
@@ -77,9 +119,14 @@ class Folder(Closing):
                 raise
 
     def write(self, name: str, content: bytes) -> None:
-        """Write a new file whole or not at all. name: relative to the folder, with "/"; folders in it are made.
+        """Write a new file, completely or not at all.
 
-        Raises TrackerError where it cannot be written, and where it is there already.
+        Args:
+            name: relative to the folder, with "/"; folders in it are made.
+            content: of the file.
+
+        Raises:
+            TrackerError: the file cannot be written, or exists already.
         """
         path = os.path.join(self.path, name)
         try:
@@ -92,11 +139,19 @@ class Folder(Closing):
             raise unwritable(path, error) from error
 
     def close(self) -> None:
+        """Unlock the folder."""
         if self._descriptor >= 0:
             os.close(self._descriptor)
         self._descriptor = -1
 
 
 def already_there(path: str | Path) -> TrackerError:
-    """The sentence for a file that is not replaced, as it may be somebody's work."""
-    return TrackerError(f"{path} is there already and is not replaced; empty the folder, or give another")
+    """Make the error for an existing file that is not replaced because it may be the user's work.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        The error, to be raised.
+    """
+    return TrackerError(f"{path} exists already and is not replaced; empty the folder, or name another one")

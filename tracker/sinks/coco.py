@@ -1,4 +1,4 @@
-"""Results as COCO key points: one JSON file, as pycocotools, CVAT and FiftyOne read it."""
+"""Results as COCO key points: one JSON file that pycocotools, CVAT and FiftyOne read."""
 
 from __future__ import annotations
 
@@ -21,28 +21,32 @@ from tracker.system.files import STDOUT, Replacement, unwritable
 from tracker.version import read_version
 
 CATEGORY_ID = 1
-"""Of the only category, "face"."""
-OUTSIDE, VISIBLE = 0, 2
-"""COCO's flags: a point outside the picture counts as not labelled. 1, labelled but hidden, is never written: the model
-does not say which points are hidden."""
+"""Id of the only category, "face"."""
+OUTSIDE, HIDDEN, VISIBLE = 0, 1, 2
+"""COCO's visibility flags. A point outside the picture counts as not labelled, and one with a visibility below 0.5 as
+hidden."""
 
 
 class CocoKeypoints(Closing):
-    """An image entry for each frame or picture, with faces or without, and an annotation for each measured face.
+    """Writes an image entry for each frame or picture, and an annotation for each measured face.
 
-    A face that is only held over a gap, or lies outside the picture with all of its points, is not written. images:
-    file_name is the picture's name, or of a video frame_000000.PNG, ..., as CVAT counts and names frames, from 0.
-    annotations: keypoints x, y, v of the smoothed landmarks in pixels, pixel centres at integers, two decimals; bbox:
-    x, y, width, height of the landmarks' extent within the picture; area: of that box; score: 0..1, that this is a
-    face. In a video attributes.track_id is the face's id. Ids of images and of annotations count from 1.
+    Frames without faces have an image entry, too. Coasting faces, and faces with all points outside the picture, are
+    not written.
 
-    The file appears whole at the end, however the run ends, and replaces an older one then; where it cannot be
-    written, the older one stays.
+    - images: file_name is the name of the picture; for a video frame_000000.PNG, ..., which is how CVAT names frames.
+    - annotations: keypoints are x, y, v of the smoothed landmarks in pixels, pixel centres at integers, two decimals;
+      bbox is x, y, width, height of their extent inside the picture, area the area of that box; score is 0 to 1, that
+      this is a face. For a video, attributes.track_id is the id of the face.
+
+    Ids of images and of annotations count from 1.
+
+    The complete file appears at the end of the run, however the run ends, and replaces an older one. If it cannot be
+    written, the older one is kept.
 
     Source: Lin et al., Microsoft COCO, ECCV 2014; cocodataset.org, "Data format".
 
     Args:
-        path: the .json file.
+        path: of the .json file.
         scheme: of the landmarks, for the names and the skeleton.
 
     Raises:
@@ -53,13 +57,11 @@ class CocoKeypoints(Closing):
         self._path = Path(path)
         self._images = self._annotations = 0
         if self._path == STDOUT:
-            raise TrackerError(
-                "COCO key points are written whole at the end, not to standard output; name a .json file"
-            )
+            raise TrackerError("COCO key points are written at the end, and not to standard output; name a .json file")
         try:
             self._replacement: Replacement | None = Replacement(self._path)
             self._file = self._replacement.part.open("wb")
-            # the images stand behind the annotations
+            # in the file the images come after the annotations
             self._image_lines = tempfile.TemporaryFile(dir=self._path.parent)  # noqa: SIM115
             self._file.write(_head(scheme))
         except OSError as error:
@@ -67,6 +69,7 @@ class CocoKeypoints(Closing):
             raise unwritable(self._path, error) from error
 
     def write(self, frame: Frame, result: FrameResult) -> None:
+        """Write the image entry and the annotations of a frame, see Sink.write."""
         height, width = frame.image_rgb.shape[:2] if frame.gpu is None else (frame.gpu.height, frame.gpu.width)
         self._images += 1
         video = result.picture is None
@@ -85,6 +88,7 @@ class CocoKeypoints(Closing):
             raise unwritable(self._path, error) from error
 
     def close(self) -> None:
+        """Complete the file and give it its name, see Sink.close."""
         if self._replacement is None:
             return
         try:
@@ -100,10 +104,10 @@ class CocoKeypoints(Closing):
             self._give_up()
 
     def _give_up(self) -> None:
-        """Close everything; what was not completed is deleted."""
+        """Close all files; delete them unless they were completed."""
         for file in (getattr(self, "_file", None), getattr(self, "_image_lines", None)):
             if file is not None:
-                with suppress(OSError):  # the disk is full
+                with suppress(OSError):  # the disk may be full
                     file.close()
         if (replacement := getattr(self, "_replacement", None)) is not None:
             replacement.discard()
@@ -111,9 +115,13 @@ class CocoKeypoints(Closing):
 
 
 def keypoint_names(scheme: Scheme) -> list[str]:
-    """A name for each of the K points: its curve, else its group, and its number, such as "right_eye_36".
+    """Name each of the K points after its curve, or else its group, and its number.
 
-    A point alone that stands for a pupil is "right_pupil_96".
+    Args:
+        scheme: of the points.
+
+    Returns:
+        K names, such as "right_eye_36"; a single point for a pupil is "right_pupil_96".
     """
     pupils = {group[0]: f"{side}_pupil" for side, group in zip(("right", "left"), scheme.pupil) if len(group) == 1}
     parts: dict[int, str] = {}
@@ -127,7 +135,14 @@ def keypoint_names(scheme: Scheme) -> list[str]:
 
 
 def skeleton(scheme: Scheme) -> list[list[int]]:
-    """The edges of the scheme's curves as pairs of point numbers, which COCO counts from 1; none twice."""
+    """List the edges of the scheme's curves, each once.
+
+    Args:
+        scheme: of the points.
+
+    Returns:
+        Pairs of point numbers, which COCO counts from 1.
+    """
     edges: dict[frozenset[int], list[int]] = {}
     for curve in scheme.curves:
         following = curve.indices[1:] + (curve.indices[:1] if curve.closed else ())
@@ -151,7 +166,7 @@ def _head(scheme: Scheme) -> bytes:
 
 
 def _annotation(face: TrackedFace, width: int, height: int, video: bool) -> Mapping[str, Any] | None:
-    """What is said of a face, without ids; None for one that is nowhere in the picture."""
+    """Make the annotation of a face, without ids; None if no point is inside the picture."""
     points_px = face.landmarks.points_px.round(2)
     inside = np.all((points_px >= -0.5) & (points_px <= (width - 0.5, height - 0.5)), axis=1)
     if not inside.any():
@@ -162,15 +177,17 @@ def _annotation(face: TrackedFace, width: int, height: int, video: bool) -> Mapp
     ]
     box = [x, y, round(right - x, 2), round(bottom - y, 2)]
     flat: list[float] = []
-    for (point_x, point_y), is_inside in zip(points_px.tolist(), inside.tolist()):
-        flat += [point_x, point_y, VISIBLE] if is_inside else [0, 0, OUTSIDE]
+    visibility = face.landmarks.visibility
+    flags = np.full(len(points_px), VISIBLE) if visibility is None else np.where(visibility < 0.5, HIDDEN, VISIBLE)
+    for (point_x, point_y), is_inside, flag in zip(points_px.tolist(), inside.tolist(), flags.tolist()):
+        flat += [point_x, point_y, flag] if is_inside else [0, 0, OUTSIDE]
     annotation = {
         "category_id": CATEGORY_ID,
         "keypoints": flat,
         "num_keypoints": int(inside.sum()),
         "bbox": box,
         "area": round(box[2] * box[3], 2),
-        "segmentation": [],  # none, but CVAT's reader asks for it
+        "segmentation": [],  # empty, but CVAT requires the key
         "iscrowd": 0,
         "score": round(float(face.score), 4),
     }

@@ -1,4 +1,4 @@
-"""One drawing for all who show it."""
+"""Draws each frame once and forwards it to several outputs."""
 
 from __future__ import annotations
 
@@ -11,9 +11,13 @@ from tracker.sources import Frame
 
 
 class Drawn(Closing):
-    """Draws each frame once and hands the picture to all outputs.
+    """Draws each frame once and passes the picture to several outputs.
 
-    draw: (image_rgb, result) to a new picture, as overlay.draw. Frames are drawn with square pixels, as they are shown.
+    Frames with non-square pixels are resized to square pixels first.
+
+    Args:
+        draw: makes an annotated picture of (image_rgb, result), such as tracker.sinks.annotate.draw_faces.
+        outputs: the outputs; they are closed with this sink.
     """
 
     def __init__(self, draw: Callable[[Image, FrameResult], Image], outputs: Sequence[PictureSink]) -> None:
@@ -21,6 +25,7 @@ class Drawn(Closing):
         self._outputs = outputs
 
     def write(self, frame: Frame, result: FrameResult) -> None:
+        """Draw the frame and write it to all outputs, see Sink.write."""
         if frame.pixel_aspect != 1:
             frame, result = frame.squared(), result.scaled(*frame.square_scale)
         image_rgb = self._draw(frame.image_rgb, result)
@@ -28,6 +33,7 @@ class Drawn(Closing):
             output.write(image_rgb, frame.timestamp_s)
 
     def close(self) -> None:
-        with contextlib.ExitStack() as stack:  # one that fails does not leave the others open
+        """Close all outputs, also if one of them fails, see Sink.close."""
+        with contextlib.ExitStack() as stack:
             for output in self._outputs:
                 stack.callback(output.close)

@@ -1,4 +1,4 @@
-"""Pictures at any times into H.264, through the ffmpeg program."""
+"""Encodes pictures with arbitrary timestamps as H.264, with the ffmpeg program."""
 
 from __future__ import annotations
 
@@ -20,17 +20,24 @@ from tracker.sources.container import read_container
 from tracker.system.ffmpeg import run_ffmpeg
 
 TICK_S = 1e-5
-"""Times of pictures are rounded to this on their way to ffmpeg."""
+"""Timestamps are rounded to this before they are passed to ffmpeg."""
 
 _ENCODERS = (("libx264", "-preset", "veryfast", "-crf", "20", "-bf", "0"), ("libopenh264", "-b:v", "6M"))
-_TIMES = (("-fps_mode", "passthrough"), ("-vsync", "0"))  # since ffmpeg 5.1, and before
-_UNKNOWN = b"\x01\xff\xff\xff\xff\xff\xff\xff"  # the size of what is still being written
-_NEW_GROUP = 0x200  # subprocess.CREATE_NEW_PROCESS_GROUP, which Windows has
+_TIMES = (("-fps_mode", "passthrough"), ("-vsync", "0"))  # ffmpeg 5.1 and newer; older
+_UNKNOWN = b"\x01\xff\xff\xff\xff\xff\xff\xff"  # Matroska's size for an element that is still being written
+_NEW_GROUP = 0x200  # subprocess.CREATE_NEW_PROCESS_GROUP, which exists on Windows only
 
 
 @cache
 def h264_options(program: str) -> tuple[str, ...] | None:
-    """The options with which this ffmpeg encodes H.264 at the times it is given; None where it cannot."""
+    """Find the options with which this ffmpeg encodes H.264 and keeps timestamps, by encoding a short clip.
+
+    Args:
+        program: the ffmpeg program.
+
+    Returns:
+        The options; None if this ffmpeg cannot do it.
+    """
     for encoder in _ENCODERS:
         for times in _TIMES:
             options = ("-c:v", *encoder, "-pix_fmt", "yuv420p", *times)
@@ -43,19 +50,25 @@ def h264_options(program: str) -> tuple[str, ...] | None:
 
 
 class H264Pipe:
-    """Pictures of one size and their times, through ffmpeg into a video file.
+    """Writes pictures of one size with their timestamps to a video file, through a pipe to ffmpeg.
 
-    program, options: find_ffmpeg and h264_options. path: of the file, replaced; its suffix tells the container.
-    size: width and height, even. fps: its inverse is how long the last picture is shown.
-    Raises TrackerError where ffmpeg cannot be started or has ended.
+    Args:
+        program: the ffmpeg program, see find_ffmpeg.
+        options: from h264_options.
+        path: of the file, replaced; its suffix selects the container.
+        size: (width, height) in pixels, both even.
+        fps: 1 / fps is the duration of the last picture.
+
+    Raises:
+        TrackerError: ffmpeg cannot be started or has ended.
     """
 
     def __init__(self, program: str, options: tuple[str, ...], path: Path, size: tuple[int, int], fps: float) -> None:
-        self._said = tempfile.TemporaryFile()  # noqa: SIM115  # a pipe that nobody reads would stop it
+        self._said = tempfile.TemporaryFile()  # noqa: SIM115  # a pipe would block ffmpeg when it is full
         command = [program, "-v", "error", "-y", "-f", "matroska", "-i", "pipe:0", *options]
         command += ["-enc_time_base", "1:90000", "-colorspace", "smpte170m", "-color_range", "tv", f"file:{path}"]
         try:
-            # Ctrl-C ends the run and not ffmpeg, which then completes its file.
+            # In a session of its own: Ctrl-C ends the run but not ffmpeg, which then completes its file.
             self._process = subprocess.Popen(
                 command,
                 stdin=subprocess.PIPE,
@@ -67,11 +80,19 @@ class H264Pipe:
         except OSError as error:
             self._said.close()
             raise TrackerError(f"{program} could not be started ({error.strerror})") from None
-        self._thread = ThreadPoolExecutor(1, "to ffmpeg")  # Ctrl-C, which strikes the main thread, parts no picture
+        self._thread = ThreadPoolExecutor(1, "to ffmpeg")  # Ctrl-C interrupts the main thread, not a half-sent picture
         self._sending = self._thread.submit(self._send, _header(size, fps))
 
     def write(self, image_rgb: Image, time_s: float) -> None:
-        """The next picture, shown from time_s on, which is larger than the last."""
+        """Write the next picture.
+
+        Args:
+            image_rgb: (H, W, 3) uint8 RGB, of the size given at the start.
+            time_s: seconds from the start of the video; larger than that of the last picture.
+
+        Raises:
+            TrackerError: ffmpeg has ended.
+        """
         planes = cv2.cvtColor(image_rgb, cv2.COLOR_RGB2YUV_I420)
         ticks = round(time_s / TICK_S)
         block = b"\x81\0\0\x80"  # track 1, at the cluster's time, a key frame
@@ -82,7 +103,7 @@ class H264Pipe:
         self._sending = self._thread.submit(self._send, head, planes.tobytes())
 
     def _send(self, *parts: bytes) -> bool:
-        """Whether it took them; if not it has ended, and close() says why."""
+        """Send bytes to ffmpeg. Return False if ffmpeg has ended; close() then reports why."""
         assert self._process.stdin is not None
         try:
             self._process.stdin.writelines(parts)
@@ -91,7 +112,11 @@ class H264Pipe:
         return True
 
     def close(self) -> None:
-        """Complete the file. Raises TrackerError with the last line that ffmpeg said where it failed."""
+        """Complete the file.
+
+        Raises:
+            TrackerError: ffmpeg failed; the message has the last line of its output.
+        """
         if self._said.closed:
             return
         self._thread.shutdown()
@@ -107,7 +132,7 @@ class H264Pipe:
 
 
 def _header(size: tuple[int, int], fps: float) -> bytes:
-    """The begin of a Matroska file (RFC 9559) with one track of raw I420 pictures."""
+    """Make the head of a Matroska file (RFC 9559) with one track of raw I420 pictures."""
     width, height = size
     kind = _element(0x4282, b"matroska") + _element(0x4287, 4) + _element(0x4285, 2)
     video = _element(0xB0, width) + _element(0xBA, height) + _element(0x2EB524, b"I420")
@@ -117,7 +142,7 @@ def _header(size: tuple[int, int], fps: float) -> bytes:
             _element(0x73C5, 1),  # identity
             _element(0x83, 1),  # pictures
             _element(0x86, b"V_UNCOMPRESSED"),
-            _element(0x23E383, round(1e9 / fps)),  # how long each is shown
+            _element(0x23E383, round(1e9 / fps)),  # default duration of a picture
             _element(0xE0, video),
         )
     )

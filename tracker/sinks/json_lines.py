@@ -1,4 +1,4 @@
-"""Results as lines of text: JSON, one frame a line."""
+"""Results as JSON lines: one line for each frame."""
 
 from __future__ import annotations
 
@@ -16,14 +16,17 @@ from tracker.sources import Frame
 from tracker.system.files import STDOUT, hold, unwritable
 from tracker.system.process import has_standard_output
 
-_STDOUT_NUMBER = 1  # sys.stdout may have been put aside for what people read
+_STDOUT_NUMBER = 1  # the descriptor, because sys.stdout may have been redirected to keep the output clean
 
 
 class WholeLines(Closing):
-    """A file that only ever holds whole lines: what was appended is in it when append returns.
+    """A text file that holds complete lines at any time; lines are in the file when append returns.
 
-    path: a file, emptied at the start; "-" is standard output. Raises TrackerError when it cannot be opened or
-    written or another run is writing it, and BrokenPipeError when nobody reads the pipe any more.
+    Args:
+        path: of the file, which is emptied at the start; "-" is standard output.
+
+    Raises:
+        TrackerError: the file cannot be opened, or another run is writing it.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -39,7 +42,15 @@ class WholeLines(Closing):
             raise unwritable(self._path, error) from error
 
     def append(self, lines: bytes) -> None:
-        """Write whole lines, or none of them."""
+        """Write complete lines, all of them or none.
+
+        Args:
+            lines: with a line feed at the end of each.
+
+        Raises:
+            TrackerError: they cannot be written.
+            BrokenPipeError: the reader of the pipe has ended.
+        """
         rest = memoryview(lines)
         try:
             while rest:
@@ -51,20 +62,21 @@ class WholeLines(Closing):
             raise unwritable(self._path, error) from error
 
     def _cut(self, count: int) -> None:
-        """Take the last bytes back."""
-        with contextlib.suppress(OSError):  # a pipe or device cannot be cut back
+        """Remove the last bytes from the file."""
+        with contextlib.suppress(OSError):  # a pipe or device cannot be truncated
             self._file.truncate(os.fstat(self._file.fileno()).st_size - count)
             self._file.seek(0, os.SEEK_END)
 
     def close(self) -> None:
+        """Close the file, see Sink.close."""
         try:
             self._file.close()
-        except OSError as error:  # a server's disk says so as late as this
+        except OSError as error:  # network file systems may report a full disk only now
             raise unwritable(self._path, error) from error
 
 
 def _open_emptied(path: str, flags: int) -> int:
-    """The descriptor of the file, held and only then emptied; a device or a pipe is opened as it is."""
+    """Open the file, lock it, and only then empty it; a device or a pipe is opened as it is."""
     descriptor = os.open(path, flags & ~os.O_TRUNC, 0o666)
     try:
         hold(descriptor, path)
@@ -77,18 +89,25 @@ def _open_emptied(path: str, flags: int) -> int:
 
 
 class JsonLines(Closing):
-    """One JSON object a frame, one frame a line; a line is in the file as soon as write returns.
+    """Writes a line with a JSON object for each frame; docs/guides/outputs.md has its keys.
 
-    However the run ends, the file holds complete lines only. A file of that name is replaced at the start; "-" is
-    standard output. Raises TrackerError when the file cannot be opened, and when a line cannot be written.
+    A line is in the file as soon as write returns, and the file holds complete lines only, however the run ends.
+
+    Args:
+        path: of the file, see WholeLines.
+
+    Raises:
+        TrackerError: see WholeLines.
     """
 
     def __init__(self, path: str | Path) -> None:
         self._lines = WholeLines(path)
 
     def write(self, frame: Frame, result: FrameResult) -> None:
+        """Write the line of a frame, see Sink.write."""
         record = json.dumps(result.to_json(), separators=(",", ":"), allow_nan=False)
         self._lines.append(record.encode() + b"\n")
 
     def close(self) -> None:
+        """Close the file, see Sink.close."""
         self._lines.close()

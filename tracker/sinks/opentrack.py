@@ -1,4 +1,4 @@
-"""Head pose for opentrack's input "UDP over network"."""
+"""Sends the head pose to opentrack's input "UDP over network"."""
 
 from __future__ import annotations
 
@@ -18,23 +18,27 @@ _PACKET = struct.Struct("<6d")
 
 
 class OpenTrackPose(Closing):
-    """Sends the head pose of one face, 48 bytes a frame: six little-endian doubles.
+    """Sends the head pose of one face: a datagram of 48 bytes for each frame, six little-endian doubles.
 
     | field | meaning |
     | --- | --- |
-    | TX, TY, TZ | centimetres from the camera: to the picture's right, up, away from the camera |
-    | Yaw | degrees, above 0: the head turns to the picture's left (the subject's right) |
-    | Pitch | degrees, above 0: the head looks up |
-    | Roll | degrees, above 0: the head tilts clockwise on the screen |
+    | TX, TY, TZ | centimetres from the camera: to the right of the picture, up, away from the camera |
+    | Yaw | degrees; above 0 the head turns to the left of the picture (the subject's right) |
+    | Pitch | degrees; above 0 the head looks up |
+    | Roll | degrees; above 0 the head tilts clockwise on the screen |
 
-    The head is turned by yaw first, then by pitch about its own side axis, then by roll about its own front axis, as
-    opentrack's own camera tracker (neuralnet) has it. Of several faces the main one is sent, see AvatarFace.
-    Nothing is sent while no face is measured: opentrack holds the last pose.
+    The head is rotated by yaw first, then by pitch about its own side axis, then by roll about its own front axis, as
+    in opentrack's own camera tracker (neuralnet). If there are several faces, the main one is sent, see AvatarFace.
+    While no face is measured, nothing is sent and opentrack keeps the last pose.
 
-    addresses: HOST:PORT of one receiver or several; opentrack listens on port 4242. faces: shared with other
-    sinks, so that each face is measured once. Raises TrackerError for an address
-    that is none or unknown.
     Source: opentrack/opentrack, tracker-udp and tracker-neuralnet.
+
+    Args:
+        addresses: HOST:PORT of one receiver or several; opentrack listens on port 4242.
+        faces: shared with other sinks, so that each face is computed once.
+
+    Raises:
+        TrackerError: an address is invalid or its host unknown.
     """
 
     def __init__(self, addresses: str | Sequence[str], faces: AvatarFaces | None = None) -> None:
@@ -42,16 +46,25 @@ class OpenTrackPose(Closing):
         self._targets = UdpTargets("opentrack", addresses)
 
     def write(self, frame: Frame, result: FrameResult) -> None:
+        """Send the pose of the main face, see Sink.write; what cannot be sent is dropped, see UdpTarget."""
         for face in self._faces.step(frame, result):
             if face.main and face.pose is not None:
                 self._targets.send(_PACKET.pack(*opentrack_values(face.pose)))
 
     def close(self) -> None:
+        """Close the sockets."""
         self._targets.close()
 
 
 def opentrack_values(pose: HeadPose) -> list[float]:
-    """TX, TY, TZ in centimetres, Yaw, Pitch, Roll in degrees, see OpenTrackPose."""
+    """Convert a head pose to opentrack's values.
+
+    Args:
+        pose: the head pose.
+
+    Returns:
+        TX, TY, TZ in centimetres, then Yaw, Pitch, Roll in degrees, see OpenTrackPose.
+    """
     r = pose.rotation
     x, y, z = pose.translation_mm / 10
     yaw = np.arctan2(r[0, 2], r[2, 2])

@@ -24,19 +24,23 @@ if TYPE_CHECKING:
     import pyarrow
 
 PREFIX = "landmark_tracker."
-"""Of the keys in the metadata of a file."""
+"""Prefix of the keys in the metadata of a file."""
 
 
 class ParquetTable(Closing):
-    """A Parquet file with a row for each face of each frame; tracker.rows.COLUMNS has its columns.
+    """Writes a Parquet file with a row for each face of each frame; tracker.rows.COLUMNS describes the columns.
 
-    The file appears under its name when close has completed it; until then it is a hidden file beside it. A run that
-    is killed, or a full disk, leaves what was there before. Nothing appears when no frame was written. No more than
-    rows_per_group rows are in memory.
+    The file appears under its name when close completes it; until then it is a hidden file in the same folder. If the
+    run is killed or the disk is full, an older file is kept. If no frame was written, no file appears. At most
+    rows_per_group rows are kept in memory.
 
-    Its metadata (pyarrow.parquet.read_schema(path).metadata, and read_metadata(path).metadata) says which model
-    measured the landmarks, with its SHA-256 and licence, which scheme they follow, how pixels are counted, and, from
-    close on, how many frames were read.
+    The metadata of the file (pyarrow.parquet.read_schema(path).metadata and read_metadata(path).metadata) names the
+    model with its SHA-256 and licence, the landmark scheme, the convention of pixel coordinates and the number of
+    frames.
+
+    Attributes:
+        frames: number of frames written so far.
+        rows: number of rows written so far.
     """
 
     def __init__(
@@ -50,15 +54,14 @@ class ParquetTable(Closing):
         """Open the file.
 
         Args:
-            path: the file, replaced by close.
-            source: where the frames come from.
+            path: of the file; an older one is replaced by close.
+            source: of the frames, for its name and the number of unreadable frames.
             scheme: of the landmarks.
-            model: which model measures them.
-            rows_per_group: rows that are written together.
+            model: the model that measures them, for the metadata.
+            rows_per_group: number of rows in a row group.
 
         Raises:
-            TrackerError: pyarrow is missing, the file cannot be written, or another run is writing it; also from
-                write and close.
+            TrackerError: pyarrow is not installed, the file cannot be written, or another run is writing it.
         """
         self._path = Path(path)
         if self._path == STDOUT:
@@ -82,12 +85,13 @@ class ParquetTable(Closing):
     def _open(self) -> None:
         lists = {column.name for column in COLUMNS if _length(column, 1)}
         plain = [column.name for column in COLUMNS if column.name not in lists]
-        self._stream = self._pyarrow.OSFile(str(self._file.part), "wb")  # not a file of Python's: no signal interrupts
+        self._stream = self._pyarrow.OSFile(str(self._file.part), "wb")  # unlike Python's files, not cut by signals
         self._writer = self._pyarrow.parquet.ParquetWriter(
             self._stream, self._schema, compression="zstd", use_dictionary=plain, write_statistics=plain
         )
 
     def write(self, frame: Frame, result: FrameResult) -> None:
+        """Write the rows of a frame, see Sink.write."""
         self.frames += 1
         self._rows += [face_row(self._source.name, frame, result, face) for face in result.faces]
         self.rows += len(result.faces)
@@ -97,7 +101,7 @@ class ParquetTable(Closing):
     def _flush(self) -> None:
         arrays = [_column(self._pyarrow, field, [row[field.name] for row in self._rows]) for field in self._schema]
         table = self._pyarrow.Table.from_arrays(arrays, schema=self._schema)
-        self._rows = []  # before they are written: an interrupted run shall not write them a second time
+        self._rows = []  # before they are written, so that an interrupted run does not write them twice
         try:
             self._writer.write_table(table)
         except OSError as error:
@@ -105,7 +109,7 @@ class ParquetTable(Closing):
             raise unwritable(self._path, _plain(error)) from error
 
     def close(self) -> None:
-        """Complete the file."""
+        """Complete the file and give it its name, see Sink.close."""
         if self._writer is None or self.frames == 0:
             self.discard()
             return
@@ -126,7 +130,7 @@ class ParquetTable(Closing):
             self.discard()
 
     def discard(self) -> None:
-        """Leave what was there before, unless the file was completed."""
+        """Delete the new file unless it was completed; an older file is kept."""
         writer, self._writer, self._rows = self._writer, None, []
         with suppress(OSError):
             if writer is not None:
@@ -137,14 +141,14 @@ class ParquetTable(Closing):
 
 
 def arrow_schema(scheme: Scheme, model: ModelIdentity | None = None) -> pyarrow.Schema:
-    """The schema of the rows: the same for every file of a scheme.
+    """Make the Arrow schema of the rows, which is the same for all files with one landmark scheme.
 
     Args:
         scheme: of the landmarks.
-        model: which model measured them; its name, SHA-256 and licence go into the metadata.
+        model: the model that measured them; its name, SHA-256 and licence go into the metadata.
 
     Returns:
-        The fields of tracker.rows.COLUMNS, each with its unit and meaning in the field's metadata.
+        The fields of tracker.rows.COLUMNS, each with its unit and meaning in its metadata.
 
     Raises:
         TrackerError: pyarrow is not installed.
@@ -172,12 +176,12 @@ def _import_pyarrow() -> Any:
 
 
 def _plain(error: OSError) -> OSError:
-    """The system's own words for an error of Arrow, which has the number and a longer text."""
+    """Replace the long text of an error from Arrow by the system's text for the same number."""
     return error if error.errno is None else OSError(error.errno, os.strerror(error.errno))
 
 
 def _length(column: Column, points: int) -> int:
-    """How many numbers a value has, 0 for one that is no array."""
+    """Return the number of elements of a value, 0 if it is not an array."""
     return column.per_face + points * column.per_point
 
 

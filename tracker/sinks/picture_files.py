@@ -1,4 +1,4 @@
-"""Annotated pictures, a file each."""
+"""Annotated pictures, one file for each."""
 
 from __future__ import annotations
 
@@ -18,21 +18,24 @@ from tracker.system.opencv_log import quiet
 
 _JPEG = (".jfif", ".jpe", ".jpeg", ".jpg")
 _WRITTEN = (*_JPEG, ".bmp", ".png", ".tif", ".tiff", ".webp")
-"""A picture keeps such a suffix; of another kind, as .gif or .avif, a .png is written."""
+"""Formats that are written. A picture in another format, such as .gif or .avif, is written as .png."""
 
 
 class PictureFiles(Closing):
-    """The pictures with the landmarks drawn, in a folder, each named as its original: FOLDER/sub/NAME.jpg.
+    """Writes annotated pictures into a folder, each with the name of its original: FOLDER/sub/NAME.jpg.
 
-    Of a kind that is not written here, as NAME.gif, NAME.png is written, or NAME.gif.png where another picture is
-    called so. JPEG is written at quality 95. They hold no EXIF data: those that said so are turned.
+    If the format of the original is not written here, such as NAME.gif, the file is NAME.png, or NAME.gif.png if there
+    is another picture of that name. JPEG has quality 95. The files have no EXIF data; a rotation in the original's EXIF
+    data is applied to the pixels.
 
-    path: the folder, made if it is not there; pictures in it are not replaced, for they may be originals. Or, for a
-    single picture, a file named as a picture, which replaces an older one.
-    names: of all the pictures that will come, see FrameResult.picture.
-    draw: (image_rgb, result) to a new picture, as overlay.draw_faces.
-    Raises TrackerError where one of the files is there already, when files cannot be written, and while another run
-    writes there.
+    Args:
+        path: of the folder, which is made if it does not exist; pictures in it are not replaced, because they may be
+            originals. For a single picture it may be a file with the suffix of a picture, which replaces an older one.
+        names: of all the pictures that will be written, see FrameResult.picture.
+        draw: makes an annotated picture of (image_rgb, result), such as tracker.sinks.annotate.draw_faces.
+
+    Raises:
+        TrackerError: one of the files exists already, files cannot be written, or another run is writing there.
     """
 
     def __init__(self, path: str | Path, names: Sequence[str], draw: Callable[[Image, FrameResult], Image]) -> None:
@@ -47,6 +50,7 @@ class PictureFiles(Closing):
             self._folder = Folder(self._path)
 
     def write(self, frame: Frame, result: FrameResult) -> None:
+        """Write the annotated picture of a frame, see Sink.write."""
         assert result.picture is not None
         file = self._files[result.picture]
         content = encoded(self._draw(frame.image_rgb, result), self._path / file)
@@ -59,14 +63,23 @@ class PictureFiles(Closing):
             raise unwritable(self._path, error) from error
 
     def close(self) -> None:
+        """Unlock the folder."""
         if self._folder is not None:
             self._folder.close()
 
 
 def drawn_files(path: Path, names: Sequence[str]) -> Mapping[str, str]:
-    """By picture its annotated file, relative to the folder path; "" where path is the file of a single one.
+    """Name the annotated file of each picture.
 
-    Raises TrackerError where path is named as a single picture, and there are several.
+    Args:
+        path: of the folder, or of the file for a single picture.
+        names: of all pictures.
+
+    Returns:
+        The name of the file by that of the picture, relative to the folder; "" if path is the file itself.
+
+    Raises:
+        TrackerError: path has the suffix of a picture, but there are several pictures.
     """
 
     def short(name: str) -> str:
@@ -77,7 +90,7 @@ def drawn_files(path: Path, names: Sequence[str]) -> Mapping[str, str]:
         return output_names(names, short, lambda name: f"{name}.png")
     if len(names) > 1:
         raise TrackerError(
-            f"expected a folder for {len(names)} annotated pictures, got {path}, which is named as a single picture"
+            f"expected a folder for {len(names)} annotated pictures, got {path}, which has the name of a single picture"
         )
     return {names[0]: ""}
 
@@ -87,7 +100,18 @@ def _is_single(path: Path) -> bool:
 
 
 def encoded(image_rgb: Image, path: Path) -> bytes:
-    """A picture (H, W, 3) as the content of a file of that suffix. Raises TrackerError where OpenCV cannot."""
+    """Encode a picture.
+
+    Args:
+        image_rgb: (H, W, 3) uint8 RGB.
+        path: of the file, whose suffix selects the format.
+
+    Returns:
+        The content of the file.
+
+    Raises:
+        TrackerError: OpenCV cannot write the picture in that format.
+    """
     suffix = path.suffix.lower()
     options = [cv2.IMWRITE_JPEG_QUALITY, 95] if suffix in _JPEG else []
     try:
@@ -99,5 +123,5 @@ def encoded(image_rgb: Image, path: Path) -> bytes:
         done = False
     if not done:
         height, width = image_rgb.shape[:2]
-        raise TrackerError(f"OpenCV cannot write {path} with {width} x {height} pixels; give another kind of picture")
+        raise TrackerError(f"OpenCV cannot write {path} with {width} x {height} pixels; use another picture format")
     return content.tobytes()

@@ -1,4 +1,4 @@
-"""A video's sound beside new pictures, by the ffmpeg program where that is installed."""
+"""Copies the sound of a video to a new video, with the ffmpeg program if it is installed."""
 
 from __future__ import annotations
 
@@ -10,19 +10,29 @@ from tracker.system.ffmpeg import find_ffmpeg, run_ffmpeg
 
 
 def add_sound(pictures: Path, source: Path, seconds: float, target: Path) -> bool:
-    """Write the first video stream of pictures with all sound of source. False, and nothing written, if it has none.
+    """Combine the pictures of one file with the sound of another one.
 
-    Picture 0 is shown when the first picture of source is. seconds: how long the pictures last; the sound ends with
-    them. Both are copied as they are; sound that the target's container cannot hold is encoded anew.
+    The first picture is shown when the first picture of the source is. Streams are copied; sound that the target's
+    container cannot hold is encoded again.
 
-    Raises TrackerError where ffmpeg is not installed or fails; target may then be there in part.
+    Args:
+        pictures: video file, whose first video stream is copied.
+        source: video file, whose audio streams are copied.
+        seconds: duration of the pictures; the sound ends with them.
+        target: file to write.
+
+    Returns:
+        Whether the source has sound; otherwise nothing is written.
+
+    Raises:
+        TrackerError: ffmpeg is not installed or fails; the target may be incomplete then.
     """
     program = find_ffmpeg()
     if program is None:
         raise TrackerError("ffmpeg is not installed")
     if _first_s(program, source, "a", "-c", "copy") is None:
         return False
-    late_s = _first_s(program, source, "v") or Fraction(0)  # decoded: an edit list hides packets
+    late_s = _first_s(program, source, "v") or Fraction(0)  # decoded, because an edit list may hide packets
     command = ["-y", "-itsoffset", f"{float(late_s):.6f}", "-i", f"file:{pictures}", "-i", f"file:{source}"]
     command += ["-map", "0:v:0", "-map", "1:a", "-t", f"{float(late_s) + seconds:.6f}", "-c:v", "copy"]
     done = run_ffmpeg(program, *command, "-c:a", "copy", f"file:{target}")
@@ -35,7 +45,7 @@ def add_sound(pictures: Path, source: Path, seconds: float, target: Path) -> boo
 
 
 def _first_s(program: str, source: Path, kind: str, *options: str) -> Fraction | None:
-    """When the first packet of the first such stream is due, in seconds from the file's start; None: no such stream."""
+    """Return the time of the first packet of the first such stream, from the file's start; None if there is none."""
     form = ("-frames", "1", *options, "-f", "framecrc", "-")
     done = run_ffmpeg(program, "-i", f"file:{source}", "-map", f"0:{kind}:0", *form)
     lines = done.stdout.splitlines()

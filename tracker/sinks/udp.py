@@ -1,4 +1,4 @@
-"""Datagrams to programs that listen on UDP: addresses are looked up once, sending never waits."""
+"""Sends datagrams by UDP. Addresses are looked up once, and sending never blocks."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ log = logging.getLogger(__name__)
 
 
 class UdpTarget(Closing):
-    """One receiver. UDP does not say whether anybody listens: a datagram that cannot be sent is dropped.
+    """One receiver. UDP does not report whether a datagram arrives; one that cannot be sent is dropped.
 
     Args:
-        protocol: its name, for messages, such as "OSC".
-        address: HOST:PORT, as 127.0.0.1:9000, localhost:9000 or [::1]:9000. A broadcast address will do. A name is
-            looked up here and never again; of its addresses the first of IPv4 is taken, since most receivers of
-            avatar programs listen there only.
+        protocol: its name for messages, such as "OSC".
+        address: HOST:PORT such as 127.0.0.1:9000, localhost:9000 or [::1]:9000; a broadcast address is possible. A name
+            is looked up here, once. If it has several addresses, the first IPv4 address is taken, because most avatar
+            programs listen on IPv4 only.
 
     Raises:
-        TrackerError: for an address that is none, a name that is not known, and where no socket can be opened.
+        TrackerError: the address is invalid, the name is not known, or no socket can be opened.
     """
 
     def __init__(self, protocol: str, address: str) -> None:
@@ -41,27 +41,34 @@ class UdpTarget(Closing):
         self._has_warned = False
 
     def send(self, datagram: bytes) -> None:
-        """Hand the datagram to the system, or drop it. The first one that is dropped is logged."""
+        """Send a datagram, or drop it if that would block or fail; the first one that is dropped is logged.
+
+        Args:
+            datagram: its content.
+        """
         try:
             self._socket.sendto(datagram, self._target)
         except OSError as error:
             if not self._has_warned:
-                log.warning("%s cannot be sent (%s): what cannot is dropped", self._name, error.strerror)
+                log.warning(
+                    "%s cannot be sent (%s) and is dropped; later failures are not reported", self._name, error.strerror
+                )
             self._has_warned = True
 
     def close(self) -> None:
+        """Close the socket."""
         self._socket.close()
 
 
 class UdpTargets(Closing):
-    """The same datagrams to one or several receivers.
+    """One receiver or several, which get the same datagrams.
 
     Args:
-        protocol: as of UdpTarget.
+        protocol: see UdpTarget.
         addresses: one address or several, see UdpTarget.
 
     Raises:
-        TrackerError: as UdpTarget does; none of the sockets stays open then.
+        TrackerError: see UdpTarget; no socket is left open.
     """
 
     def __init__(self, protocol: str, addresses: str | Sequence[str]) -> None:
@@ -71,26 +78,32 @@ class UdpTargets(Closing):
             self._stack = stack.pop_all()
 
     def send(self, datagram: bytes) -> None:
+        """Send a datagram to every receiver, see UdpTarget.send.
+
+        Args:
+            datagram: its content.
+        """
         for target in self._targets:
             target.send(datagram)
 
     def close(self) -> None:
+        """Close the sockets."""
         self._stack.close()
 
 
 def _look_up(protocol: str, address: str) -> tuple[socket.AddressFamily, Any]:
-    """The family and the socket address of HOST:PORT."""
+    """Look up the address family and the socket address of HOST:PORT."""
     parts = split_address(address)
     if parts is None:
         raise TrackerError(
             f"{protocol}: expected HOST:PORT such as 127.0.0.1:9000, got {redact_source(address)}; "
-            f"a port is 1 to {LARGEST_PORT}, and an IPv6 number stands in brackets: [::1]:9000"
+            f"a port is 1 to {LARGEST_PORT}, and an IPv6 address is written in brackets: [::1]:9000"
         )
     try:
         found = socket.getaddrinfo(*parts, type=socket.SOCK_DGRAM)
-    except (OSError, ValueError) as error:  # ValueError: characters that no name has
+    except (OSError, ValueError) as error:  # ValueError: characters that host names cannot have
         raise TrackerError(
-            f"{protocol}: the host of {redact_source(address)} is not known: check its name, or give its number"
+            f"{protocol}: the host of {redact_source(address)} is not known: check its name, or give its IP address"
         ) from error
     family, *_, target = min(found, key=lambda each: each[0] != socket.AF_INET)
     return family, target

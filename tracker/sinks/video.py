@@ -1,4 +1,4 @@
-"""Drawn pictures as a video file."""
+"""Annotated pictures as a video file."""
 
 from __future__ import annotations
 
@@ -27,35 +27,41 @@ from tracker.system.opencv_log import quiet
 log = logging.getLogger(__name__)
 
 SPARE_BYTES = 16 << 20
-"""What is left free on the disk: the codec needs room to complete its file and does not say when there is none."""
+"""Bytes left free on the disk: the codec needs space to complete its file and does not report a full disk."""
 
 LONGEST_GAP_S = 10.0
-"""A longer pause is shortened to this, except beside a file's sound in H.264, where it costs nothing."""
+"""A longer pause between pictures is shortened to this, except in H.264 with a file's sound, where pauses are free."""
 
 LONGEST_PICTURE_S = 12 * 3600.0
-"""MP4 cannot show one picture for longer than 13 h."""
+"""The longest duration of one picture; MP4 allows 13 h."""
 
 MOST_FPS = 240.0
-"""Of MPEG-4, whose rate is constant: a pause is filled with so many pictures a second at most."""
+"""The largest rate for MPEG-4, whose rate is constant: a pause is filled with repeated pictures at that rate."""
 
 _VIDEOS = (".mp4", ".mov", ".avi", ".mkv")
 
 
 class OverlayVideo(Closing):
-    """A video file of the size of the first picture; pictures of other sizes are fitted into it.
+    """Writes a video file with the size of the first picture; pictures of other sizes are fitted into it.
 
-    Where there is an ffmpeg that encodes it (tracker.sinks.h264) it is H.264, which browsers play, with every picture
-    at its own time. Else, and in an AVI, it is MPEG-4 by OpenCV at a constant rate: a picture is repeated until the
-    next is due, and left out where they come faster than that rate.
+    If an ffmpeg with an H.264 encoder is installed (tracker.sinks.h264), the video is H.264, which browsers play, and
+    each picture has its own timestamp. Otherwise, and for .avi, it is MPEG-4 written by OpenCV at a constant rate:
+    pictures are repeated until the next one is due, and left out if they come faster than that rate.
 
-    path: appears when close has completed it; until then it is a hidden file beside it. An odd width or height grows
-    by one pixel, as the codecs ask. Nothing appears when no picture was written.
-    fps: pictures a second, of MPEG-4 at most MOST_FPS; of H.264 only the last picture's duration.
-    sound_of: a video file whose times the pictures keep and whose sound is copied by ffmpeg; without ffmpeg the video
-    is silent, with a warning.
+    The file appears when close completes it; until then it is a hidden file in the same folder. If no picture was
+    written, no file appears. An odd width or height grows by one pixel, because the codecs need even ones.
 
-    Raises TrackerError at once when such a file cannot be written there or another run is writing it, also from write
-    when the disk is all but full (close then completes what was written), and from close when the file is incomplete.
+    If the disk is almost full, write raises TrackerError, and close completes the video with the pictures so far.
+
+    Args:
+        path: of the file: .mp4, .mov, .avi or .mkv.
+        fps: pictures per second for MPEG-4, at most MOST_FPS; for H.264 it is only used for the duration of the last
+            picture.
+        sound_of: a video file with the same timestamps, whose sound is copied by ffmpeg; without ffmpeg the video has
+            no sound, and the log has a warning.
+
+    Raises:
+        TrackerError: the file cannot be written, or another run is writing it.
     """
 
     def __init__(self, path: str | Path, fps: float, sound_of: str | Path | None = None) -> None:
@@ -84,6 +90,7 @@ class OverlayVideo(Closing):
             self._open((64, 64)).close()  # a trial, before any work is done
 
     def write(self, image_rgb: Image, timestamp_s: float) -> None:
+        """Write the next picture, see PictureSink.write."""
         self._leave_space()
         picture = _even(image_rgb)
         if self._writer is None:
@@ -98,7 +105,7 @@ class OverlayVideo(Closing):
         self._count += 1
 
     def _in_video_s(self, timestamp_s: float) -> float:
-        """When the picture is to be shown, in seconds from the first."""
+        """Return when the picture is shown, in seconds from the first picture."""
         now_s = self._clock(timestamp_s)
         if self._last_s is not None:
             gap_s = now_s - self._last_s
@@ -109,9 +116,10 @@ class OverlayVideo(Closing):
 
     def _leave_space(self) -> None:
         if shutil.disk_usage(self._path.parent).free < SPARE_BYTES:
-            raise TrackerError(f"{self._path} ends after {self._count} pictures: the disk is full, make space on it")
+            raise TrackerError(f"{self._path} ends after {self._count} pictures: the disk is full; free some space")
 
     def close(self) -> None:
+        """Complete the file and give it its name, see PictureSink.close."""
         try:
             if self._writer is not None:
                 try:
@@ -138,7 +146,7 @@ class OverlayVideo(Closing):
                 replace(with_sound, self._file.target)
 
     def _add_sound(self, target: Path, count: int) -> bool:
-        """Whether target is now the video with sound; if not, it is said why. count: of its pictures."""
+        """Write the video of count pictures with sound to target. If it has no sound, log why and return False."""
         if self._sound_of is None:
             return False
         try:
@@ -163,18 +171,31 @@ class OverlayVideo(Closing):
 
 
 def is_video_name(path: Path) -> bool:
-    """Whether a file of that name can be an OverlayVideo."""
+    """Return whether an OverlayVideo can be written to a file of that name.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        Whether its suffix is that of a supported container.
+    """
     return path.suffix.lower() in _VIDEOS
 
 
 class ConstantRate:
-    """Pictures of one size in MPEG-4 by OpenCV, at a constant rate: repeated or left out to keep their times.
+    """Writes pictures of one size as MPEG-4 with OpenCV, at a constant rate; repeats or omits some to keep the timing.
 
-    path: an existing file, replaced. size: width and height, even. Raises TrackerError where OpenCV cannot.
+    Args:
+        path: of an existing file, which is replaced.
+        size: (width, height) in pixels, both even.
+        fps: pictures per second.
+
+    Raises:
+        TrackerError: OpenCV cannot write such a video.
     """
 
     def __init__(self, path: Path, size: tuple[int, int], fps: float) -> None:
-        self._fps = round(fps, 3 if fps < 65 else 1)  # the codec counts time in at most 65535ths of a second
+        self._fps = round(fps, 3 if fps < 65 else 1)  # the codec's time base is at most 65535 units a second
         self._last: Image | None = None
         self._path = path
         self._count = 0
@@ -187,10 +208,15 @@ class ConstantRate:
             )
 
     def write(self, image_rgb: Image, time_s: float) -> None:
-        """The next picture, due at time_s; a clock's jitter of less than a picture is evened out."""
+        """Write the next picture; jitter of the timestamps by less than a picture is evened out.
+
+        Args:
+            image_rgb: (H, W, 3) uint8 RGB, of the size given at the start.
+            time_s: seconds from the start of the video.
+        """
         ahead = self._count - time_s * self._fps
         if self._last is not None and ahead >= 1:
-            self._last = image_rgb  # shown if nothing comes for a while
+            self._last = image_rgb  # repeated if no other picture comes for a while
             return
         for _ in range(math.floor(0.25 - ahead)):
             self._append(image_rgb if self._last is None else self._last)
@@ -202,7 +228,11 @@ class ConstantRate:
         self._count += 1
 
     def close(self) -> None:
-        """Complete the file. Raises TrackerError where it lacks pictures, which OpenCV does not say."""
+        """Complete the file.
+
+        Raises:
+            TrackerError: pictures are missing in it, which OpenCV does not report.
+        """
         if self._writer.isOpened():
             self._writer.release()
             if self._count and not _is_whole(self._path, self._count):
@@ -211,7 +241,7 @@ class ConstantRate:
 
 @contextmanager
 def _temporary(target: Path) -> Iterator[Path]:
-    """A hidden file beside the target, empty, which is gone afterwards unless it was moved."""
+    """Make an empty hidden file in the target's folder, and delete it at the end unless it was moved."""
     descriptor, name = tempfile.mkstemp(target.suffix, ".sound.", target.parent)
     os.close(descriptor)
     try:
@@ -221,9 +251,9 @@ def _temporary(target: Path) -> Iterator[Path]:
 
 
 def _is_whole(path: Path, count: int) -> bool:
-    """Whether the file has an index, which is written last, and by it at least that many pictures, or one.
+    """Return whether the file has an index, which is written last, with at least that many pictures.
 
-    MKV only has the length, which tells nothing of H.264's pictures.
+    For MKV, which has only the duration and not the number of pictures, one picture is enough.
     """
     with openable(str(path)) as plain, quiet():
         stated = cv2.VideoCapture(plain).get(cv2.CAP_PROP_FRAME_COUNT)
@@ -231,14 +261,14 @@ def _is_whole(path: Path, count: int) -> bool:
 
 
 def _even(image_rgb: Image) -> Image:
-    """The picture with its last column and row repeated where their number is odd."""
+    """Repeat the last column and the last row if the width or the height is odd."""
     height, width = image_rgb.shape[:2]
     padded = cv2.copyMakeBorder(image_rgb, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
     return np.asarray(padded, dtype=np.uint8)
 
 
 def _fitted(image_rgb: Image, size: tuple[int, int]) -> Image:
-    """The picture as large as fits into (width, height), centred on black; itself where it fits exactly."""
+    """Fit the picture into (width, height), centred on black; return it unchanged if it has that size."""
     height, width = image_rgb.shape[:2]
     scale = min(size[0] / width, size[1] / height)
     if (width, height) == size:

@@ -1,4 +1,4 @@
-"""Blend shapes and the head bone as the Virtual Motion Capture protocol has them."""
+"""Sends blend shapes and the head bone by the Virtual Motion Capture (VMC) protocol."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ Shapes = Literal["arkit", "vrm"]
 _VALUE = struct.Struct(">f")
 
 MOST_BYTES = 1472
-"""A bundle with UDP's and IP's heads in the 1,500 bytes that the protocol asks for."""
+"""Size of a bundle: with the headers of UDP and IP it has the 1,500 bytes that the protocol asks for."""
 
-# What a model without ARKit's channels has, of VRM 0's preset names, and the channel that moves it.
+# The preset names of VRM 0, which models without ARKit's channels have, and the channel that moves each.
 _VRM = {
     "Blink_L": "eyeBlinkLeft",
     "Blink_R": "eyeBlinkRight",
@@ -33,32 +33,38 @@ _VRM = {
 
 
 class VmcMessages(Closing):
-    """Sends one face as OSC bundles of VMC 3.1: what a performer or an assistant sends.
+    """Sends one face as OSC bundles of VMC 3.1, in the role of a performer or an assistant.
 
     | address | arguments |
     | --- | --- |
     | /VMC/Ext/OK | i 1, i 3, i 0, i whether a face was measured in this frame |
     | /VMC/Ext/T | f seconds since the first frame |
-    | /VMC/Ext/Bone/Pos | s Head, f 0 0 0, f x y z w: the head's turn as a quaternion in Unity's axes |
-    | /VMC/Ext/Blend/Val | s channel, f 0..1; one message for each channel that is observed or weak |
-    | /VMC/Ext/Blend/Apply | nothing |
+    | /VMC/Ext/Bone/Pos | s Head, f 0 0 0, f x y z w: the head's rotation as a quaternion in Unity's axes |
+    | /VMC/Ext/Blend/Val | s channel, f 0 to 1; one message for each channel that is observed or weak |
+    | /VMC/Ext/Blend/Apply | none |
 
-    The last three only while a face is measured. Unity's axes are left-handed: x to the avatar's right, y up, z
-    forward. The head's turn is that of the person: nothing is mirrored. The place 0 0 0 is not measured: receivers that
-    apply places of bones must have that switched off. Of several faces the main one is sent, see AvatarFace.
+    The last three are sent only while a face is measured. Unity's axes are left-handed: x to the avatar's right, y up,
+    z forward. The rotation is that of the person, not mirrored. The position 0 0 0 is not measured: switch off the
+    positions of bones in the receiver. If there are several faces, the main one is sent, see AvatarFace.
 
-    addresses: HOST:PORT of one receiver or several; they listen on port 39539, and on 39540 where they pass on what
-    they get. shapes: "arkit" sends ARKit's names as models with Perfect Sync have them, such as EyeBlinkLeft; "vrm" the
-    presets Blink_L, Blink_R, A, O and U that every VRM model has. faces: shared with other sinks, so that each face is
-    measured once. Raises TrackerError for an address that is none or unknown, and when python-osc is missing.
     Source: protocol.vmc.info, marionette-spec.
+
+    Args:
+        addresses: HOST:PORT of one receiver or several. Receivers listen on port 39539, or on 39540 if they forward
+            what they receive.
+        shapes: "arkit" for ARKit's names in the spelling of models with Perfect Sync, such as EyeBlinkLeft; "vrm" for
+            the presets Blink_L, Blink_R, A, O and U, which every VRM model has.
+        faces: shared with other sinks, so that each face is computed once.
+
+    Raises:
+        TrackerError: an address is invalid or its host unknown, or python-osc is not installed.
     """
 
     def __init__(
         self, addresses: str | Sequence[str], shapes: Shapes = "arkit", faces: AvatarFaces | None = None
     ) -> None:
         self._osc = OscBuilder("VMC")
-        # A channel's message but for its value, which is the last four bytes
+        # The message of each channel without its value, which is the last four bytes
         self._channels = {
             channel: self._osc.message("/VMC/Ext/Blend/Val", "sf", [name, 0.0])[: -_VALUE.size]
             for name, channel in _names(shapes).items()
@@ -68,6 +74,7 @@ class VmcMessages(Closing):
         self._targets = UdpTargets("VMC", addresses)
 
     def write(self, frame: Frame, result: FrameResult) -> None:
+        """Send the main face of a frame, see Sink.write; what cannot be sent is dropped, see UdpTarget."""
         face = next((face for face in self._faces.step(frame, result) if face.main), None)
         content: list[bytes] = []
         if face is not None and face.pose is not None and face.motion is not None:
@@ -81,10 +88,11 @@ class VmcMessages(Closing):
             self._targets.send(bundle)
 
     def close(self) -> None:
+        """Close the sockets."""
         self._targets.close()
 
     def _bone(self, pose: HeadPose) -> bytes:
-        # Unity's axes are the head's turned round, all three: the matrix is the same in both
+        # Unity's axes point opposite to the head's, all three, so the rotation matrix is the same
         values = ["Head", 0.0, 0.0, 0.0, *quaternion_of(pose.rotation).tolist()]
         return self._osc.message("/VMC/Ext/Bone/Pos", "sfffffff", values)
 
@@ -94,7 +102,7 @@ class VmcMessages(Closing):
 
 
 def _names(shapes: Shapes) -> Mapping[str, str]:
-    """The channel of each name that is sent."""
+    """Return the names that are sent, with the channel of each."""
     if shapes == "vrm":
         return _VRM
     seen = (channel for channel, flag in CHANNELS.items() if flag != "none")

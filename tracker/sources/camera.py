@@ -96,7 +96,7 @@ def _ask_for(capture: cv2.VideoCapture, name: str, size: tuple[int, int] | None,
         capture.set(key, value)
     if any(round(capture.get(key)) != round(value) for key, value in asked.items()):
         width, height, rate = (capture.get(key) for key in keys)
-        log.warning("%s gives %dx%d at %g frames a second, not what was asked for", name, width, height, rate)
+        log.warning("%s gives %dx%d at %g frames a second, not the requested format", name, width, height, rate)
 
 
 def _open_pipeline(pipeline: str, name: str) -> Capture:

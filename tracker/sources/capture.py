@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any, Protocol
 
@@ -14,6 +15,8 @@ from tracker.sources.frame import WIDEST_PIXEL
 from tracker.sources.picture_size import MOST_PIXELS
 from tracker.system.opencv_log import quiet
 
+log = logging.getLogger(__name__)
+
 OPEN_URL_MS = 10_000
 MOST_FRAMES = 1 << 40  # a larger count is invalid, as infinity is
 READ_URL_MS = 15_000  # for one picture: a stream may begin long before its first key frame
@@ -25,8 +28,8 @@ class Capture(Protocol):
     def grab(self) -> bool:
         """Fetch the next picture without decoding it; False at the end. May block for ever."""
 
-    def retrieve(self) -> tuple[bool, NDArray[Any]]:
-        """Decode the picture that was grabbed, BGR; False if that fails."""
+    def retrieve(self) -> tuple[bool, NDArray[Any] | None]:
+        """Decode the picture that was grabbed, BGR; False, None or a cv2.error if that fails."""
 
     def get(self, propId: int) -> float:  # noqa: N803
         """Return a property by its cv2.CAP_PROP_ number."""
@@ -36,6 +39,24 @@ class Capture(Protocol):
 
     def release(self) -> None:
         """Close the device or file."""
+
+
+def grab_next(capture: Capture) -> bool:
+    """Fetch the next picture without decoding it; False at the end, and where OpenCV fails on what is damaged."""
+    try:
+        return capture.grab()
+    except cv2.error as error:
+        log.warning("it is damaged: OpenCV cannot read on (%s)", " ".join(str(error).split())[:160])
+        return False
+
+
+def decode_grabbed(capture: Capture) -> NDArray[Any] | None:
+    """Decode the picture that was grabbed, BGR; None where that fails. OpenCV 5 calls some of these decoded."""
+    try:
+        decoded, image = capture.retrieve()
+    except cv2.error:
+        return None
+    return image if decoded else None
 
 
 def open_capture(
@@ -60,7 +81,8 @@ def open_capture(
     if width * height > MOST_PIXELS:
         capture.release()
         raise TrackerError(
-            f"{cannot_open}; it states {width:.0f} x {height:.0f} pixels, at most {MOST_PIXELS:,} in all are decoded"
+            f"{cannot_open}; its header states {width:.0f} x {height:.0f} pixels, at most {MOST_PIXELS:,} in all are "
+            "decoded"
         )
     return capture
 

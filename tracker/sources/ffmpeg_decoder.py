@@ -55,7 +55,7 @@ class Decoded:
         """See Capture."""
         return self._capture.grab()
 
-    def retrieve(self) -> tuple[bool, NDArray[Any]]:
+    def retrieve(self) -> tuple[bool, NDArray[Any] | None]:
         """See Capture."""
         return self._capture.retrieve()
 

@@ -176,7 +176,7 @@ class Live(Source):
             gap_s = picture.grabbed_s - self._last_s
             self.losses.gaps += 1
             self.losses.gap_s += gap_s
-            log.warning("%s is back after %.1f s without a picture", self.name, gap_s)
+            log.warning("%s is available again after %.1f s without a frame", self.name, gap_s)
         self._awaited = False
         self.lost, self._retry_s, self._last_s = False, self._reconnect.retry_s, picture.grabbed_s
         self._given += 1
@@ -190,7 +190,7 @@ class Live(Source):
         if reader.failure is not None and not isinstance(reader.failure, (TrackerError, cv2.error)):
             raise reader.failure
         if self.started_s is None and not self._awaited:
-            raise TrackerError(f"{self.name} was opened but delivers no picture: does another program use it?")
+            raise TrackerError(f"{self.name} was opened but gives no frames; check whether another program uses it")
         if len(self._readers) >= MAX_STUCK_READERS:
             raise TrackerError(f"{self.name}: {MAX_STUCK_READERS} reads hang in its driver; unplug it and start again")
         self._plan_retry(reader.failure)
@@ -203,11 +203,11 @@ class Live(Source):
         hope_s = self._last_s + wait_s - now_s
         if hope_s <= 0:
             if self._awaited:
-                raise TrackerError(f"{self.name} did not come within {wait_s:g} s: {failure}")
-            why = failure or "it gives no more pictures"
-            raise TrackerError(f"{self.name} was lost after {self._given} frames and did not come back: {why}")
+                raise TrackerError(f"{self.name} was not available within {wait_s:g} s: {failure}")
+            why = failure or "it gives no more frames"
+            raise TrackerError(f"{self.name} was lost after {self._given} frames and did not return: {why}")
         if not self.lost:
-            log.warning("%s was lost after %d frames; trying to get it back", self.name, self._given)
+            log.warning("%s was lost after %d frames; trying to reopen it", self.name, self._given)
         self.lost = True
         self._again_s = now_s + min(self._retry_s, hope_s)
         self._retry_s = min(2 * self._retry_s, self._reconnect.longest_retry_s)

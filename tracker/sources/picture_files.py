@@ -60,7 +60,7 @@ class FoundPictures:
         kinds = [f"{count} {suffix or 'without a suffix'}" for suffix, count in self.others.most_common(_MOST_KINDS)]
         more = self.others.total() - sum(count for _, count in self.others.most_common(_MOST_KINDS))
         kinds += [f"{more} others"] if more else []
-        parts = [f"what is no picture ({', '.join(kinds)})"] if kinds else []
+        parts = [f"files that are not pictures ({', '.join(kinds)})"] if kinds else []
         return ", ".join([*parts, *self.unread])
 
 

@@ -97,7 +97,7 @@ def decode_picture(path: Path, most_pixels: int = MOST_PIXELS) -> NDArray[np.uin
         content = read_plain(path, MOST_BYTES)
         expect_size(stated_size(content), path, most_pixels)
         if is_overstated(content):
-            raise TrackerError(f"{cannot}: it states more bytes than it has")
+            raise TrackerError(f"{cannot}: its header states more bytes than the file has")
         with quiet():
             image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
     except OSError as error:
@@ -141,6 +141,6 @@ def expect_size(size: tuple[int, int] | None, path: str | Path, most_pixels: int
         raise TrackerError(f"{path} cannot be decoded as a picture")
     if size[0] * size[1] > most_pixels:
         raise TrackerError(
-            f"{path} cannot be decoded as a picture: it states {size[0]} x {size[1]} pixels, at most "
+            f"{path} cannot be decoded as a picture: its header states {size[0]} x {size[1]} pixels, at most "
             f"{most_pixels:,} in all are decoded"
         )

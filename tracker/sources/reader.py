@@ -7,13 +7,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from tracker.errors import TrackerError
 from tracker.sources.base import Losses
-from tracker.sources.capture import Capture
+from tracker.sources.capture import Capture, decode_grabbed, grab_next
 from tracker.sources.frame import as_rgb
 
 
@@ -97,7 +96,7 @@ class Reader:
     def _grab_all(self) -> None:
         capture = self._open()
         try:
-            while not self._stopped and capture.grab():
+            while not self._stopped and grab_next(capture):
                 grabbed_s = time.monotonic()
                 self._keep(_decoded(capture), grabbed_s)
         finally:
@@ -118,9 +117,9 @@ class Reader:
 
 
 def _decoded(capture: Capture) -> NDArray[np.uint8] | None:
-    """Return the picture that was grabbed, as RGB; None if it cannot be decoded."""
+    """Return the picture that was grabbed, as RGB; None if it cannot be decoded or is no picture."""
+    image = decode_grabbed(capture)
     try:
-        decoded, image = capture.retrieve()
-        return as_rgb(image) if decoded else None
-    except (cv2.error, TrackerError):
+        return None if image is None else as_rgb(image)
+    except TrackerError:
         return None

@@ -17,7 +17,16 @@ from numpy.typing import NDArray
 from tracker.errors import TrackerError
 from tracker.redaction import redact_source
 from tracker.sources.base import FALLBACK_FPS, Source, Timeline
-from tracker.sources.capture import Capture, open_capture, open_url, pixel_aspect, stated_count, stated_fps
+from tracker.sources.capture import (
+    Capture,
+    decode_grabbed,
+    grab_next,
+    open_capture,
+    open_url,
+    pixel_aspect,
+    stated_count,
+    stated_fps,
+)
 from tracker.sources.container import UNITY, Container, read_container
 from tracker.sources.ffmpeg_decoder import Decoded
 from tracker.sources.file_names import STDIN, is_pipe, openable, stdin_path
@@ -81,15 +90,15 @@ class Video(Source):
     def _read(self) -> Generator[Frame, None, None]:
         interval_s = 1 / (self.fps or FALLBACK_FPS)
         timeline, gaps, index = Timeline(self.name, interval_s), Gaps(interval_s), 0
-        while self._capture.grab() or (index == 0 and self._decode_by_ffmpeg()):
+        while grab_next(self._capture) or (index == 0 and self._decode_by_ffmpeg()):
             time_s = timeline(self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000)  # after the last grab it is 0
             gaps.add(time_s)
-            decoded, image = self._capture.retrieve()
-            if decoded:
+            image = decode_grabbed(self._capture)
+            if image is not None:
                 if self._container.mirrored:
                     image = mirrored(image, self._container)
                 yield Frame(as_rgb(image), time_s, index, pixel_aspect=self._pixel_aspect)
-            self.losses.unreadable += not decoded
+            self.losses.unreadable += image is None
             index += 1
         self._report_end(index - self.losses.unreadable, gaps.missing())
 
@@ -109,7 +118,7 @@ class Video(Source):
             raise TrackerError(f"{none}: {error}") from None
         self._container = replace(self._container, matrix=UNITY)
         self._pixel_aspect = pixel_aspect(self._capture)
-        return self._capture.grab()
+        return grab_next(self._capture)
 
     def _report_end(self, count: int, missing: int) -> None:
         """Warn if frames are missing at the end: after `count` frames, with `missing` by their timestamps."""

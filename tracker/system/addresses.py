@@ -9,11 +9,11 @@ def split_address(address: str, least_port: int = 1) -> tuple[str, int] | None:
     """Split HOST:PORT.
 
     Args:
-        address: such as 127.0.0.1:8080 or [::1]:8080; an IPv6 number stands in brackets.
+        address: such as 127.0.0.1:8080 or [::1]:8080; an IPv6 address is in brackets.
         least_port: the smallest port to accept; 0 where the system may choose one.
 
     Returns:
-        The host without brackets, and the port; None for what is no such address.
+        The host without brackets, and the port; None if it is not such an address.
     """
     host, _, port = address.rpartition(":")
     if host.startswith("[") and host.endswith("]"):

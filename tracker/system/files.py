@@ -202,7 +202,7 @@ def expect_replaceable(path: str | Path, follow_links: bool = True) -> None:
 
 
 def _kind_of(mode: int) -> str:
-    """Return the kind of what is not a regular file, by its st_mode."""
+    """Return the kind of a file that is not a regular one, by its st_mode."""
     kinds = {stat.S_IFLNK: "a link", stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket"}
     return kinds.get(stat.S_IFMT(mode), "a device")
 
@@ -237,7 +237,9 @@ def expect_writable(path: str | Path) -> None:
     if os.name == "posix" and stat.S_ISREG(status.st_mode):
         folder = os.stat(os.path.dirname(os.path.realpath(path)))
         if folder.st_mode & stat.S_ISVTX and os.geteuid() not in (0, status.st_uid, folder.st_uid):
-            raise PermissionError(errno.EPERM, "it is another user's, in a folder where only its owner may replace it")
+            raise PermissionError(
+                errno.EPERM, "it belongs to another user, and only its owner may replace it in this folder"
+            )
 
 
 def hold(descriptor: int, path: str | Path, together: bool = False) -> None:
@@ -259,7 +261,7 @@ def hold(descriptor: int, path: str | Path, together: bool = False) -> None:
     until_s = time.monotonic() + _LOCK_WAIT_S
     while not _try_to_hold(descriptor, together):
         if time.monotonic() > until_s:
-            raise TrackerError(f"{path} is being written by another run; wait for its end, or give another")
+            raise TrackerError(f"{path} is being written by another run; wait until it ends, or give another name")
         time.sleep(_LOCK_WAIT_S / 20)
 
 
@@ -383,7 +385,7 @@ def _held(part: Path, path: str | Path) -> int:
             hold(descriptor, path)
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode) or (os.name == "posix" and status.st_uid != os.geteuid()):
-                raise TrackerError(f"{part} is in the way: delete it, or give another name than {path}")
+                raise TrackerError(f"{part} must not exist: delete it, or use another name than {path}")
             with suppress(FileNotFoundError):  # another run may have completed it meanwhile
                 if os.path.samestat(os.lstat(part), status):
                     os.ftruncate(descriptor, 0)

@@ -18,7 +18,7 @@ from tracker.tracking.tracker import Tracker, in_pixels_of, square_pixels
 class BatchTracker:
     """Steps several trackers at once: the tracked faces of all sources are one batch of the engine.
 
-    New faces are measured for each source by itself, which is rare while faces are tracked.
+    New faces are measured for each source separately, which is rare while faces are tracked.
 
     Args:
         trackers: one for each source, sharing an engine: the first one, and Tracker(first.engine) for the others.
@@ -49,7 +49,7 @@ class BatchTracker:
 
         Raises:
             ValueError: for another number of frames than trackers.
-            TrackerError: as Tracker.step. No tracker has changed when one of the frames is no Frame.
+            TrackerError: as Tracker.step. If one of the frames is not a Frame, no tracker has changed.
         """
         if len(frames) != len(self.trackers):
             raise ValueError(f"expected {len(self.trackers)} frames, one for each tracker, got {len(frames)}")
@@ -74,7 +74,7 @@ class BatchTracker:
     def _estimate(
         self, frames: dict[int, Frame], rois: dict[int, list[Roi]], timers: dict[int, StageTimer]
     ) -> dict[int, list[Estimate]]:
-        """Return the landmarks in the ROIs: all frames on the host together, each frame on the GPU by itself."""
+        """Return the landmarks in the ROIs: all frames on the host together, frames on the GPU one by one."""
         estimator, estimates = self.trackers[0].estimator, dict[int, list[Estimate]]()
         for i, frame in frames.items():
             if frame.gpu is not None:

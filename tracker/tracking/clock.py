@@ -45,7 +45,7 @@ class Clock:
         if not isinstance(stated_s, (int, float, np.integer, np.floating)) or not -LARGEST_S < stated_s < LARGEST_S:
             raise TrackerError(
                 f"frame {frame.index}: expected its timestamp_s in seconds as a finite number, got {stated_s!r}; the "
-                "faces that are followed are kept for the next frame"
+                "tracked faces are kept for the next frame"
             )
         now_s = float(stated_s) + self._ahead_s
         if self._last_s is not None:

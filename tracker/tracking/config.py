@@ -79,6 +79,6 @@ class TrackerConfig:
             value = getattr(self, field.name)
             finite = isinstance(value, (int, float)) and math.isfinite(value)
             if not finite or (value < 0 and field.name != "unconfident_margin"):
-                raise TrackerError(f"TrackerConfig: {field.name} must be a finite number from 0 on, got {value!r}")
+                raise TrackerError(f"TrackerConfig: {field.name} must be a finite number of at least 0, got {value!r}")
         if self.turn_interval_s < 0.001:
             raise TrackerError(f"TrackerConfig: turn_interval_s must be at least 0.001, got {self.turn_interval_s}")

@@ -48,6 +48,7 @@ class LandmarkEstimator:
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
         self.scheme = engine.spec.landmark_scheme()
+        self._visibility = engine.spec.landmark_visibility()
 
     def estimate(self, image_rgb: Picture, rois: Sequence[Roi], timer: StageTimer | None = None) -> list[Estimate]:
         """Return the landmarks in each ROI of a picture; all ROIs are one call of the engine.
@@ -98,7 +99,7 @@ class LandmarkEstimator:
     def _run_on(self, frame: GpuFrame, crops_from_image: Sequence[Array], timer: StageTimer) -> EngineOutput:
         if not isinstance(self.engine, GpuEngine):
             raise TrackerError(
-                "this engine takes pictures of the host only; frames on the GPU need a TensorRT engine: give its "
+                "this engine takes pictures in host memory only; frames on the GPU need a TensorRT engine: give its "
                 ".plan as the model, or copy the frame to the host"
             )
         with timer("engine"):
@@ -111,11 +112,13 @@ class LandmarkEstimator:
 
     def _in_picture(self, image_from_crop: Array, points: Array, scores: Array, covariances: Array) -> Estimate:
         scores = scores.astype(np.float64).clip(0, 1)
+        visible = self._visibility
         landmarks = Landmarks.unchecked(
             transform_points(image_from_crop, points),
             scores,
             transform_covariances(image_from_crop, covariances),
             self.scheme,
+            None if visible is None else visible.of(covariances.astype(np.float64), self.engine.spec.size),
         )
         return Estimate(landmarks, float(scores.sum()) / len(scores))
 

@@ -47,6 +47,7 @@ class Track:
         self.unconfirmed = 0
         self.confident = confident
         self._smoother: Smoother | None = None
+        self._smoothing: Smoothing | None = None
         self._take(estimate, now_s)
         self.smoothed = estimate.landmarks
 
@@ -72,18 +73,21 @@ class Track:
         self._take(estimate, now_s)
 
     def resume(self, estimate: Estimate, now_s: float, confident: bool) -> None:
-        """Take a face that the detector found where this one was predicted: the filter starts anew."""
+        """Take a face that the detector found where this one was predicted, and restart the filter."""
         self.update(estimate, now_s)
         self.unconfirmed = 0
         self.confident = self.confident or confident
         self._smoother = None
 
     def smooth(self, smoothing: Smoothing) -> None:
-        """Filter what was measured in this frame. While the face coasts, the smoothed landmarks stay where they are."""
+        """Filter what was measured in this frame. While the face coasts, the smoothed landmarks stay where they are.
+
+        Another filter than in the last frame starts anew, without a memory.
+        """
         if not self.measured:
             return
-        if self._smoother is None:
-            self._smoother = make_smoother(smoothing)
+        if self._smoother is None or smoothing != self._smoothing:
+            self._smoother, self._smoothing = make_smoother(smoothing), smoothing
         raw = self.landmarks
         points_px = self._smoother(raw.points_px, self.seen_s, self.size_px, raw.covariances_px2)
         self.smoothed = raw if points_px is raw.points_px else raw.at(points_px)

@@ -77,7 +77,7 @@ class Tracker:
         config: the thresholds of tracking.
 
     Attributes:
-        scheme: of the landmarks. The options are attributes as well.
+        scheme: of the landmarks. The options are attributes as well; smoothing may be set between two frames.
 
     Raises:
         TrackerError: for models that are not available or cannot be read, and for invalid options.
@@ -103,7 +103,7 @@ class Tracker:
         expect_choice("smoothing", smoothing, get_args(Smoothing))
         expect_choice("provider", provider, get_args(Provider))
         if not (_is_number(hold_s) and 0 <= hold_s < math.inf):
-            raise TrackerError(f"hold_s must be a number of seconds from 0 on, got {hold_s!r}")
+            raise TrackerError(f"hold_s must be a number of seconds of at least 0, got {hold_s!r}")
         if min_score is not None and not (_is_number(min_score) and 0 <= min_score <= 1):
             raise TrackerError(f"min_score must be in 0..1, got {min_score!r}")
         if not (detector_model is None or isinstance(detector_model, (Path, str))):
@@ -191,7 +191,7 @@ class Tracker:
             TrackerError: while it is used in another thread.
         """
         if not self._busy.acquire(blocking=False):
-            raise TrackerError("this tracker is at work in another thread; make one tracker for each thread")
+            raise TrackerError("this tracker is in use in another thread; make one tracker for each thread")
         try:
             yield
         finally:
@@ -228,7 +228,7 @@ class Tracker:
             The result, in pixels of the picture; its plot() draws the faces.
 
         Raises:
-            TrackerError: for what is no such picture, and for a file that cannot be decoded.
+            TrackerError: it is not such a picture, or the file cannot be decoded.
         """
         frame = still_of(image_rgb)
         result = self.step(frame)
@@ -241,7 +241,7 @@ class Tracker:
         detect.
 
         Raises:
-            TrackerError: for what is no Frame, for a timestamp that is not a finite number, and when the detector or
+            TrackerError: frame is not a Frame, its timestamp is not a finite number, or the detector or
                 the engine fails.
         """
         started_s, timer = time.perf_counter(), StageTimer()
@@ -503,12 +503,12 @@ def square_pixels(frame: object) -> Frame:
     """Return the frame with square pixels.
 
     Raises:
-        TrackerError: for what is no Frame.
+        TrackerError: it is not a Frame.
     """
     if not isinstance(frame, Frame):
         raise TrackerError(
             f"step expected a Frame(image_rgb, timestamp_s, index), got {type(frame).__name__}; "
-            "detect takes a picture, run takes several"
+            "use detect for a picture, run for several"
         )
     return frame.squared()
 

@@ -179,18 +179,22 @@ def identify_model(model: Path | str, licence: str) -> ModelIdentity:
 
 
 def identify_engine(engine: Engine) -> ModelIdentity:
-    """Return the identity of the model that an engine runs; without a file, as for a server's, its name is the class.
+    """Return the identity of the model that an engine runs.
 
     Args:
-        engine: that runs it.
+        engine: that runs it; with the attribute path for a file, or url for a model on a server. An engine of your own
+            may have neither; then the name of its class is taken.
+
+    Returns:
+        The identity, see identify_model.
 
     Raises:
-        TrackerError: if the file cannot be read.
+        TrackerError: the file cannot be read.
     """
-    path = getattr(engine, "path", None)
-    if path is None:
+    model = getattr(engine, "path", None) or getattr(engine, "url", None)
+    if model is None:
         return ModelIdentity(type(engine).__name__, engine.spec.licence, None)
-    return identify_model(path, engine.spec.licence)
+    return identify_model(model, engine.spec.licence)
 
 
 def _file_of(name: str) -> Path:

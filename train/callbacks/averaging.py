@@ -28,12 +28,16 @@ class WeightAverage(WeightAveraging):
         self.decay = decay
 
     def decay_at(self, steps: int) -> float:
-        """The decay of the update after that many updates."""
+        """Return the decay of an update.
+
+        Args:
+            steps: how many updates there were before.
+        """
         return min(self.decay, (1 + steps) / (10 + steps))
 
     @torch.no_grad()
     def _update(self, average: list[Tensor], current: list[Tensor], steps: Tensor) -> None:
-        """Moves tensors of one device and dtype towards the current ones, in place."""
+        """Move tensors of one device and dtype towards the current ones, in place."""
         if average[0].is_floating_point():
             torch._foreach_lerp_(average, current, 1 - self.decay_at(int(steps)))
         else:

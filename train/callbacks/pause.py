@@ -27,6 +27,7 @@ class PauseWhileFileExists(lightning.Callback):
         self.file = file
 
     def on_train_batch_end(self, *_: Any) -> None:
+        """Wait while the file exists."""
         if not os.path.exists(self.file):
             return
         rank_zero_info(f"paused; remove {self.file} to go on")

@@ -29,7 +29,7 @@ class Throughput(ThroughputMonitor):
     def on_train_batch_start(
         self, trainer: lightning.Trainer, task: lightning.LightningModule, batch: Batch, index: int
     ) -> None:
-        """Counts the operations of a step, once."""
+        """Count the operations of a step, once."""
         if not hasattr(task, "flops_per_batch"):
             assert isinstance(task, LandmarkTask)
             one_face = _flops(task.net, task.size, task.device)
@@ -38,13 +38,14 @@ class Throughput(ThroughputMonitor):
     def on_train_batch_end(
         self, trainer: lightning.Trainer, task: lightning.LightningModule, outputs: Any, batch: Any, *rest: Any
     ) -> None:
+        """Log the memory of a GPU besides."""
         super().on_train_batch_end(trainer, task, outputs, batch, *rest)
         if task.device.type == "cuda":
             task.log("train/device/memory_gb", torch.cuda.max_memory_allocated(task.device) / 1e9)
 
 
 def _flops(net: nn.Module, size: int, device: torch.device) -> int:
-    """Of one forward pass of one face; the net is left as it was."""
+    """Return the operations of one forward pass of one face; the net is left as it was."""
     training = net.training
     net.eval()
     with torch.no_grad():

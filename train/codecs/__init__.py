@@ -1,0 +1,1 @@
+"""Encoders of landmarks as maps, and decoders of maps as landmarks."""

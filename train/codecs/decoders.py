@@ -25,23 +25,59 @@ SINGULAR = 1e-6  # the least determinant that is trusted in float32; DARK's code
 
 
 class Decoder(Protocol):
-    """Logits (N, K, H, W) of cells of stride pixels to points, scores, covariances; window: side in cells."""
+    """The protocol of a decoder of maps alone."""
 
-    def __call__(self, logits: Tensor, stride: int, window: int = WINDOW) -> tuple[Tensor, Tensor, Tensor]: ...
+    def __call__(self, logits: Tensor, stride: int, window: int = WINDOW) -> tuple[Tensor, Tensor, Tensor]:
+        """Decode maps.
+
+        Args:
+            logits:
+                (N,
+                K,
+                H,
+                W).
+            stride:
+                pixels
+                per
+                cell.
+            window:
+                side
+                in
+                cells,
+                for
+                scores
+                and
+                covariances.
+
+        Returns:
+            Points
+                (N,
+                K,
+                2),
+                scores
+                (N,
+                K),
+                covariances
+                (N,
+                K,
+                3).
+        """
+        ...
 
 
 def argmax(logits: Tensor, stride: int, window: int = WINDOW) -> tuple[Tensor, Tensor, Tensor]:
-    """The middle of the highest cell."""
+    """Take the middle of the highest cell. The arguments are those of Decoder."""
     peaks = find_peaks(logits)
     return answer(peaks, highest(peaks), stride, window)
 
 
 def quarter(logits: Tensor, stride: int, window: int = WINDOW) -> tuple[Tensor, Tensor, Tensor]:
-    """A quarter of a cell from the highest cell towards its higher neighbour, in x and in y.
+    """Move a quarter of a cell from the highest cell towards its higher neighbour, in x and in y.
 
-    Newell et al., ECCV 2016, and HRNet (Sun et al., CVPR 2019). Where two neighbours tie there is no shift along that
+    Newell et al., ECCV 2016, and HRNet (Sun et al., CVPR 2019). If two neighbours tie there is no shift along that
     axis. A peak on the map's border is not shifted at all, as in Newell's code; HRNet's leaves out the row and the
-    column next to the first as well, which would make a mirrored map's answer another one.
+    column next to the first as well, which would make a mirrored map's answer another one. The arguments are those of
+    Decoder.
     """
     peaks = find_peaks(logits)
     near = _patch(logits.float().flatten(2), peaks, 3)
@@ -51,7 +87,10 @@ def quarter(logits: Tensor, stride: int, window: int = WINDOW) -> tuple[Tensor, 
 
 
 def softmax_mean(logits: Tensor, stride: int, window: int = WINDOW) -> tuple[Tensor, Tensor, Tensor]:
-    """The mean of the softmax over the whole map: soft-argmax, Sun et al., ECCV 2018, and train.losses.soft_argmax."""
+    """Take the mean of the softmax over the whole map: soft-argmax, Sun et al., ECCV 2018.
+
+    See train.losses.soft_argmax. The arguments are those of Decoder.
+    """
     peaks = find_peaks(logits)
     y, x = offsets(peaks.height, peaks.width, logits.device)
     mean = torch.stack([(peaks.mass * x).sum(-1) + peaks.width // 2, (peaks.mass * y).sum(-1) + peaks.height // 2], -1)
@@ -59,17 +98,22 @@ def softmax_mean(logits: Tensor, stride: int, window: int = WINDOW) -> tuple[Ten
 
 
 def dark(logits: Tensor, stride: int, window: int = WINDOW, sigma_cells: float = 0.9) -> tuple[Tensor, Tensor, Tensor]:
-    """The top of the parabola through the logarithm of the blurred map at its highest cell: DARK, Zhang et al., CVPR
-    2020.
+    """Take the top of the parabola through the logarithm of the blurred map at its highest cell: DARK (CVPR 2020).
 
-    The softmax of the logits is blurred, zero outside the map, by a Gaussian as wide as the labels, sigma_cells; its
+    Zhang et al. The softmax of the logits is blurred, zero outside the map, by a Gaussian as wide as the labels; its
     kernel ends at ceil(2.5 sigma_cells), which for 2 and 3 cells gives the 11 and 17 cells of their configurations.
     Derivatives of its logarithm are differences over two cells, and the second ones of those, as in their code. The
-    blurred map is not scaled to its old maximum as there: the logarithm's derivatives do not see a factor.
+    blurred map is not scaled to its old maximum as there: the logarithm's derivatives do not depend on a factor.
 
     As in their code, peaks in the two cells next to a border and those with a singular Hessian are answered with the
-    middle of the highest cell, which is found before the blur, and nothing bounds the shift of others: on a map that
-    is no single peak the point may lie far from it, even outside the map.
+    middle of the highest cell, which is found before the blur, and nothing bounds the shift of others: on a map that is
+    no single peak the point may lie far from it, even outside the map.
+
+    Args:
+        logits: as in Decoder.
+        stride: as in Decoder.
+        window: as in Decoder.
+        sigma_cells: the width of the labels.
     """
     peaks = find_peaks(logits)
     near = _patch(_blur(peaks, sigma_cells).clamp_min(SMALLEST).log(), peaks, 5)
@@ -86,7 +130,10 @@ def dark(logits: Tensor, stride: int, window: int = WINDOW, sigma_cells: float =
 
 
 def local_softmax(logits: Tensor, stride: int, window: int = WINDOW) -> tuple[Tensor, Tensor, Tensor]:
-    """The mean of the softmax in the window: train.codecs.gaussian.decode, which training validates with."""
+    """Take the mean of the softmax in the window, as train.codecs.gaussian.decode, which training validates with.
+
+    The arguments are those of Decoder.
+    """
     return decode(logits, stride, window)
 
 
@@ -101,13 +148,20 @@ DECODERS: dict[DecoderName, Decoder] = {
 
 
 def answer(peaks: Peaks, cells: Tensor, stride: int, window: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Points (N, K, 2) in cells as pixels, with the window's scores and covariances."""
+    """Return points in pixels, with the window's scores and covariances.
+
+    Args:
+        peaks: of the maps.
+        cells: (N, K, 2) points in cells.
+        stride: pixels per cell.
+        window: side in cells.
+    """
     _, scores, covariances = read_window(peaks, stride, window)
     return pixels_from_cells(cells, stride), scores, covariances
 
 
 def highest(peaks: Peaks) -> Tensor:
-    """(N, K, 2) the highest cell as a point in cells."""
+    """Return the highest cell as a point (N, K, 2) in cells."""
     return peaks.cell.float()
 
 

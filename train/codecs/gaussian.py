@@ -15,19 +15,38 @@ from torch import Tensor
 
 
 def cells_from_pixels(points_px: Tensor, stride: int) -> Tensor:
-    """Pixel coordinates as cell coordinates, cell middles at integers."""
+    """Return points (..., 2) in cells, whose middles are at integers, from points in pixels.
+
+    Args:
+        points_px: (..., 2).
+        stride: pixels per cell.
+    """
     return (points_px + 0.5) / stride - 0.5
 
 
 def pixels_from_cells(points_cells: Tensor, stride: int) -> Tensor:
-    """Cell coordinates as pixel coordinates."""
+    """Return points (..., 2) in pixels from points in cells.
+
+    Args:
+        points_cells: (..., 2).
+        stride: pixels per cell.
+    """
     return points_cells * stride + (stride - 1) / 2
 
 
 def encode(points_px: Tensor, cells: int, stride: int, sigma_cells: float) -> Tensor:
-    """Points (..., 2) as distributions (..., cells, cells) that sum to 1: isotropic Gaussians on the grid.
+    """Return points as distributions: isotropic Gaussians on the grid.
 
     A point outside the map puts its mass on the nearest cells.
+
+    Args:
+        points_px: (..., 2).
+        cells: side of the maps.
+        stride: pixels per cell.
+        sigma_cells: width in cells.
+
+    Returns:
+        (..., cells, cells), each map summing to 1.
     """
     axis = torch.arange(cells, dtype=points_px.dtype, device=points_px.device)
     offsets = axis - cells_from_pixels(points_px, stride)[..., None]  # (..., 2, cells)
@@ -36,9 +55,16 @@ def encode(points_px: Tensor, cells: int, stride: int, sigma_cells: float) -> Te
 
 
 def heatmap(points_cells: Tensor, cells: int, sigma_cells: float, reach_cells: float = math.inf) -> Tensor:
-    """(..., cells, cells) Gaussians of peak 1 at points (..., 2) in cells, which need not be at a cell's middle.
+    """Return Gaussians of peak 1 at points, which need not be at a cell's middle. Far outside, the map is empty.
 
-    Zero in cells further than reach_cells from the point, in x or in y. Far outside, the map is empty.
+    Args:
+        points_cells: (..., 2) in cells.
+        cells: side of the maps.
+        sigma_cells: width in cells.
+        reach_cells: cells further from the point, in x or in y, are zero.
+
+    Returns:
+        (..., cells, cells).
     """
     offsets = torch.arange(cells, dtype=points_cells.dtype, device=points_cells.device) - points_cells[..., None]
     values = torch.exp(-offsets.square() / (2 * sigma_cells**2)) * (offsets.abs() <= reach_cells)
@@ -49,7 +75,12 @@ def heatmap(points_cells: Tensor, cells: int, sigma_cells: float, reach_cells: f
 class Peaks(NamedTuple):
     """Maps as distributions, and where each is highest.
 
-    mass: (N, K, height * width), each map's softmax. row, column: (N, K) the highest cell, int32.
+    Attributes:
+        mass: (N, K, height * width) each map's softmax.
+        row: (N, K) of the highest cell, int32.
+        column: (N, K) of the highest cell, int32.
+        height: of the maps.
+        width: of the maps.
     """
 
     mass: Tensor
@@ -60,25 +91,35 @@ class Peaks(NamedTuple):
 
     @property
     def cell(self) -> Tensor:
-        """(N, K, 2) column and row: the highest cell as (x, y)."""
+        """(N, K, 2) the highest cell as (x, y)."""
         return torch.stack([self.column, self.row], -1)
 
 
 def decode(logits: Tensor, stride: int, window: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Maps of logits (N, K, H, W) as points (N, K, 2), scores (N, K), covariances (N, K, 3) xx, xy, yy.
+    """Decode logits by a softmax over a window around the peak.
 
-    Of the softmax over the whole map, the window x window cells around its peak count: their mass is the score,
-    their mean the point, their covariance the covariance, in pixels of the crop. A window that would stick out is
-    moved inside the map.
+    Of the softmax over the whole map, the window x window cells around its peak count: their mass is the score, their
+    mean the point, their covariance the covariance. A window that would stick out is moved inside the map.
+
+    Args:
+        logits: (N, K, H, W).
+        stride: pixels per cell.
+        window: side in cells.
+
+    Returns:
+        Points (N, K, 2) in pixels, scores (N, K), covariances (N, K, 3) xx, xy, yy in square pixels.
     """
     return read_window(find_peaks(logits), stride, window)
 
 
 def find_peaks(logits: Tensor) -> Peaks:
-    """The softmax of each map (N, K, H, W) and its highest cell, of several that tie the first by rows.
+    """Return the softmax of each map and its highest cell; of several that tie, the first by rows.
 
-    The row is looked for first, then the column in that row: row and column maxima taken apart would mix two peaks
-    that tie, and ONNX Runtime's search through the flat map takes thrice as long.
+    The row is searched first, then the column in that row: row and column maxima taken apart would mix two peaks that
+    tie, and ONNX Runtime's search through the flat map takes three times as long.
+
+    Args:
+        logits: (N, K, H, W).
     """
     count, height, width = (int(side) for side in logits.shape[1:])  # constants of an exported graph
     mass = torch.softmax(logits.float().reshape(-1, count, height * width), -1)
@@ -89,9 +130,14 @@ def find_peaks(logits: Tensor) -> Peaks:
 
 
 def read_window(peaks: Peaks, stride: int, window: int) -> tuple[Tensor, Tensor, Tensor]:
-    """What decode answers, from peaks that are found already.
+    """Decode as decode does, from peaks that have been found.
 
-    Sums of products instead of a matrix product, which TensorRT-RTX does not have in float32 on Turing.
+    It sums products instead of a matrix product, which TensorRT-RTX does not have in float32 on Turing.
+
+    Args:
+        peaks: of the maps.
+        stride: pixels per cell.
+        window: side in cells.
     """
     mass, height, width = peaks.mass, peaks.height, peaks.width
     rows, columns = min(window, height), min(window, width)
@@ -109,16 +155,30 @@ def read_window(peaks: Peaks, stride: int, window: int) -> tuple[Tensor, Tensor,
 
 
 def offsets(rows: int, columns: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """dy, dx (rows * columns,), int32, of the cells of a window from its middle, row by row."""
+    """Return the offsets of the cells of a window from its middle, row by row.
+
+    Args:
+        rows: of the window.
+        columns: of the window.
+        device: of the result.
+
+    Returns:
+        dy, dx (rows * columns,), int32.
+    """
     dy = (torch.arange(rows, device=device, dtype=torch.int32) - rows // 2).repeat_interleave(columns)
     dx = (torch.arange(columns, device=device, dtype=torch.int32) - columns // 2).repeat(rows)
     return dy, dx
 
 
 def clamp(x: Tensor, least: int | Sequence[int], most: int | Sequence[int]) -> Tensor:
-    """Integers moved into least .. most, which may differ along the last axis.
+    """Return integers moved into a range, which may differ along the last axis.
 
-    TensorRT 10.3 knows Min and Max of integers, but not Clip.
+    TensorRT 10.3 has Min and Max of integers, but not Clip.
+
+    Args:
+        x: the integers.
+        least: the lowest values.
+        most: the highest values.
     """
     low, high = (torch.tensor(limit, dtype=x.dtype, device=x.device) for limit in (least, most))
     return torch.minimum(torch.maximum(x, low), high)

@@ -33,11 +33,22 @@ def encode(
     sigma_decimals: float = 1.0,
     places: Places = "middles",
 ) -> tuple[Tensor, Tensor]:
-    """Points (..., 2) as integer maps (..., cells, cells) and decimal maps (..., decimals, decimals), of peak 1.
+    """Return points as integer maps and decimal maps.
 
-    sigma_cells: the paper has 1.5, and 1 for 300W. decimals: the paper has 8, and tries 4 and 16. sigma_decimals: in
-    decimal cells; 0 is the hard label, 1 in the decimal cell and 0 in the others. Both Gaussians are cut at 3 sigma. A
-    point outside the map lies at the border of the nearest cell.
+    Both Gaussians are cut at 3 sigma. A point outside the map lies at the border of the nearest cell.
+
+    Args:
+        points_px: (..., 2).
+        cells: side of the integer maps.
+        stride: pixels per cell.
+        sigma_cells: width of the integer map's Gaussian; the paper has 1.5, and 1 for 300W.
+        decimals: side of the decimal maps; the paper has 8, and tries 4 and 16.
+        sigma_decimals: width of the decimal map's Gaussian in decimal cells; 0 is the hard label, 1 in the decimal cell
+            and 0 in the others.
+        places: where decimal cells lie, see above.
+
+    Returns:
+        (..., cells, cells) and (..., decimals, decimals), of peak 1.
     """
     _, fraction = integer.split(points_px, cells, stride)
     decimal = (fraction * decimals - FIRST[places] + 0.5).floor().clamp(0, decimals - 1)
@@ -50,10 +61,20 @@ def encode(
 def decode(
     logits: Tensor, decimal_maps: Tensor, stride: int, window: int = WINDOW, places: Places = "middles"
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Eq. 4: logits (N, K, H, W) of the integer maps and decimal maps (N, K, D, D) to points, scores, covariances.
+    """Decode integer maps and decimal maps (Eq. 4).
 
     Of the decimal maps only the highest cell counts, so they may be heatmaps, or logits as the coordinate
-    soft-classification loss makes them. Scores and covariances are those of train.codecs.integer.join.
+    soft-classification loss makes them.
+
+    Args:
+        logits: (N, K, H, W) of the integer maps.
+        decimal_maps: (N, K, D, D).
+        stride: pixels per cell.
+        window: side in cells, for scores and covariances.
+        places: where decimal cells lie, see above.
+
+    Returns:
+        Points, scores and covariances as train.codecs.integer.join.
     """
     decimals = find_peaks(decimal_maps)
     size = torch.tensor([decimals.width, decimals.height], dtype=torch.float32, device=logits.device)

@@ -19,9 +19,17 @@ REACH = 3.0  # of sigma: where HIH, HRNet and FAN cut the Gaussian off
 
 
 def split(points_px: Tensor, cells: int, stride: int) -> tuple[Tensor, Tensor]:
-    """Points (..., 2) as cells (..., 2) and fractions (..., 2): Lan et al., HIH, Eq. 1 and 2.
+    """Return the cells that points lie in, and their fractions of these (Lan et al., HIH, Eq. 1 and 2).
 
     A point outside the map has the nearest cell, and a fraction below 0 or above 1.
+
+    Args:
+        points_px: (..., 2).
+        cells: side of the map.
+        stride: pixels per cell.
+
+    Returns:
+        Cells (..., 2) and fractions (..., 2).
     """
     places = (points_px + 0.5) / stride
     cell = places.floor().clamp(0, cells - 1)
@@ -29,7 +37,7 @@ def split(points_px: Tensor, cells: int, stride: int) -> tuple[Tensor, Tensor]:
 
 
 def encode(points_px: Tensor, cells: int, stride: int, sigma_cells: float) -> Tensor:
-    """Points (..., 2) as heatmaps (..., cells, cells): a Gaussian of peak 1 on the cell's middle, cut at 3 sigma.
+    """Return points as heatmaps: a Gaussian of peak 1 on the cell's middle, cut at 3 sigma.
 
     HIH's Eq. 1 takes the floor of the place, Subpixel's Eq. 2 rounds a coordinate whose whole numbers are the cells'
     middles: the same cell. HIH's code rounds where it encodes no decimals, so its cells reach half a cell to either
@@ -38,14 +46,31 @@ def encode(points_px: Tensor, cells: int, stride: int, sigma_cells: float) -> Te
     The cut is a square around the cell, as in the code of HIH, HRNet and FAN. Eq. 1 prints a disc around the label
     itself: single cells would differ by up to 0.06 of the peak at sigma 1.5 and 0.14 at sigma 1, and the squared
     difference is 0.07 and 0.35 % of the map's squares in the mean over labels.
+
+    Args:
+        points_px: (..., 2).
+        cells: side of the maps.
+        stride: pixels per cell.
+        sigma_cells: width in cells.
+
+    Returns:
+        (..., cells, cells).
     """
     cell, _ = split(points_px, cells, stride)
     return heatmap(cell, cells, sigma_cells, REACH * sigma_cells)
 
 
 def join(peaks: Peaks, fractions: Tensor, stride: int, window: int = WINDOW) -> tuple[Tensor, Tensor, Tensor]:
-    """Peaks of N pictures' K maps and fractions (N, K, 2) in their cells as points, scores and covariances.
+    """Return points from peaks and the fractions of their cells.
 
-    Scores and covariances are those of train.codecs.decoders: of the map in the window around its peak.
+    Args:
+        peaks: of K maps of N pictures.
+        fractions: (N, K, 2) of a cell, from its left and upper edge.
+        stride: pixels per cell.
+        window: side in cells.
+
+    Returns:
+        Points (N, K, 2) in pixels, scores (N, K) and covariances (N, K, 3), both of the map in the window around its
+            peak.
     """
     return answer(peaks, highest(peaks) + fractions.float() - 0.5, stride, window)

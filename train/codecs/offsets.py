@@ -16,20 +16,50 @@ from train.codecs.gaussian import find_peaks
 
 
 def encode_vector(points_px: Tensor, cells: int, stride: int, sigma_cells: float = 1.5) -> tuple[Tensor, Tensor]:
-    """Points (..., 2) as integer maps (..., cells, cells) and offsets (..., 2): fractions of train.codecs.integer."""
+    """Return points as integer maps and offset vectors.
+
+    Args:
+        points_px: (..., 2).
+        cells: side of the maps.
+        stride: pixels per cell.
+        sigma_cells: width in cells.
+
+    Returns:
+        (..., cells, cells), and the fractions (..., 2) of train.codecs.integer.split.
+    """
     _, fraction = integer.split(points_px, cells, stride)
     return integer.encode(points_px, cells, stride, sigma_cells), fraction
 
 
 def decode_vector(logits: Tensor, offsets: Tensor, stride: int, window: int = WINDOW) -> tuple[Tensor, Tensor, Tensor]:
-    """Eq. 9: logits (N, K, H, W) and offsets (N, K, 2) to points, scores, covariances: train.codecs.integer.join."""
+    """Decode integer maps and offset vectors (Eq. 9).
+
+    Args:
+        logits: (N, K, H, W).
+        offsets: (N, K, 2) fractions of a cell.
+        stride: pixels per cell.
+        window: side in cells.
+
+    Returns:
+        Points, scores and covariances as train.codecs.integer.join.
+    """
     return integer.join(find_peaks(logits), offsets, stride, window)
 
 
 def encode_map(points_px: Tensor, cells: int, stride: int, sigma_cells: float = 1.5) -> tuple[Tensor, Tensor]:
-    """Points (..., K, 2) as integer maps (..., K, cells, cells) and one offset map (..., 2, cells, cells), x then y.
+    """Return points as integer maps and one offset map for all landmarks.
 
-    Zero where there is no landmark. Where several share a cell it holds the last one's offset, as in HIH's code.
+    The offset map is zero where there is no landmark. Where several share a cell it holds the last one's offset, as in
+    HIH's code.
+
+    Args:
+        points_px: (..., K, 2).
+        cells: side of the maps.
+        stride: pixels per cell.
+        sigma_cells: width in cells.
+
+    Returns:
+        (..., K, cells, cells), and (..., 2, cells, cells), x then y.
     """
     cell, fraction = integer.split(points_px, cells, stride)
     index = (cell[..., 1] * cells + cell[..., 0]).long()  # (..., K)
@@ -43,12 +73,30 @@ def encode_map(points_px: Tensor, cells: int, stride: int, sigma_cells: float = 
 
 
 def decode_map(logits: Tensor, offset_map: Tensor, stride: int, window: int = WINDOW) -> tuple[Tensor, Tensor, Tensor]:
-    """Eq. 8: logits (N, K, H, W) and offset map (N, 2, H, W) to points, scores and covariances, as decode_vector."""
+    """Decode integer maps and an offset map (Eq. 8).
+
+    Args:
+        logits: (N, K, H, W).
+        offset_map: (N, 2, H, W), x then y.
+        stride: pixels per cell.
+        window: side in cells.
+
+    Returns:
+        Points, scores and covariances as train.codecs.integer.join.
+    """
     peaks = find_peaks(logits)
     return integer.join(peaks, read_map(offset_map, peaks.cell), stride, window)
 
 
 def read_map(offset_map: Tensor, cells: Tensor) -> Tensor:
-    """What an offset map (N, 2, H, W) holds at cells (N, K, 2), x then y: (N, K, 2)."""
+    """Return the offsets that a map holds at cells.
+
+    Args:
+        offset_map: (N, 2, H, W), x then y.
+        cells: (N, K, 2) (x, y).
+
+    Returns:
+        (N, K, 2).
+    """
     index = (cells[..., 1] * int(offset_map.shape[-1]) + cells[..., 0]).long()
     return torch.stack([channel.gather(1, index) for channel in offset_map.flatten(2).unbind(1)], -1)

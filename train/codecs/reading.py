@@ -25,10 +25,19 @@ ReadingName = DecoderName | HeadName
 def read(
     name: ReadingName, logits: Tensor, places: Tensor | None, stride: int, window: int, label_cells: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Logits (N, K, H, W) and the head's answer to points (N, K, 2), scores (N, K), covariances (N, K, 3).
+    """Decode maps with the decoder of a name.
 
-    places: (N, K, D, D) for "decimals", (N, K, 2) for "vector", (N, 2, H, W) for "map", None for the others.
-    label_cells: the width of the labels, which DARK blurs with.
+    Args:
+        name: of the decoder.
+        logits: (N, K, H, W).
+        places: the head's answer: (N, K, D, D) for "decimals", (N, K, 2) for "vector", (N, 2, H, W) for "map", None for
+            the others.
+        stride: pixels per cell.
+        window: side in cells.
+        label_cells: the width of the labels, which DARK blurs with.
+
+    Returns:
+        Points (N, K, 2) in pixels, scores (N, K), covariances (N, K, 3).
     """
     if name == "dark":
         return dark(logits, stride, window, label_cells)

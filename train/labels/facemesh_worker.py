@@ -55,7 +55,7 @@ def main() -> None:
 
 
 def about(mediapipe: Any) -> dict[str, Any]:
-    """What this teacher is."""
+    """Return what this teacher is."""
     folder = Path(mediapipe.__file__).parent
     return {
         "name": "facemesh",
@@ -71,7 +71,7 @@ def about(mediapipe: Any) -> dict[str, Any]:
 
 
 def vertices(mesh: Any, picture: Any) -> Any:
-    """(VERTICES, 3) of the face in a picture, NaN for none."""
+    """Return the mesh (VERTICES, 3) of the face in a picture, NaN if there is none."""
     faces = mesh.process(picture).multi_face_landmarks
     if not faces:
         return np.full((VERTICES, 3), np.nan)

@@ -1,5 +1,8 @@
-"""A folder of labels: NAME.pts, NAME.spread.csv and a link to the picture for each labelled face, what was left out and
-why, and by which settings. A run goes on where an earlier one with the same settings stopped."""
+"""A folder of labels.
+
+It has NAME.pts, NAME.spread.csv and a link to the picture for each labelled face, a list of what was left out and why,
+and the settings. A run goes on where an earlier one with the same settings stopped.
+"""
 
 from __future__ import annotations
 
@@ -27,8 +30,14 @@ SAVE_EVERY = 100  # pictures left out: so many may be looked at again after a ru
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    """The pictures directly in a folder, by name. Raises TrackerError for none, and for two that differ in their
-    suffix only, which could not have a label each."""
+    """Return the pictures directly in a folder, by name.
+
+    Args:
+        folder: the folder.
+
+    Raises:
+        TrackerError: for none, and for two that differ in their suffix only, which could not have a label each.
+    """
     if not os.path.isdir(folder):
         raise TrackerError(f"{folder}: expected a folder of pictures, there is no such folder; correct --images")
     pictures = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
@@ -46,7 +55,12 @@ def pictures_in(folder: Path) -> list[Path]:
 def hold_to(folder: Path, settings: Mapping[str, Any]) -> None:
     """Note the settings in a new folder, or compare them with those noted there.
 
-    Raises TrackerError for other settings, or a folder that cannot be written.
+    Args:
+        folder: the folder.
+        settings: of the run.
+
+    Raises:
+        TrackerError: for other settings, or a folder that cannot be written.
     """
     noted_in = folder / SETTINGS
     try:
@@ -72,14 +86,22 @@ def hold_to(folder: Path, settings: Mapping[str, Any]) -> None:
 
 
 def _expect_no_labels(folder: Path) -> None:
-    """Raises TrackerError for a folder with labels of somebody else, which would be mixed with these."""
+    """Raise TrackerError for a folder with other labels, which would be mixed with these."""
     for path in sorted(folder.iterdir()):
         if path.suffix in (".pts", ".npy") or path.name.endswith(SPREAD) or path.name in (LEFT_OUT, SUMMARY):
             raise TrackerError(f"{folder}: holds {path.name}, which is of no run of this command; give another folder")
 
 
 class LabelFolder:
-    """The labels of one run. Raises TrackerError, as hold_to, and for a list of pictures left out that is damaged."""
+    """The labels of one run.
+
+    Args:
+        folder: the folder.
+        settings: of the run.
+
+    Raises:
+        TrackerError: as hold_to, and for a damaged list of pictures left out.
+    """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any]) -> None:
         hold_to(folder, settings)
@@ -88,11 +110,17 @@ class LabelFolder:
         self._unsaved = 0
 
     def done(self, picture: Path) -> bool:
-        """Whether the picture has a label, or was left out."""
+        """Return whether the picture has a label, or was left out."""
         return picture.name in self.left_out or os.path.exists(self.folder / f"{picture.stem}.pts")
 
     def add(self, picture: Path, points_px: Array, spread_px: Array) -> None:
-        """Write the labels (K, 2) and their spread (K,), in pixels, the label last: where it is, the rest is."""
+        """Write the labels of a picture, the .pts file last: if it is there, the rest is.
+
+        Args:
+            picture: the file.
+            points_px: (K, 2) in pixels.
+            spread_px: (K,) in pixels.
+        """
         self._link(picture)
         rows = "\n".join(["spread_px", *(f"{spread:.4f}" for spread in spread_px), ""])
         write_whole(self.folder / f"{picture.stem}{SPREAD}", rows.encode("ascii"))
@@ -126,7 +154,7 @@ class LabelFolder:
         return {row[0]: row[1] for row in rows[1:]}
 
     def _link(self, picture: Path) -> None:
-        """The picture beside its label: a link where the file system has them, else a copy."""
+        """Put the picture beside its label: a link if the file system has them, else a copy."""
         target = self.folder / picture.name
         if target.exists():
             if not (target.samefile(picture) or filecmp.cmp(target, picture, shallow=False)):
@@ -140,12 +168,12 @@ class LabelFolder:
 
 
 def read_spread(path: Path) -> Array:
-    """(K,) the spread in pixels of a .spread.csv file. Raises ValueError, and OSError, for one that is none."""
+    """Return the spread (K,) in pixels of a .spread.csv file; raise ValueError or OSError for another file."""
     return np.loadtxt(path, skiprows=1, ndmin=1)
 
 
 def percentiles(values: Iterable[float]) -> dict[str, float]:
-    """Of numbers, rounded; empty for none."""
+    """Return percentiles of numbers, rounded; none if there are no numbers."""
     numbers = np.array(list(values))
     return (
         {f"p{q}": round(float(np.percentile(numbers, q)), 4) for q in (5, 25, 50, 75, 90, 95, 99)}

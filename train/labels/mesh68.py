@@ -29,9 +29,11 @@ Weights = list[list[float]]
 class Mesh68:
     """Where the 68 points lie on the mesh.
 
-    flip: (478,) the vertex that takes place v in a mirrored picture.
-    weights: (68, 478). outward: (17, 2) where out is for a jaw point, in an upright face, x to the right and y down.
-    stretches: for each jaw point (n, 478), places on the surface from its own one inwards.
+    Attributes:
+        flip: (478,) the vertex that takes place v in a mirrored picture.
+        weights: (68, 478) of the vertices.
+        outward: (17, 2) the outward direction of each jaw point, in an upright face, x to the right and y down.
+        stretches: for each jaw point (n, 478), places on the surface from its own one inwards.
     """
 
     flip: NDArray[np.intp]
@@ -40,7 +42,7 @@ class Mesh68:
     stretches: tuple[Array, ...]
 
     def points(self, mesh: Array) -> Array:
-        """(68, 2) the points of a mesh (478, 3) in the pixels of a picture."""
+        """Return the points (68, 2) of a mesh (478, 3) in the pixels of a picture."""
         places = self._rows @ mesh[:, :2]
         points, *stretches = np.split(places, self._starts)
         down = points[CHIN] - points[ROOT]
@@ -57,14 +59,14 @@ class Mesh68:
 
     @cached_property
     def _starts(self) -> NDArray[np.intp]:
-        """Where in them each stretch starts."""
+        """The row at which each stretch starts."""
         lengths = [len(self.weights), *map(len, self.stretches[:-1])]
         return np.cumsum(lengths)
 
 
 @cache
 def load_mesh68(path: Path = TABLE) -> Mesh68:
-    """The table of the file."""
+    """Return the table of a file."""
     table = json.loads(path.read_text(encoding="ascii"))
     return Mesh68(
         np.array(table["flip"], np.intp),
@@ -75,7 +77,7 @@ def load_mesh68(path: Path = TABLE) -> Mesh68:
 
 
 def _dense(rows: Iterable[Weights]) -> Array:
-    """(n, 478) of n lists of pairs; what rounding has left is shared out, so that each row adds up to 1."""
+    """Return lists of pairs as (n, 478); what rounding has left is shared out, so that each row adds up to 1."""
     rows = list(rows)
     dense = np.zeros((len(rows), VERTICES))
     for row, pairs in zip(dense, rows):
@@ -85,7 +87,12 @@ def _dense(rows: Iterable[Weights]) -> Array:
 
 
 def as_json(mesh68: Mesh68, about: dict[str, object]) -> str:
-    """The table's file, one point a line; about: what it was made from."""
+    """Return the table as the content of its file, one point per line.
+
+    Args:
+        mesh68: the table.
+        about: what it was made from.
+    """
 
     def sparse(row: Array) -> Weights:
         return [[int(vertex), round(float(row[vertex]), 5)] for vertex in np.flatnonzero(np.abs(row) > 5e-6)]

@@ -1,5 +1,7 @@
-"""Teachers: who looks at views of a face and says where its points are. FaceMesh in a process of its own, or a model of
-this project."""
+"""Teachers: they look at views of a face and return its points.
+
+FaceMesh in a process of its own, or a model of this project.
+"""
 
 from __future__ import annotations
 
@@ -33,11 +35,14 @@ FACEMESH_PX = 320
 
 
 class Teacher(Protocol):
-    """A net that is asked.
+    """The protocol of a teacher.
 
-    about: what it is, for the summary: name, SHA-256, versions. rules: what makes labels of its points, None where they
-        are the labels. scheme: of the labels.
-    flip: (K,) its point that takes place k in a mirrored picture. view_px: the side of its views.
+    Attributes:
+        about: what it is, for the summary: name, SHA-256, versions.
+        rules: what makes labels of its points; None if they are the labels.
+        scheme: of the labels.
+        flip: (K,) its point that takes place k in a mirrored picture.
+        view_px: the side of its views.
     """
 
     about: dict[str, Any]
@@ -47,13 +52,25 @@ class Teacher(Protocol):
     view_px: int
 
     def roi(self, image_rgb: Image, found: Detection) -> Roi:
-        """The square that the views of a detected face vary around."""
+        """Return the square that the views of a face vary around.
+
+        Args:
+            image_rgb: (H, W, 3).
+            found: the detected face.
+        """
 
     def look(self, views: Image) -> Array:
-        """(V, K, D) its points in V views (V, S, S, 3), in pixels of these; NaN for a view in which it sees no face."""
+        """Return its points in views.
+
+        Args:
+            views: (V, S, S, 3).
+
+        Returns:
+            (V, K, D) in pixels of the views; NaN for a view in which it sees no face.
+        """
 
     def labels(self, points: Array) -> Array:
-        """(K of the scheme, 2) the labels that follow from its points (K, D) in a picture."""
+        """Return the labels (K of the scheme, 2) that follow from its points (K, D) in a picture."""
 
     def close(self) -> None:
         """End what it has started."""
@@ -62,8 +79,14 @@ class Teacher(Protocol):
 class FaceMesh:
     """MediaPipe's FaceMesh with attention, run by the Python of another environment (facemesh_worker.py).
 
-    command: starts the worker. edges: pairs of vertices that its surface joins.
-    Raises TrackerError when it does not start, ends, or is not what is expected.
+    Args:
+        command: starts the worker.
+
+    Attributes:
+        edges: pairs of vertices that its surface joins.
+
+    Raises:
+        TrackerError: if it does not start, ends, or is not what is expected.
     """
 
     scheme = IBUG68
@@ -94,12 +117,14 @@ class FaceMesh:
             raise TrackerError(f"expected a teacher of {VERTICES} vertices, got one of {count}")
 
     def roi(self, image_rgb: Image, found: Detection) -> Roi:
+        """See Teacher."""
         x, y, width, height = found.box_px.tolist()
         right, down = (found.eyes_px[1] - found.eyes_px[0]).tolist()
         side = AROUND * math.sqrt(width * height)
         return Roi((x + width / 2, y + height / 2), side, math.atan2(down, right))
 
     def look(self, views: Image) -> Array:
+        """See Teacher."""
         assert self._process.stdin is not None and self._process.stdout is not None
         count, height, width = views.shape[:3]
         try:
@@ -116,6 +141,7 @@ class FaceMesh:
         return shares * (width, height, width) - (0.5, 0.5, 0.0)  # from the edge to the first pixel's centre
 
     def labels(self, points: Array) -> Array:
+        """See Teacher."""
         return self._table.points(points)
 
     def _ended(self) -> TrackerError:
@@ -130,6 +156,7 @@ class FaceMesh:
         )
 
     def close(self) -> None:
+        """See Teacher."""
         assert self._process.stdin is not None and self._process.stdout is not None
         with suppress(OSError):
             self._process.stdin.close()  # ends it
@@ -139,7 +166,12 @@ class FaceMesh:
 
 
 class Model:
-    """A model of this project: an .onnx file, or a packaged one by its name. It is shown what the tracker shows it."""
+    """A model of this project. It is shown what the tracker shows it.
+
+    Args:
+        path: an .onnx file, or the name of a packaged model.
+        detector: whose boxes it is given.
+    """
 
     def __init__(self, path: Path, detector: CalibratedDetector) -> None:
         file = landmark_model(path)
@@ -152,23 +184,33 @@ class Model:
         self.view_px = self._estimator.engine.spec.size
 
     def roi(self, image_rgb: Image, found: Detection) -> Roi:
+        """See Teacher."""
         rough = roi_of_detection(found, self._calibration)
         return next_roi(self._estimator.estimate(image_rgb, [rough])[0].landmarks)
 
     def look(self, views: Image) -> Array:
+        """See Teacher."""
         return np.stack([self._estimator.engine.run(view[None]).points_px[0] for view in views]).astype(np.float64)
 
     def labels(self, points: Array) -> Array:
+        """See Teacher."""
         return points
 
     def close(self) -> None:
+        """See Teacher."""
         pass
 
 
 def open_teacher(name: Path, python: Path | None, detector: CalibratedDetector) -> Teacher:
-    """The teacher of that name: facemesh, a packaged model's name, or an .onnx file.
+    """Return a teacher.
 
-    Raises TrackerError for one that cannot be had.
+    Args:
+        name: facemesh, a packaged model's name, or an .onnx file.
+        python: for facemesh, of an environment that has mediapipe.
+        detector: finds the faces.
+
+    Raises:
+        TrackerError: for one that is not available.
     """
     if str(name) != FACEMESH:
         return Model(name, detector)

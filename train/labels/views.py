@@ -25,8 +25,11 @@ FAR = 3.0  # views this many times as far from the median as the middle one are 
 class Variation:
     """How far views vary, evenly within these limits; every second view is mirrored.
 
-    rotation_rad: either way. scale: from 1 / scale to scale, evenly in its logarithm. shift: either way in x and in y,
-    over the side of the view. gamma: the exponent of the light, as scale.
+    Attributes:
+        rotation_rad: either way.
+        scale: from 1 / scale to scale, evenly in its logarithm.
+        shift: either way in x and in y, over the side of the view.
+        gamma: the exponent of the light, as scale.
     """
 
     rotation_rad: float = math.radians(20)
@@ -37,21 +40,34 @@ class Variation:
 
 @dataclass(frozen=True, eq=False)
 class View:
-    """One view: view_from_picture (2, 3), a similarity, mirrored or not; and the exponent of its light."""
+    """One view.
+
+    Attributes:
+        view_from_picture: (2, 3) a similarity, mirrored or not.
+        mirrored: whether it is.
+        gamma: the exponent of its light.
+    """
 
     view_from_picture: Array
     mirrored: bool
     gamma: float
 
     def see(self, image_rgb: Image, size: int) -> Image:
-        """(size, size, 3) the view of a picture, black outside of it."""
+        """Return the view (size, size, 3) of a picture, black outside of it.
+
+        Args:
+            image_rgb: (H, W, 3).
+            size: side in pixels.
+        """
         levels = np.rint(255 * (np.arange(256) / 255) ** self.gamma).astype(np.uint8)
         return levels[warp(image_rgb, self.view_from_picture, size)]
 
     def to_picture(self, points: Array, flip: NDArray[np.intp]) -> Array:
-        """Points (K, 2 or 3) found in the view as points of the picture, in the order of the unmirrored face.
+        """Return points of the view as points of the picture, in the order of the unmirrored face.
 
-        flip: (K,) the point that takes place k in a mirrored picture. A third coordinate is a depth in the same pixels.
+        Args:
+            points: (K, 2 or 3) found in the view; a third coordinate is a depth in the same pixels.
+            flip: (K,) the point that takes place k in a mirrored picture.
         """
         ordered = points[flip] if self.mirrored else points
         picture_from_view = invert(self.view_from_picture)
@@ -60,7 +76,15 @@ class View:
 
 
 def random_views(roi: Roi, size: int, count: int, rng: np.random.Generator, by: Variation) -> list[View]:
-    """count views about a square, each size x size pixels."""
+    """Return random views about a square.
+
+    Args:
+        roi: the square.
+        size: side of the views in pixels.
+        count: how many.
+        rng: of the random numbers.
+        by: how far they vary.
+    """
     views = []
     for number in range(count):
         turn, zoom, right, down, light = rng.uniform(-1, 1, 5)
@@ -74,17 +98,28 @@ def random_views(roi: Roi, size: int, count: int, rng: np.random.Generator, by: 
 
 
 def generator(seed: int, name: str) -> np.random.Generator:
-    """The random numbers of one picture, the same however many other pictures there are."""
+    """Return the random numbers of one picture, the same however many other pictures there are.
+
+    Args:
+        seed: of the run.
+        name: of the picture.
+    """
     digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).digest()
     return np.random.default_rng([seed, int.from_bytes(digest[:8], "big")])
 
 
 def average(views: Array) -> tuple[Array, Array]:
-    """The points (K, D) that views (V, K, D) agree on, and their spread (K,). Views of NaN are not counted.
+    """Return the points that views agree on, and their spread.
 
     The average of a point leaves out the views that lie FAR times as far from the views' median as the middle one; its
     spread is the root of the mean squared distance of all the views from the average, with one degree of freedom less
-    than there are views, in the picture (x and y). NaN for fewer than two views.
+    than there are views, in the picture (x and y).
+
+    Args:
+        views: (V, K, D); views of NaN are not counted.
+
+    Returns:
+        (K, D) and (K,); NaN for fewer than two views.
     """
     seen = views[np.isfinite(views).all((1, 2))]
     if len(seen) < 2:

@@ -1,0 +1,1 @@
+"""Losses: each compares what a net answers with a target of train.targets."""

@@ -12,15 +12,19 @@ import torch
 from torch import Tensor
 
 from train.losses.distances import distance
-from train.losses.maps import full_precision
+from train.maps import full_precision
 
 
 def consistency_loss(points_px: Tensor, truth_px: Tensor) -> Tensor:
-    """How far a landmark's views lie from their mean, once mapped back: (N, K), the mean distance over the views.
+    """Return how far the views of a landmark lie from their mean, after mapping them back to the first view.
 
-    points_px: (N, V, K, 2), the answers to V views of each face. truth_px: (N, V, K, 2), the same labels in all of
-    them, from which the way between the views is had: a similarity without mirroring. The result is in pixels of the
-    first view.
+    Args:
+        points_px: (N, V, K, 2) the answers to V views of each face.
+        truth_px: (N, V, K, 2) the same labels in all of them, which give the map between the views: a similarity
+            without mirroring.
+
+    Returns:
+        (N, K) the mean distance over the views, in pixels of the first one.
     """
     errors = full_precision(points_px) - truth_px
     turned = torch.view_as_complex(errors.contiguous()) / scale_and_rotation(truth_px)[..., None]
@@ -29,7 +33,14 @@ def consistency_loss(points_px: Tensor, truth_px: Tensor) -> Tensor:
 
 
 def scale_and_rotation(truth_px: Tensor) -> Tensor:
-    """(N, V) complex: what a vector of the first view is multiplied with in the others."""
+    """Return the complex number by which a vector of the first view is multiplied in each view.
+
+    Args:
+        truth_px: (N, V, K, 2) the same labels in V views of each face.
+
+    Returns:
+        (N, V) complex.
+    """
     labels = full_precision(truth_px)
     centred = torch.view_as_complex((labels - labels.mean(-2, keepdim=True)).contiguous())
     first = centred[:, :1]

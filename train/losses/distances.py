@@ -18,26 +18,41 @@ def _root(squared: Tensor) -> Tensor:
 
 
 def smooth_l1(squared: Tensor, s: float = 0.01) -> Tensor:
-    """Of a squared Euclidean distance d^2: d^2 / 2s below s, d - s/2 above (Zhou et al., CVPR 2023, Eq. 8)."""
+    """Return d^2 / 2s below s, and d - s/2 above (Zhou et al., CVPR 2023, Eq. 8).
+
+    Args:
+        squared: (...) squared Euclidean distances d^2.
+        s: where the parabola ends.
+    """
     distance = _root(squared)
     return torch.where(distance < s, squared / (2 * s), distance - s / 2)
 
 
 def wing(squared: Tensor, omega: float, epsilon: float) -> Tensor:
-    """Of a squared Euclidean distance d^2: omega ln(1 + d / epsilon) below omega, d and a constant above."""
+    """Return omega ln(1 + d / epsilon) below omega, and d plus a constant above.
+
+    Args:
+        squared: (...) squared Euclidean distances d^2.
+        omega: where the logarithm ends.
+        epsilon: its width.
+    """
     distance = _root(squared)
     constant = omega - omega * math.log1p(omega / epsilon)
     return torch.where(distance < omega, omega * torch.log1p(distance / epsilon), distance - constant)
 
 
 def distance(error: Tensor, kind: Distance) -> Tensor:
-    """The length (...) of errors (..., D).
+    """Return the length of errors.
 
-    l1 sums the sizes of the coordinates, l2 their squares (no root: Yang & Yeh, ICCV 2025, Eq. 4); the others are
-    of the Euclidean norm. smooth_l1 has s = 0.01.
-    wing: omega 10 and epsilon 2 pixels of a 256-pixel crop, which are the values of Feng et al., CVPR 2018, in
-        pixels: small errors weigh more than in l1.
-    wing_star: omega 0.01 and epsilon 2 in [-1, 1], as STAR's code has them: errors below 0.01 hardly weigh.
+    Args:
+        error: (..., D).
+        kind: l1 sums the absolute values of the coordinates, l2 their squares (no root: Yang & Yeh, ICCV 2025, Eq. 4).
+            The others are of the Euclidean norm: smooth_l1 has s = 0.01; wing has omega 10 and epsilon 2 pixels of a
+            256-pixel crop, the values of Feng et al., CVPR 2018, so small errors weigh more than in l1; wing_star has
+            omega 0.01 and epsilon 2 in [-1, 1], as STAR's code, so errors below 0.01 hardly weigh.
+
+    Returns:
+        (...).
     """
     if kind == "l1":
         return error.abs().sum(-1)

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from train.losses.maps import full_precision
+from train.maps import full_precision
 
 
 def jensen_shannon(distribution: Tensor, target: Tensor) -> Tensor:
-    """The Jensen-Shannon divergence of distributions (..., H, W), in nats: one value for each map, (...).
+    """Return the Jensen-Shannon divergence in nats: 0 for equal distributions, ln 2 if they share no cell.
 
-    0 for equal ones, ln 2 for those that share no cell. Zhou et al., CVPR 2023, add it to soft-argmax regression with
-    Gaussians of sigma 1 cell as targets (their DR).
+    Zhou et al., CVPR 2023, add it to soft-argmax regression with Gaussians of sigma 1 cell as targets (their DR).
+
+    Args:
+        distribution: (..., H, W).
+        target: (..., H, W).
+
+    Returns:
+        (...), one value for each map.
     """
     distribution, target = full_precision(distribution), full_precision(target)
     middle = (distribution + target) / 2

@@ -2,47 +2,19 @@
 
 from __future__ import annotations
 
-import math
-
-import torch
 from torch import Tensor
 
-from train.codecs.gaussian import heatmap
-from train.losses.maps import full_precision
-
-STAR_SIGMA_PX = 1.5
-
-
-def gaussian_map(points: Tensor, cells: int, sigma_cells: float) -> Tensor:
-    """(..., cells, cells) Gaussians of peak 1 at labels (..., 2), which need not be at a cell's middle.
-
-    Labels are in [-1, 1] over the map's cell middles, sigma_cells is in cells. Far outside, the map is empty.
-    """
-    return heatmap((full_precision(points) + 1) * ((cells - 1) / 2), cells, sigma_cells)
-
-
-def star_point_map(points_px: Tensor, cells: int, stride: int) -> Tensor:
-    """(..., cells, cells) the point maps of STAR's code, for labels (..., 2) in pixels of the crop.
-
-    A Gaussian of 1.5 pixels and peak 1 at the nearest pixel, over the 10 x 10 pixels from 5 before it to 4 behind it,
-    points outside the crop being moved to its border; then read off by bilinear interpolation at the middles of
-    cells, without averaging. At stride 4 that is the inner 2 x 2 of 4 x 4 pixels, so it peaks at 0.81, 0.55 or 0.37,
-    by how many of x and y fall on an outer pixel of their cell. Within 4.5 pixels of the left or top border the code
-    rounds up instead, which is kept.
-    """
-    points = full_precision(points_px).clamp(0, cells * stride - 1)[..., None, None]  # (..., 2, 1, 1)
-    before, after = (points - 3 * STAR_SIGMA_PX).trunc(), (points + 3 * STAR_SIGMA_PX + 1).trunc()
-    middles = [(cell + 0.5) * stride - 0.5 for cell in range(cells)]
-    pixels = points.new_tensor([[math.floor(m) for m in middles], [math.ceil(m) for m in middles]])
-    values = torch.exp(-((pixels - before - 5) / STAR_SIGMA_PX).square() / 2)
-    drawn = (pixels >= before) & (pixels < after)
-    x, y = (values * drawn).mean(-2).unbind(-2)  # over the two pixels: the bilinear value halfway
-    return y[..., :, None] * x[..., None, :]
+from train.maps import full_precision
 
 
 def heatmap_loss(maps: Tensor, target: Tensor) -> Tensor:
-    """The mean over the cells of the squared difference of (..., H, W): one value for each map, (...).
+    """Return the mean over the cells of the squared difference. Eq. 2 is the sum, the number of cells times as much.
 
-    Eq. 2 is the sum, which is the number of cells times as much.
+    Args:
+        maps: (..., H, W).
+        target: (..., H, W).
+
+    Returns:
+        (...), one value for each map.
     """
     return (full_precision(maps) - target).square().mean((-2, -1))

@@ -12,8 +12,8 @@ from typing import Literal
 
 from torch import Tensor
 
-from train.losses.maps import full_precision, mean_point
 from train.losses.star import EPSILON, unbiased_covariance
+from train.maps import full_precision, mean_point
 
 MahalanobisRestriction = Literal["value", "detach", "log_determinant"]
 
@@ -21,18 +21,21 @@ MahalanobisRestriction = Literal["value", "detach", "log_determinant"]
 def mahalanobis_loss(
     distribution: Tensor, points: Tensor, restriction: MahalanobisRestriction = "value", weight: float = 1.0
 ) -> Tensor:
-    """e^T Sigma^-1 e with one of three terms that keep maps from spreading to lower it: one value a map, (...).
+    """Return e^T Sigma^-1 e with one of three terms that keep maps from spreading to lower it.
 
-    e is the error of the mean of distributions (..., H, W) from labels (..., 2), which are in [-1, 1] over the map's
-    cell middles; Sigma their unbiased covariance, 1e-5 added to its diagonal as STAR's code adds it to eigenvalues.
+    e is the error of the map's mean; Sigma the map's unbiased covariance, with 1e-5 added to its diagonal as STAR's
+    code adds it to eigenvalues.
 
     Args:
-        distribution: Maps that are nowhere negative and sum to 1.
-        points: The labels.
+        distribution: (..., H, W) maps that are nowhere negative and sum to 1.
+        points: (..., 2) the labels, in [-1, 1] over the map's cell middles.
         restriction: "value" adds weight times the trace of Sigma, the sum of STAR's eigenvalues ("the same setup").
             "detach" makes Sigma a constant and adds nothing. "log_determinant" adds weight times ln det Sigma, with
             which the loss is LUVLi's likelihood (up to a factor and a constant, and without its visibility).
-        weight: Of the term.
+        weight: of the term.
+
+    Returns:
+        (...), one value for each map.
     """
     distribution = full_precision(distribution)
     mean = mean_point(distribution)

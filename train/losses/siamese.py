@@ -14,26 +14,35 @@ from torch.nn import functional
 
 from train.codecs.gaussian import cells_from_pixels, pixels_from_cells
 from train.losses.consistency import scale_and_rotation
-from train.losses.maps import full_precision
+from train.maps import full_precision
 
 ROUNDING = 1e-3  # cells: what lies this little outside is on the border
 
 
 class WarpedBack(NamedTuple):
-    """maps: (N, V, K, H, W) on the first view's grid. covered: (N, V, H, W), the cells of it that each view shows."""
+    """Maps of several views on the grid of the first one.
+
+    Attributes:
+        maps: (N, V, K, H, W).
+        covered: (N, V, H, W) the cells that each view shows.
+    """
 
     maps: Tensor
     covered: Tensor
 
 
 def back_to_first(maps: Tensor, truth_px: Tensor, stride: int) -> WarpedBack:
-    """The maps of V views of each face, resampled into the first view's grid by bilinear interpolation, in float32.
+    """Resample the maps of V views of each face into the first view's grid by bilinear interpolation, in float32.
 
-    maps: (N, V, K, H, W), of any kind. truth_px: (N, V, K, 2), the same labels in pixels of each view's crop, from
-    which the way between the views is had: a similarity without mirroring, so two labels at least must lie apart.
-    Eq. 6 takes every view back to the picture; its grid being nobody's, the first view's is taken here, whose own maps
-    come back as they are. A cell is covered where all four cells that it is read from are on the view's map, to a
+    Eq. 6 maps every view back to the picture. That grid belongs to no view, so the first view's is taken here; its own
+    maps come back unchanged. A cell is covered if all four cells that it is read from are on the view's map, to a
     thousandth of a cell; elsewhere it has the value of the nearest border.
+
+    Args:
+        maps: (N, V, K, H, W), of any kind.
+        truth_px: (N, V, K, 2) the same labels in pixels of each view's crop, which give the map between the views: a
+            similarity without mirroring. At least two labels must lie apart.
+        stride: pixels per cell.
     """
     maps = full_precision(maps)
     height, width = maps.shape[-2:]
@@ -59,12 +68,20 @@ def _sources_px(labels: Tensor, height: int, width: int, stride: int) -> Tensor:
 
 
 def siamese_loss(maps: Tensor, truth_px: Tensor, target: Tensor, stride: int) -> Tensor:
-    """The squared error of the views' merged maps, its mean over the cells that every view covers: (N, K).
+    """Return the squared error of the views' merged maps, its mean over the cells that every view covers.
 
-    maps, truth_px: as in back_to_first. target: (N, K, H, W), the first view's heatmaps. Eq. 6 merges by a sum, and
-    the paper does not say how high its target is: here it is the mean, so that the target is that of one view. The
-    targets' Gaussians are equally wide in all views, but not once they are warped back: where the scales differ, maps
-    that are right in every view leave a little error.
+    Eq. 6 merges by a sum, and the paper does not say how high its target is: here it is the mean, so that the target is
+    that of one view. The targets' Gaussians are equally wide in all views, but not after they are warped back: if the
+    scales differ, maps that are right in every view leave a little error.
+
+    Args:
+        maps: (N, V, K, H, W), as in back_to_first.
+        truth_px: (N, V, K, 2), as in back_to_first.
+        target: (N, K, H, W) the first view's heatmaps.
+        stride: pixels per cell.
+
+    Returns:
+        (N, K).
     """
     views = back_to_first(maps, truth_px, stride)
     covered = views.covered.all(1, keepdim=True)  # (N, 1, H, W)

@@ -13,24 +13,38 @@ import torch
 from torch import Tensor
 
 from train.losses.distances import Distance, distance
-from train.losses.maps import full_precision, mean_point, second_moments
+from train.maps import full_precision, mean_point, second_moments
 
 Restriction = Literal["value", "detach"]
 EPSILON = 1e-5  # STAR's code adds it in its denominators
 
 
 def unbiased_covariance(distribution: Tensor, mean: Tensor) -> Tensor:
-    """(..., 3) the entries xx, xy, yy of Eq. 4 for distributions (..., H, W) and their means (..., 2)."""
+    """Return the entries of Eq. 4.
+
+    Args:
+        distribution: (..., H, W).
+        mean: (..., 2) of the distribution.
+
+    Returns:
+        (..., 3) xx, xy, yy.
+    """
     total = distribution.sum((-2, -1)) + EPSILON
     squares = distribution.square().sum((-2, -1)) + EPSILON
     return second_moments(distribution, mean) / (total - squares / total)[..., None]
 
 
 def principal_axes(covariance: Tensor) -> tuple[Tensor, Tensor]:
-    """Eq. 5: eigenvalues (..., 2), rising, and unit eigenvectors (..., 2, 2) as columns, of xx, xy, yy (..., 3).
+    """Return the eigenvalues and eigenvectors of Eq. 5.
 
-    A covariance that is round within a thousandth counts as round: its eigenvalues are equal, and its axes those of
-    the picture, without a gradient. Any axes are right there, and the slope of theirs would grow without bound.
+    A covariance that is round within a thousandth counts as round: its eigenvalues are equal, and its axes those of the
+    picture, without a gradient. Any axes are right there, and the slope of theirs would grow without bound.
+
+    Args:
+        covariance: (..., 3) xx, xy, yy.
+
+    Returns:
+        Eigenvalues (..., 2), rising, and unit eigenvectors (..., 2, 2) as columns.
     """
     xx, xy, yy = covariance.unbind(-1)
     middle, half = (xx + yy) / 2, (xx - yy) / 2
@@ -50,14 +64,21 @@ def star_loss(
     restriction: Restriction = "value",
     weight: float = 1.0,
 ) -> Tensor:
-    """Eq. 6 with one of its restrictions, for distributions (..., H, W) and labels (..., 2): one value a map, (...).
+    """Return Eq. 6 with one of its restrictions.
 
-    The error is split along the distribution's two axes, and each part's distance divided by the spread there.
-    Labels are in [-1, 1] over the map's cell middles. The restriction keeps the net from spreading its maps to
-    lower the loss:
-    value: weight times the sum of the eigenvalues is added. Weight 1 is STAR's code; the paper's half sum (Eq. 7)
-        is weight 0.5.
-    detach: eigenvalues and axes are constants, nothing is added (the paper's second restriction).
+    The error is split along the distribution's two axes, and each part's distance is divided by the spread there.
+
+    Args:
+        distribution: (..., H, W).
+        points: (..., 2) labels in [-1, 1] over the map's cell middles.
+        kind: of distance.
+        restriction: keeps the net from spreading its maps to lower the loss. value: weight times the sum of the
+            eigenvalues is added; weight 1 is STAR's code, the paper's half sum (Eq. 7) is weight 0.5. detach:
+            eigenvalues and axes are constants, and nothing is added (the paper's second restriction).
+        weight: of the restriction.
+
+    Returns:
+        (...), one value for each map.
     """
     distribution = full_precision(distribution)
     mean = mean_point(distribution)

@@ -15,17 +15,26 @@ import torch
 from torch import Tensor
 
 from train.losses.distances import smooth_l1
-from train.losses.maps import cell_axis, full_precision
+from train.maps import cell_axis, full_precision
 
 Margin = Literal["none", "l1", "l2", "smooth_l1"]
 
 
 def margin_map(points: Tensor, cells: int, kind: Margin, alpha: float = 1.0, s: float = 0.01) -> Tensor:
-    """The margin Delta(y, .) of Eq. 12 at every cell: (..., cells, cells) for points (..., 2).
+    """Return the margin Delta(y, .) of Eq. 12 at every cell.
 
-    Points and cells are in [-1, 1] over the map's cell middles, where alpha = 1 is a weak margin. l1 is the city
-    block distance, l2 the squared Euclidean one. smooth_l1 is on the Euclidean distance: d^2 / 2s below s, d - s/2
-    above (Eq. 12 as printed mixes the two norms).
+    Points and cells are in [-1, 1] over the map's cell middles, where alpha = 1 is a weak margin.
+
+    Args:
+        points: (..., 2).
+        cells: side of the maps.
+        kind: l1 is the city block distance, l2 the squared Euclidean one. smooth_l1 is on the Euclidean distance: d^2 /
+            2s below s, d - s/2 above (Eq. 12 as printed mixes the two norms).
+        alpha: factor of the margin.
+        s: of smooth_l1.
+
+    Returns:
+        (..., cells, cells).
     """
     points = full_precision(points)
     axis = cell_axis(cells, points)
@@ -40,34 +49,39 @@ def margin_map(points: Tensor, cells: int, kind: Margin, alpha: float = 1.0, s: 
 
 
 def structured_loss(scores: Tensor, distribution: Tensor, margin: Tensor, epsilon: float = 1.0) -> Tensor:
-    """Eq. 11 in expectation over a label distribution (Eq. 13): one value for each map, (...).
+    """Return Eq. 11 in expectation over a label distribution (Eq. 13).
 
-    scores F, distribution G (summing to 1) and margin Delta are (..., H, W):
-    epsilon * log sum exp((Delta + F) / epsilon) - sum G F, and with epsilon 0 its limit max(Delta + F) - sum G F,
+    It is epsilon * log sum exp((Delta + F) / epsilon) - sum G F, and with epsilon 0 its limit max(Delta + F) - sum G F,
     which is Eq. 9. The margin is anchored at the label itself, so the expectation is exact; the gradient is
-    softmax((Delta + F) / epsilon) - G. Raises ValueError for a negative epsilon.
+    softmax((Delta + F) / epsilon) - G.
+
+    Args:
+        scores: (..., H, W) F.
+        distribution: (..., H, W) G, which sums to 1.
+        margin: (..., H, W) Delta.
+        epsilon: 0 or more.
+
+    Returns:
+        (...), one value for each map.
+
+    Raises:
+        ValueError: for a negative epsilon.
     """
     scores = full_precision(scores)
     return _smoothed_max(margin + scores, epsilon) - (distribution * scores).flatten(-2).sum(-1)
 
 
-def draw_cells(distribution: Tensor, samples: int = 10, generator: torch.Generator | None = None) -> Tensor:
-    """Labels drawn from distributions (..., H, W): indices (..., samples) of cells, row by row; a cell may recur."""
-    flat = full_precision(distribution).flatten(-2)
-    drawn = torch.multinomial(flat.reshape(-1, flat.shape[-1]), samples, replacement=True, generator=generator)
-    return drawn.reshape(*flat.shape[:-1], samples)
-
-
-def cell_middles(indices: Tensor, cells: int) -> Tensor:
-    """The points (..., 2) in [-1, 1] of cells of a map (cells, cells), given by indices (...) as `draw_cells` does."""
-    return torch.stack([indices % cells, indices // cells], -1) * (2 / (cells - 1)) - 1
-
-
 def sampled_loss(scores: Tensor, drawn: Tensor, margin: Tensor, epsilon: float = 1.0) -> Tensor:
-    """Eq. 13 by Monte Carlo, as in the paper: the mean of Eq. 11 over drawn labels, one value for each map, (...).
+    """Return Eq. 13 by Monte Carlo, as in the paper: the mean of Eq. 11 over drawn labels.
 
-    scores F are (..., H, W), drawn (..., n) the labels' cells, margin (..., n, H, W) that of every drawn label:
-    margin_map(cell_middles(drawn, cells), cells, kind). epsilon is that of `structured_loss`.
+    Args:
+        scores: (..., H, W) F.
+        drawn: (..., n) the cells of the labels, see train.targets.drawn_cells.
+        margin: (..., n, H, W) that of every drawn label: margin_map(cell_middles(drawn, cells), cells, kind).
+        epsilon: as in structured_loss.
+
+    Returns:
+        (...), one value for each map.
     """
     scores = full_precision(scores)
     of_drawn = scores.flatten(-2).gather(-1, drawn)

@@ -18,10 +18,14 @@ Masking = Literal["multiply", "add_log", "none"]
 
 
 class AnisotropicAttention(nn.Module):
-    """Edge maps e (N, E, H, W) and point maps p (N, K, H, W), both in [0, 1], to the mask (A e + b) * p (N, K, H, W).
+    """Maps edge maps and point maps to the mask (A e + b) * p of the heatmaps.
 
-    A is 1 where a landmark lies on a curve, b is 1 for a landmark on none: the mask is in [0, 1], or up to n for a
+    A is 1 if a landmark lies on a curve, b is 1 for a landmark on none: the mask is in [0, 1], or up to n for a
     landmark that n curves share. Both are fixed: buffers weight (K, E, 1, 1) and bias (K,), as in STAR's state_dict.
+
+    Args:
+        landmarks: K.
+        curves: E curves of the scheme.
     """
 
     weight: Tensor
@@ -36,15 +40,22 @@ class AnisotropicAttention(nn.Module):
         self.register_buffer("bias", (weight.sum((1, 2, 3)) == 0).float())
 
     def forward(self, edges: Tensor, points: Tensor) -> Tensor:
+        """Return the mask (N, K, H, W) of edge maps (N, E, H, W) and point maps (N, K, H, W), both in [0, 1]."""
         return functional.conv2d(edges, self.weight, self.bias) * points
 
 
 def fuse(heatmaps: Tensor, mask: Tensor, masking: Masking) -> Tensor:
-    """The map F that losses and decoders read, from heatmaps H and their mask, both (N, K, H, W).
+    """Return the map F that losses and decoders read.
 
-    "multiply": mask * H (ADNet, STAR), meant for H >= 0. Yang & Yeh, ICCV 2025, take raw logits for H and do not say
-    whether the mask enters: "none" is F = H, where points and edges are but auxiliary maps and input of the next
-    stack; "add_log" is F = H + ln(mask + 1e-6), the mask as a factor of the softmax.
+    Args:
+        heatmaps: (N, K, H, W) H.
+        mask: (N, K, H, W).
+        masking: "multiply": mask * H (ADNet, STAR), meant for H >= 0. Yang & Yeh, ICCV 2025, take raw logits for H and
+            do not say whether the mask enters: "none" is F = H, where points and edges are only auxiliary maps and
+            input of the next stack; "add_log" is F = H + ln(mask + 1e-6), the mask as a factor of the softmax.
+
+    Returns:
+        (N, K, H, W).
     """
     if masking == "multiply":
         return mask * heatmaps
@@ -54,10 +65,15 @@ def fuse(heatmaps: Tensor, mask: Tensor, masking: Masking) -> Tensor:
 
 
 def linear_mean(maps: Tensor) -> Tensor:
-    """Maps (N, K, H, W), nowhere negative, to their mean places (N, K, 2): (x, y), at least float32.
+    """Return the mean places of maps: the "soft-argmax" of ADNet's and STAR's code, without a softmax.
 
-    Convention: -1 and 1 are the middles of the outermost cells. This is the "soft-argmax" of ADNet's and STAR's code:
-    the map over its sum (at least 1e-6), without a softmax. An empty map answers (0, 0).
+    It is the mean of the map over its sum (at least 1e-6). An empty map gives (0, 0).
+
+    Args:
+        maps: (N, K, H, W), nowhere negative.
+
+    Returns:
+        (N, K, 2) (x, y), at least float32; -1 and 1 are the middles of the outermost cells.
     """
     exact = torch.promote_types(maps.dtype, torch.float32)
     marginals = [maps.sum(axis, dtype=exact) for axis in (2, 3)]

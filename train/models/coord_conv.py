@@ -7,11 +7,18 @@ from torch import Tensor
 
 
 def with_coordinates(x: Tensor, gate: Tensor | None = None) -> Tensor:
-    """Maps (N, C, H, W) as (N, C + 3, H, W), or (N, C + 5, H, W) with a gate (N, 1, H, W) of booleans.
+    """Append coordinates to maps as channels.
 
     What is added, in STAR's order: v, u, r, and with a gate v and u once more, 0 where it is closed. v runs down the
     rows and u along the columns, from -1 to 1 between the middles of the outermost cells; r is the distance from the
-    map's middle over that of its corners. H and W are at least 2.
+    map's middle over that of its corners.
+
+    Args:
+        x: (N, C, H, W); H and W are at least 2.
+        gate: (N, 1, H, W) booleans, or None.
+
+    Returns:
+        (N, C + 3, H, W), or (N, C + 5, H, W) with a gate.
     """
     exact = torch.promote_types(x.dtype, torch.float32)
     height, width = (int(side) for side in x.shape[2:])  # constants of an exported graph

@@ -16,7 +16,11 @@ from train.models.stacks import Stacks
 
 
 class SeparableResidual(nn.Module):
-    """Two depthwise-separable 3x3 convolutions and a skip: (N, C, H, W) to the same."""
+    """Two depthwise-separable 3x3 convolutions and a skip.
+
+    Args:
+        channels: of input and output.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -29,11 +33,16 @@ class SeparableResidual(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return features (N, C, H, W) of features (N, C, H, W)."""
         return functional.relu(x + self.body(x))
 
 
 class BottleneckResidual(nn.Module):
-    """1x1 to half the channels, dense 3x3, 1x1 back, and a skip: (N, C, H, W) to the same."""
+    """1x1 to half the channels, dense 3x3, 1x1 back, and a skip.
+
+    Args:
+        channels: of input and output.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -46,6 +55,7 @@ class BottleneckResidual(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return features (N, C, H, W) of features (N, C, H, W)."""
         return functional.relu(x + self.body(x))
 
 
@@ -53,8 +63,12 @@ BLOCKS = {"separable": SeparableResidual, "bottleneck": BottleneckResidual}
 
 
 class Hourglass(nn.Module):
-    """One level: a skip at this size, and everything below it at half the size, rounded up. channels: from this level
-    down."""
+    """One level: a skip at this size, and everything below it at half the size, rounded up.
+
+    Args:
+        channels: by level, from this level down.
+        block: makes a residual block of so many channels.
+    """
 
     def __init__(self, channels: Sequence[int], block: type[nn.Module]) -> None:
         super().__init__()
@@ -65,6 +79,7 @@ class Hourglass(nn.Module):
         self.up = nn.Sequential(block(below), *_widen(below, here))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return features (N, C, H, W) of features (N, C, H, W)."""
         low = functional.interpolate(self.up(self.inner(self.down(x))), scale_factor=2.0, mode="nearest")
         height, width = (int(side) for side in x.shape[2:])  # constants of an exported graph
         if low.shape[2:] != x.shape[2:]:  # of an odd side the last cell below covers one cell, not two
@@ -78,11 +93,20 @@ def _widen(inputs: int, outputs: int) -> list[nn.Module]:
 
 
 class EdgeHourglass(Stacks):
-    """Pictures (N, 3, S, S) in [-1, 1] to one list entry a stack: maps (N, landmarks, S / stride, S / stride).
+    """Maps pictures (N, 3, S, S) in [-1, 1] to maps (N, landmarks, S / stride, S / stride) of each stack.
 
-    channels: by level of the hourglass, the map's own level first. stacks: hourglasses in a row, each refining the
-    one before. block: "separable" or "bottleneck". stride: 4, or 2 for maps of half the picture's side. place: a head
-    of train.models.heads for channels[0] features, reading the last stack's; then the answer is Placed.
+    Args:
+        landmarks: how many.
+        channels: by level of the hourglass, the map's own level first.
+        stacks: hourglasses in a row, each refining the one before.
+        stem: channels of the first convolution.
+        block: "separable" or "bottleneck".
+        stride: 4, or 2 for maps of half the picture's side.
+        place: a head of train.models.heads for channels[0] features, reading the last stack's; then the output is
+            Placed.
+
+    Raises:
+        ValueError: for another block or stride.
     """
 
     def __init__(

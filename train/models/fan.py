@@ -21,7 +21,13 @@ LEVELS = 4
 
 
 class Preactivated(nn.Sequential):
-    """BatchNorm, ReLU and a convolution that keeps the size: (N, inputs, H, W) to (N, outputs, H, W)."""
+    """BatchNorm, ReLU and a convolution that keeps the size: (N, inputs, H, W) to (N, outputs, H, W).
+
+    Args:
+        inputs: channels.
+        outputs: channels.
+        kernel: side of the convolution, odd.
+    """
 
     def __init__(self, inputs: int, outputs: int, kernel: int) -> None:
         convolution = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False)
@@ -29,9 +35,13 @@ class Preactivated(nn.Sequential):
 
 
 class HierarchicalBlock(nn.Module):
-    """Three 3x3 in a row, whose answers of a half, a quarter and a quarter of the channels are put side by side.
+    """Three 3x3 convolutions in a row, whose outputs are concatenated and added to a skip.
 
-    (N, inputs, H, W) to (N, outputs, H, W), added to a skip, which is a 1x1 where the width changes.
+    The outputs have a half, a quarter and a quarter of the channels; the skip is a 1x1 if the width changes.
+
+    Args:
+        inputs: channels.
+        outputs: channels.
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -43,6 +53,7 @@ class HierarchicalBlock(nn.Module):
         self.skip = nn.Identity() if inputs == outputs else Preactivated(inputs, outputs, 1)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return features (N, outputs, H, W) of features (N, inputs, H, W)."""
         first = self.first(x)
         second = self.second(first)
         total: Tensor = torch.cat([first, second, self.third(second)], 1) + self.skip(x)
@@ -50,7 +61,11 @@ class HierarchicalBlock(nn.Module):
 
 
 class Hourglass(nn.Module):
-    """One level, and everything below it at half the size: (N, 256, H, W) to the same, H and W even."""
+    """One level, and everything below it at half the size.
+
+    Args:
+        levels: from this one down.
+    """
 
     def __init__(self, levels: int) -> None:
         super().__init__()
@@ -58,17 +73,22 @@ class Hourglass(nn.Module):
         self.inner = Hourglass(levels - 1) if levels > 1 else HierarchicalBlock(WIDTH, WIDTH)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return features (N, 256, H, W) of features (N, 256, H, W), H and W even."""
         low = self.up(self.inner(self.down(functional.avg_pool2d(x, 2))))
         total: Tensor = self.skip(x) + functional.interpolate(low, scale_factor=2.0, mode="nearest")
         return total
 
 
 class FanNet(Stacks):
-    """Pictures (N, 3, S, S) in [-1, 1] to one list entry a stack: maps (N, landmarks, S / 4, S / 4).
+    """Maps pictures (N, 3, S, S) in [-1, 1] to maps (N, landmarks, S / 4, S / 4) of each stack; S is a multiple of 64.
 
-    S is a multiple of 64. stacks: hourglasses in a row, each refining the one before; FAN has 4, Subpixel 2. The maps
-    have no activation: Subpixel regresses heatmaps of peak 1 (train.codecs.subpixel). offsets: whether a PooledHead
-    answers beside the maps; then the answer is Placed (Subpixel's Table 1, "coord-correction").
+    The maps have no activation: Subpixel regresses heatmaps of peak 1 (train.codecs.subpixel).
+
+    Args:
+        landmarks: how many.
+        stacks: hourglasses in a row, each refining the one before; FAN has 4, Subpixel 2.
+        offsets: whether a PooledHead answers beside the maps; then the output is Placed (Subpixel's Table 1,
+            "coord-correction").
     """
 
     stride = 4
@@ -93,10 +113,10 @@ class FanNet(Stacks):
         )
 
     def fused(self) -> FusedStacks:
-        """The same net for inference: the last stack's maps only.
+        """Return the same net for inference: the last stack's maps only.
 
-        A BatchNorm behind a convolution is folded into it when the graph is exported; those in front of one cannot
-        be, and become Affine here.
+        A BatchNorm behind a convolution is folded into it when the graph is exported; those in front of one cannot be,
+        and become Affine here.
         """
         net = copy.deepcopy(self)
         for module in net.modules():

@@ -1,7 +1,7 @@
-"""Heads that say where in its cell a landmark lies, behind a net's last features: those of HIH and of the offsets that
-it is compared with (Lan et al., HIH; the layers as their code has them).
+"""Heads that say where in its cell a landmark lies, behind a net's last features.
 
-Each has a kind: the decoder of train.codecs.reading that reads its answer.
+Those of HIH and of the offsets that it is compared with (Lan et al., HIH; the layers as their code has them). Each has
+a kind: the decoder of train.codecs.reading that reads its answer.
 """
 
 from __future__ import annotations
@@ -21,9 +21,11 @@ DEVIATION = 0.001  # of a convolution's weights before training
 
 
 class Placed(NamedTuple):
-    """What a net with a head answers.
+    """The output of a net with a head.
 
-    stacks: maps (N, K, H, W) of every stack; of the last one alone where the net is fused. places: the head's answer.
+    Attributes:
+        stacks: maps (N, K, H, W) of every stack; of the last one alone if the net is fused.
+        places: the head's answer.
     """
 
     stacks: list[Tensor]
@@ -31,7 +33,11 @@ class Placed(NamedTuple):
 
 
 class DownBlock(nn.Module):
-    """ResNet's basic block of stride 2: (N, C, H, W) to (N, C, ceil(H / 2), ceil(W / 2))."""
+    """ResNet's basic block of stride 2.
+
+    Args:
+        channels: of input and output.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -39,14 +45,24 @@ class DownBlock(nn.Module):
         self.skip = conv_bn(channels, channels, 1, 2)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return features (N, C, ceil(H / 2), ceil(W / 2)) of features (N, C, H, W)."""
         return functional.relu(self.body(x) + self.skip(x))
 
 
 class DecimalHead(nn.Sequential):
-    """Features (N, features, cells, cells) to decimal maps (N, landmarks, decimals, decimals).
+    """Maps features (N, features, cells, cells) to decimal maps (N, landmarks, decimals, decimals).
 
     1x1 to the width, pooled to about half, as many blocks as halve it to decimals (two from 64 cells to 8), 1x1, 1x1.
-    Raises ValueError where cells is not decimals times 4, 8, 16 ...: the pooling leaves one less than half.
+
+    Args:
+        features: channels of the input.
+        landmarks: how many.
+        cells: side of the input.
+        decimals: side of the decimal maps.
+        width: channels inside.
+
+    Raises:
+        ValueError: if cells is not decimals times 4, 8, 16 ...: the pooling leaves one less than half.
     """
 
     kind: HeadName = "decimals"
@@ -66,7 +82,12 @@ class DecimalHead(nn.Sequential):
 
 
 class Trunk(nn.Module):
-    """What both offset heads begin with: (N, features, H, W) to (N, width, H, W)."""
+    """The beginning of both offset heads.
+
+    Args:
+        features: channels of the input.
+        width: channels of the output.
+    """
 
     def __init__(self, features: int, width: int) -> None:
         super().__init__()
@@ -76,12 +97,19 @@ class Trunk(nn.Module):
         self.skip = conv_bn_relu(features, width) if features != width else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return features (N, width, H, W) of features (N, features, H, W)."""
         total: Tensor = self.body(x) + self.skip(x)
         return total
 
 
 class OffsetVectorHead(nn.Sequential):
-    """Features (N, features, H, W) to offsets (N, landmarks, 2): WOV, by a fully connected layer."""
+    """Maps features (N, features, H, W) to offsets (N, landmarks, 2) by a fully connected layer: WOV.
+
+    Args:
+        features: channels of the input.
+        landmarks: how many.
+        width: channels inside.
+    """
 
     kind: HeadName = "vector"
 
@@ -101,7 +129,12 @@ class OffsetVectorHead(nn.Sequential):
 
 
 class OffsetMapHead(nn.Sequential):
-    """Features (N, features, H, W) to one offset map (N, 2, H, W) for all landmarks: WOM."""
+    """Maps features (N, features, H, W) to one offset map (N, 2, H, W) for all landmarks: WOM.
+
+    Args:
+        features: channels of the input.
+        width: channels inside.
+    """
 
     kind: HeadName = "map"
 
@@ -111,9 +144,13 @@ class OffsetMapHead(nn.Sequential):
 
 
 class PooledHead(nn.Sequential):
-    """Features (N, features, H, W) to offsets (N, landmarks, 2): a global average and a fully connected layer.
+    """Maps features (N, features, H, W) to offsets (N, landmarks, 2): a global average and a fully connected layer.
 
     Bulat et al., BMVC 2021, section 4.1 ("coord-correction"), after DeepCut (Pishchulin et al., CVPR 2016).
+
+    Args:
+        features: channels of the input.
+        landmarks: how many.
     """
 
     kind: HeadName = "vector"
@@ -128,9 +165,19 @@ class PooledHead(nn.Sequential):
 
 
 def make_head(kind: HeadName, features: int, landmarks: int, cells: int, decimals: int) -> nn.Module:
-    """HIH's head of that kind for so many features on maps of cells x cells. Raises ValueError as DecimalHead.
+    """Make HIH's head of a kind.
 
     The width of the offset heads is not published; OFFSET_WIDTH is what their published multiplications leave.
+
+    Args:
+        kind: of the head.
+        features: channels of the input.
+        landmarks: how many.
+        cells: side of the maps.
+        decimals: side of the decimal maps.
+
+    Raises:
+        ValueError: as DecimalHead.
     """
     if kind == "decimals":
         return DecimalHead(features, landmarks, cells, decimals)
@@ -140,7 +187,7 @@ def make_head(kind: HeadName, features: int, landmarks: int, cells: int, decimal
 
 
 def start_small(net: nn.Module) -> None:
-    """HIH's weights before training."""
+    """Set the weights of convolutions and linear layers to HIH's before training."""
     for module in net.modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             nn.init.normal_(module.weight, std=DEVIATION)

@@ -23,6 +23,10 @@ class Residual(nn.Module):
     """A bottleneck whose ReLU comes last: (N, inputs, H, W) to (N, outputs, H, W).
 
     A skip that is not needed is frozen: training over several processes refuses parameters that never get a gradient.
+
+    Args:
+        inputs: channels.
+        outputs: channels.
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -33,11 +37,17 @@ class Residual(nn.Module):
         self.skip = conv_bn(inputs, outputs).requires_grad_(self.widens)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return features (N, outputs, H, W) of features (N, inputs, H, W)."""
         return functional.relu(self.body(x) + (self.skip(x) if self.widens else x))
 
 
 class Hourglass(nn.Module):
-    """One level, and everything below it at half the size: (N, width, H, W) to the same."""
+    """One level, and everything below it at half the size.
+
+    Args:
+        levels: from this one down.
+        width: channels.
+    """
 
     def __init__(self, levels: int, width: int) -> None:
         super().__init__()
@@ -45,6 +55,7 @@ class Hourglass(nn.Module):
         self.inner = Hourglass(levels - 1, width) if levels > 1 else Residual(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return features (N, width, H, W) of features (N, width, H, W)."""
         low = self.up(self.inner(self.down(functional.max_pool2d(x, 2))))
         total: Tensor = self.skip(x) + functional.interpolate(
             low, scale_factor=2.0, mode="bilinear", align_corners=True
@@ -53,7 +64,12 @@ class Hourglass(nn.Module):
 
 
 class Stack(nn.Module):
-    """Features (N, width, H, W) to this stack's maps (N, K, H, W), and to the features of what follows it."""
+    """One hourglass with its maps, and what it passes on to the next.
+
+    Args:
+        landmarks: how many.
+        width: channels.
+    """
 
     def __init__(self, landmarks: int, width: int) -> None:
         super().__init__()
@@ -62,6 +78,7 @@ class Stack(nn.Module):
         self.merge_features, self.merge_maps = conv_bn_relu(width, width), conv_bn_relu(landmarks, width)
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Return this stack's maps (N, K, H, W), and the features (N, width, H, W) of what follows it."""
         features = self.features(x)
         maps: Tensor = self.maps(features)
         return maps, x + self.merge_features(features) + self.merge_maps(maps)
@@ -110,6 +127,7 @@ class HihNet(nn.Module):
             last.merge_maps.requires_grad_(False)
 
     def forward(self, x: Tensor) -> Placed | list[Tensor]:
+        """Return Placed, or the maps of every stack without a head, of pictures (N, 3, S, S)."""
         x, stacks = self.stem(x), []
         for stack in self.stacks:
             maps, x = stack(x)
@@ -117,18 +135,23 @@ class HihNet(nn.Module):
         return stacks if self.place is None else Placed(stacks, self.place(x))
 
     def fused(self) -> FusedHih:
-        """The same net for inference: the last stack's maps and the head's answer."""
+        """Return the same net for inference: the last stack's maps and the head's answer."""
         return FusedHih(self)
 
 
 class FusedHih(nn.Module):
-    """Pictures (N, 3, S, S) to the last stack's maps, as Placed where there is a head."""
+    """HihNet for inference.
+
+    Args:
+        net: the trained net.
+    """
 
     def __init__(self, net: HihNet) -> None:
         super().__init__()
         self.net = net
 
     def forward(self, x: Tensor) -> Placed | Tensor:
+        """Return the last stack's maps, as Placed if there is a head, of pictures (N, 3, S, S)."""
         output = self.net(x)
         if isinstance(output, Placed):
             return Placed(output.stacks[-1:], output.places)

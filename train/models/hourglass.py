@@ -23,12 +23,14 @@ Activation = Literal["instance_norm_relu", "none"]
 
 
 class StackMaps(NamedTuple):
-    """What one stack answers, for K landmarks and E curves on maps of H x W cells.
+    """The output of one stack, for K landmarks and E curves on maps of H x W cells.
 
-    heatmaps: (N, K, H, W) after their activation, before the mask; what the next stack is given.
-    fusion: (N, K, H, W) the heatmaps under the mask; what losses and decoders read.
-    points, edges: (N, K, H, W) and (N, E, H, W) in [0, 1]; edges in the order of the scheme's curves.
-    coordinates: (N, K, 2) (x, y) in [-1, 1], linear_mean of fusion; None for logits, which have no such mean.
+    Attributes:
+        heatmaps: (N, K, H, W) after their activation, before the mask; they are given to the next stack.
+        fusion: (N, K, H, W) the heatmaps under the mask; losses and decoders read them.
+        points: (N, K, H, W) in [0, 1].
+        edges: (N, E, H, W) in [0, 1], in the order of the scheme's curves.
+        coordinates: (N, K, 2) (x, y) in [-1, 1], linear_mean of fusion; None for logits, which have no such mean.
     """
 
     heatmaps: Tensor
@@ -39,10 +41,14 @@ class StackMaps(NamedTuple):
 
 
 class Residual(nn.Module):
-    """BatchNorm, ReLU and convolution, thrice (1x1 to half the channels, 3x3, 1x1), and a skip.
+    """BatchNorm, ReLU and convolution, three times (1x1 to half the channels, 3x3, 1x1), and a skip.
 
-    (N, inputs, H, W) to (N, outputs, H, W). As in STAR, skip_layer is made even where the skip needs no convolution;
-    it is frozen there, since training over several processes refuses parameters that never get a gradient.
+    As in STAR, skip_layer is made even if the skip needs no convolution; it is frozen then, because training over
+    several processes refuses parameters that never get a gradient.
+
+    Args:
+        inputs: channels.
+        outputs: channels.
     """
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -58,6 +64,7 @@ class Residual(nn.Module):
         self.skip_layer = _named(conv=nn.Conv2d(inputs, outputs, 1)).requires_grad_(self.widens)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return features (N, outputs, H, W) of features (N, inputs, H, W)."""
         y = self.conv1(functional.relu(self.bn1(x), inplace=True))
         y = self.conv2(functional.relu(self.bn2(y), inplace=True))
         y = self.conv3(functional.relu(self.bn3(y), inplace=True))
@@ -66,7 +73,11 @@ class Residual(nn.Module):
 
 
 class Affine(nn.Module):
-    """What a trained BatchNorm does: a factor and a summand for each channel of (N, C, H, W)."""
+    """What a trained BatchNorm does: a factor and a summand for each channel of (N, C, H, W).
+
+    Args:
+        norm: the BatchNorm.
+    """
 
     factor: Tensor
     summand: Tensor
@@ -80,13 +91,16 @@ class Affine(nn.Module):
         self.register_buffer("summand", (norm.bias.detach() - mean * factor)[:, None, None])
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return features (N, C, H, W) of features (N, C, H, W)."""
         return x * self.factor + self.summand
 
 
 class Hourglass(nn.Module):
-    """A skip at this size, and everything below it at half the size: (N, width, H, W) to the same.
+    """A skip at this size, and everything below it at half the size.
 
-    H and W are multiples of 2^levels.
+    Args:
+        levels: from this one down.
+        width: channels.
     """
 
     def __init__(self, levels: int, width: int) -> None:
@@ -97,34 +111,46 @@ class Hourglass(nn.Module):
         self.low3 = Residual(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Return features (N, width, H, W) of features (N, width, H, W); H and W are multiples of 2^levels."""
         low = self.low3(self.low2(self.low1(functional.max_pool2d(x, 2))))
         total: Tensor = self.up1(x) + functional.interpolate(low, scale_factor=2.0, mode="nearest")
         return total
 
 
 class CoordHourglass(Hourglass):
-    """An hourglass whose input is first mixed with its coordinates: 3 planes, or 5 where a gate is given."""
+    """An hourglass whose input is first mixed with its coordinates.
+
+    Args:
+        levels: as in Hourglass.
+        width: as in Hourglass.
+        planes: of coordinates: 3, or 5 with a gate.
+    """
 
     def __init__(self, levels: int, width: int, planes: int) -> None:
         super().__init__(levels, width)
         self.coordconv = _named(conv=nn.Conv2d(width + planes, width, 1))
 
     def forward(self, x: Tensor, gate: Tensor | None = None) -> Tensor:
+        """Return features (N, width, H, W) of features (N, width, H, W) and a gate (N, 1, H, W), or None."""
         return super().forward(self.coordconv(with_coordinates(x, gate)))
 
 
 class StackedHourglass(nn.Module):
-    """Pictures (N, 3, S, S) RGB in [-1, 1] to StackMaps of every stack, the last one the best; maps of S / 4 cells.
-
-    scheme: name of the landmarks' scheme; each of its curves is an edge map. stacks: hourglasses in a row, each
-    refining the one before. levels: halvings in an hourglass; S is a multiple of 4 * 2^levels. width: channels.
-    activation: of the heatmaps. "instance_norm_relu" is ADNet's and STAR's, "none" Yang & Yeh's raw logits.
-    masking: how the attention mask enters, see attention.fuse: "multiply" in ADNet and STAR, open in Yang & Yeh.
+    """Maps pictures (N, 3, S, S) RGB in [-1, 1] to StackMaps of every stack, with maps of S / 4 cells.
 
     STAR's weights: activation "instance_norm_relu", masking "multiply" and load_state_dict(rgb_from_bgr(weights)),
     where weights = torch.load(path)["net"].
 
-    Raises ValueError for an unknown scheme, activation or masking, and for add_log on maps that are no logits.
+    Args:
+        scheme: name of the landmark scheme; each of its curves is an edge map.
+        stacks: hourglasses in a row, each refining the one before.
+        levels: halvings in an hourglass; S is a multiple of 4 * 2^levels.
+        width: channels.
+        activation: of the heatmaps. "instance_norm_relu" is ADNet's and STAR's, "none" Yang & Yeh's raw logits.
+        masking: how the attention mask enters, see attention.fuse: "multiply" in ADNet and STAR, open in Yang & Yeh.
+
+    Raises:
+        ValueError: for an unknown scheme, activation or masking, and for add_log on maps that are no logits.
     """
 
     def __init__(
@@ -164,6 +190,7 @@ class StackedHourglass(nn.Module):
         self.merge_edgemaps = _pointwise(edges, width, stacks - 1)
 
     def forward(self, pictures: Tensor) -> list[StackMaps]:
+        """Return the maps of every stack, the last one the best, of pictures (N, 3, S, S)."""
         x = self.pre(with_coordinates(pictures))
         maps: list[StackMaps] = []
         for i, hourglass in enumerate(self.hgs):
@@ -192,16 +219,19 @@ class StackedHourglass(nn.Module):
         return total
 
     def fused(self) -> LastStack:
-        """The same net for inference: the last stack's fusion only."""
+        """Return the same net for inference: the last stack's fusion only."""
         return LastStack(self)
 
 
 class LastStack(nn.Module):
-    """Pictures (N, 3, S, S) to the last stack's fusion (N, K, S / 4, S / 4).
+    """StackedHourglass for inference.
 
-    Logits, unless the net's activation is "instance_norm_relu": those maps are read by linear_mean, not by a softmax.
-    A BatchNorm behind a convolution is folded into it when the graph is exported; those in front of one cannot be, and
-    become Affine here.
+    Its maps are logits, unless the net's activation is "instance_norm_relu": those maps are read by linear_mean, not by
+    a softmax. A BatchNorm behind a convolution is folded into it when the graph is exported; those in front of one
+    cannot be, and become Affine here.
+
+    Args:
+        net: the trained net.
     """
 
     def __init__(self, net: StackedHourglass) -> None:
@@ -212,14 +242,18 @@ class LastStack(nn.Module):
                 module.bn1 = Affine(module.bn1)  # type: ignore[arg-type]
 
     def forward(self, pictures: Tensor) -> Tensor:
+        """Return the last stack's fusion (N, K, S / 4, S / 4) of pictures (N, 3, S, S)."""
         last: StackMaps = self.net(pictures)[-1]
         return last.fusion
 
 
 def rgb_from_bgr(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A state_dict for RGB pictures from STAR's, which is for BGR; the rest of the input convention is the same.
+    """Return a state_dict for RGB pictures from STAR's, which is for BGR; the rest of the input convention is the same.
 
     Only the first convolution sees colours; the coordinates behind them stay where they are.
+
+    Args:
+        weights: STAR's state_dict.
     """
     first = "pre.0.conv.weight"
     return {**weights, first: weights[first][:, [2, 1, 0, 3, 4, 5]]}

@@ -11,10 +11,15 @@ from train.models.heads import DEVIATION, Placed
 
 
 class Stacks(nn.Module):
-    """Pictures (N, 3, S, S) to maps (N, landmarks, H, W) of every stack; to Placed where there is a place.
+    """Hourglasses in a row, with maps (N, landmarks, H, W) of each.
 
-    stem: pictures to features (N, width, H, W). hourglasses, features: of each stack, features to features. place: a
-    head of train.models.heads, reading the last stack's features.
+    Args:
+        stem: maps pictures to features (N, width, H, W).
+        hourglasses: of each stack, features to features.
+        features: of each stack, features to features.
+        width: channels.
+        landmarks: how many.
+        place: a head of train.models.heads, reading the last stack's features; then the output is Placed.
     """
 
     def __init__(
@@ -35,6 +40,7 @@ class Stacks(nn.Module):
         self.place = place
 
     def forward(self, x: Tensor) -> list[Tensor] | Placed:
+        """Return the maps of every stack, as Placed if there is a head, of pictures (N, 3, S, S)."""
         x = self.stem(x)
         maps: list[Tensor] = []
         for i, hourglass in enumerate(self.hourglasses):
@@ -45,16 +51,18 @@ class Stacks(nn.Module):
         return maps if self.place is None else Placed(maps, self.place(features))
 
     def fused(self) -> FusedStacks:
-        """The same net for inference: the last stack's maps only."""
+        """Return the same net for inference: the last stack's maps only."""
         return FusedStacks(self)
 
 
 class FusedStacks(nn.Module):
-    """Pictures (N, 3, S, S) to the last stack's maps, as Placed where there is a head; what only training needs is
-    folded away.
+    """Stacks for inference: what only training needs is folded away.
 
-    Between stacks the features go through two linear paths, one of them by way of the maps: as no map but the last
-    is asked for, they are one 1x1 convolution.
+    Between stacks the features go through two linear paths, one of them by way of the maps: as no map but the last is
+    needed, they are one 1x1 convolution.
+
+    Args:
+        net: the trained net.
     """
 
     def __init__(self, net: Stacks) -> None:
@@ -67,6 +75,7 @@ class FusedStacks(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor | Placed:
+        """Return the last stack's maps, as Placed if there is a head, of pictures (N, 3, S, S)."""
         x = self.stem(x)
         features = x
         for i, hourglass in enumerate(self.hourglasses):
@@ -78,8 +87,11 @@ class FusedStacks(nn.Module):
 
 
 def _head(width: int, landmarks: int) -> nn.Conv2d:
-    """Maps next to zero before training: heatmaps are empty but for a few cells, and a squared error takes long
-    to unlearn others (with torch's initial weights 12 epochs of the edge net end at 88 %)."""
+    """Return a convolution whose maps are almost zero before training.
+
+    Heatmaps are empty but for a few cells, and a squared error takes long to unlearn others (with torch's initial
+    weights 12 epochs of the edge net end at 88 %).
+    """
     head = nn.Conv2d(width, landmarks, 1)
     nn.init.normal_(head.weight, std=DEVIATION)
     nn.init.zeros_(head.bias)  # type: ignore[arg-type]

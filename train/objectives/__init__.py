@@ -1,10 +1,10 @@
 """What a net is trained towards and how its maps are then read: one objective for each system that is compared.
 
-An objective gives every landmark's loss (N, K) for one stack's maps (N, K, H, W), says how such maps become logits, and
-which decoder reads them (train.codecs.reading). So everything is validated, exported and run by what it was made for.
+An objective gives the loss (N, K) of each landmark for one stack's maps (N, K, H, W), says how such maps become logits,
+and which decoder reads them (train.codecs.reading). So a net is validated, exported and run as it was trained.
 """
 
-from train.objectives.base import Isotropic, Labels, Loss, Objective, Smoothing, describe, label_distribution
+from train.objectives.base import Loss, Objective
 from train.objectives.coordinates import AnisotropicDirection, Mahalanobis, SoftArgmax, Star
 from train.objectives.heatmaps import (
     HeatmapInHeatmap,
@@ -15,6 +15,7 @@ from train.objectives.heatmaps import (
     Subpixel,
 )
 from train.objectives.structured import Structured
+from train.targets.labels import Isotropic, Labels, Smoothing, describe, label_distribution
 
 __all__ = [
     "AnisotropicDirection",

@@ -1,57 +1,29 @@
-"""What an objective is, and the labels it learns from."""
+"""What an objective is."""
 
 # No postponed annotations: jsonargparse looks for their names in the modules of the subclasses.
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import NamedTuple
 
 from torch import Tensor
 
-from tracker.face.schemes import Scheme
-from train.codecs import gaussian
 from train.codecs.reading import HEAD_DECODERS, HeadName, ReadingName, read
-from train.targets import label_smoothing
 from train.targets.label_smoothing import ImageAware
+from train.targets.labels import Isotropic, Labels, Smoothing
 
 Loss = Callable[[Tensor], Tensor]
 """One stack's maps (N, K, H, W) to every landmark's loss (N, K)."""
 
 
-class Labels(NamedTuple):
-    """What the landmarks of a batch are learned from, for maps of cells x cells, stride pixels each.
-
-    points_px: (N, K, 2) in pixels of the crop. edges: (N, E, cells, cells) of train.targets.boundaries; E is 0 where
-    nobody asked for them. scheme: of the K landmarks, whose curves are the E edges.
-    """
-
-    points_px: Tensor
-    edges: Tensor
-    cells: int
-    stride: int
-    scheme: Scheme
-
-    @property
-    def points(self) -> Tensor:
-        """(N, K, 2) in [-1, 1] over the middles of the cells."""
-        return gaussian.cells_from_pixels(self.points_px, self.stride) * (2 / (self.cells - 1)) - 1
-
-
-@dataclass(frozen=True)
-class Isotropic:
-    """A Gaussian label of that width in cells: Yang & Yeh's image-unaware smoothing."""
-
-    sigma_cells: float = 0.9
-
-
-Smoothing = Isotropic | ImageAware
-
-
 class Objective(ABC):
-    """window: side in cells of the decoder's window. decoder: how points are read. smoothing: the distribution of
-    labels, None for the labels. likelihood: whether maps are learned as the logits of a distribution, so that a
-    temperature can be fitted to them. even_stacks: whether all stacks weigh alike, else 1, 2, 4 ... over the last
-    one's weight.
+    """The base of objectives.
+
+    Attributes:
+        window: side in cells of the decoder's window.
+        decoder: how points are read.
+        smoothing: the distribution of labels; None for the labels alone.
+        likelihood: whether maps are learned as the logits of a distribution, so that a temperature can be fitted to
+            them.
+        even_stacks: whether all stacks weigh alike, else 1, 2, 4 ... over the last one's weight.
     """
 
     window: int
@@ -72,49 +44,45 @@ class Objective(ABC):
 
     @property
     def head(self) -> HeadName | None:
-        """The head of train.models.heads that the net must have."""
+        """The head of train.models.heads that the net must have; None for none."""
         return self.decoder if self.decoder in HEAD_DECODERS else None
 
     @abstractmethod
     def loss_for(self, labels: Labels) -> Loss:
-        """The loss of a batch with these labels; what its stacks share is made once."""
+        """Return the loss of a batch; what its stacks share is made once.
+
+        Args:
+            labels: of the batch.
+        """
 
     def places_loss_for(self, labels: Labels, maps: Tensor) -> Loss:
-        """The loss (N, K) of what the net's head answers beside the last stack's maps (N, K, H, W)."""
+        """Return the loss (N, K) of what the net's head answers.
+
+        Args:
+            labels: of the batch.
+            maps: (N, K, H, W) of the last stack.
+
+        Raises:
+            NotImplementedError: if the objective has no head.
+        """
         raise NotImplementedError(f"{type(self).__name__} learns from maps alone")
 
     def logits(self, maps: Tensor) -> Tensor:
-        """Maps (N, K, H, W) as logits for the decoder."""
+        """Return maps (N, K, H, W) as logits for the decoder."""
         return maps
 
     def read(
         self, logits: Tensor, places: Tensor | None, stride: int, decoder: ReadingName | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Logits (N, K, H, W) and the head's answer to points, scores and covariances, as train.codecs.reading.
+        """Decode maps, as train.codecs.reading.read.
 
-        decoder: None for the objective's own.
+        Args:
+            logits: (N, K, H, W).
+            places: the head's answer; None without a head.
+            stride: pixels per cell.
+            decoder: None for the objective's own.
+
+        Returns:
+            Points (N, K, 2) in pixels of the crop, scores (N, K), covariances (N, K, 3).
         """
         return read(decoder or self.decoder, logits, places, stride, self.window, self.label_cells)
-
-
-def label_distribution(labels: Labels, smoothing: Smoothing | None) -> Tensor:
-    """G of Eq. 13 around each label: (N, K, cells, cells), summing to 1; without one, the nearest cell."""
-    if not isinstance(smoothing, ImageAware):
-        sigma_cells = smoothing.sigma_cells if smoothing else 1e-3
-        return gaussian.encode(labels.points_px, labels.cells, labels.stride, sigma_cells)
-    return label_smoothing.distribution(labels.points_px, _covariances(labels, smoothing), labels.cells, labels.stride)
-
-
-def describe(smoothing: Smoothing | None, labels: Labels) -> str:
-    """How wide the labels of these faces are, for a log."""
-    if not isinstance(smoothing, ImageAware):
-        return f"labels spread by {smoothing.sigma_cells:.2f} cells" if smoothing else "labels are points"
-    across, along = label_smoothing.deviations(_covariances(labels, smoothing)).flatten(0, -2).median(0).values.tolist()
-    count = labels.points_px[..., 0].numel()
-    return (
-        f"labels spread by {across:.2f} cells across and {along:.2f} along, medians of {count} landmarks ({smoothing})"
-    )
-
-
-def _covariances(labels: Labels, smoothing: ImageAware) -> Tensor:
-    return label_smoothing.covariances(labels.edges, labels.points_px, labels.stride, smoothing, labels.scheme.curves)

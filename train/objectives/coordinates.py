@@ -10,26 +10,30 @@ from typing import Literal
 from torch import Tensor
 
 from train.codecs import gaussian
-from train.losses.anisotropic import anisotropic_loss, anisotropy_of_maps, neighbours, normals
+from train.losses.anisotropic import anisotropic_loss, anisotropy_of_maps
 from train.losses.distances import Distance
 from train.losses.divergence import jensen_shannon
 from train.losses.mahalanobis import MahalanobisRestriction, mahalanobis_loss
-from train.losses.maps import mean_point
 from train.losses.soft_argmax import Reading, as_distribution, soft_argmax_loss
 from train.losses.star import Restriction, star_loss
-from train.losses.structured import cell_middles, draw_cells
-from train.objectives.base import Labels, Loss, Objective, Smoothing, label_distribution
+from train.maps import mean_point
+from train.objectives.base import Loss, Objective
 from train.objectives.heatmaps import TINY
+from train.targets.drawn_cells import cell_middles, draw_cells
+from train.targets.labels import Labels, Smoothing, label_distribution
+from train.targets.normals import neighbours, normals
 
 WHOLE_MAP = 10_000  # cells: a window that no map exceeds
 
 
 @dataclass
 class _Regression(Objective):
-    """Objectives on the mean of a map, which is read as a whole.
+    """The base of objectives on the mean of a map, which is read as a whole.
 
-    reading: how the map becomes a distribution. regularisation: weight of the Jensen-Shannon divergence from a Gaussian
-    of one cell around the label, STAR's distribution regularisation (DR, section 5.3); 0 for none.
+    Args:
+        reading: how the map becomes a distribution.
+        regularisation: weight of the Jensen-Shannon divergence from a Gaussian of one cell around the label, STAR's
+            distribution regularisation (DR, section 5.3); 0 for none.
     """
 
     window = WHOLE_MAP
@@ -37,6 +41,7 @@ class _Regression(Objective):
     regularisation: float = 0.0
 
     def loss_for(self, labels: Labels) -> Loss:
+        """See Objective."""
         of_distribution = self.regression_for(labels)
         target = gaussian.encode(labels.points_px, labels.cells, labels.stride, 1.0) if self.regularisation else None
 
@@ -51,16 +56,31 @@ class _Regression(Objective):
 
     @abstractmethod
     def regression_for(self, labels: Labels) -> Loss:
-        """The loss (N, K) of distributions (N, K, H, W), without the regularisation."""
+        """Return the loss (N, K) of distributions (N, K, H, W), without the regularisation.
+
+        Args:
+            labels: of the batch.
+        """
 
     def logits(self, maps: Tensor) -> Tensor:
+        """See Objective."""
         return maps if self.reading == "softmax" else (maps.relu() + TINY).log()
 
 
 @dataclass
 class Star(_Regression):
-    """Zhou et al., CVPR 2023. kind, restriction, weight: as in train.losses.star. smoothing: None in that paper; with
-    one, the loss is the mean over samples cells drawn from it, as in Yang & Yeh's table of ablations."""
+    """STAR loss (Zhou et al., CVPR 2023).
+
+    Args:
+        reading: how the map becomes a distribution.
+        regularisation: weight of the distribution regularisation; 0 for none.
+        kind: of distance, as in train.losses.star.
+        restriction: as in train.losses.star.
+        weight: of the restriction.
+        smoothing: None in that paper; with one, the loss is the mean over cells drawn from it, as in Yang & Yeh's table
+            of ablations.
+        samples: how many cells are drawn.
+    """
 
     kind: Distance = "smooth_l1"
     restriction: Restriction = "value"
@@ -69,6 +89,7 @@ class Star(_Regression):
     samples: int = 10
 
     def regression_for(self, labels: Labels) -> Loss:
+        """See _Regression."""
         points = labels.points[..., None, :]
         if self.smoothing is not None:
             drawn = draw_cells(label_distribution(labels, self.smoothing), self.samples)
@@ -82,23 +103,39 @@ class Star(_Regression):
 
 @dataclass
 class SoftArgmax(_Regression):
-    """Soft-argmax regression, Yang & Yeh's Eq. 4 and STAR's baseline (Eq. 2). kind: the distance."""
+    """Soft-argmax regression: Yang & Yeh's Eq. 4, and STAR's baseline (Eq. 2).
+
+    Args:
+        reading: how the map becomes a distribution.
+        regularisation: weight of STAR's distribution regularisation; 0 for none.
+        kind: of distance.
+    """
 
     kind: Distance = "l2"
 
     def regression_for(self, labels: Labels) -> Loss:
+        """See _Regression."""
         return partial(soft_argmax_loss, points=labels.points, kind=self.kind)
 
 
 @dataclass
 class Mahalanobis(_Regression):
-    """The Mahalanobis distance by the map's own covariance, which STAR compares itself with (section 5.4), after LUVLi
-    (Kumar et al., CVPR 2020). restriction, weight: as in train.losses.mahalanobis."""
+    """The Mahalanobis distance by the map's own covariance, after LUVLi (Kumar et al., CVPR 2020).
+
+    STAR compares itself with it (section 5.4).
+
+    Args:
+        reading: how the map becomes a distribution.
+        regularisation: weight of STAR's distribution regularisation; 0 for none.
+        restriction: as in train.losses.mahalanobis.
+        weight: of the restriction.
+    """
 
     restriction: MahalanobisRestriction = "value"
     weight: float = 1.0
 
     def regression_for(self, labels: Labels) -> Loss:
+        """See _Regression."""
         return partial(mahalanobis_loss, points=labels.points, restriction=self.restriction, weight=self.weight)
 
 
@@ -106,14 +143,18 @@ class Mahalanobis(_Regression):
 class AnisotropicDirection(_Regression):
     """ADNet's anisotropic direction loss (ADL; Huang et al., ICCV 2021), which STAR's Table 6 compares itself with.
 
-    anisotropy: lambda, how much more an error across the landmark's curve weighs than one along it; 2 is the paper's
-    constant. "maps" takes it from each map (train.losses.anisotropic.anisotropy_of_maps). ADNet's code does that from
-    the last stack's attention and uses it for all stacks; here each stack has its own.
+    Args:
+        reading: how the map becomes a distribution.
+        regularisation: weight of STAR's distribution regularisation; 0 for none.
+        anisotropy: lambda, how much more an error across the landmark's curve weighs than one along it; 2 is the
+            paper's constant. "maps" takes it from each map (train.losses.anisotropic.anisotropy_of_maps). ADNet's code
+            does that from the last stack's attention and uses it for all stacks; here each stack has its own.
     """
 
     anisotropy: float | Literal["maps"] = 2.0
 
     def regression_for(self, labels: Labels) -> Loss:
+        """See _Regression."""
         across = normals(labels.points, neighbours(labels.scheme).to(labels.points.device))
 
         def loss(distribution: Tensor) -> Tensor:

@@ -14,45 +14,64 @@ from train.codecs import hih, integer, offsets, subpixel
 from train.codecs.decoders import DecoderName
 from train.codecs.gaussian import find_peaks
 from train.losses.classification import soft_classification_loss
-from train.losses.heatmap import gaussian_map, heatmap_loss
-from train.losses.maps import full_precision
-from train.objectives.base import Labels, Loss, Objective
+from train.losses.heatmap import heatmap_loss
+from train.maps import full_precision
+from train.objectives.base import Loss, Objective
+from train.targets.heatmaps import gaussian_map
+from train.targets.labels import Labels
 
 TINY = 1e-6  # keeps the logarithm of an empty cell finite
 
 
 @dataclass
 class HeatmapMse(Objective):
-    """The squared error against a Gaussian of peak 1: Yang & Yeh's Eq. 2. window: in cells."""
+    """The squared error against a Gaussian of peak 1: Yang & Yeh's Eq. 2.
+
+    Args:
+        sigma_cells: width of the Gaussian in cells.
+        window: side in cells of the decoder's window.
+    """
 
     sigma_cells: float = 1.0
     window: int = 7
 
     @property
     def label_cells(self) -> float:
+        """See Objective."""
         return self.sigma_cells
 
     def target(self, labels: Labels) -> Tensor:
-        """(N, K, cells, cells): the heatmaps that are learned."""
+        """Return the heatmaps (N, K, cells, cells) that are learned.
+
+        Args:
+            labels: of the batch.
+        """
         return gaussian_map(labels.points, labels.cells, self.sigma_cells)
 
     def loss_for(self, labels: Labels) -> Loss:
+        """See Objective."""
         return partial(heatmap_loss, target=self.target(labels))
 
     def logits(self, maps: Tensor) -> Tensor:
-        """So that the softmax gives back the map itself, over its sum."""
+        """Return maps as logits, so that the softmax gives back the map itself, over its sum."""
         return (maps.relu() + TINY).log()
 
 
 @dataclass
 class Subpixel(HeatmapMse):
-    """Bulat et al., BMVC 2021: heatmaps around the real coordinate, read by a softmax in 5 x 5 cells around the peak.
+    """Heatmaps around the real coordinate, read by a softmax in 5 x 5 cells around the peak (Bulat et al., BMVC 2021).
 
-    window: side of the local soft-argmax, 3, 5 and 7 in Table 3. temperature: tau of Eq. 4. decoder: "local_softmax" is
-    Eq. 4; "argmax" and "quarter" read the same maps as the baseline does (Table 2, "w/o 3.3"; Table 3, "none"). Their
-    Siamese training is the task's weight of that name.
+    Their Siamese training is the term Siamese of train.terms.
 
-    Raises ValueError for a temperature that is not positive.
+    Args:
+        sigma_cells: width of the Gaussian in cells.
+        window: side of the local soft-argmax, 3, 5 and 7 in Table 3.
+        temperature: tau of Eq. 4.
+        decoder: "local_softmax" is Eq. 4; "argmax" and "quarter" read the same maps as the baseline does (Table 2, "w/o
+            3.3"; Table 3, "none").
+
+    Raises:
+        ValueError: for a temperature that is not positive.
     """
 
     window: int = subpixel.PATCH
@@ -65,29 +84,39 @@ class Subpixel(HeatmapMse):
             raise ValueError(f"temperature: expected a positive number, got {self.temperature}")
 
     def target(self, labels: Labels) -> Tensor:
-        """Eq. 1 and 3."""
+        """Return the heatmaps of Eq. 1 and 3."""
         return subpixel.encode(labels.points_px, labels.cells, labels.stride, self.sigma_cells)
 
     def logits(self, maps: Tensor) -> Tensor:
+        """See Objective."""
         return self.temperature * maps
 
 
 @dataclass
 class _Integer(HeatmapMse):
-    """The Gaussian lies on the middle of the landmark's cell."""
+    """The base of objectives whose Gaussian lies on the middle of the landmark's cell.
+
+    Args:
+        sigma_cells: width of the Gaussian in cells.
+        window: side in cells of the decoder's window.
+    """
 
     sigma_cells: float = 1.5
     even_stacks = True
 
     def target(self, labels: Labels) -> Tensor:
+        """Return the heatmaps of train.codecs.integer."""
         return integer.encode(labels.points_px, labels.cells, labels.stride, self.sigma_cells)
 
 
 @dataclass
 class IntegerHeatmap(_Integer):
-    """Newell et al., ECCV 2016, HRNet, FAN and the baseline of HIH: the landmark's cell alone.
+    """The landmark's cell alone: Newell et al., ECCV 2016, HRNet, FAN and the baseline of HIH.
 
-    decoder: what is made of it; "argmax" is HIH's plain baseline, "quarter" its WSM.
+    Args:
+        sigma_cells: width of the Gaussian in cells.
+        window: side in cells of the decoder's window.
+        decoder: how points are read; "argmax" is HIH's plain baseline, "quarter" its WSM.
     """
 
     decoder: DecoderName = "quarter"
@@ -98,11 +127,15 @@ DecimalLoss = Literal["csc", "l2"]
 
 @dataclass
 class HeatmapInHeatmap(_Integer):
-    """Lan et al., HIH: the integer map and, from the net's head, a decimal map that divides its cell.
+    """The integer map and, from the net's head, a decimal map that divides its cell (Lan et al., HIH).
 
-    sigma_cells: the paper has 1.5, and 1 for 300W. sigma_decimals: in decimal cells; 0 for one cell alone (the hard
-    label of Table VII). decimal_loss: of the decimal maps, coordinate soft-classification (Eq. 5) or the mean squared
-    error ("l2", Tables VI and VIII).
+    Args:
+        sigma_cells: width of the integer map's Gaussian in cells; the paper has 1.5, and 1 for 300W.
+        window: side in cells of the decoder's window.
+        sigma_decimals: width of the decimal map's Gaussian in decimal cells; 0 for one cell alone (the hard label of
+            Table VII).
+        decimal_loss: of the decimal maps, coordinate soft-classification (Eq. 5) or the mean squared error ("l2",
+            Tables VI and VIII).
     """
 
     sigma_decimals: float = 1.0
@@ -110,7 +143,7 @@ class HeatmapInHeatmap(_Integer):
     decoder = "decimals"
 
     def places_loss_for(self, labels: Labels, maps: Tensor) -> Loss:
-        """The number of decimal cells is that of the head's maps."""
+        """See Objective; the number of decimal cells is that of the head's maps."""
         loss_of = soft_classification_loss if self.decimal_loss == "csc" else heatmap_loss
 
         def loss(decimals: Tensor) -> Tensor:
@@ -128,12 +161,18 @@ OffsetDistance = Literal["smooth_l1", "l2"]
 
 @dataclass
 class OffsetVector(_Integer):
-    """HIH's WOV: the integer map and, from the net's head, two numbers for the place in its cell.
+    """The integer map and, from the net's head, two numbers for the place in its cell: HIH's WOV.
 
-    Subpixel's "coord-correction" (section 4.1) is the same with the distance l2. target_of: what the numbers are
-    learned from. "encoding": the label's place in its own cell, the error of encoding (WOV, and Subpixel's static
-    ground truth). "prediction": where the label lies from the cell that the map answers, in cells, measured at every
-    step (Subpixel's dynamic ground truth); no gradient passes through the answer.
+    Subpixel's "coord-correction" (section 4.1) is the same with the distance l2.
+
+    Args:
+        sigma_cells: width of the Gaussian in cells.
+        window: side in cells of the decoder's window.
+        target_of: what the numbers are learned from. "encoding": the label's place in its own cell, the error of
+            encoding (WOV, and Subpixel's static ground truth). "prediction": where the label lies from the cell that
+            the map answers, in cells, measured at every step (Subpixel's dynamic ground truth); no gradient passes
+            through the answer.
+        distance: of the offsets.
     """
 
     target_of: OffsetTarget = "encoding"
@@ -141,6 +180,7 @@ class OffsetVector(_Integer):
     decoder = "vector"
 
     def places_loss_for(self, labels: Labels, maps: Tensor) -> Loss:
+        """See Objective."""
         cell, fractions = integer.split(labels.points_px, labels.cells, labels.stride)
         if self.target_of == "prediction":
             fractions = cell + fractions - find_peaks(self.logits(maps.detach())).cell
@@ -149,14 +189,19 @@ class OffsetVector(_Integer):
 
 @dataclass
 class OffsetMap(_Integer):
-    """HIH's WOM: the integer map and, from the net's head, one map of offsets, learned where landmarks are.
+    """The integer map and, from the net's head, one map of offsets, learned where landmarks are: HIH's WOM.
 
     As in CornerNet (Law & Deng, ECCV 2018). HIH's code asks for zero in every other cell too, which no decoder reads.
+
+    Args:
+        sigma_cells: width of the Gaussian in cells.
+        window: side in cells of the decoder's window.
     """
 
     decoder = "map"
 
     def places_loss_for(self, labels: Labels, maps: Tensor) -> Loss:
+        """See Objective."""
         cell, fractions = integer.split(labels.points_px, labels.cells, labels.stride)
 
         def loss(offset_map: Tensor) -> Tensor:

@@ -5,17 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import partial
 
-from train.losses.structured import Margin, cell_middles, draw_cells, margin_map, sampled_loss, structured_loss
-from train.objectives.base import Isotropic, Labels, Loss, Objective, Smoothing, label_distribution
+from train.losses.structured import Margin, margin_map, sampled_loss, structured_loss
+from train.objectives.base import Loss, Objective
+from train.targets.drawn_cells import cell_middles, draw_cells
+from train.targets.labels import Isotropic, Labels, Smoothing, label_distribution
 
 
 @dataclass
 class Structured(Objective):
-    """Yang & Yeh, ICCV 2025, Eq. 9 to 13: the maps are logits.
+    """Structured prediction (Yang & Yeh, ICCV 2025, Eq. 9 to 13): the maps are logits.
 
-    margin, alpha: the distance of Eq. 12 and its weight. epsilon: of Eq. 11; 0 is the hard maximum of Eq. 9. smoothing:
-    the distribution of labels. samples: 0 for the exact expectation, else how many cells are drawn from it (the paper:
-    10). window: in cells.
+    Args:
+        margin: the distance of Eq. 12.
+        alpha: weight of the margin.
+        epsilon: of Eq. 11; 0 is the hard maximum of Eq. 9.
+        smoothing: the distribution of labels.
+        samples: 0 for the exact expectation, else how many cells are drawn from it (the paper: 10).
+        window: side in cells of the decoder's window.
     """
 
     margin: Margin = "smooth_l1"
@@ -27,6 +33,7 @@ class Structured(Objective):
     likelihood = True
 
     def loss_for(self, labels: Labels) -> Loss:
+        """See Objective."""
         distribution = label_distribution(labels, self.smoothing)
         if not self.samples:
             margin = margin_map(labels.points, labels.cells, self.margin, self.alpha)

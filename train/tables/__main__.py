@@ -1,4 +1,4 @@
-"""python -m train.tables list | write FOLDER | check: the rows of the papers' tables."""
+"""The rows of the papers' tables: python -m train.tables list | write FOLDER | check."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether the trainings of the tables run: two steps of each, on faces that are drawn at random."""
+"""A check that the trainings of the tables run: two steps of each, on faces that are drawn at random."""
 
 from __future__ import annotations
 
@@ -28,7 +28,13 @@ STEPS = 2
 
 
 class Checked(NamedTuple):
-    """A training that took its steps. loss: of the last one."""
+    """A training that took its steps.
+
+    Attributes:
+        row: the row.
+        loss: of the last step.
+        seconds: that it took.
+    """
 
     row: Row
     loss: float
@@ -38,8 +44,13 @@ class Checked(NamedTuple):
 def check(rows: Iterable[Row], size: int | None = None, accelerator: str = "cpu") -> Iterator[Checked]:
     """Train each row for two steps of one face as train.run does, with its own net, objective and augmentation.
 
-    size: side of the crop in pixels; None for the paper's. Raises TrackerError, naming the row, for one that does not
-    run or whose loss is not finite.
+    Args:
+        rows: to train.
+        size: side of the crop in pixels; None for the paper's.
+        accelerator: as trainer.accelerator.
+
+    Raises:
+        TrackerError: naming the row, for one that does not run or whose loss is not finite.
     """
     with tempfile.TemporaryDirectory() as folder:
         for row in rows:
@@ -54,7 +65,7 @@ def check(rows: Iterable[Row], size: int | None = None, accelerator: str = "cpu"
 
 
 def _steps(row: Row, folder: Path, size: int | None, accelerator: str) -> float:
-    """The loss of the last step."""
+    """Train a row; return the loss of the last step."""
     options = configured(row, runs=folder)
     scheme = options["model"]["scheme"]
     options = over(options, _small(_faces(folder, scheme), scheme, folder / row.id, accelerator))
@@ -76,7 +87,7 @@ def _steps(row: Row, folder: Path, size: int | None, accelerator: str) -> float:
 
 
 def _small(faces: Path, scheme: str, folder: Path, accelerator: str) -> Options:
-    """What makes a training one of two steps on these faces."""
+    """Return options that make a training one of two steps on these faces."""
     trainer = {
         "default_root_dir": str(folder),
         "accelerator": accelerator,
@@ -94,7 +105,7 @@ def _small(faces: Path, scheme: str, folder: Path, accelerator: str) -> Options:
 
 
 def _faces(folder: Path, scheme: str) -> Path:
-    """A folder of pictures of noise with points of that scheme, made once."""
+    """Return a folder of pictures of noise with points of that scheme, made once."""
     faces = folder / scheme
     if not faces.exists():
         faces.mkdir()

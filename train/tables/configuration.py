@@ -17,14 +17,20 @@ WIDTH = 118
 
 
 def configured(row: Row, data: Path = Path(DATA), runs: Path = Path("runs")) -> Options:
-    """The whole configuration. data: the folder that holds the data sets. runs: that of the trainings."""
+    """Return the whole configuration of a row.
+
+    Args:
+        row: the row.
+        data: the folder that holds the data sets.
+        runs: that of the trainings.
+    """
     folder = {"trainer": {"default_root_dir": str(runs / row.id), "log_every_n_steps": 50}}
     options: Options = _placed(over(row.options, folder), data, runs)
     return options
 
 
 def _placed(value: Any, data: Path, runs: Path) -> Any:
-    """The paths that the table states, in these folders."""
+    """Put the paths that the table states into these folders."""
     if isinstance(value, dict):
         return {name: _placed(each, data, runs) for name, each in value.items()}
     for stated, folder in ((DATA, data), ("runs", runs)):
@@ -34,7 +40,13 @@ def _placed(value: Any, data: Path, runs: Path) -> Any:
 
 
 def as_yaml(row: Row, data: Path = Path(DATA), runs: Path = Path("runs")) -> str:
-    """The configuration as a file, with what it stands for and where it departs from the paper in its header."""
+    """Return the configuration as a file, whose header says what it stands for and where it departs from the paper.
+
+    Args:
+        row: the row.
+        data: as in configured.
+        runs: as in configured.
+    """
     header = [
         f"{TITLES[row.paper]}: {row.table}, {row.row} ({row.data}).",
         f"Published: {row.figures}.",
@@ -51,10 +63,19 @@ def as_yaml(row: Row, data: Path = Path(DATA), runs: Path = Path("runs")) -> str
 
 
 def write_rows(rows: Iterable[Row], folder: Path, data: Path, runs: Path) -> list[Path]:
-    """Write the configuration of each row into the folder, as ID.yaml. Raises TrackerError where that is not possible.
+    """Write the configuration of each row into a folder, as ID.yaml.
+
+    Args:
+        rows: to write.
+        folder: where to.
+        data: as in configured.
+        runs: as in configured.
 
     Returns:
         The files.
+
+    Raises:
+        TrackerError: if that is not possible.
     """
     files = []
     for row in rows:
@@ -71,7 +92,12 @@ def write_rows(rows: Iterable[Row], folder: Path, data: Path, runs: Path) -> lis
 
 
 def commands(row: Row, folder: Path = Path("papers")) -> tuple[str, str]:
-    """What trains the row, and what tests it, for configurations in that folder."""
+    """Return the command that trains a row, and the one that tests it.
+
+    Args:
+        row: the row.
+        folder: of the configurations.
+    """
     config = f"--config {folder / row.id}.yaml"
     fit = f"python -m train.run fit {config}"
     if not row.published:  # other rows start from it
@@ -81,7 +107,11 @@ def commands(row: Row, folder: Path = Path("papers")) -> tuple[str, str]:
 
 
 def distinct(rows: Iterable[Row]) -> dict[str, list[Row]]:
-    """Rows that are one training, by the configuration that they share; the first of each is the one to train."""
+    """Return the rows that are one training, by their configuration; the first of each is the one to train.
+
+    Args:
+        rows: to group.
+    """
     trainings: dict[str, list[Row]] = {}
     for row in rows:
         trainings.setdefault(yaml.safe_dump(row.options), []).append(row)

@@ -62,7 +62,7 @@ class Row:
 
 
 def over(*parts: Options) -> Options:
-    """The options of each part on top of those before; a class_path takes the place of another with its options."""
+    """Return the options of each part on top of those before; a class_path replaces another with its options."""
     merged: Options = {}
     for part in copy.deepcopy(parts):
         for name, value in part.items():
@@ -75,22 +75,38 @@ def over(*parts: Options) -> Options:
 
 
 def made(class_path: str, **init_args: Any) -> Options:
-    """An object of that class."""
+    """Return the options of an object of a class.
+
+    Args:
+        class_path: of the class.
+        **init_args: its arguments.
+    """
     return {"class_path": class_path, "init_args": init_args}
 
 
 def whole(value: float) -> Mapping[str, float]:
-    """A figure of the whole test set."""
+    """Return a figure of the whole test set."""
     return {"all": value}
 
 
 def parts_of_wflw(*values: float, whole: float | None = None) -> Mapping[str, float]:
-    """Figures of WFLW's subsets in the papers' order, after that of the full set where there is one."""
+    """Return figures of WFLW's subsets.
+
+    Args:
+        *values: in the papers' order.
+        whole: that of the full set, if there is one.
+    """
     return {**({} if whole is None else {"all": whole}), **dict(zip(WFLW_PARTS, values, strict=True))}
 
 
 def parts_of_300w(full: float, common: float, challenging: float) -> Mapping[str, float]:
-    """Figures of 300W's full set and its two halves."""
+    """Return figures of 300W's full set and its two halves.
+
+    Args:
+        full: of both halves.
+        common: of the first.
+        challenging: of the second.
+    """
     return {"all": full, "common": common, "challenging": challenging}
 
 
@@ -99,7 +115,12 @@ COUNTS = {"wflw98": 98, "ibug68": 68, "cofw29": 29, "aflw19": 19}
 
 
 def source(data: str, **options: Any) -> Options:
-    """All official training faces of a set, so that no weights can be chosen by faces that were held back."""
+    """Return all official training faces of a set, so that no weights can be chosen by faces that were held back.
+
+    Args:
+        data: the set, as papers name it.
+        **options: of the source.
+    """
     name, folder = {
         "WFLW": ("Wflw", "wflw"),
         "300W": ("W300", "300w"),
@@ -121,9 +142,16 @@ SHARED_DEPARTURES = (
 
 
 def schedule(epochs: int, drops: tuple[int, ...], rate: float, batch: int, decay: float = 0.0) -> Options:
-    """Adam with a rate that falls to a tenth at each of the epochs; as a cosine to 0 where there are none.
+    """Return Adam with a rate that falls to a tenth at each of the epochs; as a cosine to 0 if there are none.
 
-    decay: of the average of the weights, 0 for none. Without weight decay AdamW, which the task has, is Adam.
+    Without weight decay AdamW, which the task has, is Adam.
+
+    Args:
+        epochs: in all.
+        drops: where the rate falls.
+        rate: at first.
+        batch: faces per step.
+        decay: of the average of the weights, 0 for none.
     """
     return {
         "seed_everything": 1,

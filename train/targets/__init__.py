@@ -1,1 +1,1 @@
-"""What a loss compares a net's maps with, drawn from the labels."""
+"""What is learned towards, made from labels: distributions, heatmaps, point and edge maps. train.losses compares."""

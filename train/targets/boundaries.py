@@ -32,11 +32,18 @@ REACH = 3.0  # cells beyond which an edge map by distance is 0
 
 
 def curve_through(points_px: ArrayLike, closed: bool) -> Array:
-    """The cubic spline through points (M, 2), parametrised by chord length: SAMPLES points from each to the next.
+    """Return points on the cubic spline through points, parametrised by chord length: SAMPLES from each to the next.
 
-    An open curve (SAMPLES * (M - 1) + 1, 2) ends at its last point; a closed one (SAMPLES * M, 2) is smooth across
-    its start, which is not repeated. Where there is no spline (fewer than 4 points, two in a row that coincide) the
-    points themselves come back, as in STAR's code.
+    If there is no spline (fewer than 4 points, or two in a row that coincide), the points themselves are returned, as
+    in STAR's code.
+
+    Args:
+        points_px: (M, 2).
+        closed: whether the curve returns to its first point.
+
+    Returns:
+        (SAMPLES * (M - 1) + 1, 2) of an open curve, which ends at its last point; (SAMPLES * M, 2) of a closed one,
+        which is smooth across its start, and does not repeat it.
     """
     points = np.asarray(points_px, np.float64)
     knots = np.vstack([points, points[:1]]) if closed else points
@@ -51,7 +58,12 @@ def curve_through(points_px: ArrayLike, closed: bool) -> Array:
 
 
 def boundary_curves(points_px: ArrayLike, scheme: Scheme) -> list[Array]:
-    """One curve_through for each of the scheme's curves, for landmarks (K, 2)."""
+    """Return the curve_through of each of the scheme's curves.
+
+    Args:
+        points_px: (K, 2) landmarks.
+        scheme: of the landmarks.
+    """
     points = np.asarray(points_px, np.float64)
     return [curve_through(points[list(curve.indices)], curve.closed) for curve in scheme.curves]
 
@@ -59,16 +71,24 @@ def boundary_curves(points_px: ArrayLike, scheme: Scheme) -> list[Array]:
 def edge_maps(
     points_px: ArrayLike, scheme: Scheme, size: int, stride: int = 4, procedure: EdgeProcedure = "polyline"
 ) -> Maps:
-    """(E, size // stride, size // stride) one map in [0, 1] for each of the scheme's curves, for landmarks (K, 2).
+    """Return one edge map for each of the scheme's curves.
 
-    polyline: STAR's procedure in our pixels. A line one pixel wide (1.4 as OpenCV draws it), antialiased on a canvas
-        FINE times finer, averaged back to pixels and read off at the middles of cells.
-    star: the same as STAR's code does it. Points are first moved into the crop, p is put at canvas pixel floor(FINE
-        * p + 0.5), which is 0.375 pixels left of and above p, and nothing is antialiased: the code asks for it, but
-        on a canvas of floats OpenCV draws plain lines.
-    distance: LAB's and Adaptive Wing's, exp(-d^2 / 2) for d < 3 and 0 beyond, d being the distance in cells to the
-        nearest cell of the curve. Here each curve has its own map and landmarks keep their fractions; Adaptive
-        Wing's code rounds them down to cells and draws 13 open curves of its own into one map.
+    Args:
+        points_px: (K, 2) landmarks in pixels of the crop.
+        scheme: of the landmarks, with E curves.
+        size: side of the crop in pixels.
+        stride: pixels per cell.
+        procedure: how they are drawn. polyline is STAR's procedure in our pixels: a line one pixel wide (1.4 as OpenCV
+            draws it), antialiased on a canvas FINE times finer, averaged back to pixels and read off at the middles of
+            cells. star is what STAR's code does: points are first moved into the crop, p is put at canvas pixel
+            floor(FINE * p + 0.5), which is 0.375 pixels left of and above p, and nothing is antialiased, because on a
+            canvas of floats OpenCV draws plain lines. distance is LAB's and Adaptive Wing's: exp(-d^2 / 2) for d < 3
+            and 0 beyond, d being the distance in cells to the nearest cell of the curve. Here each curve has its own
+            map and landmarks keep their fractions; Adaptive Wing's code rounds them down to cells and draws 13 open
+            curves of its own into one map.
+
+    Returns:
+        (E, size // stride, size // stride) in [0, 1].
     """
     maps = np.zeros((len(scheme.curves), size // stride, size // stride), np.float32)
     for image, shape, curve in zip(maps, scheme.curves, boundary_curves(points_px, scheme)):

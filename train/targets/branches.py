@@ -16,9 +16,9 @@ from tracker.face.schemes import Curve
 
 
 def branches(curve: Curve) -> list[tuple[int, ...]]:
-    """The landmarks from one corner to the next, both included; a curve without corners is one branch.
+    """Return the landmarks from one corner to the next, both included; a curve without corners is one branch.
 
-    A closed one without corners ends where it begins.
+    A closed curve without corners ends where it begins.
     """
     indices = curve.indices
     if curve.closed:
@@ -29,10 +29,18 @@ def branches(curve: Curve) -> list[tuple[int, ...]]:
 
 
 def branch_maps(edges: Tensor, points: Tensor, curves: Sequence[Curve]) -> list[tuple[Tensor, list[int]]]:
-    """Edge maps of the branches that landmarks lie on: (N, B, cells, cells), and the landmarks on just those B.
+    """Return the edge maps of the branches that landmarks lie on.
 
-    A map of edges (N, E, cells, cells) is shared out among the curve's branches: each cell to the branch whose
-    polyline through the landmarks (N, K, 2) is nearest, and to each of those that are equally near.
+    The map of a curve is shared out among its branches: each cell to the branch whose polyline through the landmarks is
+    nearest, and to each of those that are equally near.
+
+    Args:
+        edges: (N, E, cells, cells).
+        points: (N, K, 2) landmarks in cells.
+        curves: the E curves.
+
+    Returns:
+        For each group of landmarks that lie on the same B branches, the maps (N, B, cells, cells) and the landmarks.
     """
     maps: list[Tensor] = []
     on: dict[int, list[int]] = {}

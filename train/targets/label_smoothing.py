@@ -29,13 +29,11 @@ NO_EDGE = 1e-6  # a patch that is nowhere brighter has no edge: what it holds ar
 
 @dataclass(frozen=True)
 class ImageAware:
-    """How a label's covariance follows from the edges around it: gamma * Sigma_M, of a patch 2 * half_width + 1 wide.
+    """How the covariance of a label follows from the edges around it: gamma * Sigma_M.
 
-    The paper gives gamma (0.01 for WFLW and 300W, 0.001 for COFW), but neither half_width nor the units, on which
-    everything depends. covariance_unit: the length in which Sigma_M is measured, a cell or a patch's half_width.
-    label_unit: the length in which the label's Gaussian has the covariance gamma * Sigma_M, a cell or half the map,
-    whose cells' middles then lie at -1 .. 1. Readings with gamma 0.01, and the standard deviations in cells of a map
-    of 64 across and along one straight edge:
+    The paper gives gamma (0.01 for WFLW and 300W, 0.001 for COFW), but neither the width of the patch nor the units, on
+    which everything depends. Readings with gamma 0.01, and the standard deviations in cells of a map of 64, across and
+    along one straight edge:
 
     a  half_width 2                          0.10, 0.10  (labels never leave their cell)
     b  half_width 32                         0.12, 0.95
@@ -45,15 +43,23 @@ class ImageAware:
     A wide patch holds the edges of the whole face. On 300W the long axis follows the jaw at the jaw's landmarks up to
     half_width 8, and lies across it from 16 on: b is 0.9 across its axis and 1.2 along it, and not along the edge. So
     tune the widths that come out, which a training logs for its first faces, with half_width 4 to 8 and gamma:
-    half_width 8 and gamma 0.2, in cells, are 0.5 and 0.8 at one straight edge.
+    half_width 8 and gamma 0.2, in cells, are 0.5 and 0.8 at one straight edge. docs/methods/structured.md has the
+    angles between axis and curve.
 
-    edges: whose curves a label's patch shows. "all" is the text of A1.3, one edge map E of the whole face. Where other
-    curves are near, which is everywhere but at the jaw, the long axis then has little to do with the curve that the
-    landmark lies on. "own" takes the landmark's own curve alone, as the distributions of Fig. 1 and A2 look: of a curve
-    with corners the branch from one to the next, such as a lid, and at a corner the branches that meet there. One on
-    no curve keeps the round N. docs/methods/structured.md has the angles between axis and curve.
+    Args:
+        half_width: of the patch, which is 2 * half_width + 1 cells wide.
+        gamma: the factor of Sigma_M.
+        covariance_unit: the length in which Sigma_M is measured: a cell, or a patch's half_width.
+        label_unit: the length in which the label's Gaussian has the covariance gamma * Sigma_M: a cell, or half the
+            map, whose cells' middles then lie at -1 .. 1.
+        edges: whose curves a label's patch shows. "all" is the text of A1.3, one edge map E of the whole face; where
+            other curves are near, which is everywhere but at the jaw, the long axis then has little to do with the
+            curve that the landmark lies on. "own" takes the landmark's own curve alone, as the distributions of Fig. 1
+            and A2 look: of a curve with corners the branch from one to the next, such as a lid, and at a corner the
+            branches that meet there. A landmark on no curve keeps the round N.
 
-    Raises ValueError for a patch that does not hold the Gaussian N, or a gamma that is not positive.
+    Raises:
+        ValueError: for a patch that does not hold the Gaussian N, or a gamma that is not positive.
     """
 
     half_width: int
@@ -69,24 +75,35 @@ class ImageAware:
             raise ValueError(f"gamma must be positive, got {self.gamma}")
 
     def factor(self, cells: int) -> float:
-        """What Sigma_M in cells is multiplied by, for a map of that many cells a side."""
+        """Return the factor of Sigma_M in cells, for a map of so many cells a side."""
         label = 1.0 if self.label_unit == "cell" else (cells - 1) / 2
         covariance = 1.0 if self.covariance_unit == "cell" else self.half_width
         return self.gamma * (label / covariance) ** 2
 
 
 def gaussian_taps(taps: int, like: Tensor) -> tuple[Tensor, Tensor]:
-    """Offsets and values (taps,), peak 1, of the Gaussian that torchvision takes where no sigma is given."""
+    """Return offsets and values (taps,), peak 1, of the Gaussian that torchvision takes if no sigma is given.
+
+    Args:
+        taps: how many.
+        like: a tensor of the wanted type and device.
+    """
     sigma = 0.3 * ((taps - 1) / 2 - 1) + 0.8
     offsets = torch.arange(taps, dtype=like.dtype, device=like.device) - (taps - 1) / 2
     return offsets, torch.exp(-offsets.square() / (2 * sigma**2))
 
 
 def refine(edges: Tensor) -> Tensor:
-    """E' (N, H, W) of edge maps (N, E, H, W) in [0, 1]: the largest over curves, blurred and sharpened.
+    """Return E': the largest edge map over curves, blurred and sharpened.
 
-    As torchvision's gaussian_blur of 9 taps (sigma 1.7, mirrored at the border) and adjust_sharpness of 5 (away from
-    a 3 x 3 mean, clipped to [0, 1], border cells left as they are).
+    As torchvision's gaussian_blur of 9 taps (sigma 1.7, mirrored at the border) and adjust_sharpness of 5 (away from a
+    3 x 3 mean, clipped to [0, 1], border cells left unchanged).
+
+    Args:
+        edges: (N, E, H, W) in [0, 1].
+
+    Returns:
+        (N, H, W).
     """
     maps = edges.amax(1, keepdim=True)
     _, weights = gaussian_taps(BLUR_CELLS, maps)
@@ -102,12 +119,21 @@ def refine(edges: Tensor) -> Tensor:
 def covariances(
     edges: Tensor, points_px: Tensor, stride: int, smoothing: ImageAware, curves: Sequence[Curve] = ()
 ) -> Tensor:
-    """(N, K, 3) of the label distributions, for edge maps (N, E, cells, cells) and points (N, K, 2).
+    """Return the covariances of the label distributions.
 
-    Sigma_M is the second moment of M = 0.01 E' / max E' + N over the patch around the point's cell, about that cell;
-    N, of 5 taps, sigma 1.1 and peak 1, lies there too, so that without edges it is isotropic. Outside the map there
-    are no edges; for a point outside the nearest cell stands in. curves: the E that the edges are of, which say whose
-    edges are a landmark's own, where smoothing asks for those.
+    Sigma_M is the second moment of M = 0.01 E' / max E' + N over the patch around the point's cell, about that cell; N,
+    of 5 taps, sigma 1.1 and peak 1, lies there too, so that without edges it is isotropic. Outside the map there are no
+    edges; for a point outside, the nearest cell is taken.
+
+    Args:
+        edges: (N, E, cells, cells).
+        points_px: (N, K, 2).
+        stride: pixels per cell.
+        smoothing: the patch, the units and whose edges count.
+        curves: the E curves, needed if a landmark's own edges count.
+
+    Returns:
+        (N, K, 3) xx, xy, yy in cells.
     """
     with torch.autocast(edges.device.type, enabled=False):  # moments need their digits
         if smoothing.edges == "all":
@@ -154,9 +180,18 @@ def _spot_moments(like: Tensor) -> Tensor:
 
 
 def distribution(points_px: Tensor, covariances: Tensor, cells: int, stride: int) -> Tensor:
-    """G (..., cells, cells), summing to 1: the Gaussians at points (..., 2) with covariances (..., 3) on the grid.
+    """Return G: Gaussians on the grid.
 
     A point outside the map puts its mass on the cells that are nearest by its covariance.
+
+    Args:
+        points_px: (..., 2).
+        covariances: (..., 3) in cells.
+        cells: side of the maps.
+        stride: pixels per cell.
+
+    Returns:
+        (..., cells, cells), each map summing to 1.
     """
     axis = torch.arange(cells, dtype=points_px.dtype, device=points_px.device)
     offsets = axis - cells_from_pixels(points_px, stride)[..., None]  # (..., 2, cells)
@@ -167,7 +202,14 @@ def distribution(points_px: Tensor, covariances: Tensor, cells: int, stride: int
 
 
 def deviations(covariances: Tensor) -> Tensor:
-    """(..., 2) standard deviations across (the smaller) and along, of covariances (..., 3); in cells if those are."""
+    """Return the standard deviations across (the smaller one) and along.
+
+    Args:
+        covariances: (..., 3); the result is in cells if they are.
+
+    Returns:
+        (..., 2).
+    """
     xx, xy, yy = covariances.unbind(-1)
     mean, apart = (xx + yy) / 2, torch.hypot((xx - yy) / 2, xy)
     return torch.stack([mean - apart, mean + apart], -1).clamp_min(0).sqrt()

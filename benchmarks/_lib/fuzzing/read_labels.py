@@ -23,7 +23,7 @@ from tracker.datasets.clips import labelled_clips
 from tracker.datasets.cofw import StoredSample, read_cofw
 from tracker.datasets.collect import OnInvalid
 from tracker.datasets.folder import read_custom
-from tracker.datasets.labelled import labelled_faces
+from tracker.datasets.labelled import labelled_faces, read_face
 from tracker.datasets.matlab import read_files
 from tracker.datasets.pictures import Pictures
 from tracker.datasets.pts_files import read_pts
@@ -118,7 +118,7 @@ def _evaluated() -> list[Files]:
 def _evaluate(folder: Path) -> None:
     if (folder / "folder").exists():
         for face in labelled_faces("folder", folder / "folder"):
-            image, points = face.read()
+            image, points = read_face(face)
             expect(points.shape == (68, 2) and np.isfinite(points).all() and image.size, f"points are {points.shape}")
         return
     (clip,), _ = labelled_clips("talking-face", folder / "talking-face")

@@ -38,9 +38,9 @@ def measure_engine(plan: Path, output: Path, model: Path | None = None, calls: i
     """
     key, spec = described_plan(plan)
     if model is not None and sha256_of(model) != key.onnx_sha256:
-        raise TrackerError(f"{plan} was built from another model than {model}; name that one with --model")
+        raise TrackerError(f"{plan} was built from another model than {model}; name its model with --model")
     if first_gpu() is None:
-        raise TrackerError(f"{plan}: timing it needs an NVIDIA GPU and its driver, and there is none")
+        raise TrackerError(f"{plan}: timing it needs an NVIDIA GPU and its driver, which were not found")
     cuda, through, refused = open_cuda()
     engine = TensorRtEngine(plan, cuda)
     record = Record(output / f"engine.{plan.stem}.json")

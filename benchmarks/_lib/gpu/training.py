@@ -203,7 +203,7 @@ class Training:
             group["lr"] = self.learner.learning_rate * rate(self.share, self.learner.warmup)
         self.learner.train()
         with torch.autocast(self.device.torch.type, torch.bfloat16):
-            terms = self.learner.terms(self.learner(batch.crops), batch)
+            terms = self.learner.losses(self.learner(batch.crops), batch)
             loss = torch.stack([*terms.values()]).sum()
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]

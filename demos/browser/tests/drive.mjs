@@ -28,17 +28,20 @@ const CAMERA = [
 ];
 
 const TASKS = {
-  /** Frames one by one, each only when the one before is done. */
+  /** Frames one by one, each only when the one before is done; first those of `before`, then a reset. */
   async frames(page) {
-    return page.evaluate(async ({ count, rate }) => {
+    return page.evaluate(async ({ count, rate, before = [] }) => {
       const { worker } = window.landmarks;
-      const results = [];
-      for (let i = 0; i < count; i++) {
+      const feed = async (i) => {
         const blob = await (await fetch(`frames/${i}.bmp`)).blob();
         const picture = await createImageBitmap(blob, { colorSpaceConversion: "none", premultiplyAlpha: "none" });
         const { faces, stepMs } = await worker.step(picture, i / rate);
-        results.push({ stepMs, faces: faces.map((face) => ({ ...face, points: [...face.points], scores: [...face.scores] })) });
-      }
+        return { stepMs, faces: faces.map((face) => ({ ...face, points: [...face.points], scores: [...face.scores] })) };
+      };
+      for (const i of before) await feed(i);
+      await worker.reset();
+      const results = [];
+      for (let i = 0; i < count; i++) results.push(await feed(i));
       return { results };
     }, options);
   },
@@ -80,11 +83,17 @@ const TASKS = {
     return { message: await page.textContent("#message") };
   },
 
-  /** The page and its worker try to reach another host. */
+  /** Files of the page are missing: what it says. */
+  async incomplete(page) {
+    await page.waitForSelector('#message[data-kind="error"]');
+    return { message: await page.textContent("#message") };
+  },
+
+  /** The page and its workers try to reach another host. */
   async elsewhere(page) {
     const reach = (address) => fetch(address, { mode: "no-cors" }).then(() => "reached", () => "refused");
-    const worker = page.workers()[0];
-    return { page: await page.evaluate(reach, options.other), worker: await worker.evaluate(reach, options.other) };
+    const answers = [page, ...page.workers()].map((each) => each.evaluate(reach, options.other));
+    return { answers: await Promise.all(answers) };
   },
 };
 
@@ -119,7 +128,7 @@ try {
   page.on("console", (entry) => entry.type() === "error" && errors.push(entry.text()));
   await page.addInitScript(countShown);
   await page.goto(options.url);
-  await page.evaluate(() => window.landmarks.loaded);
+  await page.evaluate(() => window.landmarks.loaded.catch(() => {})); // the page shows why
   const result = await TASKS[options.task](page);
   console.log(JSON.stringify({ ...result, requests, errors, version: browser.version() }));
 } finally {

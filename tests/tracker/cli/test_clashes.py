@@ -150,7 +150,7 @@ def test_hidden_files_in_the_making_count(
 
 def test_outputs_among_the_labels_that_are_written(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     asked = ("--demo", "--pts", tmp_path / "out", "--output", tmp_path / "out/annot/000001.pts")
-    assert "lies where --pts writes" in refusal(*asked, capsys=capsys)
+    assert "is in the folder that --pts writes" in refusal(*asked, capsys=capsys)
 
 
 def test_standard_output_that_is_a_file(made: dict[str, Path], tmp_path: Path) -> None:

@@ -280,7 +280,7 @@ def test_logs_and_errors_hold_no_secrets() -> None:
 def test_a_file_that_is_no_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "model.onnx").write_bytes(bytes(range(128, 256)))
     assert call("--config", str(tmp_path / "model.onnx")) == 2
-    assert capsys.readouterr().err.startswith("tool: --config expected a YAML file, got one that is no text")
+    assert capsys.readouterr().err.startswith("tool: --config expected a YAML file, got one that is not text")
 
 
 def test_help_shows_options_with_dashes(capsys: pytest.CaptureFixture[str]) -> None:

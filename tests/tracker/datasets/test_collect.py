@@ -90,7 +90,7 @@ BAD = {
     "no points": (number_of_points(0), "expected pairs of numbers, got 0"),
     "nan": (one_is(np.nan), "not finite"),
     "infinite": (one_is(np.inf), "not finite"),
-    "collapsed": (collapsed, "its points all lie on each other"),
+    "collapsed": (collapsed, "its points are all in one place"),
     "no picture": (without_picture, "expected one picture and one .pts file of that name, got c.pts"),
     "no label": (without_label, "expected one picture and one .pts file of that name, got c.png"),
     "two pictures": (with_two_pictures, "of that name, got c.jpg, c.png, c.pts"),
@@ -188,7 +188,7 @@ class TestPictures:
             write_pts(folder / f"{name}.pts", moved)
         with caplog.at_level(logging.INFO):
             assert len(good_faces(self.samples(folder))) == 4
-        assert "2 of 4 faces have points outside of their picture" in caplog.text
+        assert "2 of 4 faces have points outside their picture" in caplog.text
 
     @pytest.mark.parametrize("shift", [(-100.0, 0.0), (0.0, 100.0)])
     def test_a_face_outside_its_picture_is_bad(self, folder: Path, points: Array, shift: tuple[float, float]) -> None:
@@ -214,5 +214,7 @@ def test_a_png_that_states_more_than_it_holds_is_not_decoded(tmp_path: Path) -> 
     content = cv2.imencode(".png", np.zeros((8, 8, 3), np.uint8))[1].tobytes()
     place = content.index(b"IDAT") - 4
     (tmp_path / "a.png").write_bytes(content[:place] + b"\x7f\xff\xff\xf0" + content[place + 4 :])
-    with pytest.raises(DatasetError, match=r"a\.png cannot be decoded as a picture: it states more bytes than it has"):
+    with pytest.raises(
+        DatasetError, match=r"a\.png cannot be decoded as a picture: its header states more bytes than the file has"
+    ):
         Sample(tmp_path / "a.png", np.zeros((68, 2)), IBUG68).read_image()

@@ -200,7 +200,7 @@ class TestLabelsThatCannotBe:
         points = face68 * 0.6 + 5
         points[45] = points[36]
         read = own_with(tmp_path, face68, points)
-        assert "outer eye corners lie on each other" in str(faces_of(read, "refuse"))
+        assert "outer eye corners are in one place" in str(faces_of(read, "refuse"))
 
     @pytest.mark.parametrize(
         "change",
@@ -243,7 +243,7 @@ class TestPictures:
         (tmp_path / "b.png").write_bytes(png(*size))
         assert size[0] * size[1] > MOST_PIXELS
         assert faces_of(read, "skip") == 2
-        stated = f"it states {size[0]} x {size[1]} pixels, at most 89,000,000"
+        stated = f"its header states {size[0]} x {size[1]} pixels, at most 89,000,000"
         assert f"b.png cannot be decoded as a picture: {stated}" in str(faces_of(read, "refuse"))
 
     @pytest.mark.parametrize("suffix", [".jpg", ".png", ".bmp", ".webp", ".tif"])

@@ -175,8 +175,8 @@ class TestSpread:
             ("", "expected the header spread_px, got ''"),
             ("1\n" * 68, "expected the header spread_px, got '1'"),
             ("spread_px\n" + "1\n" * 67, "expected 68 numbers, got 67"),
-            ("spread_px\n" + "1\n" * 67 + "-1", "expected numbers from 0 on"),
-            ("spread_px\n" + "1\n" * 67 + "nan", "expected numbers from 0 on"),
+            ("spread_px\n" + "1\n" * 67 + "-1", "expected numbers of at least 0"),
+            ("spread_px\n" + "1\n" * 67 + "nan", "expected numbers of at least 0"),
             ("spread_px\n" + "1\n" * 67 + "much", "expected numbers, got 'much'"),
         ],
     )

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tracker.datasets.collect import OnInvalid
 from tracker.datasets.pts_files import write_pts
 from tracker.datasets.sample import DatasetError, Sample
-from tracker.datasets.w300 import TRAINING, Split, read_folder, read_test, read_training
+from tracker.datasets.w300 import TRAINING, Split, read_folder, read_split
 from tracker.face.schemes import IBUG68
 from train.datasets import W300
 
@@ -84,7 +84,7 @@ class TestSplit:
     def test_missing_folders_are_named(self, tmp_path: Path) -> None:
         (tmp_path / "afw").mkdir()
         with pytest.raises(ValueError, match="missing: helen/trainset, lfpw/trainset") as error:
-            read_training(tmp_path)
+            read_split(tmp_path, "train")
         assert str(tmp_path) in str(error.value)
 
 
@@ -112,21 +112,21 @@ class TestTestSets:
         ],
     )
     def test_are_the_papers(self, root: Path, split: Split, faces: list[tuple[str, str]]) -> None:
-        samples = read_test(root, split)
+        samples = read_split(root, split)
         assert [(s.picture.stem, *s.subsets) for s in samples] == faces
         assert all(s.scheme is IBUG68 for s in samples)
 
     def test_missing_folders_are_named(self, root: Path) -> None:
         shutil.rmtree(root / "ibug")
-        assert len(read_test(root, "common")) == 2
+        assert len(read_split(root, "common")) == 2
         with pytest.raises(DatasetError, match=r"missing: ibug$"):
-            read_test(root, "full")
+            read_split(root, "full")
 
     @pytest.mark.parametrize(
         "read",
         [
-            read_training,
-            lambda root, on_invalid: read_test(root, "full", on_invalid),
+            lambda root, on_invalid: read_split(root, "train", on_invalid),
+            lambda root, on_invalid: read_split(root, "full", on_invalid),
         ],
         ids=["training", "test"],
     )
@@ -143,7 +143,7 @@ class TestTestSets:
     def test_of_the_shared_faces(self, shared: Path) -> None:
         assert len(read_folder(shared / "data/300w/lfpw/testset")) == 224
         with pytest.raises(DatasetError, match="missing: helen/testset"):
-            read_test(shared / "data/300w", "common")
+            read_split(shared / "data/300w", "common")
 
 
 class TestFolder:

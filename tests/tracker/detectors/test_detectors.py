@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import cast, get_args
 
@@ -277,6 +278,18 @@ print(refused)
             file.truncate(packaged.LARGEST_DETECTOR + 1)
         with pytest.raises(TrackerError, match=r"large\.onnx: .* it has 67,108,865 bytes, at most 67,108,864 are"):
             load_detector("yunet", tmp_path / "large.onnx")
+
+    def test_a_network_with_an_absurd_output_is_refused_before_it_runs(self, tmp_path: Path) -> None:
+        """A padding of 16 million pixels would be computed for minutes."""
+        onnx = pytest.importorskip("onnx", reason="needs the extra export")
+        network = onnx.load(YUNET.path)
+        node = next(node for node in network.graph.node if "multi_level_kps.1.conv2.weight" in str(node.input))
+        next(each for each in node.attribute if each.name == "pads").ints[1] = 1 << 24
+        onnx.save(network, tmp_path / "mine.onnx")
+        start_s = time.process_time()
+        with pytest.raises(TrackerError, match=r"expected YuNet's output kps_16 of \(1, 400, 10\), its network gives"):
+            load_detector("yunet", tmp_path / "mine.onnx")
+        assert time.process_time() - start_s < 5
 
     def test_own_file_without_onnxruntime(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (tmp_path / "mine.onnx").write_bytes(YUNET.path.read_bytes() + b"more")

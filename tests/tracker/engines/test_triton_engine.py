@@ -40,6 +40,7 @@ from tracker.face.schemes import IBUG68
 from tracker.run import run
 from tracker.sources.demo import DemoClip
 from tracker.tracking.estimator import LandmarkEstimator, next_roi
+from tracker.weights.packaged import identify_engine
 
 NEEDED = "needs Triton's client: pip install 'tritonclient[grpc]'"
 triton_grpc: Any = pytest.importorskip("tritonclient.grpc", reason=NEEDED)
@@ -175,6 +176,13 @@ def assert_sentence(error: TrackerError, *parts: object) -> None:
         assert str(part) in str(error)
 
 
+def test_the_model_is_named_by_its_url(triton: StandIn, engine: TritonEngine) -> None:
+    """The same name in the files of tracker.run and of track_to_parquet, which has only the engine."""
+    identity = identify_engine(engine)
+    assert (identity.name, identity.sha256) == (f"triton://{triton.url}/edge68", None)
+    assert identity.licence == engine.spec.licence
+
+
 class TestSame:
     @pytest.mark.parametrize(("count", "batches"), [(1, [1]), (5, [5]), (16, [16]), (20, [16, 4])])
     def test_on_noise(
@@ -258,7 +266,7 @@ class TestByUrl:
         ("spoil", "parts"),
         [
             (lambda s: setattr(s.config, "name", "edge98"), ("does not serve a model 'edge68'", "export.triton")),
-            (lambda s: s.config.parameters.clear(), ("is no landmark model", KEY)),
+            (lambda s: s.config.parameters.clear(), ("is not a landmark model", KEY)),
             (lambda s: set_spec(s.config, size=64), ("contradicts its spec",)),
             (lambda s: setattr(s, "live", False), ("is not live",)),
             (lambda s: s.stop(), ("no Triton Inference Server answers at",)),
@@ -351,7 +359,7 @@ class TestForeignModels:
         triton.config.parameters.clear()
         with pytest.raises(TrackerError) as error:
             TritonEngine(triton.url, "edge68", PATIENT_S)
-        assert_sentence(error.value, triton.url, "'edge68' is no landmark model", KEY, "python -m export.triton")
+        assert_sentence(error.value, triton.url, "'edge68' is not a landmark model", KEY, "python -m export.triton")
 
     @pytest.mark.parametrize("text", ["", "hello", "[]", "{}"])
     def test_a_damaged_spec(self, triton: StandIn, text: str) -> None:

@@ -17,8 +17,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tracker import Frame, Tracker
-from tracker.datasets.labelled import SPLITS, LabelledFace, labelled_faces
+from tracker.datasets.labelled import labelled_faces, name_in, read_face
 from tracker.datasets.pts_files import write_pts
+from tracker.datasets.sample import DatasetError
+from tracker.datasets.w300 import SPLITS
 from tracker.detectors.base import Detection, Image
 from tracker.detectors.yunet import CALIBRATION
 from tracker.engines.base import EngineOutput
@@ -68,7 +70,7 @@ class TestLabelledFaces:
     def test_splits_of_300w(self, tmp_path: Path) -> None:
         for folder in {part for parts in SPLITS.values() for part in parts}:
             write_face(tmp_path / folder, "one", face_px())
-        names = {split: [f.name for f in labelled_faces("300w", tmp_path, split)] for split in SPLITS}
+        names = {split: [name_in(tmp_path, f) for f in labelled_faces("300w", tmp_path, split)] for split in SPLITS}
         assert names["common"] == names["helen-test"] + names["lfpw-test"]
         assert names["full"] == names["common"] + names["challenging"]
         assert names["challenging"] == ["ibug/one"]
@@ -79,14 +81,14 @@ class TestLabelledFaces:
     def test_folder(self, tmp_path: Path) -> None:
         write_face(tmp_path, "größe", face_px(), np.zeros((250, 260), np.uint8))
         (face,) = labelled_faces("folder", tmp_path)
-        image_rgb, points_px = face.read()
-        assert face.name == "größe"
+        image_rgb, points_px = read_face(face)
+        assert name_in(tmp_path, face) == "größe"
         assert image_rgb.shape == (250, 260, 3)
         np.testing.assert_allclose(points_px, face_px(), atol=1e-3)
 
     def test_pictures_are_rgb(self, tmp_path: Path) -> None:
         write_face(tmp_path, "blue", face_px(), np.full((250, 250, 3), (255, 0, 10), np.uint8))
-        assert labelled_faces("folder", tmp_path)[0].read()[0][4, 4].tolist() == [10, 0, 255]
+        assert read_face(labelled_faces("folder", tmp_path)[0])[0][4, 4].tolist() == [10, 0, 255]
 
     def test_missing_folders_are_named(self, tmp_path: Path) -> None:
         write_face(tmp_path / "lfpw/testset", "one", face_px())
@@ -98,30 +100,32 @@ class TestLabelledFaces:
             labelled_faces("folder", tmp_path)
 
     def test_broken_ones(self, tmp_path: Path) -> None:
-        write_face(tmp_path, "few", face_px()[:5])
         write_face(tmp_path, "flat", np.full((68, 2), 7.0))
         write_face(tmp_path, "broken", face_px())
         (tmp_path / "broken.png").write_bytes(b"no picture")
-        broken, few, flat = labelled_faces("folder", tmp_path)
-        with pytest.raises(ValueError, match=r"broken.png.* does not decode"):
-            broken.read()
-        with pytest.raises(TrackerError, match=r"few.pts: expected the 68 points of ibug68, got 5"):
-            few.read()
-        with pytest.raises(ValueError, match=r"flat.pts"):
-            flat.read()
+        with pytest.raises(TrackerError, match=r"flat.pts: its points are all in one place"):
+            labelled_faces("folder", tmp_path)
+        invalid: list[DatasetError] = []
+        (broken,) = labelled_faces("folder", tmp_path, invalid=invalid)
+        assert [str(error) for error in invalid] == [f"{tmp_path / 'flat.pts'}: its points are all in one place"]
+        with pytest.raises(ValueError, match=r"broken.png cannot be decoded as a picture"):
+            read_face(broken)
+        write_face(tmp_path, "few", face_px()[:5])
+        with pytest.raises(TrackerError, match=r"few.pts: expected the 68 points of ibug68, got 5; .* --scheme"):
+            labelled_faces("folder", tmp_path, invalid=invalid)
 
     def test_absurd_ones_are_named(self, tmp_path: Path) -> None:
         far = face_px()
-        far[30] = (1e9, 90)
+        far[30] = (1e4, 90)
         write_face(tmp_path, "far", far)
         write_face(tmp_path, "elsewhere", face_px() + 1000)
         write_face(tmp_path, "left_of_it", face_px() - 100)
         elsewhere, point, outside = labelled_faces("folder", tmp_path)
         with pytest.raises(ValueError, match=r"elsewhere.pts: none of its points lies in its picture of 220 x 200"):
-            elsewhere.read()
-        with pytest.raises(ValueError, match=r"far.pts: a point lies \d+ pixels outside of its picture of 220 x 200"):
-            point.read()
-        np.testing.assert_allclose(outside.read()[1], face_px() - 100, atol=1e-3)  # a face that the border cuts
+            read_face(elsewhere)
+        with pytest.raises(ValueError, match=r"far.pts: a point lies \d+ pixels outside its picture of 220 x 200"):
+            read_face(point)
+        np.testing.assert_allclose(read_face(outside)[1], face_px() - 100, atol=1e-3)  # a face that the border cuts
 
 
 class TestFigures:
@@ -292,13 +296,12 @@ class TestEvaluation:
         write_face(tmp_path, "good", self.truth)
         write_face(tmp_path, "broken", self.truth)
         (tmp_path / "broken.png").write_bytes(b"")
-        (tmp_path / "gone.pts").write_text("68 numbers")
-        gone = LabelledFace("gone", tmp_path / "gone.png", tmp_path / "gone.pts")
-        faces = [*labelled_faces_but(tmp_path, "gone"), gone]
-        results, skipped = self.evaluate(monkeypatch, Sees()).faces(faces)
+        write_face(tmp_path, "elsewhere", self.truth + 1000)
+        faces = labelled_faces("folder", tmp_path)
+        results, skipped = self.evaluate(monkeypatch, Sees()).faces(faces, tmp_path)
         assert list(results) == ["good"]
         assert "broken.png" in skipped[0]
-        assert "gone.pts" in skipped[1]
+        assert "elsewhere.pts" in skipped[1]
         assert len(caplog.records) == 2
 
 
@@ -386,10 +389,12 @@ class TestOtherSchemes:
         labels[[60, 68]], labels[[64, 72]] = (100, 120), (200, 120)
         write_face(tmp_path, "odd", labels, self.picture)
         faces = labelled_faces("folder", tmp_path, scheme=WFLW98)
-        results, skipped = self.evaluation(monkeypatch, IBUG68, WFLW98, 0.0).faces(faces)
+        results, skipped = self.evaluation(monkeypatch, IBUG68, WFLW98, 0.0).faces(faces, tmp_path)
         assert not results
-        assert skipped == [f"{tmp_path / 'odd.pts'}: its points lie on each other, an error cannot be normalised"]
-        results, skipped = self.evaluation(monkeypatch, WFLW98, WFLW98, 0.0).faces(faces)
+        assert skipped == [
+            f"{tmp_path / 'odd.pts'}: its points are all in one place, so the error cannot be normalised"
+        ]
+        results, skipped = self.evaluation(monkeypatch, WFLW98, WFLW98, 0.0).faces(faces, tmp_path)
         assert (list(results), skipped) == (["odd"], [])
 
     @needs_model
@@ -404,12 +409,38 @@ class TestOtherSchemes:
         assert title.endswith("; labels of wflw98 and landmarks of ibug68, compared as ibug68")
 
     @needs_model
+    def test_a_public_set_has_its_own_scheme_and_test_faces(self, tmp_path: Path) -> None:
+        """WFLW, of four faces in one picture; evaluation has its reader and splits from where training has them."""
+        images, lists = tmp_path / "WFLW_images", tmp_path / "WFLW_annotations/list_98pt_rect_attr_train_test"
+        images.mkdir()
+        lists.mkdir(parents=True)
+        assert cv2.imwrite(str(images / "a.png"), self.picture)
+        lines = [
+            " ".join(map(str, [*points.ravel(), 50, 50, 250, 250, 1, 0, 0, 0, 0, 0, "a.png"]))
+            for points in (WFLW_FACE, WFLW_FACE + 9, WFLW_FACE + 5000)
+        ]
+        (lists / "list_98pt_rect_attr_test.txt").write_text("\n".join([*lines, "1 2 3 a.png"]))
+        report = tmp_path / "out.json"
+        evaluate("wflw", tmp_path, report, model=str(MODEL))
+        record = json.loads(report.read_text())
+        assert (record["split"], record["scheme"]) == ("test", "ibug68")
+        assert [*record["by_face"]] == ["WFLW_images/a.png", "WFLW_images/a.png face 1"]
+        assert record["counts"] == {"labelled": 4, "measured": 2, "skipped": 2}
+        assert "list_98pt_rect_attr_test.txt:4: expected 206 numbers" in record["skipped"][0]
+        assert "a.png face 2: none of its points lies in its picture" in record["skipped"][1]
+        with pytest.raises(TrackerError, match=r"list_98pt_rect_attr_train\.txt: .*; --root of wflw holds WFLW_annot"):
+            evaluate("wflw", tmp_path, report, "train", model=str(MODEL))
+        with pytest.raises(TrackerError, match=r"--dataset wflw has no --split full; give one of train, test"):
+            evaluate("wflw", tmp_path, report, "full", model=str(MODEL))
+
+    @needs_model
     @pytest.mark.parametrize(
         ("dataset", "scheme", "sentence"),
         [
             ("folder", "ibug67", "--scheme: unknown landmark scheme 'ibug67'; known: ibug68, wflw98"),
             ("300w", "ibug68", "--scheme is for --dataset folder; the labels of 300w are ibug68"),
             ("300vw", "wflw98", "--scheme is for --dataset folder; the labels of 300vw are ibug68"),
+            ("wflw", "ibug68", "--scheme is for --dataset folder; the labels of wflw are wflw98"),
             ("folder", "cofw29", "the labels are cofw29, the model gives ibug68: landmarks of ibug68 and cofw29"),
             ("folder", "wflw98", "a.pts: expected the 98 points of wflw98, got 68; give the labels' scheme with"),
         ],
@@ -418,13 +449,6 @@ class TestOtherSchemes:
         write_face(tmp_path, "a", face_px())
         with pytest.raises(TrackerError, match=re.escape(sentence)):
             evaluate(dataset, tmp_path, tmp_path / "out.json", model=str(MODEL), scheme=scheme)
-
-
-def labelled_faces_but(folder: Path, name: str) -> list[LabelledFace]:
-    (folder / f"{name}.pts").rename(folder / "aside")
-    faces = labelled_faces("folder", folder)
-    (folder / "aside").rename(folder / f"{name}.pts")
-    return faces
 
 
 @pytest.fixture(scope="module")
@@ -444,7 +468,7 @@ def test_through_the_detector_is_what_the_tracker_gives(demo_folder: Path, detec
     assert MODEL is not None
     evaluation = Evaluation(Tracker(MODEL, detector, max_faces=4))
     for face in labelled_faces("folder", demo_folder):
-        image_rgb, truth_px = face.read()
+        image_rgb, truth_px = read_face(face)
         (tracked,) = Tracker(MODEL, detector).step(Frame(image_rgb, 0.0, 0)).faces
         error = evaluation.face(image_rgb, truth_px).detected
         assert error is not None
@@ -454,7 +478,7 @@ def test_through_the_detector_is_what_the_tracker_gives(demo_folder: Path, detec
 
 @needs_model
 def test_a_face_that_is_upside_down_is_found_as_the_tracker_finds_it(demo_folder: Path) -> None:
-    image_rgb, truth_px = labelled_faces("folder", demo_folder)[0].read()
+    image_rgb, truth_px = read_face(labelled_faces("folder", demo_folder)[0])
     last = np.array(image_rgb.shape[1::-1]) - 1
     found = Evaluation(Tracker(MODEL)).face(np.ascontiguousarray(image_rgb[::-1, ::-1]), last - truth_px).detected
     assert found is not None and found.nme["ocular"] < 0.08

@@ -191,7 +191,7 @@ class TestRoi:
 
     @pytest.mark.parametrize("side", [0, -3, np.nan, np.inf])
     def test_refuses_a_side_that_is_none(self, side: float) -> None:
-        with pytest.raises(ValueError, match="a view needs a side of"):
+        with pytest.raises(ValueError, match="a Roi needs a side of"):
             Roi((1.0, 2.0), side)
 
     def test_refuses_what_is_not_finite(self) -> None:
@@ -221,7 +221,7 @@ class TestRoi:
         assert_allclose(compose(turned, moved_from_image), plain, atol=1e-6)
 
     def test_of_landmarks_in_one_place_is_refused(self) -> None:
-        with pytest.raises(ValueError, match="a view needs a side of"):
+        with pytest.raises(ValueError, match="a Roi needs a side of"):
             roi_of_landmarks(np.full((68, 2), 5.0))
 
     @pytest.mark.parametrize("scheme", SCHEMES.values(), ids=SCHEMES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import FrozenInstanceError
 from typing import Any
 
@@ -93,3 +94,19 @@ def test_the_same_at_other_points(face68: Array) -> None:
     with pytest.raises(ValueError, match="read-only"):
         moved.points_px[0] = 0
     np.testing.assert_array_equal(here.points_px, face68)
+
+
+def test_visibility_follows_the_landmarks_wherever_they_go() -> None:
+    visibility = np.linspace(0, 1, 29)
+    landmarks = Landmarks(POINTS, SCORES, COVARIANCES, COFW29, visibility)
+    for other in (landmarks.at(POINTS + 1), landmarks.scaled(2, 3), pickle.loads(pickle.dumps(landmarks))):
+        assert other.visibility is not None
+        assert (other.visibility == visibility).all()
+        assert not other.visibility.flags.writeable
+    assert Landmarks.from_points(POINTS, COFW29).visibility is None
+
+
+@pytest.mark.parametrize("bad", [np.full(29, 1.5), np.full(29, np.nan), np.ones(28)])
+def test_a_visibility_that_is_none_is_refused(bad: Array) -> None:
+    with pytest.raises(ValueError, match="visibility"):
+        Landmarks(POINTS, SCORES, COVARIANCES, COFW29, bad)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -55,6 +56,16 @@ def test_a_dot_in_the_score_s_colour_at_every_point(scheme: Scheme, size: float)
         image, _ = drawn(*shape, one)
         x, y = one.landmarks.points_px.round().astype(int).T
         assert np.abs(image[y, x].astype(int) - colour).max(1).mean() < (45 if size < 100 else 12)
+
+
+def test_a_hidden_point_is_amber_whatever_its_score() -> None:
+    one = face((160, 160), 200, score=1.0)
+    visibility = np.where(np.arange(68) < 30, 0.0, 1.0)
+    one = replace(one, landmarks=replace(one.landmarks, visibility=visibility))
+    image, _ = drawn(320, 320, one)
+    x, y = one.landmarks.points_px.round().astype(int).T
+    colours = np.where(visibility[:, None] < 0.5, (255, 176, 32), (45, 225, 200))
+    assert np.abs(image[y, x].astype(int) - colours).max(1).mean() < 12
 
 
 def test_size_follows_the_face() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +68,16 @@ def test_an_entry_for_every_frame_and_every_measured_face(tmp_path: Path) -> Non
         assert_allclose(each["bbox"], one.box_px, atol=0.011)
         assert each["area"] == pytest.approx(each["bbox"][2] * each["bbox"][3], abs=0.006)
         assert each["score"] == round(one.score, 4) and each["iscrowd"] == 0 and each["segmentation"] == []
+
+
+def test_hidden_points_have_their_flag(tmp_path: Path) -> None:
+    one = face(1)
+    visibility = np.linspace(0, 1, 68)
+    one = replace(one, landmarks=replace(one.landmarks, visibility=visibility))
+    annotation = written(tmp_path / "out.json", FrameResult(0, 0.0, (one, face(2))))["annotations"]
+    assert annotation[0]["keypoints"][2::3] == [1 if share < 0.5 else 2 for share in visibility]
+    assert annotation[0]["num_keypoints"] == 68
+    assert set(annotation[1]["keypoints"][2::3]) == {2}
 
 
 def test_pictures_keep_their_names_and_have_no_tracks(tmp_path: Path) -> None:
@@ -225,7 +236,9 @@ class TestPycocotools:
 
 def test_the_reader_of_cvat_takes_it_without_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Datumaro reads what is uploaded to CVAT as "COCO Keypoints"."""
-    datumaro = pytest.importorskip("datumaro", reason="needs datumaro: tests/requirements-slow.txt")
+    datumaro = pytest.importorskip(
+        "datumaro", reason="needs datumaro in an environment of its own: tests/requirements-slow.txt"
+    )
     for name in ("annotations", "images"):
         (tmp_path / name).mkdir()
     one = face(1, shift=80)

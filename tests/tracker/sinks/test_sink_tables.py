@@ -7,6 +7,7 @@ import errno
 import io
 import os
 import sys
+from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ class TestCsv:
         openface = [f"{axis}_{i}" for axis, i in product("xy", range(68))]
         pose = [f"pose_{what}{axis}" for what, axis in product("TR", "xyz")]
         assert header[:147] == ["frame", "face_id", "timestamp", "confidence", "success", *pose, *openface]
-        names = ("score", "cov_xx", "cov_xy", "cov_yy")
+        names = ("score", "cov_xx", "cov_xy", "cov_yy", "visibility")
         ours = [f"{name}_{i}" for name, i in product(names, range(68))]
         assert header[147:] == [*ours, "right_eye_opening", "left_eye_opening", "mouth_opening"]
 
@@ -75,6 +76,15 @@ class TestCsv:
             assert_allclose(got["score"], one.landmarks.scores, atol=0.51e-4)
             for name, expected in zip(("cov_xx", "cov_xy", "cov_yy"), one.landmarks.covariances_px2.T):
                 assert_allclose([float(row[f"{name}_{i}"]) for i in range(scheme.count)], expected, atol=0.51e-4)
+
+    def test_visibility_where_the_model_tells_it(self, tmp_path: Path) -> None:
+        known, unknown = face(1), face(2)
+        landmarks = replace(known.landmarks, visibility=np.linspace(0, 1, 68))
+        with OpenFaceCsv(tmp_path / "out.csv", IBUG68) as sink:
+            sink.write(frame(0), FrameResult(0, 0.0, (replace(known, landmarks=landmarks), unknown)))
+        first, second = rows_of(tmp_path / "out.csv")
+        assert [float(first[f"visibility_{i}"]) for i in range(68)] == np.linspace(0, 1, 68).round(4).tolist()
+        assert {second[f"visibility_{i}"] for i in range(68)} == {""}
 
     def test_the_pose_as_openface_means_it(self, tmp_path: Path) -> None:
         """The mean head, turned by Rx @ Ry @ Rz and seen by a pinhole in the middle of the picture."""
@@ -134,7 +144,7 @@ class TestCsv:
         assert "out.csv cannot be written (File too large): choose a writable folder" in error.splitlines()[-1]
         content = (tmp_path / "out.csv").read_text()
         assert content.endswith("\n") and 10 < content.count("\n") < 1000
-        assert {line.count(",") for line in content.splitlines()} == {4 + 6 + 6 * 68 + 3}
+        assert {line.count(",") for line in content.splitlines()} == {4 + 6 + 7 * 68 + 3}
         assert content.count("\n") % 3 == 1  # the header, and frames with all of their faces
 
     @FULL
@@ -184,7 +194,7 @@ class TestPts:
     def test_labels_that_are_there_are_never_lost(self, tmp_path: Path) -> None:
         (tmp_path / "annot").mkdir()
         (tmp_path / "annot/000001.pts").write_text("by hand")
-        with pytest.raises(TrackerError, match="annot holds labels already: empty it, or name another folder"):
+        with pytest.raises(TrackerError, match="annot contains labels already: empty it, or name another folder"):
             PtsFiles(tmp_path)
         assert (tmp_path / "annot/000001.pts").read_text() == "by hand"
 

@@ -206,7 +206,7 @@ class TestWhatIsAskedFor:
         machine.answers = {cv2.CAP_PROP_FRAME_WIDTH: 640, cv2.CAP_PROP_FRAME_HEIGHT: 480}
         with Camera(0, (1280, 720)):
             pass
-        assert caplog.messages == ["camera 0 gives 640x480 at 30 frames a second, not what was asked for"]
+        assert caplog.messages == ["camera 0 gives 640x480 at 30 frames a second, not the requested format"]
 
     def test_nothing_is_left_alone(self, machine: FakeMachine) -> None:
         machine.plug(0, 50, "C920")

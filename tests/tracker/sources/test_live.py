@@ -301,7 +301,7 @@ class TestLoss:
         lost, back = caplog.records
         assert lost.levelno == back.levelno == logging.WARNING
         assert lost.message.startswith("fake was lost after ")
-        assert back.message == f"fake is back after {source.losses.gap_s:.1f} s without a picture"
+        assert back.message == f"fake is available again after {source.losses.gap_s:.1f} s without a frame"
         assert str(source.losses).endswith(f"1 gap of {source.losses.gap_s:.1f} s in all")
 
     def test_attempts_back_off_and_begin_anew(self, camera: FakeCamera) -> None:
@@ -326,7 +326,7 @@ class TestLoss:
         with Live("fake", camera.open, ReconnectPolicy(retry_s=0.01, give_up_s=0.05)) as source:
             next(source)
             camera.unplug()
-            with pytest.raises(TrackerError, match=r"fake was lost after \d+ frames and did not come back: the fake c"):
+            with pytest.raises(TrackerError, match=r"fake was lost after \d+ frames and did not return: the fake c"):
                 for _ in source:
                     pass
             assert next(source, None) is None
@@ -336,7 +336,7 @@ class TestLoss:
         with Live("fake", camera.open, ReconnectPolicy(give_up_s=0)) as source:
             next(source)
             camera.unplug()
-            with pytest.raises(TrackerError, match="it gives no more pictures"):
+            with pytest.raises(TrackerError, match="it gives no more frames"):
                 list(source)
         assert len(camera.attempts_s) == 1
 
@@ -344,7 +344,7 @@ class TestLoss:
     def test_before_the_first_picture_is_an_error(self, script: list[Any]) -> None:
         with (
             Live("fake", lambda: FakeScript(*script)) as source,
-            pytest.raises(TrackerError, match="fake was opened but delivers no picture"),
+            pytest.raises(TrackerError, match="fake was opened but gives no frames"),
         ):
             next(source)
 
@@ -358,7 +358,7 @@ class TestLoss:
     def test_a_first_picture_that_never_comes_is_an_error(self) -> None:
         script = FakeScript()
         with Live("fake", lambda: script, ReconnectPolicy(open_s=0.05)) as source:
-            with pytest.raises(TrackerError, match="delivers no picture"):
+            with pytest.raises(TrackerError, match="gives no frames"):
                 next(source)
             script.tell(False)
 

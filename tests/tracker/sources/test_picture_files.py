@@ -48,7 +48,7 @@ class TestFinding:
         found = find_pictures([tmp_path])
         assert [picture.name for picture in found.pictures] == ["a", "b.download", "c.", "photo.jpg_large"]
         assert found.others == {".nef": 1, ".mjpeg": 1, "": 1, ".txt": 1, ".pts": 1, ".db": 1}
-        for part in ("what is no picture", "1 .nef", "1 without a suffix"):
+        for part in ("files that are not pictures", "1 .nef", "1 without a suffix"):
             assert part in found.left_out()
 
     def test_files_and_folders_are_named_from_the_folder_that_holds_all(self, tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ class TestFinding:
             ("missing", "expected a picture or a folder of pictures, but .*missing: No such file"),
             ("clip.MP4", "clip.MP4 is a video: use --video"),
             ("empty", "empty holds no pictures: expected files such as .jpg"),
-            ("texts", r"texts holds no pictures: .*; left out: what is no picture \(2 .txt\)"),
+            ("texts", r"texts holds no pictures: .*; left out: files that are not pictures \(2 .txt\)"),
             ("nested", "nested holds no pictures: .*--recursive looks into its subfolders"),
             ("a\0b", "a picture or a folder of pictures, but"),
         ],
@@ -163,5 +163,7 @@ class TestOutputNames:
         drawn = [*drawn_files(Path("out"), names).values()]
         assert drawn == ["a.JPG", "b/a.jpg", "c.png", "d.avif.png", "d.png", "e.gif.png", "e.avif.png", "f.png"]
         assert drawn_files(Path("out.png"), ["a.gif"]) == {"a.gif": ""}
-        with pytest.raises(TrackerError, match=r"a folder for 8 annotated pictures, got out\.png, which is named as a"):
+        with pytest.raises(
+            TrackerError, match=r"a folder for 8 annotated pictures, got out\.png, which has the name of a"
+        ):
             drawn_files(Path("out.png"), names)

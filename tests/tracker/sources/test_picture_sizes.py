@@ -139,15 +139,17 @@ def test_a_preview_is_passed_over() -> None:
 def test_absurd_sizes(name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / f"a.{name.split()[0].rstrip(',')}"
     path.write_bytes(ABSURD[name])
-    with pytest.raises(TrackerError, match=r"cannot be decoded as a picture: it states \d+ x \d+ pixels, at most 268"):
+    with pytest.raises(
+        TrackerError, match=r"cannot be decoded as a picture: its header states \d+ x \d+ pixels, at most 268"
+    ):
         decode_picture(path)
     assert read_picture(path) is None
-    with pytest.raises(TrackerError, match=r"it states|expected a complete MP4"):
+    with pytest.raises(TrackerError, match=r"its header states|expected a complete MP4"):
         Video(path)
     cv2.imwrite(str(tmp_path / "b.png"), np.zeros((8, 8, 3), np.uint8))
     with caplog.at_level(logging.WARNING):
         assert [frame.index for frame in Pictures(tmp_path)] == [1]
-    assert f"{path} cannot be decoded as a picture: it states" in caplog.text
+    assert f"{path} cannot be decoded as a picture: its header states" in caplog.text
 
 
 def test_a_bomb_is_not_decoded(tmp_path: Path) -> None:
@@ -226,7 +228,9 @@ def test_a_video_that_is_too_large(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert MOST_PIXELS < 20_000**2
     (tmp_path / "a.avi").write_bytes(b"RIFF")
     monkeypatch.setattr(cv2, "VideoCapture", HugeCapture)
-    with pytest.raises(TrackerError, match="it states 20000 x 20000 pixels, at most 268,435,456 in all are decoded"):
+    with pytest.raises(
+        TrackerError, match="its header states 20000 x 20000 pixels, at most 268,435,456 in all are decoded"
+    ):
         Video(tmp_path / "a.avi")
     assert HugeCapture.released
 
@@ -264,7 +268,7 @@ def test_a_png_that_states_more_than_it_holds_is_not_decoded(at: str, tmp_path: 
     path = tmp_path / "a.png"
     path.write_bytes(content[:place] + b"\x7f\xff\xff\xf0" + content[place + 4 :])
     before_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(TrackerError, match="it states more bytes than it has"):
+    with pytest.raises(TrackerError, match="its header states more bytes than the file has"):
         decode_picture(path)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < before_kib + 400_000
     assert not is_overstated(content) and not is_overstated(content[:-20])  # cut short is another thing

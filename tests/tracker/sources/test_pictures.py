@@ -187,7 +187,7 @@ class TestRun:
             changed = np.abs(original.astype(int) - annotated).max(2) > 60
             assert changed.any() == (name != "none.bmp")
         said = caplog.text
-        assert "left out what is no picture (1 .pts)" in said
+        assert "left out files that are not pictures (1 .pts)" in said
         assert "broken.jpg cannot be decoded as a picture; skipped" in said
         summary = capsys.readouterr().out
         assert f"{len(records)} pictures, {len(faces)} with a face, {len(faces)} faces in all" in summary
@@ -278,13 +278,13 @@ class TestRefusals:
         assert "--overlay and --output name the same file" in sentence or "--output and --overlay" in sentence
         for name in ("x.pts", "deep/x.pts"):
             sentence = refused(pictures, "--pts", tmp_path / "p", "--output", tmp_path / "p" / name)
-            assert "lies where --pts writes" in sentence
+            assert "is in the folder that --pts writes" in sentence
 
     def test_pictures_that_are_there_already(self, refused: Any, pictures: Path, tmp_path: Path) -> None:
         (tmp_path / "d/sub").mkdir(parents=True)
         (tmp_path / "d/sub/a.jpg").write_bytes(b"an original of the same name")
         sentence = refused(pictures, "--recursive", "--overlay", tmp_path / "d")
-        assert f"{tmp_path / 'd/sub/a.jpg'} is there already and is not replaced" in sentence
+        assert f"{tmp_path / 'd/sub/a.jpg'} exists already and is not replaced" in sentence
         assert [path.name for path in (tmp_path / "d").iterdir()] == ["sub"]
 
     def test_names_that_do_not_fit(self, refused: Any, pictures: Path, tmp_path: Path) -> None:

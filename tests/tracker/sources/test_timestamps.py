@@ -95,9 +95,15 @@ def fake_clip(monkeypatch: pytest.MonkeyPatch, path: Path, stated_ms: Sequence[f
 
         def grab(self) -> bool:
             self.index += 1
+            if self.index == stated.get("ending"):
+                raise cv2.error("Assertion failed")
             return self.index < len(stated_ms)
 
         def retrieve(self) -> tuple[bool, Any]:
+            if self.index == stated.get("none"):
+                return True, None  # as OpenCV 5 does for some damaged files
+            if self.index == stated.get("raising"):
+                raise cv2.error("Assertion failed: chunk.m_size <= 67108864")
             return self.index != stated.get("unreadable"), np.full((4, 4 + self.index, 3), 7, np.uint8)
 
         def get(self, propId: int) -> float:  # noqa: N803
@@ -164,13 +170,22 @@ class TestBadContainers:
         assert on_grid[-1] == pytest.approx(19)
         assert f"damaged, or its frame rate varies: read {len(frames)} of 20 frames" in caplog.text
 
+    @pytest.mark.parametrize("how", ["unreadable", "none", "raising"])
     def test_a_frame_that_cannot_be_retrieved_is_left_out(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, how: str
     ) -> None:
-        with fake_clip(monkeypatch, tmp_path / "clip.avi", [0, 40, 80, 120], unreadable=2) as video:
+        with fake_clip(monkeypatch, tmp_path / "clip.avi", [0, 40, 80, 120], **{how: 2}) as video:
             assert [(frame.index, frame.timestamp_s) for frame in video] == [(0, 0.0), (1, 0.04), (3, 0.12)]
             assert video.losses.unreadable == 1
         assert "damaged, or its frame rate varies: read 3 of 4 frames" in caplog.text
+
+
+def test_a_file_that_opencv_cannot_go_on_in_ends_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    with fake_clip(monkeypatch, tmp_path / "clip.avi", [0, 40, 80, 120], ending=3) as video:
+        assert [frame.index for frame in video] == [0, 1, 2]
+    assert "it is damaged: OpenCV cannot read on" in caplog.text
 
 
 @given(st.lists(st.floats(allow_nan=True, allow_infinity=True, width=32), min_size=1, max_size=30))

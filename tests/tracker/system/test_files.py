@@ -1,4 +1,4 @@
-"""Files that are whole or not there; nothing that is no plain file is replaced, and no two runs write one file."""
+"""Files that are whole or not there; nothing that is not a regular file is replaced, and no two runs write one file."""
 
 from __future__ import annotations
 

@@ -15,12 +15,12 @@ from tracker import Frame, Tracker, TrackerConfig, TrackerError
 @pytest.mark.parametrize("name", [field.name for field in fields(TrackerConfig)])
 @pytest.mark.parametrize("value", [math.nan, math.inf, "2", None])
 def test_invalid_values(name: str, value: Any) -> None:
-    with pytest.raises(TrackerError, match=f"TrackerConfig: {name} must be a finite number from 0 on, got"):
+    with pytest.raises(TrackerError, match=f"TrackerConfig: {name} must be a finite number of at least 0, got"):
         TrackerConfig(**{name: value})
 
 
 def test_negative_values() -> None:
-    with pytest.raises(TrackerError, match="max_jump must be a finite number from 0 on, got -1"):
+    with pytest.raises(TrackerError, match="max_jump must be a finite number of at least 0, got -1"):
         TrackerConfig(max_jump=-1)
     assert TrackerConfig(unconfident_margin=-0.7).unconfident_margin == -0.7
 

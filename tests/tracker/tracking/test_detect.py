@@ -168,7 +168,7 @@ class TestWhatIsAPicture:
         for use in (tracker.detect, as_picture, lambda it: draw_faces(it, FrameResult(0, 0.0, ()))):
             with pytest.raises(TrackerError, match=f"^expected a picture as an RGB array .*{said}"):
                 use(given)  # type: ignore[operator]
-        with pytest.raises(TrackerError, match=r"^step expected a Frame.*detect takes a picture"):
+        with pytest.raises(TrackerError, match=r"^step expected a Frame.*use detect for a picture"):
             tracker.step(given)
         with pytest.raises(TrackerError, match=r"^a frame's picture must be RGB"):
             Frame(given, 0.0, 0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -61,6 +62,16 @@ def test_crop_pixels_become_picture_pixels(rois: list[Roi]) -> None:
         determinant = landmarks.covariances_px2[:, 0] * landmarks.covariances_px2[:, 2]
         determinant -= landmarks.covariances_px2[:, 1] ** 2
         assert_allclose(determinant, 4 * scale**4, rtol=1e-5)
+
+
+def test_visibility_is_that_of_the_crop_wherever_it_lies() -> None:
+    engine = SameEverywhere(POINTS)
+    engine.spec = replace(engine.spec, visibility={"slope": 2.0, "offsets": [-14.0] * 68})
+    found = LandmarkEstimator(engine).estimate(PICTURE, [Roi((50, 50), 40), Roi((20, 30), 400, 1.0)])
+    expected = 1 / (1 + np.exp(2.0 * np.log(2.5 / SIZE**2) + 14.0))  # of variances of 4 and 1 px2
+    for landmarks, _ in found:
+        assert_allclose(landmarks.visibility, np.full(68, expected), rtol=1e-6)
+    assert LandmarkEstimator(SameEverywhere(POINTS)).estimate(PICTURE, [Roi((50, 50), 40)])[0][0].visibility is None
 
 
 def test_all_views_in_one_call_and_none_in_none() -> None:
@@ -138,7 +149,7 @@ def test_a_frame_on_the_gpu_is_measured_as_one_of_the_host() -> None:
 
 
 def test_a_frame_on_the_gpu_needs_an_engine_there() -> None:
-    with pytest.raises(TrackerError, match=r"takes pictures of the host only.*need a TensorRT engine"):
+    with pytest.raises(TrackerError, match=r"takes pictures in host memory only.*need a TensorRT engine"):
         LandmarkEstimator(SameEverywhere(POINTS)).estimate(FRAME, ROIS)
 
 

@@ -175,6 +175,14 @@ class TestDemoClip:
         np.testing.assert_array_equal(first.landmarks.points_px, first.raw.points_px)
         assert 0.01 < np.abs(last.landmarks.points_px - last.raw.points_px).max() < 5
 
+    def test_smoothing_may_change_between_two_frames(self, make_tracker: Make, frames: list[Frame]) -> None:
+        tracker, smoothed = make_tracker(), []
+        for index, frame in enumerate(frames[:9]):
+            tracker.smoothing = "none" if 3 <= index < 6 else "balanced"
+            (face,) = tracker.step(frame).faces
+            smoothed.append(not np.array_equal(face.landmarks.points_px, face.raw.points_px))
+        assert smoothed == [False, True, True, False, False, False, False, True, True]  # the first is passed as it is
+
     def test_a_rough_detection_is_measured_again_in_the_view_of_the_first(
         self, make_tracker: Make, fake_detector: Any, frames: list[Frame]
     ) -> None:

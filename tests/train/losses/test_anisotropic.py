@@ -14,8 +14,9 @@ from numpy.testing import assert_allclose
 from torch import Tensor
 
 from tracker.face.schemes import COFW29, IBUG68, SCHEMES, WFLW98, Curve, Scheme
-from train.losses.anisotropic import anisotropic_loss, anisotropy_of_maps, neighbours, normals
+from train.losses.anisotropic import anisotropic_loss, anisotropy_of_maps
 from train.losses.distances import smooth_l1
+from train.targets.normals import neighbours, normals
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 seeds = st.integers(0, 10**6)

@@ -14,8 +14,8 @@ from numpy.testing import assert_allclose
 from torch import Tensor
 
 from train.losses.distances import Distance
-from train.losses.maps import mean_point
 from train.losses.soft_argmax import Reading, as_distribution, soft_argmax_loss
+from train.maps import mean_point
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 READINGS: tuple[Reading, ...] = get_args(Reading)

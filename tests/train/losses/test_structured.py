@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from torch import Tensor
 
-from train.losses.structured import Margin, cell_middles, draw_cells, margin_map, sampled_loss, structured_loss
+from train.losses.structured import Margin, margin_map, sampled_loss, structured_loss
+from train.targets.drawn_cells import cell_middles, draw_cells
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 MARGINS: tuple[Margin, ...] = get_args(Margin)

@@ -1,4 +1,4 @@
-"""Whether the GPU makes the crops that the CPU makes, for the doctor: what no test can show without a GPU."""
+"""Compares crops made by the GPU with crops made by the CPU, for tracker.doctor; this needs a GPU."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tracker.face.geometry import Array
 from tracker.gpu_frame import GpuFrame
 
 GREY_LEVELS = 1 if int(cv2.__version__.split(".")[0]) >= 5 else 9
-"""How far a crop by the GPU may be from warp's: rounding. OpenCV 4 goes to the nearest 1/32 px in x and in y, so that
-each is up to 1/64 px off, and across an edge of 255 levels both together make eight."""
+"""The largest difference, by rounding, between a crop of the GPU and one of warp. OpenCV 4 rounds x and y to 1/32 px,
+up to 1/64 px each, which adds up to eight levels at an edge of 255 levels."""
 
 _WIDTH, _HEIGHT, _SIZE = 640, 480, 128
 _MOST_PX = 0.001
-# enlarged; about as it is; averaged and turned; shrunk to a third and reaching outside
+# enlarged; about the same size; averaged and rotated; shrunk to a third and partly outside
 _VIEWS = (
     Roi((320, 240), 50),
     Roi((200.3, 150.8), 140, 0.4),
@@ -33,10 +33,17 @@ _VIEWS = (
 
 
 def compare_gpu_crops(cuda: Cuda, engine: GpuEngine | None = None) -> str:
-    """Crops of random pixels, by the GPU and by warp, in words; and those that the engine makes for itself.
+    """Compare crops of random pixels made by the GPU and by warp, and the landmarks of an engine in both.
 
-    Raises TrackerError where the kernel cannot be run, where the crops differ by more than GREY_LEVELS, or where the
-    engine does not find in its own crops what it finds in these.
+    Args:
+        cuda: the GPU.
+        engine: also compare its landmarks in a frame on the GPU with those in the same crops.
+
+    Returns:
+        The differences, as a text.
+
+    Raises:
+        TrackerError: the kernel cannot be run, the crops differ by more than GREY_LEVELS, or the landmarks differ.
     """
     image = np.random.default_rng(0).integers(0, 256, (_HEIGHT, _WIDTH, 3), dtype=np.uint8)
     size = engine.spec.size if engine else _SIZE
@@ -47,7 +54,7 @@ def compare_gpu_crops(cuda: Cuda, engine: GpuEngine | None = None) -> str:
     if differences.max() > GREY_LEVELS:
         raise TrackerError(
             f"the GPU's crops differ from the CPU's by up to {differences.max()} grey levels, {GREY_LEVELS} are "
-            "allowed; do not give frames on the GPU"
+            "allowed; do not use frames on the GPU"
         )
     if engine:
         _compare_landmarks(engine, frame, views, crops)
@@ -80,5 +87,5 @@ def _compare_landmarks(engine: GpuEngine, frame: GpuFrame, views: Sequence[Array
     if not distance <= _MOST_PX:  # nor is NaN
         raise TrackerError(
             f"the engine's landmarks in a frame on the GPU are {distance:.3f} px from those in the same crops of the "
-            "host; do not give frames on the GPU"
+            "host; do not use frames on the GPU"
         )

@@ -1,12 +1,11 @@
-"""The GPU's memory and stream, through PyCUDA: the only file that knows it, imported when an engine is made.
+"""Memory and stream of the GPU, through PyCUDA. No other file uses PyCUDA; it is imported when an engine is made.
 
-What a TensorRT engine needs of CUDA is the Protocol Cuda, so that tests can put a fake in its place.
+The protocol Cuda has everything that a TensorRT engine needs of CUDA, so that tests can replace it by a fake.
 
-PyCUDA has no CUDA graphs (2026.1, as the versions before), so they are asked of the driver's library itself, on
-PyCUDA's stream. Where the driver does not give one, the work is enqueued anew at every call, which is slower and gives
-the same results.
+PyCUDA has no CUDA graphs (as of 2026.1), so they are made by calls to the driver's library, on PyCUDA's stream. If the
+driver does not support them, the work is enqueued again in each call, which is slower and has the same results.
 
-Not proven so far, for want of a GPU: all of it. The tests hold its calls against a fake driver.
+Not proven so far, because no GPU was available: all of it. The tests check its calls with a fake driver.
 """
 
 from __future__ import annotations
@@ -27,16 +26,18 @@ from tracker.errors import TrackerError
 
 log = logging.getLogger(__name__)
 
-_NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING: it waits for nobody's default stream
-_THREAD_LOCAL = 1  # CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: what other threads do is not refused meanwhile
+_NON_BLOCKING = 1  # CU_STREAM_NON_BLOCKING: not synchronised with default streams
+_THREAD_LOCAL = 1  # CU_STREAM_CAPTURE_MODE_THREAD_LOCAL: does not restrict other threads during the capture
 
 
 @dataclass(frozen=True, eq=False)
 class Buffer:
-    """An array that host and GPU both have: two memories with copies between them, or one that both see.
+    """An array in host memory and in GPU memory, which may be the same memory.
 
-    host: the host's, page-locked. address: the GPU's, as a number. memory: what keeps the GPU's alive; None where
-    it is the host's own, and nothing is to be copied.
+    Attributes:
+        host: the array in host memory, page-locked.
+        address: address in GPU memory.
+        memory: keeps the GPU memory alive; None if it is the host memory, so that nothing has to be copied.
     """
 
     host: NDArray[Any]
@@ -45,60 +46,95 @@ class Buffer:
 
 
 class Cuda(Protocol):
-    """What an engine needs of CUDA. All calls but active come between active's enter and exit, in one thread.
+    """The functions of CUDA that an engine needs. Call them in one thread and, except active, within `with active():`.
 
-    upload, download and what is launched on the stream are queued in order and return at once.
+    upload, download and kernels are queued on the stream in order, and return immediately.
     """
 
     @property
     def stream(self) -> int:
-        """The handle of the one stream, which is not the default one."""
+        """The handle of the stream, which is not the default stream."""
         ...
 
     def active(self) -> AbstractContextManager[None]:
-        """Makes the GPU the current one. Errors of CUDA leave it as TrackerError."""
+        """Return a context manager that makes the GPU current, and turns errors of CUDA into TrackerError."""
         ...
 
     def buffer(self, shape: tuple[int, ...], dtype: DTypeLike) -> Buffer:
-        """A new one of that shape, the host's side zero."""
+        """Allocate a buffer; the host's side is zero.
+
+        Args:
+            shape: of the array.
+            dtype: of its elements.
+
+        Returns:
+            The buffer.
+        """
         ...
 
     def upload(self, buffer: Buffer) -> None:
-        """From the host to the GPU; nothing where they share the memory."""
+        """Copy a buffer from the host to the GPU, unless they share the memory.
+
+        Args:
+            buffer: the buffer.
+        """
         ...
 
     def download(self, buffer: Buffer) -> None:
-        """From the GPU to the host; nothing where they share the memory. Read it after synchronise."""
+        """Copy a buffer from the GPU to the host, unless they share the memory. Read it after synchronise.
+
+        Args:
+            buffer: the buffer.
+        """
         ...
 
     def synchronise(self) -> None:
-        """Wait until all that was queued is done."""
+        """Wait until all queued work is done."""
         ...
 
     def wait_for(self, stream: int) -> None:
-        """Wait until all that was queued on another stream, of this handle, is done."""
+        """Wait until all work on another stream is done.
+
+        Args:
+            stream: handle of that stream.
+        """
         ...
 
     def load(self, image: bytes, name: str, arguments: str) -> Callable[..., None]:
-        """What queues a kernel: called with its grid (x, y, z), its block (x, y, z) and its arguments.
+        """Load a kernel.
 
-        image: a fatbin that holds the kernel of that name. arguments: their types, as struct's formats: P is an
-        address, i an int. Raises TrackerError where the GPU or its driver does not take it.
+        Args:
+            image: a fatbin with the kernel.
+            name: of the kernel.
+            arguments: types of its arguments, as formats of struct: P is an address, i an int.
+
+        Returns:
+            A function that queues the kernel, called with its grid (x, y, z), its block (x, y, z) and its arguments.
+
+        Raises:
+            TrackerError: the GPU or its driver does not accept the kernel.
         """
         ...
 
     def capture(self, work: Callable[[], None]) -> Callable[[], None]:
-        """What queues the same work as the call given, from now on in one step where that can be had.
+        """Capture work on the stream, to queue it in one step afterwards.
 
-        The work has run once before; it is called, but not done, to be captured.
+        Args:
+            work: queues the work; it must have run once before. It is called here, but the work is only captured.
+
+        Returns:
+            A function that queues the same work; in one step if the driver supports that.
         """
         ...
 
 
 class PyCuda:
-    """The first GPU, through PyCUDA and its primary context, which TensorRT uses too.
+    """The first GPU, through PyCUDA and the primary context, which TensorRT uses, too.
 
-    For the thread that made it. Raises TrackerError when PyCUDA is missing, or there is no GPU that works.
+    Use it only in the thread that made it. The methods are described in Cuda.
+
+    Raises:
+        TrackerError: PyCUDA is not installed, or there is no working GPU.
     """
 
     def __init__(self) -> None:
@@ -115,11 +151,12 @@ class PyCuda:
 
     @property
     def stream(self) -> int:
+        """The handle of the stream."""
         return int(self._stream.handle)
 
     @contextmanager
     def active(self) -> Iterator[None]:
-        """Pushes the context and pops it, so that the thread is left as it was found."""
+        """Push the context and pop it at the end, so that the thread's current context is restored."""
         self._context.push()
         try:
             yield
@@ -129,7 +166,7 @@ class PyCuda:
             self._driver.Context.pop()
 
     def buffer(self, shape: tuple[int, ...], dtype: DTypeLike) -> Buffer:
-        """Page-locked on the host; on a GPU that shares the host's memory, as a Jetson's, mapped and not copied."""
+        """Allocate page-locked host memory; if the GPU shares it, as on a Jetson, it is mapped and not copied."""
         flags = self._driver.host_alloc_flags.DEVICEMAP if self._shared else 0
         host = self._driver.pagelocked_empty(shape, np.dtype(dtype), mem_flags=flags)
         host.fill(0)
@@ -139,21 +176,25 @@ class PyCuda:
         return Buffer(host, int(memory), memory)
 
     def upload(self, buffer: Buffer) -> None:
+        """Copy a buffer to the GPU, see Cuda.upload."""
         if buffer.memory is not None:
             self._driver.memcpy_htod_async(buffer.address, buffer.host, self._stream)
 
     def download(self, buffer: Buffer) -> None:
+        """Copy a buffer to the host, see Cuda.download."""
         if buffer.memory is not None:
             self._driver.memcpy_dtoh_async(buffer.host, buffer.address, self._stream)
 
     def synchronise(self) -> None:
+        """Wait until all queued work is done."""
         self._stream.synchronize()
 
     def wait_for(self, stream: int) -> None:
-        """Asked of the driver's library, as PyCUDA takes no stream that it has not made."""
+        """Wait for another stream by the driver's library, because PyCUDA accepts only its own streams."""
         _check("cuStreamSynchronize", cuda_library().cuStreamSynchronize(ctypes.c_void_p(stream)))
 
     def load(self, image: bytes, name: str, arguments: str) -> Callable[..., None]:
+        """Load a kernel, see Cuda.load."""
         try:
             module = self._driver.module_from_buffer(image)
             kernel = module.get_function(name).prepare(arguments)
@@ -167,7 +208,7 @@ class PyCuda:
         return queue
 
     def capture(self, work: Callable[[], None]) -> Callable[[], None]:
-        """As a CUDA graph; the work itself, with a warning in the log, where the driver or TensorRT refuses."""
+        """Capture a CUDA graph; if the driver or TensorRT refuses, log a warning and return the work itself."""
         try:
             return _Graph(cuda_library(), self.stream, work)
         except (TrackerError, self._driver.Error) as error:
@@ -176,7 +217,7 @@ class PyCuda:
 
 
 class _Graph:
-    """Work captured on a stream; calling it queues it there. Raises TrackerError where it cannot be captured."""
+    """Work captured on a stream; a call queues it there. Raises TrackerError if it cannot be captured."""
 
     def __init__(self, driver: Any, stream: int, work: Callable[[], None]) -> None:
         self._driver = driver
@@ -203,7 +244,11 @@ class _Graph:
 
 
 def load_pycuda() -> Any:
-    """pycuda.driver. Raises TrackerError with the command that installs it."""
+    """Import pycuda.driver.
+
+    Raises:
+        TrackerError: it cannot be imported; the message has the command that installs it.
+    """
     try:
         return importlib.import_module("pycuda.driver")
     except (ImportError, OSError) as error:

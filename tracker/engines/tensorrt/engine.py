@@ -1,12 +1,12 @@
-"""Landmark models as TensorRT or TensorRT-RTX engines, on the first GPU.
+"""Runs landmark models as TensorRT or TensorRT-RTX engines, on the first GPU.
 
-Every number of faces that a plan was built for has an execution context, buffers and a CUDA graph of its own, made
-once: shapes and addresses never change afterwards, and a call copies crops in, launches one graph, and copies a few
-numbers out. The contexts share the plan's one optimisation profile, which TensorRT allows from version 10 on.
-For frames that are on the GPU there is a second graph, made at the first of them, which begins with the crop.
+Each number of faces that a plan was built for is a "bucket": an execution context, buffers and a CUDA graph, made once.
+Shapes and addresses do not change afterwards, and a call copies crops to the GPU, launches one graph, and copies the
+results back. The contexts share the plan's single optimisation profile, which TensorRT allows since version 10.
+For frames on the GPU there is a second graph, made at the first of them, which begins with the crop.
 
-Not proven so far, for want of a GPU: that any plan runs. The tests put a fake in the place of TensorRT and CUDA, which
-does what was asked of it with ONNX Runtime.
+Not proven so far, because no GPU was available: that a plan runs. The tests replace TensorRT and CUDA by a fake that
+computes with ONNX Runtime.
 """
 
 from __future__ import annotations
@@ -44,13 +44,21 @@ _REBUILD = "`python -m export.tensorrt` builds one for this machine"
 
 
 class TensorRtEngine:
-    """A plan that export built, with its sidecar beside it.
+    """A plan that export built. Use it only in the thread that made it.
 
-    plan: its file. cuda: the GPU's memory and stream; the first GPU's, through PyCUDA, if None.
+    Making it takes some seconds, because all graphs are captured.
 
-    Takes some seconds, as every graph is captured here. For the thread that made it. Raises TrackerError for a
-    package or a GPU that is missing, a plan that was altered or is for another machine or version, and tensors that
-    contradict the model's spec.
+    Args:
+        plan: file of the plan, with its sidecar file in the same folder.
+        cuda: memory and stream of the GPU; by default those of the first GPU, through PyCUDA.
+
+    Attributes:
+        path: of the plan.
+        spec: what the model expects and what its outputs mean.
+
+    Raises:
+        TrackerError: a package or the GPU is missing, the plan was changed or is for another machine or version, or
+            its tensors contradict the spec.
     """
 
     def __init__(self, plan: Path, cuda: Cuda | None = None) -> None:
@@ -69,10 +77,13 @@ class TensorRtEngine:
             self._buckets = [_Bucket(trt, self._engine, self._cuda, n, self.spec) for n in sorted(set(key.faces))]
 
     def run(self, crops: NDArray[np.uint8]) -> EngineOutput:
-        """Landmarks of RGB crops (N, S, S, 3), uint8.
+        """Compute the landmarks of crops (N, S, S, 3), in the smallest bucket that is large enough or in several calls.
 
-        They go into the smallest bucket that holds them, in parts where none does. Raises ValueError for crops of
-        another shape or type, TrackerError where the GPU fails.
+        See Engine.run.
+
+        Raises:
+            ValueError: the crops have another shape or type.
+            TrackerError: the GPU fails.
         """
         size = self.spec.size
         if crops.shape[1:] != (size, size, 3) or crops.dtype != np.uint8:
@@ -80,11 +91,13 @@ class TensorRtEngine:
         return self._in_parts(crops, _Bucket.run)
 
     def run_on(self, frame: GpuFrame, crops_from_image: Sequence[Array]) -> EngineOutput:
-        """Landmarks of the views of a frame that lies on the GPU: (2, 3) transforms, as Roi.crop_from_image gives them.
+        """Crop a frame on the GPU and compute the landmarks of the crops.
 
-        Nothing crosses to the GPU but the transforms, and nothing back but the landmarks. The frame may be reused
-        afterwards. The first call for each bucket takes longer, as its graph is made then. Raises TrackerError where
-        the GPU fails, or cannot run the kernel that makes the crops.
+        Only the transforms are copied to the GPU, and only the landmarks are copied back. The frame may be reused
+        afterwards. The first call for each bucket takes longer, because its graph is made then. See GpuEngine.run_on.
+
+        Raises:
+            TrackerError: the GPU fails, or cannot run the crop kernel.
         """
         views = views_of(frame, crops_from_image, self.spec.size)
         with self._cuda.active():
@@ -94,7 +107,7 @@ class TensorRtEngine:
         return self._in_parts(views, lambda bucket, part: bucket.run_on(part, kernel))
 
     def _in_parts(self, given: NDArray[Any], run: Callable[[_Bucket, NDArray[Any]], _Outputs]) -> EngineOutput:
-        """What is given, in the buckets that it fits in: the smallest that holds it, in parts where none does."""
+        """Run in the smallest bucket that is large enough, or in several calls if none is."""
         most = self._buckets[-1].faces
         parts = [given[start : start + most] for start in range(0, max(len(given), 1), most)]
         with self._cuda.active():
@@ -103,7 +116,7 @@ class TensorRtEngine:
 
 
 class _Bucket:
-    """One execution context with one number of faces, its shapes and addresses fixed, and its work as one graph."""
+    """An execution context for one number of faces, with fixed shapes and addresses, and its work as one graph."""
 
     def __init__(self, trt: Any, engine: Any, cuda: Cuda, faces: int, spec: ModelSpec) -> None:
         self.faces = faces
@@ -121,11 +134,11 @@ class _Bucket:
         self._on_gpu: tuple[Buffer, Callable[[], None]] | None = None
 
     def run(self, crops: NDArray[np.uint8]) -> _Outputs:
-        """The OUTPUTS of at most as many crops as the bucket holds."""
+        """Return the OUTPUTS of crops, at most as many as the bucket's number of faces."""
         return self._run(self._buffers[INPUT], crops, self._launch)
 
     def run_on(self, views: NDArray[np.void], kernel: CropKernel) -> _Outputs:
-        """The OUTPUTS of at most as many views of a frame, VIEW, as the bucket holds."""
+        """Return the OUTPUTS of views of a frame, at most as many as the bucket's number of faces."""
         if self._on_gpu is None:
             self._on_gpu = self._with_crop(kernel)
         buffer, launch = self._on_gpu
@@ -139,7 +152,7 @@ class _Bucket:
         return [self._buffers[name].host[: len(given)].copy() for name in OUTPUTS]
 
     def _with_crop(self, kernel: CropKernel) -> tuple[Buffer, Callable[[], None]]:
-        """The views' buffer, and what makes the crops from it and goes on as for crops of the host."""
+        """Return the buffer of views, and the graph that makes the crops from it and runs the engine on them."""
         views = self._cuda.buffer((self.faces,), VIEW)
 
         def crop() -> None:
@@ -149,9 +162,9 @@ class _Bucket:
         return views, self._captured(crop)
 
     def _captured(self, bring_crops: Callable[[], None]) -> Callable[[], None]:
-        """What brings the crops, runs the engine and fetches its outputs, as a graph.
+        """Capture a graph that makes the crops, runs the engine and downloads its outputs.
 
-        Done once before it is captured: TensorRT prepares itself for new shapes in the first run.
+        The work is run once before the capture, because TensorRT initialises new shapes in the first run.
         """
 
         def work() -> None:
@@ -170,10 +183,10 @@ class _Bucket:
 
 
 def _key_here(key: EngineKey, trt: Any, plan: Path) -> EngineKey:
-    """The key that the plan must have to be run on this machine: that of the package and the GPU that are here."""
+    """Return the key that the plan must have on this machine, with its package and its GPU."""
     gpu = first_gpu()
     if gpu is None:
-        raise TrackerError(f"{plan}: running it needs an NVIDIA GPU and its driver, and there is none")
+        raise TrackerError(f"{plan}: running it needs an NVIDIA GPU and its driver, which were not found")
     if key.flavour == "tensorrt":
         key = dataclasses.replace(key, cuda=gpu.cuda, compute_capabilities=(gpu.capability,), gpu=gpu.name)
     elif gpu.capability not in key.compute_capabilities:
@@ -190,12 +203,12 @@ def _deserialise(trt: Any, content: bytes, plan: Path, key: EngineKey) -> Any:
     except TypeError:  # pybind11::init(): factory function returned nullptr
         raise TrackerError(f"{TITLES[key.flavour]} finds no NVIDIA GPU and driver that it can use") from None
     if engine is None:
-        raise TrackerError(f"{plan}: {key.builder()} does not take it ({short_reason(lines)}); {_REBUILD}")
+        raise TrackerError(f"{plan}: {key.builder()} does not accept it ({short_reason(lines)}); {_REBUILD}")
     return engine
 
 
 def _context(trt: Any, engine: Any) -> Any:
-    """An execution context. TensorRT-RTX compiles for the GPU now, not while faces wait, nor after the capture."""
+    """Create an execution context. TensorRT-RTX compiles for the GPU now, rather than in the first calls."""
     if hasattr(trt, "DynamicShapesKernelSpecializationStrategy"):
         config = engine.create_runtime_config()
         config.dynamic_shapes_kernel_specialization_strategy = trt.DynamicShapesKernelSpecializationStrategy.EAGER
@@ -204,7 +217,7 @@ def _context(trt: Any, engine: Any) -> Any:
 
 
 def _tensors(spec: ModelSpec) -> dict[str, tuple[str, tuple[int, ...]]]:
-    """TensorRT's name for the type, and the shape for one face, of all that goes in and out."""
+    """Return TensorRT's type name and the shape for one face of each input and output, by name."""
     return {name: ("UINT8" if name == INPUT else "FLOAT", shape) for name, shape in spec.shapes().items()}
 
 

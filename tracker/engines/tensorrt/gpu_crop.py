@@ -1,11 +1,11 @@
-"""The crop of tracker/face/crop.py where the frame is on the GPU already: the kernel crop.cu, and what it is given.
+"""The crop of tracker/face/crop.py for frames that are on the GPU: the kernel crop.cu and its arguments.
 
-crop.fatbin holds it compiled; crop.sha256 says from what (`make kernels` writes both, `sha256sum -c` checks them).
-It differs from warp by one grey level at most, as it does not round the blocks' means; by more with OpenCV 4, which
-samples at thirty-seconds of a pixel (gpu_check.GREY_LEVELS).
+crop.fatbin is the compiled kernel; crop.sha256 has the sums of crop.fatbin and of its source (`make kernels` writes
+both, `sha256sum -c` checks them). The crops differ from those of warp by one grey level at most, because the means of
+blocks are not rounded; by more with OpenCV 4, which samples at 1/32 px (check.GREY_LEVELS).
 
-Not proven so far, for want of a GPU: that the kernel is loaded and run. What it computes is: the tests compile crop.cu
-for the CPU and compare it with warp.
+Not proven so far, because no GPU was available: that the kernel is loaded and run. Its arithmetic is tested: the tests
+compile crop.cu for the CPU and compare it with warp.
 """
 
 from __future__ import annotations
@@ -35,11 +35,20 @@ VIEW = np.dtype(
         ("blocks_from_crop", np.float32, (2, 3)),
     ]
 )
-"""One view of a frame, as the struct View in crop.cu. All zero: a black crop."""
+"""One view of a frame, with the layout of the struct View in crop.cu. With zeros only, the crop is black."""
 
 
 def views_of(frame: GpuFrame, crops_from_image: Sequence[Array], size: int) -> NDArray[np.void]:
-    """(N,) of VIEW: what the kernel needs for each crop of size x size pixels, by its (2, 3) transform."""
+    """Compute the kernel's arguments for some crops of a frame.
+
+    Args:
+        frame: the frame on the GPU.
+        crops_from_image: N (2, 3) similarity transforms, see Roi.crop_from_image.
+        size: side of the crops in pixels.
+
+    Returns:
+        (N,) of VIEW.
+    """
     views = np.zeros(len(crops_from_image), VIEW)
     for index, crop_from_image in enumerate(crops_from_image):
         factor = block_side(crop_from_image)
@@ -51,9 +60,13 @@ def views_of(frame: GpuFrame, crops_from_image: Sequence[Array], size: int) -> N
 
 
 class CropKernel:
-    """crop.cu on the GPU. Made and used while cuda is active.
+    """The kernel crop.cu on the GPU. Make and use it while cuda is active.
 
-    Raises TrackerError for a fatbin that is missing or damaged, or that the GPU or its driver does not take.
+    Args:
+        cuda: the GPU.
+
+    Raises:
+        TrackerError: crop.fatbin is missing or damaged, or not accepted by the GPU or its driver.
     """
 
     def __init__(self, cuda: Cuda) -> None:
@@ -64,7 +77,12 @@ class CropKernel:
             raise TrackerError(f"{error}; crops on the GPU need {NEEDS}") from None
 
     def queue(self, views: Buffer, crops: Buffer) -> None:
-        """Queue what writes crops, (N, S, S, 3) uint8 on the GPU, from the N views there."""
+        """Queue the kernel on the stream.
+
+        Args:
+            views: (N,) of VIEW, on the GPU.
+            crops: (N, S, S, 3) uint8 on the GPU, which the kernel writes.
+        """
         count, size = crops.host.shape[:2]
         tiles = -(-size // _TILE)
         self._queue((tiles, tiles, count), (_TILE, _TILE, 1), views.address, crops.address, size)
@@ -76,5 +94,5 @@ def _checked_fatbin() -> bytes:
     except OSError as error:
         raise TrackerError(f"{error.filename}: {error.strerror}; install landmark-tracker again") from None
     if hashlib.sha256(fatbin).hexdigest() not in sums:
-        raise TrackerError(f"{FATBIN} is damaged, its SHA-256 is not the known one; install landmark-tracker again")
+        raise TrackerError(f"{FATBIN} is damaged, its SHA-256 is wrong; install landmark-tracker again")
     return fatbin

@@ -1,9 +1,9 @@
-"""Plans, as TensorRT calls its serialized engines: what they depend on, and which of them may be trusted.
+"""Plans, which are TensorRT's serialized engines: what they depend on, and which of them can be trusted.
 
-Shared by export, which builds them, and the runtime, which runs them. A plan is native code: it is loaded only when
-it is the one that was written there, for this GPU and this version, into a folder that nobody else can write.
+Shared by export, which builds them, and the runtime, which runs them. A plan is native code: it is loaded only if it
+was written by export, for this GPU and this version, into a folder that nobody else can write.
 
-Not proven so far, for want of a GPU: the question to the driver which GPU there is.
+Not proven so far, because no GPU was available: the query to the driver for the GPU.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from tracker.errors import TrackerError
 from tracker.system.extras import import_package
 from tracker.system.files import write_whole
 
-MODE = 0o644  # whatever the umask: one that others can write is not trusted
+MODE = 0o644  # regardless of the umask, because a file that others can write is not trusted
 TITLES = {"tensorrt": "TensorRT", "tensorrt_rtx": "TensorRT-RTX"}
 _INSTALL = {
     "tensorrt": "on a Jetson it comes with JetPack, elsewhere `pip install tensorrt` fetches it from NVIDIA",
@@ -34,11 +34,17 @@ _LONGEST_REASON = 300
 
 
 class ForeignPlan(TrackerError):
-    """A plan that this key did not make, or that was altered since."""
+    """A plan that was built for another key, or was changed since."""
 
 
 class Gpu(NamedTuple):
-    """The first GPU: CUDA's version as its driver offers it, such as "12.6", compute capability ("sm87") and name."""
+    """A GPU.
+
+    Attributes:
+        cuda: version of CUDA that its driver supports, such as "12.6".
+        capability: compute capability, such as "sm87".
+        name: of the GPU.
+    """
 
     cuda: str
     capability: str
@@ -47,11 +53,17 @@ class Gpu(NamedTuple):
 
 @dataclass(frozen=True)
 class EngineKey:
-    """All that an engine depends on; two engines with one key may stand for one another.
+    """Everything that an engine depends on; engines with the same key are interchangeable.
 
-    onnx_sha256: of the .onnx file, hex. flavour: "tensorrt" or "tensorrt_rtx". version: of that package. cuda: what
-    the driver offers, such as "12.6", or "any". compute_capabilities: such as "sm87". gpu: its name, or "portable".
-    precision: "fp32", "fp16" or "int8", as the .onnx file has it. faces: least, most frequent and most in one call.
+    Attributes:
+        onnx_sha256: SHA-256 of the .onnx file, in hexadecimal.
+        flavour: "tensorrt" or "tensorrt_rtx".
+        version: of that package.
+        cuda: version of CUDA that the driver supports, such as "12.6", or "any".
+        compute_capabilities: such as "sm87".
+        gpu: name of the GPU, or "portable".
+        precision: "fp32", "fp16" or "int8", that of the .onnx file.
+        faces: the smallest, the most frequent and the largest number of faces in one call.
     """
 
     onnx_sha256: str
@@ -64,16 +76,16 @@ class EngineKey:
     faces: tuple[int, int, int]
 
     def file_name(self) -> str:
-        """The plan's: readable, and different for different keys as far as a file name can be."""
+        """Return the name of the plan's file: readable, and different for different keys as far as possible."""
         faces = "-".join(map(str, self.faces))
         return f"{self.onnx_sha256[:16]}_{self._built_by()}_{self.precision}_{faces}.plan"
 
     def timings_name(self) -> str:
-        """Of the file that holds what was timed on this GPU, whatever the model."""
+        """Return the name of the timing cache, which all models on this GPU share."""
         return f"{self._built_by()}.timings"
 
     def builder(self) -> str:
-        """What builds and runs it, in words: its flavour and version."""
+        """Return flavour and version, for messages."""
         return f"{TITLES[self.flavour]} {self.version}"
 
     def _built_by(self) -> str:
@@ -83,10 +95,20 @@ class EngineKey:
 
 
 def write_plan(path: Path, plan: bytes, key: EngineKey, spec: ModelSpec, build_s: float) -> None:
-    """The plan and its sidecar .json, each whole or not there.
+    """Write a plan and its sidecar file (.json), each completely or not at all.
 
-    The sidecar holds the key, the metadata of the .onnx file, since a plan has none, the plan's SHA-256, its size
-    and the seconds it took to build. Raises TrackerError where they cannot be written.
+    The sidecar has the key, the metadata of the .onnx file, because a plan has none, the plan's SHA-256 and size, and
+    the build time.
+
+    Args:
+        path: of the plan.
+        plan: its content.
+        key: what it was built for.
+        spec: of the model.
+        build_s: how long the build took, in seconds.
+
+    Raises:
+        TrackerError: they cannot be written.
     """
     sidecar = {
         "key": _as_json(key),
@@ -103,23 +125,39 @@ def write_plan(path: Path, plan: bytes, key: EngineKey, spec: ModelSpec, build_s
 
 
 def checked_plan(path: Path, key: EngineKey) -> bytes:
-    """The plan, as write_plan wrote it for this key: it is native code, so no other may be loaded.
+    """Read a plan if write_plan wrote it for this key; any other could be foreign native code.
 
-    Raises ForeignPlan, a TrackerError, for a plan that is missing, altered, without a sidecar or of another key, or
-    that others may have written, and TrackerError when others can write in a folder above it, see trust.py.
+    Args:
+        path: of the plan.
+        key: that the plan must have.
+
+    Returns:
+        The content of the plan.
+
+    Raises:
+        ForeignPlan: the plan or its sidecar is missing, was changed, has another key, or may have been written by
+            others.
+        TrackerError: others can write in a folder above it, see trust.py.
     """
     plan, sidecar = _read(path)
     if sidecar["key"] != _as_json(key):
-        raise ForeignPlan(f"{path}: no engine to trust, {_contradiction(sidecar['key'], key)}")
+        raise ForeignPlan(f"{path}: not a trusted engine, {_contradiction(sidecar['key'], key)}")
     if sidecar["plan_sha256"] != hashlib.sha256(plan).hexdigest():
-        raise ForeignPlan(f"{path}: no engine to trust, its SHA-256 is not the one in its sidecar")
+        raise ForeignPlan(f"{path}: not a trusted engine, its SHA-256 is not the one in its sidecar")
     return plan
 
 
 def described_plan(path: Path) -> tuple[EngineKey, ModelSpec]:
-    """What the plan's sidecar says it was built for, and the spec of its model; checked_plan says whether it is so.
+    """Read the sidecar of a plan, without comparing it with the plan or this machine; checked_plan does that.
 
-    Raises ForeignPlan, a TrackerError, for a plan or a sidecar that is missing or not understood.
+    Args:
+        path: of the plan.
+
+    Returns:
+        What the plan was built for, and the spec of its model.
+
+    Raises:
+        ForeignPlan: the plan or its sidecar is missing or not understood.
     """
     _, sidecar = _read(path)
     try:
@@ -134,9 +172,16 @@ def described_plan(path: Path) -> tuple[EngineKey, ModelSpec]:
 
 
 def load_tensorrt(flavour: str | None = None) -> tuple[Any, str]:
-    """The module and its flavour, "tensorrt" or "tensorrt_rtx": the one asked for, or the first that can be imported.
+    """Import TensorRT or TensorRT-RTX.
 
-    Raises TrackerError for a flavour that is unknown, or a package that is missing or cannot be imported.
+    Args:
+        flavour: "tensorrt" or "tensorrt_rtx"; by default the first of them that can be imported.
+
+    Returns:
+        The module and its flavour.
+
+    Raises:
+        TrackerError: the flavour is unknown, or the package is missing or cannot be imported.
     """
     if flavour is not None:
         _install_of(flavour)
@@ -150,14 +195,29 @@ def load_tensorrt(flavour: str | None = None) -> tuple[Any, str]:
 
 
 def why_absent(name: str, error: Exception) -> str:
-    """Why the package of that name could not be imported, in words that follow "is"."""
+    """Explain why a package could not be imported.
+
+    Args:
+        name: of the package.
+        error: that the import raised.
+
+    Returns:
+        A text that follows "is".
+    """
     absent = isinstance(error, ModuleNotFoundError) and error.name == name
     return "not installed" if absent else f"installed, but cannot be imported ({short_reason([str(error)])})"
 
 
 @functools.cache
 def complaints(trt: Any) -> tuple[Any, list[str]]:
-    """A logger that keeps errors as lines, and the lines. One for each module: TensorRT takes only the first."""
+    """Make a logger that collects errors; one for each module, because TensorRT uses only the first one.
+
+    Args:
+        trt: the module of TensorRT or TensorRT-RTX.
+
+    Returns:
+        The logger, and the list of lines that it appends to.
+    """
     lines: list[str] = []
 
     def start(self: Any) -> None:
@@ -171,21 +231,33 @@ def complaints(trt: Any) -> tuple[Any, list[str]]:
 
 
 def short_reason(lines: list[str]) -> str:
-    """The first line that says something, without the places in NVIDIA's sources."""
+    """Pick the first informative line of error messages.
+
+    Args:
+        lines: error messages of TensorRT or CUDA.
+
+    Returns:
+        The line, without positions in NVIDIA's sources.
+    """
     telling = [line for line in lines if line.strip() and not re.match(r"Invalid Node|\[checkMacros", line)]
     text = re.sub(r"[. ]*In \w+ at [^\s)]+", "", telling[0]) if telling else "it gives no reason"
     return " ".join(text.split())[:_LONGEST_REASON]
 
 
 def cuda_library() -> Any:
-    """The driver's library. Raises OSError where there is none."""
+    """Load the library of NVIDIA's driver.
+
+    Raises:
+        OSError: there is none.
+    """
     return ctypes.CDLL("nvcuda.dll" if os.name == "nt" else "libcuda.so.1")
 
 
 def first_gpu() -> Gpu | None:
-    """The first GPU, None where there is none or no driver for it.
+    """Query the driver for the first GPU, because TensorRT does not report it.
 
-    Asked of the driver's library itself, since TensorRT does not say and brings no package that does.
+    Returns:
+        The GPU; None if there is none, or no driver for it.
     """
     number, capability, name = ctypes.c_int(), [ctypes.c_int(), ctypes.c_int()], ctypes.create_string_buffer(256)
     device = ctypes.c_int()
@@ -214,25 +286,25 @@ def _install_of(flavour: str) -> str:
 
 
 def _read(path: Path) -> tuple[bytes, dict[str, Any]]:
-    """The plan, and its sidecar with all the parts that are needed here."""
-    missing = "there is none yet"
+    """Read a plan and the required parts of its sidecar."""
+    missing = "it does not exist yet"
     try:
         plan = trusted_content(path)
         missing = "its sidecar is missing"
         sidecar = json.loads(trusted_content(_sidecar_path(path)))
         return plan, {name: sidecar[name] for name in ("key", "metadata", "plan_sha256")}
     except FileNotFoundError:
-        raise ForeignPlan(f"{path}: no engine to trust, {missing}") from None
+        raise ForeignPlan(f"{path}: not a trusted engine, {missing}") from None
     except OSError as error:
-        raise ForeignPlan(f"{path}: no engine to trust, it cannot be read: {error.strerror}") from None
+        raise ForeignPlan(f"{path}: not a trusted engine, it cannot be read: {error.strerror}") from None
     except OpenFile as error:
-        raise ForeignPlan(f"{path}: no engine to trust: {error}") from None
+        raise ForeignPlan(f"{path}: not a trusted engine: {error}") from None
     except (ValueError, KeyError, TypeError, RecursionError):
         raise _damaged(path) from None
 
 
 def _damaged(path: Path) -> ForeignPlan:
-    return ForeignPlan(f"{path}: no engine to trust, its sidecar is damaged")
+    return ForeignPlan(f"{path}: not a trusted engine, its sidecar is damaged")
 
 
 def _sidecar_path(path: Path) -> Path:
@@ -240,7 +312,7 @@ def _sidecar_path(path: Path) -> Path:
 
 
 def _is_well_formed(key: Any) -> bool:
-    """Whether a key out of a file holds what a key holds."""
+    """Return whether a key from a file has values of the right types."""
     if not isinstance(key.compute_capabilities, tuple) or not isinstance(key.faces, tuple) or len(key.faces) != 3:
         return False
     texts = (key.onnx_sha256, key.flavour, key.version, key.cuda, key.gpu, key.precision, *key.compute_capabilities)
@@ -248,7 +320,7 @@ def _is_well_formed(key: Any) -> bool:
 
 
 def _as_json(key: EngineKey) -> Any:
-    """The key as it comes back from JSON: lists for tuples."""
+    """Return the key as it is read from JSON, with lists instead of tuples."""
     return json.loads(json.dumps(asdict(key)))
 
 

@@ -1,4 +1,4 @@
-"""Files that hold native code: read only where nobody but their user and root could have written them."""
+"""Reads files with native code only if nobody except the user and root could have written them."""
 
 from __future__ import annotations
 
@@ -9,37 +9,47 @@ from pathlib import Path
 
 from tracker.errors import TrackerError
 
-_MOST_LINKS = 40  # as Linux has it
+_MOST_LINKS = 40  # the limit of Linux
 
 
 class OpenFile(TrackerError):
-    """The file itself may have been written by others; its folders are right, so that it can be replaced safely."""
+    """The file may have been written by others, but not its folders, so that it can be replaced safely."""
 
 
 def trusted_content(path: Path) -> bytes:
-    """The content of a file that only its user and root can write, as can all folders and links that lead to it.
+    """Read a file if only its user and root can write it and all folders and links on its path.
 
-    Permissions are looked at on POSIX systems only. Raises OpenFile for a file of another user, that others can write
-    or that is no plain file, TrackerError for such a folder or link, OSError for what is missing or cannot be read.
+    Permissions are checked on POSIX systems only.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        The content of the file.
+
+    Raises:
+        OpenFile: the file belongs to another user, others can write it, or it is not a regular file.
+        TrackerError: the same is true for a folder or a link on its path.
+        OSError: the file does not exist or cannot be read.
     """
     if os.name != "posix":
         return path.read_bytes()
-    # No folder on the way can be changed by others, so what was looked at is what is opened.
+    # Others cannot change the folders on the path, so the file that was checked is the one that is opened.
     descriptor = os.open(_trusted_path(path), os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     with open(descriptor, "rb") as file:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise OpenFile(f"{path} is no plain file")
+            raise OpenFile(f"{path} is not a regular file")
         if complaint := _complaint(status):
             raise OpenFile(f"{path}: {complaint}, and it is native code")
         return file.read()
 
 
 def _trusted_path(path: Path) -> Path:
-    """The path without links in it. Raises TrackerError and OSError as trusted_content."""
+    """Resolve all links of a path and check its folders. Raises TrackerError and OSError as trusted_content."""
     here = Path("/")
     _expect_own(here, here.lstat())
-    parts, links = list((Path.cwd() / path).parts[:0:-1]), 0  # the next is the last
+    parts, links = list((Path.cwd() / path).parts[:0:-1]), 0  # in reverse order: the next part is the last element
     while parts:
         part = parts.pop()
         if part == "..":
@@ -59,15 +69,15 @@ def _trusted_path(path: Path) -> Path:
             if parts:
                 _expect_own(here, status)
     folder = here.parent.lstat()
-    if folder.st_mode & (stat.S_IWGRP | stat.S_IWOTH):  # a sticky one will not do where the file itself lies
+    if folder.st_mode & (stat.S_IWGRP | stat.S_IWOTH):  # a sticky folder is not enough for the file itself
         raise _open(here.parent, "others may write there")
     return here
 
 
 def _expect_own(folder: Path, status: os.stat_result) -> None:
-    """Raise TrackerError for a folder in which others can exchange what leads on."""
+    """Raise TrackerError for a folder in which others can replace the next part of the path."""
     if stat.S_ISDIR(status.st_mode) and status.st_mode & stat.S_ISVTX:
-        return _expect_owner(folder, status)  # as /tmp: others may add there, but not remove what is not theirs
+        return _expect_owner(folder, status)  # such as /tmp: others may add files, but not remove those of the user
     if complaint := _complaint(status):
         raise _open(folder, complaint)
 

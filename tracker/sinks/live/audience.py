@@ -1,4 +1,4 @@
-"""Those who look at the live view, and what each of them is sent."""
+"""The clients of the live view, and what each of them is sent."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from tracker.sinks.annotate import draw_faces
 from tracker.sinks.live.messages import Batch, Image, Shot
 
 QUEUE = 256
-"""Results that wait for a program that is slow to read them; older ones are left out, for it alone."""
+"""Results kept for a program that reads slowly; older ones are dropped, for that program only."""
 
 SEND_S = 10.0
-"""A visitor who has taken nothing for so long is let go."""
+"""A client that has received nothing for this many seconds is disconnected."""
 
 PICTURES_PER_S = 30.0
 JPEG_QUALITY = 80
@@ -36,31 +36,35 @@ class _View:
 
 
 class Audience:
-    """Sends each visitor what it asks for, and draws and encodes a frame once for all who wait for it.
+    """Serves all clients, and draws and encodes a frame once for all pages that wait for it.
 
-    There are two kinds of visitors. A page asks with "next" and is sent the newest frame that it has not seen: its
-    result in JSON as a text, then the picture with the faces drawn over it, a JPEG, as a binary message. So it is never
-    behind, however slow it is. A program is sent the result of every frame as a text, without asking.
+    There are two kinds of clients. A page sends "next" and is sent the newest frame that it has not seen: its result as
+    JSON in a text message, then the annotated picture as JPEG in a binary message. So a slow page never lags behind. A
+    program is sent the result of every frame as a text message, without asking.
     """
 
     def __init__(self, ask: Callable[[], None], source: str) -> None:
-        """Begin without visitors.
+        """Start without clients.
 
         Args:
-            ask: has the tracker's process send the picture of its next frame.
-            source: its name, for people.
+            ask: requests the picture of the next frame from the tracker's process.
+            source: name of the source, to be shown.
         """
         self._ask = ask
         self._source = source
         self._streams: dict[Any, tuple[deque[str], asyncio.Event]] = {}
         self._view: _View | None = None
-        self._came = asyncio.Event()  # the next view, which brings another event
+        self._came = asyncio.Event()  # set by the next picture, and then replaced by a new event
         self._asked = False
         self._asked_s = 0.0
         self._sockets: set[Any] = set()
 
     async def take(self, batch: Batch) -> None:
-        """Pass the results on, and show their picture."""
+        """Send results to the programs, and their picture to the pages.
+
+        Args:
+            batch: from the tracker's process.
+        """
         texts = [self._as_json(shot) for shot in batch.shots] if self._streams else []
         for waiting, filled in self._streams.values():
             waiting.extend(texts)
@@ -87,7 +91,11 @@ class Audience:
         return json.dumps({**shot.result.to_json(), "live": live}, separators=(",", ":"), allow_nan=False)
 
     async def show(self, socket: Any) -> None:
-        """Serve a page, until it is gone."""
+        """Serve a page until it disconnects.
+
+        Args:
+            socket: its WebSocket.
+        """
         seen = -1
         self._sockets.add(socket)
         try:
@@ -105,7 +113,7 @@ class Audience:
             self._sockets.discard(socket)
 
     async def _newer_than(self, seen: int) -> _View:
-        """The newest view if it is new and not older than a moment, else the next."""
+        """Return the newest picture if the page has not seen it and it is recent; otherwise wait for the next one."""
         view = self._view
         if view is not None and view.number > seen and time.monotonic() - view.made_s < 2 / PICTURES_PER_S:
             return view
@@ -122,7 +130,11 @@ class Audience:
         self._ask()
 
     async def stream(self, socket: Any) -> None:
-        """Serve a program, until it is gone."""
+        """Serve a program until it disconnects.
+
+        Args:
+            socket: its WebSocket.
+        """
         waiting, filled = deque[str](maxlen=QUEUE), asyncio.Event()
         closed = asyncio.ensure_future(socket.wait_closed())
         closed.add_done_callback(lambda _: filled.set())
@@ -139,7 +151,12 @@ class Audience:
             del self._streams[socket]
 
     async def dismiss(self, text: str, within_s: float) -> None:
-        """Send all a last message and close; who does not take it in that time is left."""
+        """Send a last message to all clients and close their connections.
+
+        Args:
+            text: the message.
+            within_s: how long to wait for slow clients, in seconds.
+        """
         tasks = [asyncio.ensure_future(_dismiss(socket, text)) for socket in self._sockets]
         if tasks:
             await asyncio.wait(tasks, timeout=within_s)
@@ -151,7 +168,7 @@ async def _dismiss(socket: Any, text: str) -> None:
 
 
 async def _send(socket: Any, message: str | bytes) -> None:
-    """Raises ConnectionError for a visitor who takes nothing."""
+    """Send a message. Raises ConnectionError if the client receives nothing for SEND_S."""
     try:
         await asyncio.wait_for(socket.send(message), SEND_S)
     except asyncio.TimeoutError:
@@ -160,7 +177,7 @@ async def _send(socket: Any, message: str | bytes) -> None:
 
 
 async def _unless_closed(socket: Any, awaited: Coroutine[Any, Any, T]) -> T | None:
-    """What is awaited; None where the visitor has gone before."""
+    """Return the awaited result; None if the client disconnects before."""
     task, closed = asyncio.ensure_future(awaited), asyncio.ensure_future(socket.wait_closed())
     try:
         await asyncio.wait((task, closed), return_when=asyncio.FIRST_COMPLETED)
@@ -171,7 +188,7 @@ async def _unless_closed(socket: Any, awaited: Coroutine[Any, Any, T]) -> T | No
 
 
 def _encode(picture_rgb: Image, shot: Shot) -> bytes:
-    """The picture with the faces, as JPEG."""
+    """Draw the faces over the picture and encode it as JPEG."""
     height, width = picture_rgb.shape[:2]
     drawn = draw_faces(picture_rgb, shot.result.scaled(width / shot.size[0], height / shot.size[1]))
     _, jpeg = cv2.imencode(".jpg", cv2.cvtColor(drawn, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])

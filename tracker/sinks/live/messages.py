@@ -1,4 +1,4 @@
-"""What the tracker's process sends to the process of the live view, through its standard input."""
+"""Messages from the tracker's process to the process of the live view, sent through its standard input."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from tracker.result import FrameResult
 
 Image = NDArray[np.uint8]
-_HEAD = struct.Struct("<Q")  # bytes of the pickle that follows
+_HEAD = struct.Struct("<Q")  # length of the pickle that follows
 
 
 class _Readable(Protocol):
@@ -26,7 +26,13 @@ class _Writable(Protocol):
 
 @dataclass(frozen=True)
 class Settings:
-    """The first message: where to listen, the token if one was given, and the name of the source for people."""
+    """The first message.
+
+    Attributes:
+        address: HOST:PORT to listen on.
+        token: that the user has chosen, if any.
+        source: name of the source, to be shown.
+    """
 
     address: str
     token: str | None
@@ -35,13 +41,13 @@ class Settings:
 
 @dataclass(frozen=True)
 class Shot:
-    """One frame's result.
+    """The result of one frame.
 
     Attributes:
-        result: points in pixels of a frame of that size.
+        result: with points in pixels of the frame.
         size: (width, height) of the frame in pixels.
-        latency_s: seconds from the grab of a live frame to its result; None of other sources.
-        losses: what the source could not give so far: dropped and unreadable frames, gaps.
+        latency_s: seconds from the capture of a live frame to its result; None for other sources.
+        losses: the source's counts of dropped and unreadable frames and of gaps so far.
     """
 
     result: FrameResult
@@ -52,12 +58,12 @@ class Shot:
 
 @dataclass(frozen=True)
 class Batch:
-    """Results in their order, and one of them with its picture, if one was asked for.
+    """Several results, and a picture if one was requested.
 
     Attributes:
-        shots: what has come since the last batch.
-        shown: the one that the picture is of.
-        picture_rgb: (H, W, 3) RGB, of any size.
+        shots: the results since the last batch, in their order.
+        shown: the result that the picture belongs to.
+        picture_rgb: (H, W, 3) uint8 RGB, of any size.
     """
 
     shots: tuple[Shot, ...]
@@ -67,7 +73,11 @@ class Batch:
 
 @dataclass(frozen=True)
 class End:
-    """The last message of a run that has ended in good order."""
+    """The last message of a run that has ended normally.
+
+    Attributes:
+        frames: number of frames of the run.
+    """
 
     frames: int
 
@@ -76,7 +86,12 @@ Message = Settings | Batch | End
 
 
 def send(stream: _Writable, message: Message) -> None:
-    """Write a message whole; a picture is written from where it lies."""
+    """Write a message; the picture is not copied.
+
+    Args:
+        stream: to write to.
+        message: the message.
+    """
     picture = message.picture_rgb if isinstance(message, Batch) else None
     shape = None if picture is None else picture.shape
     if isinstance(message, Batch):
@@ -88,13 +103,20 @@ def send(stream: _Writable, message: Message) -> None:
 
 
 def receive(stream: _Readable) -> Message | None:
-    """The next message; None where the stream ends, be it within one."""
+    """Read the next message.
+
+    Args:
+        stream: to read from.
+
+    Returns:
+        The message; None if the stream has ended, also within a message.
+    """
     head = _read(stream, _HEAD.size)
     content = None if head is None else _read(stream, _HEAD.unpack(head)[0])
     if content is None:
         return None
     message: Message
-    message, shape = pickle.loads(content)  # of our own process, through a pipe that nobody else has
+    message, shape = pickle.loads(content)  # safe: it comes from our own process, through a private pipe
     if shape is None or not isinstance(message, Batch):
         return message
     pixels = _read(stream, int(np.prod(shape)))

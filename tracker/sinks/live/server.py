@@ -1,7 +1,7 @@
 """python -m tracker.sinks.live.server: the process that serves the live view; LiveView starts it.
 
-Standard input brings messages (messages.py). Standard output takes one line of JSON, {"urls": [...]} or
-{"error": "..."}, and from then on a byte each time that the picture of the next frame is wanted.
+Messages (messages.py) are read from standard input. One line of JSON is written to standard output, {"urls": [...]} or
+{"error": "..."}, and then a byte each time that the picture of the next frame is requested.
 """
 
 from __future__ import annotations
@@ -35,24 +35,28 @@ from tracker.sinks.live.messages import Batch, End, Settings, receive
 from tracker.system.extras import describe_missing
 
 MOST_CONNECTIONS = 128
-"""At once; further ones are closed."""
+"""Connections at the same time; further ones are closed."""
 
 SEND_BUFFER = 65536
-"""Bytes that the system keeps for a connection; more would be old frames."""
+"""Size in bytes of the system's buffer for a connection; with more, old frames would wait there."""
 
 DISMISS_S = 0.3
 _BACKLOG = 64
-_NICE = 5  # who looks at the tracker comes after it
+_NICE = 5  # the tracker has the higher priority
 
 
 class Server:
-    """Answers requests: / is the page, /live and /results are WebSockets, see Audience."""
+    """The HTTP server: / is the page, /live and /results are WebSockets, see Audience."""
 
     def __init__(self, settings: Settings, audience: Audience) -> None:
-        """Listen.
+        """Open the sockets.
+
+        Args:
+            settings: the address and the token.
+            audience: the clients.
 
         Raises:
-            TrackerError: where it cannot.
+            TrackerError: websockets is not installed, or the address is invalid, unknown or in use.
         """
         self._audience = audience
         self._websockets, self._gone = _import_websockets()
@@ -67,13 +71,13 @@ class Server:
         self._connections = 0
 
     def urls(self) -> list[str]:
-        """Where the page is, for people, with the token that was made."""
+        """Return the addresses of the page, with the token if it was made here."""
         query = f"/?token={self._token}" if self._tells_token else "/"
         hosts = [_reachable(listening) for listening in self._sockets]
         return [f"http://{host}:{self._port}{query}" for host in hosts]
 
     async def start(self) -> None:
-        """Begin to answer."""
+        """Start to serve."""
         for listening in self._sockets:
             await self._websockets.serve(
                 self._serve,
@@ -81,9 +85,9 @@ class Server:
                 backlog=_BACKLOG,
                 process_request=self._answer,
                 create_connection=self._limited(),
-                compression=None,  # JPEGs are compressed
+                compression=None,  # JPEGs are compressed already
                 server_header=None,
-                max_size=1024,  # of what a visitor says
+                max_size=1024,  # of a client's message
                 open_timeout=5,
                 ping_interval=10,
                 ping_timeout=10,
@@ -91,7 +95,7 @@ class Server:
             )
 
     def _limited(self) -> type[Any]:
-        """The connections of websockets, no more than MOST_CONNECTIONS."""
+        """Make the class of connections, which accepts at most MOST_CONNECTIONS."""
         server = self
 
         class Limited(self._websockets.ServerConnection):  # type: ignore[name-defined, misc]
@@ -109,7 +113,7 @@ class Server:
         return Limited
 
     def _answer(self, connection: Any, request: Any) -> Any:
-        """The response to a request; None where a WebSocket may be opened."""
+        """Return the response to a request; None if a WebSocket may be opened."""
         one = {name: request.headers.get_all(name) for name in ("Host", "Origin", "Authorization")}
         host, origin, authorization = (values[0] if values else None for values in one.values())
         if any(len(values) > 1 for values in one.values()) or not access.is_own_host(host, self._names):
@@ -128,7 +132,7 @@ class Server:
             return None
         if path != "/":
             return _plain(connection, HTTPStatus.NOT_FOUND, "There is /, /live and /results.")
-        if "token=" in request.path:  # not to be seen in the address bar
+        if "token=" in request.path:  # redirected, so that the address bar does not show it
             response = _plain(connection, HTTPStatus.SEE_OTHER, "")
             response.headers["Location"] = "/"
             if self._token is not None:
@@ -142,7 +146,7 @@ class Server:
 
     @property
     def _cookie(self) -> str:
-        return f"landmarks-{self._port}"  # cookies do not tell ports apart
+        return f"landmarks-{self._port}"  # with the port, because cookies are shared by all ports of a host
 
     async def _serve(self, connection: Any) -> None:
         serve = self._audience.show if connection.request.path.startswith("/live") else self._audience.stream
@@ -164,7 +168,7 @@ def _plain(connection: Any, status: HTTPStatus, text: str) -> Any:
 
 
 def _load_page() -> tuple[str, str]:
-    """The page, and the Content-Security-Policy that lets it load nothing and run its own script only."""
+    """Read the page; return it with a Content-Security-Policy that allows its own script and no loading."""
     page = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
     hashes = {}
     for kind in ("script", "style"):
@@ -181,22 +185,22 @@ Resolved = tuple[socket.AddressFamily, Any]
 
 
 def _resolve(address: str, host: str, port: int) -> list[Resolved]:
-    """The families and socket addresses of a host's name."""
+    """Look up the address families and socket addresses of a host."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except (OSError, UnicodeError):
         raise TrackerError(
-            f"--serve: the host of {redact_source(address)} is not known: check its name, or give its number"
+            f"--serve: the host of {redact_source(address)} is not known: check its name, or give its IP address"
         ) from None
     return list(dict.fromkeys((family, target) for family, _, _, _, target in found))
 
 
 def _listen(address: str, resolved: Sequence[Resolved]) -> list[socket.socket]:
-    """Sockets that listen on all of these, or on those of the first kinds that there are."""
+    """Listen on all of the addresses that this machine supports."""
     sockets: list[socket.socket] = []
     failures: list[OSError] = []
     for family, target in resolved:
-        port = sockets[0].getsockname()[1] if sockets else target[1]  # of port 0, which takes any
+        port = sockets[0].getsockname()[1] if sockets else target[1]  # the same port for all, if any is asked for
         try:
             sockets.append(socket.create_server((target[0], port, *target[2:]), family=family, backlog=_BACKLOG))
         except OSError as error:
@@ -221,7 +225,7 @@ def _unavailable(address: str, error: OSError) -> str:
 
 
 def _reachable(listening: socket.socket) -> str:
-    """How others may call what it listens on, in the way of URLs."""
+    """Return the host under which a socket can be reached, as it is written in a URL."""
     host = str(listening.getsockname()[0])
     if ipaddress.ip_address(host.partition("%")[0]).is_unspecified:
         host = _outer_address(listening.family) or socket.gethostname()
@@ -229,8 +233,8 @@ def _reachable(listening: socket.socket) -> str:
 
 
 def _outer_address(family: int) -> str | None:
-    """The address from which this machine would send to the network; nothing is sent."""
-    target = "192.0.2.1" if family == socket.AF_INET else "2001:db8::1"  # for documentation, never in use
+    """Return the address from which this machine would send to the network; nothing is sent."""
+    target = "192.0.2.1" if family == socket.AF_INET else "2001:db8::1"  # reserved for documentation
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as probe:
             probe.connect((target, 9))
@@ -240,7 +244,7 @@ def _outer_address(family: int) -> str | None:
 
 
 def _import_websockets() -> tuple[Any, type[Exception]]:
-    """Its server, and what it raises where a visitor has gone."""
+    """Import the server of websockets, and the exception that it raises when a client has disconnected."""
     try:
         return import_module("websockets.asyncio.server"), import_module("websockets.exceptions").ConnectionClosed
     except ImportError as error:
@@ -260,15 +264,15 @@ async def _run(settings: Settings, stdin: FileIO, tell: Callable[[bytes], None])
 
 
 def main() -> int:
-    """Serve until standard input ends."""
+    """Serve until standard input ends; return the exit status."""
     if hasattr(os, "nice"):
         os.nice(_NICE)
     cv2.setNumThreads(1)
-    logging.getLogger("websockets").setLevel(logging.CRITICAL + 1)  # what visitors do wrong is no news
+    logging.getLogger("websockets").setLevel(logging.CRITICAL + 1)  # mistakes of clients are not logged
     stdin, stdout = FileIO(0, closefd=False), FileIO(1, "wb", closefd=False)
 
     def tell(data: bytes) -> None:
-        with suppress(OSError):  # the tracker has gone, and standard input will end
+        with suppress(OSError):  # the tracker has ended, and standard input will end, too
             stdout.write(data)
 
     settings = receive(stdin)

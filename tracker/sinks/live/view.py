@@ -1,4 +1,4 @@
-"""The sink of the live view: it starts the process that serves the page, and never waits for it."""
+"""The sink of the live view. It starts the process that serves the page, and never waits for it."""
 
 from __future__ import annotations
 
@@ -28,38 +28,38 @@ from tracker.system.process import module_command
 log = logging.getLogger(__name__)
 
 MOST_RESULTS = 256
-"""Results that wait for the process of the page; older ones are left out."""
+"""Results kept for the process of the page; older ones are dropped."""
 
 LARGEST_SIDE = 1280
-"""Pixels of a picture's longer side; larger ones are shrunk."""
+"""Longer side of a picture in pixels; larger pictures are shrunk."""
 
 CLOSE_S = 0.5
-"""The process is given so long to tell its visitors that the run has ended."""
+"""Seconds that the process has to tell its clients that the run has ended."""
 
 
 class LiveView(Closing):
-    """Shows the run in web browsers, and streams the results to programs, from a process of its own.
+    """Shows the run in web browsers and streams the results to programs, from a separate process.
 
-    Drawing, encoding and serving happen in that process: write keeps the newest results, which a thread hands over,
-    and copies the frame only if somebody watches and has seen the one before. What the process or a visitor is too
-    slow for is left out there, and nowhere else.
+    Drawing, encoding and serving happen in that process. write only keeps the newest results, which a thread passes on,
+    and copies the frame if a page has asked for one. Frames that the process or a client is too slow for are dropped
+    for the live view only; other sinks get them.
 
     Attributes:
-        urls: where the page is, with the token that was made for it.
+        urls: the addresses of the page, with the token if it was made here.
     """
 
     def __init__(self, address: str, source: Source | None = None, token: str | None = None) -> None:
         """Start the process and wait until it listens.
 
         Args:
-            address: HOST:PORT such as 127.0.0.1:8080 or [::1]:8080; port 0 takes any that is free. Other addresses than
+            address: HOST:PORT such as 127.0.0.1:8080 or [::1]:8080; port 0 takes any free port. Addresses other than
                 the loopback need a token.
-            source: where the frames come from, for its name, its losses and how old its frames are.
-            token: what visitors must bring; None makes one where it is needed.
+            source: of the frames, for its name, its losses and the latency.
+            token: that clients must send; by default one is made if it is needed.
 
         Raises:
-            TrackerError: for an address that is none, unknown, or in use; a token that is too short; and where
-                websockets is not installed.
+            TrackerError: the address is invalid, unknown or in use; the token is too short; or websockets is not
+                installed.
         """
         if getattr(sys, "frozen", False) or not sys.executable:
             raise TrackerError("--serve needs a Python interpreter to start, which is not available in this program")
@@ -69,7 +69,7 @@ class LiveView(Closing):
         self._source = source
         self._changed = threading.Condition()
         self._shots: deque[Shot] = deque(maxlen=MOST_RESULTS)
-        self._shown: tuple[Shot, Image] | None = None  # that was asked for
+        self._shown: tuple[Shot, Image] | None = None  # the picture that was requested
         self._wanted = False
         self._frames = 0
         self._closing = self._failed = False
@@ -80,7 +80,7 @@ class LiveView(Closing):
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             bufsize=0,
-            start_new_session=True,  # Ctrl-C is for the tracker, which then ends it in good order
+            start_new_session=True,  # so that Ctrl-C ends only the tracker, which then ends this process
             creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
         )
         self._threads: list[threading.Thread] = []
@@ -95,9 +95,9 @@ class LiveView(Closing):
             thread.start()
 
     def _begin(self, settings: Settings) -> list[str]:
-        """Where it listens. Raises TrackerError with what the process says."""
+        """Send the settings; return the addresses. Raises TrackerError with the message of the process."""
         assert self._process.stdin is not None and self._process.stdout is not None
-        with contextlib.suppress(OSError):  # it has ended, and its answer or its absence tells why
+        with contextlib.suppress(OSError):  # the process has ended; what it wrote, or did not write, tells why
             send(self._process.stdin, settings)
         line = bytearray()
         while not line.endswith(b"\n") and (got := self._process.stdout.read(1)):
@@ -110,6 +110,7 @@ class LiveView(Closing):
         return [str(url) for url in answer["urls"]]
 
     def write(self, frame: Frame, result: FrameResult) -> None:
+        """Pass a result on, with the picture if a page has asked for it, see Sink.write."""
         if self._failed:
             return
         started_s = None if self._source is None else self._source.started_s
@@ -128,7 +129,7 @@ class LiveView(Closing):
             self._changed.notify()
 
     def close(self) -> None:
-        """Tell the visitors that the run has ended, and end the process, within CLOSE_S."""
+        """Tell the clients that the run has ended, and end the process within CLOSE_S."""
         if self._closing:
             return
         with self._changed:
@@ -141,7 +142,7 @@ class LiveView(Closing):
     def _end_process(self) -> None:
         self._process.kill()
         self._process.wait()
-        for thread in self._threads:  # what they read or write is at its end now
+        for thread in self._threads:  # they end now, because their pipes are closed
             thread.join()
         for stream in (self._process.stdin, self._process.stdout):
             assert stream is not None
@@ -149,7 +150,7 @@ class LiveView(Closing):
                 stream.close()
 
     def _hand_over(self) -> None:
-        """In a thread: write to the process what has come, until the run or the process ends."""
+        """In a thread: pass results to the process, until the run or the process ends."""
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._shots or self._closing)
@@ -174,7 +175,7 @@ class LiveView(Closing):
         return True
 
     def _listen(self) -> None:
-        """In a thread: each byte of the process asks for the picture of the next frame."""
+        """In a thread: each byte from the process requests the picture of the next frame."""
         assert self._process.stdout is not None
         with contextlib.suppress(OSError, ValueError):
             while self._process.stdout.read(1):
@@ -183,7 +184,7 @@ class LiveView(Closing):
 
 
 def _shown(frame: Frame) -> Image:
-    """A copy of the frame's picture with square pixels, no larger than is shown."""
+    """Copy the picture of a frame, with square pixels and at most LARGEST_SIDE."""
     height, width = frame.image_rgb.shape[:2]
     x, y = frame.square_scale
     shrink = min(1.0, LARGEST_SIDE / max(width * x, height * y))

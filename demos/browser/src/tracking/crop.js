@@ -48,7 +48,7 @@ function sample({ data, width, height, channels }, [a, b, x, c, d, y], size) {
 }
 
 /** The blocks that the crop sees, averaged, and the transform from them to the picture; null where it sees none. */
-function averageBlocks({ data, width, height, channels }, cropFromImage, size, factor) {
+function averageBlocks(image, cropFromImage, size, factor) {
   const edges = [-0.5, -0.5, size - 0.5, -0.5, -0.5, size - 0.5, size - 0.5, size - 0.5];
   const corners = transformPoints(invert(cropFromImage), edges);
   const [low, high] = [
@@ -57,33 +57,40 @@ function averageBlocks({ data, width, height, channels }, cropFromImage, size, f
   ];
   for (const axis of [0, 1]) {
     const values = [0, 2, 4, 6].map((i) => corners[i + axis]);
-    const limit = axis ? height : width;
+    const limit = axis ? image.height : image.width;
     low[axis] = clamp(Math.floor(Math.min(...values)) - factor, 0, limit);
     high[axis] = clamp(Math.ceil(Math.max(...values)) + factor + 1, 0, limit);
     if (high[axis] <= low[axis]) return null;
   }
+  const offset = (factor - 1) / 2;
+  const imageFromReduced = [factor, 0, low[0] + offset, 0, factor, low[1] + offset];
+  return { image: averageArea(image, low, high, factor), imageFromReduced };
+}
+
+/** An area of a picture, from low up to high, in blocks of factor x factor pixels. */
+function averageArea({ data, width, channels }, low, high, factor) {
   const [columns, rows] = [0, 1].map((axis) => Math.ceil((high[axis] - low[axis]) / factor));
   const sums = new Uint32Array(3 * columns * rows); // blocks that reach beyond the picture are black there
   for (let y = low[1]; y < high[1]; y++) {
     let block = 3 * columns * Math.floor((y - low[1]) / factor);
     let from = channels * (y * width + low[0]);
-    for (let x = low[0], inside = 1; x < high[0]; x++, inside++, from += channels) {
-      sums[block] += data[from];
-      sums[block + 1] += data[from + 1];
-      sums[block + 2] += data[from + 2];
-      if (inside === factor) {
-        inside = 0;
-        block += 3;
+    for (let x = low[0]; x < high[0]; block += 3) {
+      let red = 0;
+      let green = 0;
+      let blue = 0;
+      for (const end = Math.min(x + factor, high[0]); x < end; x++, from += channels) {
+        red += data[from];
+        green += data[from + 1];
+        blue += data[from + 2];
       }
+      sums[block] += red;
+      sums[block + 1] += green;
+      sums[block + 2] += blue;
     }
   }
   const averaged = new Uint8Array(sums.length);
   for (let i = 0; i < sums.length; i++) averaged[i] = sums[i] / (factor * factor) + 0.5;
-  const offset = (factor - 1) / 2;
-  return {
-    image: { data: averaged, width: columns, height: rows, channels: 3 },
-    imageFromReduced: [factor, 0, low[0] + offset, 0, factor, low[1] + offset],
-  };
+  return { data: averaged, width: columns, height: rows, channels: 3 };
 }
 
 /**
@@ -95,6 +102,10 @@ export function shrink(image, longest) {
   const scale = Math.min(1, longest / Math.max(image.width, image.height));
   const [width, height] = [image.width, image.height].map((side) => Math.max(round(side * scale), 1));
   const [across, down] = [image.width / width, image.height / height];
+  const imageFromSmall = [across, 0, 0.5 * across - 0.5, 0, down, 0.5 * down - 0.5];
+  if (across === down && Number.isInteger(across)) {
+    return { image: averageArea(image, [0, 0], [image.width, image.height], across), imageFromSmall };
+  }
   const columns = coverage(image.width, width);
   const rows = coverage(image.height, height);
   const data = new Uint8Array(3 * width * height);
@@ -116,10 +127,7 @@ export function shrink(image, longest) {
       data[to + 2] = blue + 0.5;
     }
   }
-  return {
-    image: { data, width, height, channels: 3 },
-    imageFromSmall: [across, 0, 0.5 * across - 0.5, 0, down, 0.5 * down - 0.5],
-  };
+  return { image: { data, width, height, channels: 3 }, imageFromSmall };
 }
 
 function addRows({ data, width, channels }, { start, weights }, line) {

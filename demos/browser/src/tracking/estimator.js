@@ -1,25 +1,20 @@
-/** Runs the two networks in ONNX Runtime: crops to landmarks in the picture, and the picture to detections. */
+/** Runs the landmark model in ONNX Runtime: crops to landmarks in the picture. */
 
-import { shrink, turn, warp } from "./crop.js";
-import { clamp, compose, extent, invert, transformPoints } from "./geometry.js";
+import { warp } from "./crop.js";
+import { clamp, extent, invert, transformPoints } from "./geometry.js";
+import { openModel } from "./model.js";
 import { cropFromImage } from "./roi.js";
 import { readSpec } from "./spec.js";
-import { decode, moved, planes, OUTPUTS, SIDE } from "./yunet.js";
 
 const FAR = 10; // times the crop's side: no landmark of a face in it is farther away
-const LONGEST_TURNED = 640; // a picture that is turned is shrunk to this longer side before
-const [SMALLEST_PX, FARTHEST_PX] = [1, 1e6]; // of a detected box; what lies outside is no face
 
 export class Estimator {
-  /** ort: the module of ONNX Runtime. landmarkModel, detectorModel: the files' bytes. */
-  static async load(ort, landmarkModel, detectorModel) {
+  /** ort: the module of ONNX Runtime. model: the file's bytes. */
+  static async load(ort, model) {
     const estimator = new Estimator();
-    const options = { executionProviders: ["wasm"], logSeverityLevel: 3 };
-    const open = (model) => ort.InferenceSession.create(model, options).catch(refuse);
     estimator.ort = ort;
-    estimator.spec = readSpec(landmarkModel);
-    estimator.landmarks = await open(landmarkModel);
-    estimator.detector = await open(detectorModel);
+    estimator.spec = readSpec(model);
+    estimator.landmarks = await openModel(ort, model);
     return estimator;
   }
 
@@ -39,26 +34,6 @@ export class Estimator {
       return inPicture(invert(view), points, sure, size);
     });
   }
-
-  /** The faces in the picture turned clockwise by so many degrees, best first, in pixels of the picture as it is. */
-  async detect(image, degrees = 0) {
-    const whole = { image, imageFromSmall: [1, 0, 0, 0, 1, 0] };
-    const { image: upright, imageFromSmall } = degrees ? shrink(image, LONGEST_TURNED) : whole;
-    const { image: turned, imageFromTurned } = turn(upright, degrees);
-    const { image: small, imageFromSmall: turnedFromSmall } = shrink(turned, SIDE);
-    const input = new this.ort.Tensor("float32", planes(small), [1, 3, SIDE, SIDE]);
-    const answers = await this.detector.run({ input }, OUTPUTS);
-    const outputs = Object.fromEntries(OUTPUTS.map((name) => [name, answers[name].data]));
-    const faces = moved(decode(outputs), compose(imageFromSmall, compose(imageFromTurned, turnedFromSmall)));
-    return faces.filter(({ box, eyes }) => {
-      const near = [...box, ...eyes].every((value) => Math.abs(value) <= FARTHEST_PX);
-      return near && Math.min(box[2], box[3]) >= SMALLEST_PX;
-    });
-  }
-}
-
-function refuse(error) {
-  throw new Error(`This browser cannot run the models (${error.message.split("\n")[0]}): try its newest version.`);
 }
 
 /** The network's answer in pixels of the picture; one whose numbers are invalid gets a score of 0. */

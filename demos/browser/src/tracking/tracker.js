@@ -1,6 +1,12 @@
-/** Frames in, faces out: the steps of the Python tracker (tracker/tracking/tracker.py) with YuNet as its detector. */
+/**
+ * Frames in, faces out: the steps of the Python tracker (tracker/tracking/tracker.py) with YuNet as its detector.
+ *
+ * A frame in which no face is measured waits for its detection, as in Python. Otherwise the detector works beside the
+ * tracking, and its detections are taken up in the first frame after they have arrived.
+ */
 
 import { Clock } from "./clock.js";
+import { Detections } from "./detections.js";
 import { Presence } from "./presence.js";
 import { roiOfDetection, roiOfLandmarks } from "./roi.js";
 import { SceneCut } from "./scene_cut.js";
@@ -12,9 +18,10 @@ const [COAST_S, COAST_FRAMES] = [0.5, 2];
 const FAR_MORE = 4; // times the area of a face that is followed, with which another one takes its place
 
 export class Tracker {
-  /** estimator: measures and detects. smoothing: a preset's name, or "none". */
-  constructor(estimator, { maxFaces = 4, smoothing = "balanced" } = {}) {
+  /** estimator: measures. detect: finds, see Detections. smoothing: a preset's name, or "none". */
+  constructor(estimator, detect, { maxFaces = 4, smoothing = "balanced" } = {}) {
     Object.assign(this, { estimator, maxFaces, smoothing });
+    this.detections = new Detections(detect);
     this.presence = new Presence(estimator.spec.presence);
     this.reset();
   }
@@ -37,13 +44,24 @@ export class Tracker {
     this.tracks.nextFrame(nowS, this.clock.intervalS);
     const shape = `${image.width} x ${image.height}`;
     const first = shape !== this.shape;
-    if (first) this.tracks.forget();
     this.shape = shape;
+    if (first) this.tracks.forget();
+    if (this.cut.next(image)) {
+      // So it is also in a first frame, and where the size has changed.
+      this.tracks.doubt();
+      this.detections.drop();
+    }
+    const begun = this.#mayBeginEarly();
+    if (begun) this.#begin(image, nowS);
     await this.#follow(image, nowS);
-    const measured = this.#measured().length;
-    if (this.schedule.due(measured, this.tracks.tracks.length - measured, nowS)) {
-      this.schedule.detected(nowS);
-      await this.#search(image, first);
+    if (!this.#measured().length) {
+      if (!begun) this.#begin(image, nowS);
+      await this.#search(image, nowS, first);
+    } else {
+      await this.#takeUp(image, nowS);
+      const measured = this.#measured().length;
+      const due = this.schedule.due(measured, this.tracks.tracks.length - measured, nowS);
+      if (due && this.detections.free) this.#begin(image, nowS);
     }
     return this.#results();
   }
@@ -54,7 +72,6 @@ export class Tracker {
 
   /** Measure the known faces where they are expected. */
   async #follow(image, nowS) {
-    if (this.cut.next(image)) this.tracks.doubt();
     const tracks = this.tracks.tracks;
     const seen = await this.estimator.measure(
       image,
@@ -74,25 +91,52 @@ export class Tracker {
     return roiOfLandmarks(this.steady.get(track.id).map((value, i) => value + ahead[i % 2]));
   }
 
-  /** Take the next turn of the search; in a first frame go on until there is a sure face. */
-  async #search(image, allTurns) {
-    const { tracks, turns } = this;
-    if (tracks.room() <= 0 || tracks.lost.length || tracks.tracks.some((track) => !track.measured)) turns.begin();
-    const doubtful = [];
-    for (let i = 0; i < (allTurns ? turns.count : 1); i++) {
-      doubtful.push(...(await this.#detect(image, turns.next())));
-      if (this.#measured().length) break;
-    }
-    this.#found(
-      doubtful.sort((a, b) => b.score - a.score),
-      false,
-    );
+  /** Whether no face was measured in the last frame, so that this one will need its detection, too. */
+  #mayBeginEarly() {
+    const { tracks } = this.tracks;
+    return this.detections.free && tracks.length > 0 && tracks.every(({ missed }) => missed > 1);
   }
 
-  /** Find faces that are not followed, large ones first. Returns those that are likely faces, but not sure ones. */
-  async #detect(image, degrees) {
-    const detections = (await this.estimator.detect(image, degrees)).sort((a, b) => area(b) - area(a));
-    this.tracks.confirm(detections.map(({ box }) => box));
+  /** Begin to search the frame: the next turn, the first one where a face is missing or a place is. */
+  #begin(image, nowS) {
+    const { tracks, turns } = this;
+    if (tracks.room() <= 0 || tracks.lost.length || tracks.tracks.some((track) => !track.measured)) turns.begin();
+    this.schedule.detected(nowS);
+    this.#detect(image, nowS);
+  }
+
+  #detect(image, nowS) {
+    this.detections.begin(image, this.turns.next(), nowS, this.tracks.tracks);
+  }
+
+  /** Wait for the search of this frame; in a first frame go on with further turns until there is a sure face. */
+  async #search(image, nowS, allTurns) {
+    const doubtful = [];
+    for (let left = allTurns ? this.turns.count : 1; ; left--) {
+      doubtful.push(...(await this.#measureDetected(image, await this.detections.wait())));
+      if (left === 1 || this.#measured().length) break;
+      this.#detect(image, nowS);
+    }
+    this.#foundDoubtful(doubtful);
+  }
+
+  /** Measure in this frame what the detector has found in an earlier one, if it has answered. */
+  async #takeUp(image, nowS) {
+    const arrived = await this.detections.takeArrived(nowS, this.tracks.tracks);
+    if (arrived) this.#foundDoubtful(await this.#measureDetected(image, arrived.faces, arrived.measured));
+  }
+
+  /**
+   * Find faces that are not followed, large ones first. Returns those that are likely faces, but not sure ones.
+   *
+   * asked: the ids of the tracks that the detector should have seen, all of them by default.
+   */
+  async #measureDetected(image, faces, asked) {
+    const detections = faces.toSorted((a, b) => area(b) - area(a));
+    this.tracks.confirm(
+      detections.map(({ box }) => box),
+      asked,
+    );
     const fresh = detections.filter(({ box }) => !this.tracks.known(box));
     let back = fresh.filter(({ box }) => this.tracks.awaited(box));
     const others = fresh.filter(({ box }) => !this.tracks.awaited(box));
@@ -142,6 +186,13 @@ export class Tracker {
     const seen = measured.filter(({ score }, i) => score >= this.presence.ofNew(detections[i].score));
     const isSure = ({ score }) => score >= this.presence.sure;
     return { sure: seen.filter(isSure), unsure: seen.filter((each) => !isSure(each)) };
+  }
+
+  #foundDoubtful(seen) {
+    this.#found(
+      seen.sort((a, b) => b.score - a.score),
+      false,
+    );
   }
 
   #found(seen, sure = true) {

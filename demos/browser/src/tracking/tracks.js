@@ -119,9 +119,9 @@ export class TrackManager {
     }
   }
 
-  /** Note which of the faces measured in this frame the detector sees as well. */
-  confirm(boxes) {
-    for (const track of this.tracks.filter((each) => each.measured)) {
+  /** Note which of the faces measured in this frame, of those with these ids, the detector sees as well. */
+  confirm(boxes, ids = this.tracks.map(({ id }) => id)) {
+    for (const track of this.tracks.filter((each) => each.measured && ids.includes(each.id))) {
       const seen = boxes.some((box) => boxIou(track.box, box) > FARTHEST_IOU);
       this.#put(track.with({ unconfirmed: seen ? 0 : track.unconfirmed + 1 }));
     }

@@ -9,9 +9,9 @@ const MAX_OVERLAP = 0.3;
 
 export const OUTPUTS = ["cls", "obj", "bbox", "kps"].flatMap((kind) => STRIDES.map((stride) => `${kind}_${stride}`));
 
-/** The network's input (3, SIDE, SIDE) as blue, green, red planes, of a picture of at most SIDE x SIDE pixels. */
-export function planes({ data, width, height, channels }) {
-  const input = new Float32Array(3 * SIDE * SIDE);
+/** Fills the network's input (3, SIDE, SIDE), blue, green, red planes, with a picture of at most SIDE x SIDE pixels. */
+export function planes({ data, width, height, channels }, input) {
+  input.fill(0);
   for (let y = 0, from = 0; y < height; y++) {
     for (let x = 0, to = y * SIDE; x < width; x++, to++, from += channels) {
       input[to] = data[from + 2];

@@ -82,9 +82,9 @@ class TestPlan:
         with pytest.raises(ForeignPlan, match=r"it was built for another version, gpu$"):
             checked_plan(plan, dataclasses.replace(ORIN, version="10.16", gpu="Thor"))
 
-    @pytest.mark.parametrize("missing", ["there is none yet", "its sidecar is missing"])
+    @pytest.mark.parametrize("missing", ["it does not exist yet", "its sidecar is missing"])
     def test_missing(self, plan: Path, missing: str) -> None:
-        (plan if "none" in missing else plan.with_name(f"{plan.name}.json")).unlink()
+        (plan if "sidecar" not in missing else plan.with_name(f"{plan.name}.json")).unlink()
         for use in (described_plan, lambda path: checked_plan(path, ORIN)):
             with pytest.raises(ForeignPlan, match=missing):
                 use(plan)
@@ -208,7 +208,7 @@ for what, plan in bad.items():
             use(plan)
             wrong.append(f"{what} was trusted")
         except TrackerError as error:
-            if chr(10) in str(error) or "native code" not in str(error) and "no engine to trust" not in str(error):
+            if chr(10) in str(error) or "native code" not in str(error) and "not a trusted engine" not in str(error):
                 wrong.append(f"{what}: {error}")
 print(chr(10).join(wrong))
 """

@@ -326,7 +326,7 @@ class TestFramesOnTheGpu:
 class TestRefuses:
     def test_a_plan_that_does_not_deserialise(self, setup: Setup) -> None:
         setup.write(KEY, b"of TensorRT 10.16")
-        setup.refusal(str(setup.path), "TensorRT 10.3.0 does not take it", "is not compatible", "export.tensorrt")
+        setup.refusal(str(setup.path), "TensorRT 10.3.0 does not accept it", "is not compatible", "export.tensorrt")
 
     def test_a_plan_that_was_altered(self, setup: Setup) -> None:
         setup.path.write_bytes(b"another")
@@ -409,7 +409,7 @@ class TestRtx:
         trt = pytest.importorskip("tensorrt_rtx", reason="needs TensorRT-RTX", exc_type=ImportError)
         setup.gpu(Gpu("13.0", "sm89", "RTX 4090"))
         setup.write(dataclasses.replace(self.RTX, version=trt.__version__))
-        setup.refusal(str(setup.path), f"TensorRT-RTX {trt.__version__} does not take it")
+        setup.refusal(str(setup.path), f"TensorRT-RTX {trt.__version__} does not accept it")
 
     def test_has_what_is_called(self) -> None:
         trt = pytest.importorskip("tensorrt_rtx", reason="needs TensorRT-RTX", exc_type=ImportError)

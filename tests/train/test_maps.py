@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
-from train.losses.maps import cell_axis, full_precision, mean_point, second_moments
+from train.maps import cell_axis, full_precision, mean_point, second_moments
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
 

@@ -1,0 +1,82 @@
+"""python -m train.mix --first A --second B --share 0.6 --output C: the weighted mean of two checkpoints' weights.
+
+If B was trained from A, the mean is often better than both: it keeps most of what B has learned, and loses less of what
+A knew (Wortsman et al., "Robust fine-tuning of zero-shot models", CVPR 2022, section 3).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from pathlib import Path
+
+from landmark_tracker import refuse_shadowed
+from train.extras import needs_extra
+
+refuse_shadowed(__name__, "train.mix")
+
+with needs_extra(__name__, "train.mix", "train", "torch", "lightning"):
+    from tracker.cli.command import run_command
+    from tracker.errors import TrackerError
+    from train.checkpoint_io import AtomicCheckpointIO, CheckpointWriteError
+    from train.checkpoints import CheckpointError, read_checkpoint
+
+LEFT_OUT = ("optimizer_states", "lr_schedulers", "current_model_state", "loops", "callbacks")
+
+
+def main() -> int:
+    """Run the command line."""
+    return run_command(mix, "train.mix")
+
+
+def mix(first: Path, second: Path, output: Path, share: float = 0.5, trust: str = "") -> None:
+    """Write the mean of the averaged weights of two checkpoints, with the configuration of the second.
+
+    The result can be exported, tested and started from (model.start), but a training cannot be resumed from it.
+
+    Args:
+        first: a checkpoint that train.run wrote.
+        second: another one, of the same net, usually trained on from the first.
+        output: the .ckpt file to write.
+        share: of the second's weights, from 0 to 1; the first's have the rest.
+        trust: packages, separated by commas, whose classes the checkpoints may name besides those of train.
+
+    Raises:
+        TrackerError: if a file is no checkpoint, the nets differ, or the output cannot be written.
+    """
+    if not 0 <= share <= 1:
+        raise TrackerError(f"--share: expected a number from 0 to 1, got {share}")
+    if output.exists() and any(each.exists() and output.samefile(each) for each in (first, second)):
+        raise TrackerError(f"--output: expected another file than the checkpoints that are read, got {output}")
+    one, other = read_checkpoint(first, trust), read_checkpoint(second, trust)
+    weights, others = one["state_dict"], other["state_dict"]
+    differing = [name for name in {**weights, **others} if _shape(weights, name) != _shape(others, name)]
+    if differing:
+        raise CheckpointError(
+            f"{second}: expected the net of {first}, {len(differing)} weights differ in name or shape, such as "
+            f"{differing[0]}: {_shape(weights, differing[0])} and {_shape(others, differing[0])}"
+        )
+    mixed = {
+        name: (1 - share) * weights[name] + share * value if value.is_floating_point() else value
+        for name, value in others.items()
+    }
+    mixed_from = {"share": share, "first_sha256": _digest(first), "second_sha256": _digest(second)}
+    kept = {key: value for key, value in other.items() if key not in LEFT_OUT}
+    try:
+        AtomicCheckpointIO().save_checkpoint({**kept, "state_dict": mixed, "mixed": mixed_from}, output)
+    except CheckpointWriteError as error:
+        raise TrackerError(str(error)) from None
+    print(f"{output}: {1 - share:g} of {first} and {share:g} of {second}")
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _shape(weights: dict[str, object], name: str) -> tuple[int, ...] | None:
+    shape = getattr(weights.get(name), "shape", None)
+    return None if shape is None else tuple(shape)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
