@@ -536,6 +536,7 @@ class TestStats:
         assert call("--demo", "--stats", stats, "--profile", profile) == 0
         record = json.loads(stats.read_text())
         assert (record["source"], record["frames"], record["losses"]["dropped"]) == ("the demo clip", 30, 0)
+        assert record["engine"] == "ONNX Runtime on cpu"
         assert record["stages_ms"].keys() == {"detect", "crop", "engine", "smooth", "step", "write"}
         assert record["stages_ms"]["step"]["calls"] == 30
         assert 0 < record["detector_share_percent"] < 100
