@@ -78,6 +78,7 @@ MAY_IMPORT = {
             "tracker.engines",
             "tracker.errors",
             "tracker.cli.command",
+            "tracker.system.extras",
             "tracker.system.files",
             "tracker.system.onnx_runtime",
         ),
@@ -86,6 +87,7 @@ MAY_IMPORT = {
 }
 # What one file alone may import besides.
 ALSO = {
+    "export.calibration.visibility": ("train.augmentation",),
     "tracker.face.crop": ("cv2",),
     "train.mix": ("tracker.cli.command",),
     "train.tables.__main__": ("tracker.cli.command",),
@@ -101,6 +103,11 @@ WHEN_USED = {
     "h5py": ("tracker.datasets.cofw", "tracker.datasets.matlab_process"),
     "tritonclient": ("tracker.engines.triton",),
     "google": ("export.triton",),
+    "litert_torch": ("export.runtimes.litert",),
+    "ai_edge_litert": ("export.runtimes.litert",),
+    "ncnn": ("export.runtimes.ncnn",),
+    "pnnx": ("export.runtimes.ncnn",),
+    "coremltools": ("export.runtimes.coreml", "export.runtimes.mil"),
     "pycuda": ("tracker.engines.tensorrt.cuda",),
     "skimage": ("tracker.sources.demo",),
     "mediapipe": ("tracker.detectors.mediapipe", "train.labels.facemesh_worker"),

@@ -20,7 +20,11 @@ import numpy as np
 import pytest
 
 pytestmark = pytest.mark.slow
-pytest.importorskip("PySide6.QtWidgets", reason="needs PySide6: pip install 'landmark-tracker[desktop]'")
+pytest.importorskip(
+    "PySide6.QtWidgets",
+    reason="needs PySide6 and its libraries: pip install 'landmark-tracker[desktop]', apt-get install libegl1",
+    exc_type=ImportError,
+)
 pytest.importorskip("skimage.data", reason="needs scikit-image's astronaut picture")
 
 from PySide6.QtCore import Qt  # noqa: E402
