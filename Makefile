@@ -7,6 +7,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
+# Two processes, a test file in one of them: python -m pytest alone runs them one after the other.
+PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+
 NVRTC := .venv/cuda12/nvidia/cuda_nvrtc/lib/libnvrtc.so.12
 
 .PHONY: run test test-all check types docs dist browser fuzz kernels clean
@@ -14,14 +17,14 @@ run: .venv/.run
 	$(BIN)/python -m tracker.run --output out/landmarks.jsonl --overlay out/overlay.mp4
 
 test: check
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 # Also installs what other programs' formats are tested with, and with npm the page's packages; what cannot be installed
 # leaves its tests skipped, with the reason.
 test-all: check
 	-$(MAKE) .venv/.slow
 	-$(if $(shell command -v npm),$(MAKE) demos/browser/node_modules/.made)
-	$(BIN)/python -m pytest -m ""
+	$(PYTEST) -m ""
 
 check: .venv/.test
 	$(BIN)/ruff check .
