@@ -47,11 +47,7 @@ def encode(points_px: Tensor, cells: int, stride: int, sigma_cells: float) -> Te
     itself: single cells would differ by up to 0.06 of the peak at sigma 1.5 and 0.14 at sigma 1, and the squared
     difference is 0.07 and 0.35 % of the map's squares in the mean over labels.
 
-    Args:
-        points_px: (..., 2).
-        cells: side of the maps.
-        stride: pixels per cell.
-        sigma_cells: width in cells.
+    The arguments are those of train.codecs.gaussian.encode.
 
     Returns:
         (..., cells, cells).

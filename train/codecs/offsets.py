@@ -18,11 +18,7 @@ from train.codecs.gaussian import find_peaks
 def encode_vector(points_px: Tensor, cells: int, stride: int, sigma_cells: float = 1.5) -> tuple[Tensor, Tensor]:
     """Return points as integer maps and offset vectors.
 
-    Args:
-        points_px: (..., 2).
-        cells: side of the maps.
-        stride: pixels per cell.
-        sigma_cells: width in cells.
+    The arguments are those of train.codecs.gaussian.encode.
 
     Returns:
         (..., cells, cells), and the fractions (..., 2) of train.codecs.integer.split.

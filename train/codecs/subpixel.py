@@ -17,11 +17,7 @@ def encode(points_px: Tensor, cells: int, stride: int, sigma_cells: float = 1.0)
     Eq. 1 as printed has a peak of 1 / (2 pi sigma^2), which at their temperature of 10 would leave the local
     soft-argmax up to 0.32 cells off, twice as far. Sigma is not stated: 1 cell is what 5 x 5 cells hold.
 
-    Args:
-        points_px: (..., 2).
-        cells: side of the maps.
-        stride: pixels per cell.
-        sigma_cells: width in cells.
+    The arguments are those of train.codecs.gaussian.encode.
 
     Returns:
         (..., cells, cells).
