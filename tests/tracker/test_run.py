@@ -65,21 +65,22 @@ def count_pictures(path: Path) -> int:
 
 
 def assert_is_a_record(record: dict[str, Any], index: int) -> None:
-    """As the first issue writes it down, pixels to 2 decimals, scores to 4."""
+    """Pixels to 2 decimals, scores to 4."""
     assert list(record) == ["frame", "timestamp_s", "faces"]
     assert record["frame"] == index
     assert type(record["timestamp_s"]) is float
     for face in record["faces"]:
-        assert list(face) == ["id", "state", "score", "box_px", "points_px", "scores"]
+        assert list(face) == ["id", "state", "score", "box_px", "points_px", "scores", "visibility"]
         assert type(face["id"]) is int
         assert face["id"] > 0
         assert face["state"] in ("tracking", "coasting")
         assert len(face["box_px"]) == 4
-        assert len(face["points_px"]) == len(face["scores"]) == 68
+        assert len(face["points_px"]) == len(face["scores"]) == len(face["visibility"]) == 68
         pixels = [*face["box_px"], *(x for point in face["points_px"] for x in point)]
         assert len(pixels) == 4 + 2 * 68
         assert all(type(x) is float and x == round(x, 2) for x in pixels)
-        assert all(type(s) is float and 0 <= s <= 1 and s == round(s, 4) for s in (face["score"], *face["scores"]))
+        shares = (face["score"], *face["scores"], *face["visibility"])
+        assert all(type(s) is float and 0 <= s <= 1 and s == round(s, 4) for s in shares)
         points = np.array(face["points_px"])
         np.testing.assert_allclose(face["box_px"], [*points.min(0), *np.ptp(points, axis=0)], atol=0.02)
 
@@ -708,7 +709,7 @@ class TestOutputs:
         if option == "--output":
             assert [json.loads(line)["frame"] for line in lines] == list(range(30))
         else:
-            assert {len(line.split(",")) for line in lines} == {5 + 6 + 6 * 68 + 3} and len(lines) > 20
+            assert {len(line.split(",")) for line in lines} == {5 + 6 + 7 * 68 + 3} and len(lines) > 20
         assert err.startswith("30 frames, ") and f"written: {tmp_path}\n" in err and "written: -" not in err
 
     def test_a_disk_that_fills_up_ends_the_run_and_keeps_it(

@@ -344,7 +344,7 @@ def set_spec(config: Any, **changes: Any) -> None:
 
 CONTRADICTIONS: dict[str, Callable[[Any], object]] = {
     "size": lambda config: set_spec(config, size=64),
-    "scheme": lambda config: set_spec(config, scheme="wflw98"),
+    "scheme": lambda config: set_spec(config, scheme="wflw98", visibility={}),
     "dims": lambda config: config.output[0].dims.append(1),
     "type": lambda config: setattr(config.output[1], "data_type", DataType.Value("TYPE_FP16")),
     "unknown type": lambda config: setattr(config.output[1], "data_type", 99),
