@@ -105,7 +105,7 @@ class TrainingCLI(LightningCLI):
             elif command in ("validate", "test"):
                 raise SetupError(f"{command} needs a checkpoint: add --ckpt_path, such as runs/edge68/best.ckpt")
         except UnicodeDecodeError:
-            parser.error("--config expected a YAML file, got one that is no text")
+            parser.error("--config expected a YAML file, got one that is not text")
 
     def _parse_over_checkpoint(self, parser: LightningArgumentParser, arguments: Sequence[str], path: str) -> None:
         """Parse the options on top of those that the checkpoint was trained with."""

@@ -138,7 +138,7 @@ class LandmarkTask(lightning.LightningModule):
         """
         prediction = self.prediction(output)
         self.expect_edges(batch.edges.shape[1])
-        cells, present = prediction.maps[0].shape[-1], batch.present.expand(len(batch.crops)) > 0
+        cells, present = prediction.maps[0].shape[-1], batch.present.expand(len(batch.points_px)) > 0
         shown = inside(batch.points_px, self.size) & present[:, None]
         labels = Labels(
             batch.points_px, batch.edges, cells, self.stride, self.scheme, batch.weights, shown, self.views, present

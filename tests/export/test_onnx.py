@@ -352,7 +352,8 @@ class TestRefusedToRead:
         [
             ({"scheme": "ibug69"}, "unknown landmark scheme 'ibug69'; known: ibug68"),
             ({"scheme": ["ibug68"]}, "unknown landmark scheme"),
-            ({"scheme": "wflw98"}, "contradict its spec"),
+            ({"scheme": "wflw98", "visibility": {}}, "contradict its spec"),
+            ({"scheme": "wflw98"}, "its visibility must be a slope and 98 offsets"),
             ({"size": 64}, "contradict its spec"),
             ({"size": "32"}, "its size must be a whole number of pixels in 8..1024, got '32'"),
             ({"contract": 2}, "made for contract 2, this runtime supports 1"),

@@ -59,7 +59,9 @@ def test_the_commands_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     write_pictures(tmp_path / "others", range(2, 160, 40))
     (tmp_path / "configs").symlink_to(ROOT / "configs")
     monkeypatch.chdir(tmp_path)
-    train, export, track, evaluate = COMMANDS
+    train, trial, trial_export, export, track, evaluate = COMMANDS
+    assert run(trial, QUICK.replace("--trainer.max_epochs 15 --trainer.check_val_every_n_epoch 15", "")) == 0
+    assert run(trial_export) == 0
     assert run(train, QUICK) == 0
     assert run(export) == 0
     assert run(track) == 0

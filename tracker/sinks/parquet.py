@@ -188,7 +188,8 @@ def _length(column: Column, points: int) -> int:
 def _field(pyarrow: Any, column: Column, points: int) -> Any:
     kind = getattr(pyarrow, column.kind)()
     if length := _length(column, points):
-        kind = pyarrow.list_(pyarrow.field("element", kind, nullable=False), length)
+        # Arrow cannot read lists of a fixed length from Parquet if some are null.
+        kind = pyarrow.list_(pyarrow.field("element", kind, nullable=False), -1 if column.nullable else length)
     about = {"unit": column.unit, "meaning": column.meaning}
     return pyarrow.field(column.name, kind, column.nullable, {key: text for key, text in about.items() if text})
 

@@ -37,8 +37,8 @@ SEEDED = {
     "a model that ONNX Runtime cannot load": Fault(
         "onnx",
         "tracker.engines.onnx",
-        "providers=providers)\n    except Exception as error:",
-        "providers=providers)\n    except KeyError as error:",
+        'providers=providers), ""\n    except Exception as error:',
+        'providers=providers), ""\n    except KeyError as error:',
     ),
     "metadata that is no UTF-8": Fault(
         "onnx",
@@ -141,7 +141,7 @@ SEEDED = {
         "tables", "tracker.datasets.collect", "if points.shape != (count, 2):", "if points.shape[1:] != (2,):"
     ),
     "a label of another count": Fault(
-        "evaluation", "tracker.datasets.labelled", "if len(points) != self.scheme.count:", "if not len(points):"
+        "evaluation", "tracker.datasets.collect", "if points.shape != (count, 2):", "if not len(points):"
     ),
     "a checkpoint without a part": Fault("checkpoints", "train.checkpoints", "if key not in raw:", "if key == raw:"),
     "options that do not fit a class": Fault(
