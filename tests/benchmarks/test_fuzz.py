@@ -112,7 +112,9 @@ if __name__ == "__main__":
 
 
 class TestWorker:
-    def test_judges_errors(self, tmp_path: Path) -> None:
+    def test_judges_errors(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(worker, "MEMORY_MB", 1 << 20)  # this process has run other tests, too
+
         def outcome(error: Exception | None) -> str:
             def read(folder: Path) -> None:
                 if error is not None:
