@@ -233,7 +233,7 @@ READERS = {
     "evaluation": Reader(
         _evaluated,
         _evaluate,
-        (TrackerError, ValueError),
+        (TrackerError, DatasetError, ValueError),
         ("tracker.datasets.labelled", "tracker.datasets.clips"),
     ),
     "mat": Reader(
