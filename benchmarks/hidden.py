@@ -17,10 +17,9 @@ from tracker import Frame, Tracker
 from tracker.cli.command import run_command
 from tracker.datasets.labelled import labelled_faces, read_face
 from tracker.datasets.sample import Sample
-from tracker.engines.loading import load_engine
 from tracker.face.geometry import Array
 from tracker.system.files import write_whole
-from tracker.weights.packaged import identify_model, landmark_model
+from tracker.weights.packaged import identify_engine, landmark_model
 
 Image = NDArray[np.uint8]
 ANOTHER_FACE = 40  # percent of the eye distance: with such a mean error another face was found
@@ -86,7 +85,7 @@ def hidden(
         path = landmark_model(Path(name))
         tracker = Tracker(path, max_faces=4)
         measured = {kind: measure(tracker, chosen, cover) for kind, cover in COVERS.items()}
-        figures["models"][name] = {"model": str(identify_model(path, load_engine(path).spec.licence)), **measured}
+        figures["models"][name] = {"model": str(identify_engine(tracker.engine)), **measured}
     report.parent.mkdir(parents=True, exist_ok=True)
     write_whole(report, json.dumps(figures, indent=1).encode())
     print(json.dumps(figures, indent=1))

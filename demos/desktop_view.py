@@ -1,4 +1,4 @@
-"""What the window of demos.desktop shows: the picture, and a table of figures."""
+"""The contents of the window of demos.desktop: the picture, and a table of figures."""
 
 from __future__ import annotations
 

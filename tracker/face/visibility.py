@@ -6,6 +6,7 @@ Fitted by export.calibration.visibility and stored in the model's file.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -26,6 +27,10 @@ class Visibility:
     slope: float
     offsets: tuple[float, ...]
 
+    @cached_property
+    def _offsets(self) -> Array:
+        return np.array(self.offsets)  # made once, because every face of every frame needs it
+
     def of(self, covariances_px2: Array, size: int) -> Array:
         """Return the probability of each landmark to be visible.
 
@@ -36,7 +41,7 @@ class Visibility:
         Returns:
             (..., K) in 0..1.
         """
-        exponent = self.slope * log_variance(covariances_px2, size) - np.array(self.offsets)
+        exponent = self.slope * log_variance(covariances_px2, size) - self._offsets
         return np.asarray(1 / (1 + np.exp(exponent.clip(-50, 50))))
 
 

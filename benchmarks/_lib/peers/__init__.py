@@ -1,1 +1,1 @@
-"""What benchmarks.peers consists of: systems in processes of their own, frames, figures and the page."""
+"""The parts of benchmarks.peers: systems in processes of their own, frames, figures and the page."""
