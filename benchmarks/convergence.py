@@ -14,11 +14,14 @@ from tracker.cli.command import run_command
 from train.objectives import HeatmapMse, Isotropic, Objective, SoftArgmax, Star, Structured
 from train.targets.label_smoothing import ImageAware
 
-SIGMA_CELLS = 0.9  # of all isotropic labels and targets
+SIGMA_CELLS = 0.9  # of the heatmaps, and of the labels of our models
+MATCHED_CELLS = 0.56  # the geometric mean of the deviations of image-aware labels, own edges, at 128 px
 OBJECTIVES: dict[str, Objective] = {
     "structured": Structured(smoothing=None),
-    "structured + isotropic": Structured(smoothing=Isotropic(SIGMA_CELLS)),
-    "structured + image-aware": Structured(smoothing=ImageAware(half_width=8, gamma=0.2)),
+    "structured + isotropic, 0.56 cells": Structured(smoothing=Isotropic(MATCHED_CELLS)),
+    "structured + isotropic, 0.9 cells": Structured(smoothing=Isotropic(SIGMA_CELLS)),
+    "structured + image-aware, own edges": Structured(smoothing=ImageAware(half_width=8, gamma=0.2, edges="own")),
+    "structured + image-aware, all edges": Structured(smoothing=ImageAware(half_width=8, gamma=0.2, edges="all")),
     "STAR": Star(),
     "soft-argmax, l2": SoftArgmax(),
     "heatmap, MSE": HeatmapMse(SIGMA_CELLS),

@@ -26,7 +26,7 @@ from tracker.errors import TrackerError
 from tracker.face.geometry import Array
 from tracker.face.schemes import IBUG68
 from tracker.system.files import write_whole
-from train.label import Unusable, look
+from train.label import Unusable, Views
 from train.labels.mesh68 import CHIN, JAW, TABLE, VERTICES, Mesh68, as_json
 from train.labels.teachers import WORKER, FaceMesh
 from train.labels.views import average
@@ -86,9 +86,8 @@ def fit_mesh68(
         truth = np.stack([ibug68(read_template(path.with_suffix(".tem"))) for path in pictures])
         flip = mirror_permutation(pictures, teacher, finder)
         teacher.flip = flip
-        meshes = np.stack(
-            [average(look(path, teacher, finder, VIEWS, SEED))[0] for path in tqdm(pictures, disable=None)]
-        )
+        views = Views(teacher, finder, VIEWS, SEED)
+        meshes = np.stack([average(views.look(path))[0] for path in tqdm(pictures, disable=None)])
     except (DatasetError, Unusable) as error:
         raise TrackerError(f"{london}: {error}") from None
     finally:
@@ -112,10 +111,11 @@ def fit_mesh68(
 def mirror_permutation(pictures: list[Path], teacher: FaceMesh, detector: CalibratedDetector) -> NDArray[np.intp]:
     """(478,) the vertex that takes place v in a mirrored picture, from one view of each face as it is and one mirrored.
 
-    Raises TrackerError for vertices that do not pair up, Unusable as look.
+    Raises TrackerError for vertices that do not pair up, Unusable as Views.look.
     """
-    teacher.flip = np.arange(VERTICES)  # so that look leaves the mirrored view's vertices in their order
-    meshes = np.stack([look(path, teacher, detector, 2, SEED) for path in tqdm(pictures, disable=None)])
+    teacher.flip = np.arange(VERTICES)  # so that the mirrored view's vertices stay in their order
+    views = Views(teacher, detector, 2, SEED)
+    meshes = np.stack([views.look(path) for path in tqdm(pictures, disable=None)])
     return mirror_pairs(meshes[:, 0], meshes[:, 1], teacher.edges)
 
 

@@ -6,7 +6,7 @@ import hashlib
 import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -131,10 +131,19 @@ def _apart(training: Faces, others: Faces) -> Faces:
     return others
 
 
+@dataclass
 class Official(Source):
-    """A public data set of tracker.datasets.registry, with its official training and test faces."""
+    """A public data set of tracker.datasets.registry, with its official training and test faces.
+
+    Args:
+        root: the folder of the set.
+        on_invalid: whether to refuse or skip invalid faces.
+        validation: where the faces come from that weights are chosen by.
+    """
 
     root: Path
+    on_invalid: OnInvalid = "refuse"
+    validation: Validation = VALIDATION_SHARE
 
     @property
     @abstractmethod
@@ -167,14 +176,9 @@ class Registered(Official):
     Args:
         name: of the data set, such as wflw.
         root: its folder.
-        on_invalid: whether to refuse or skip invalid faces.
-        validation: where the faces come from that weights are chosen by.
     """
 
-    name: str
-    root: Path
-    on_invalid: OnInvalid = "refuse"
-    validation: Validation = VALIDATION_SHARE
+    name: str = field(kw_only=True)
 
     @property
     def known(self) -> LabelledSet:
@@ -189,16 +193,11 @@ class W300(Official):
     Args:
         root: the folder with afw, helen and lfpw, and ibug to test on the full set.
         test_split: which faces are tested.
-        on_invalid: whether to refuse or skip invalid faces.
-        validation: where the faces come from that weights are chosen by.
         test_root: the folder of the faces that are tested, root if None; the private set has one of its own.
         training: "official", the 3,148 faces; "split_one", the 3,837 with the full test set, for the private set.
     """
 
-    root: Path
     test_split: TestSplit = "full"
-    on_invalid: OnInvalid = "refuse"
-    validation: Validation = VALIDATION_SHARE
     test_root: Path | None = None
     training: Literal["official", "split_one"] = "official"
     known = SETS["300w"]
@@ -225,13 +224,8 @@ class W300Lp(Official):
 
     Args:
         root: the folder with AFW, HELEN, IBUG, LFPW and landmarks.
-        on_invalid: whether to refuse or skip invalid faces.
-        validation: where the faces come from that weights are chosen by.
     """
 
-    root: Path
-    on_invalid: OnInvalid = "refuse"
-    validation: Validation = VALIDATION_SHARE
     known = SETS["300w-lp"]
 
 
@@ -242,14 +236,9 @@ class Menpo(Official):
     Args:
         root: the folder with the training set.
         test_root: the folder with the faces that are tested.
-        on_invalid: whether to refuse or skip invalid faces.
-        validation: where the faces come from that weights are chosen by.
     """
 
-    root: Path
     test_root: Path | None = None
-    on_invalid: OnInvalid = "refuse"
-    validation: Validation = VALIDATION_SHARE
     known = SETS["menpo"]
 
     def test(self) -> Faces:
@@ -263,13 +252,8 @@ class Wflw(Official):
 
     Args:
         root: the folder with WFLW_annotations and WFLW_images.
-        on_invalid: whether to refuse or skip invalid faces.
-        validation: where the faces come from that weights are chosen by.
     """
 
-    root: Path
-    on_invalid: OnInvalid = "refuse"
-    validation: Validation = VALIDATION_SHARE
     known = SETS["wflw"]
 
 
@@ -279,13 +263,8 @@ class Cofw(Official):
 
     Args:
         root: the folder with COFW_train_color.mat and COFW_test_color.mat.
-        on_invalid: whether to refuse or skip invalid faces.
-        validation: where the faces come from that weights are chosen by.
     """
 
-    root: Path
-    on_invalid: OnInvalid = "refuse"
-    validation: Validation = VALIDATION_SHARE
     known = SETS["cofw"]
 
 
@@ -295,13 +274,8 @@ class Cofw68(Official):
 
     Args:
         root: the folder with COFW_test_color.mat and COFW68_Data.
-        on_invalid: whether to refuse or skip invalid faces.
-        validation: where the faces come from that weights are chosen by.
     """
 
-    root: Path
-    on_invalid: OnInvalid = "refuse"
-    validation: Validation = VALIDATION_SHARE
     known = SETS["cofw68"]
 
 
@@ -311,13 +285,8 @@ class Video300(Official):
 
     Args:
         root: the folder of the clips.
-        on_invalid: whether to refuse or skip invalid faces.
-        validation: where the faces come from that weights are chosen by.
     """
 
-    root: Path
-    on_invalid: OnInvalid = "refuse"
-    validation: Validation = VALIDATION_SHARE
     known = SETS["300vw"]
 
 
@@ -327,13 +296,8 @@ class Aflw19(Official):
 
     Args:
         root: the folder with AFLWinfo_release.mat and flickr.
-        on_invalid: whether to refuse or skip invalid faces.
-        validation: where the faces come from that weights are chosen by.
     """
 
-    root: Path
-    on_invalid: OnInvalid = "refuse"
-    validation: Validation = VALIDATION_SHARE
     known = SETS["aflw19"]
 
 

@@ -13,7 +13,7 @@ import re
 import sys
 from collections import Counter
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +85,7 @@ def label(
     pictures = pictures_in(images)
     finder = load_detector(detector)
     asked = open_teacher(teacher, teacher_python, finder)
+    random = Views(asked, finder, views, seed, keep)
     stack = ExitStack()
     stack.callback(asked.close)
     try:
@@ -104,8 +105,7 @@ def label(
         try:
             for picture in tqdm(todo, unit=" pictures", disable=None, leave=False):
                 try:
-                    seen = kept_views(picture, asked, finder, views, seed, keep)
-                    labels.add(picture, *agreed(seen, asked, limit, least_views))
+                    labels.add(picture, *agreed(random.points(picture), asked, limit, least_views))
                 except Unusable as reason:
                     labels.leave_out(picture, str(reason))
                     tqdm.write(f"{picture.name}: {reason}", file=sys.stderr)
@@ -121,63 +121,63 @@ def label(
     print(f"{len(pictures) - len(labels.left_out)} of {len(pictures)} pictures labelled, see {output / SUMMARY}")
 
 
-def kept_views(
-    picture: Path, teacher: Teacher, detector: CalibratedDetector, count: int, seed: int, keep: Path | None
-) -> Array:
-    """Return the teacher's points in each view, from the folder that keeps them if it has them.
+@dataclass(frozen=True)
+class Views:
+    """Random views of pictures, in which a teacher looks.
 
-    Args:
-        picture: the file.
+    Attributes:
         teacher: who looks.
         detector: finds the face.
         count: of views.
         seed: of the random views.
-        keep: the folder; None for none.
-
-    Returns:
-        (V, K, D) in pixels of the picture.
-
-    Raises:
-        Unusable: for a picture that does not decode or shows no face.
-        TrackerError: for a damaged file in the folder.
+        keep: the folder that keeps the teacher's points; None for none.
     """
-    path = None if keep is None else keep / f"{picture.stem}.npy"
-    if path is not None and os.path.exists(path):
+
+    teacher: Teacher
+    detector: CalibratedDetector
+    count: int
+    seed: int
+    keep: Path | None = None
+
+    def points(self, picture: Path) -> Array:
+        """Return the teacher's points in each view, from the folder that keeps them if it has them.
+
+        Returns:
+            (V, K, D) in pixels of the picture.
+
+        Raises:
+            Unusable: for a picture that does not decode or shows no face.
+            TrackerError: for a damaged file in the folder.
+        """
+        path = None if self.keep is None else self.keep / f"{picture.stem}.npy"
+        if path is not None and os.path.exists(path):
+            try:
+                kept = np.asarray(np.load(path), np.float64)
+                if kept.ndim != 3 or len(kept) != self.count:
+                    raise ValueError
+                return kept
+            except (ValueError, EOFError, MemoryError, OverflowError):
+                raise TrackerError(f"{path}: expected an array, it is damaged; delete it") from None
+        seen = self.look(picture).astype(np.float32)  # as it is kept: labels shall be the same
+        if path is not None:
+            write_array(path, seen)
+        return np.asarray(seen, np.float64)
+
+    def look(self, picture: Path) -> Array:
+        """Return the teacher's points in each view, from the picture: see points."""
+        teacher = self.teacher
         try:
-            kept = np.asarray(np.load(path), np.float64)
-            if kept.ndim != 3 or len(kept) != count:
-                raise ValueError
-            return kept
-        except (ValueError, EOFError, MemoryError, OverflowError):
-            raise TrackerError(f"{path}: expected an array, it is damaged; delete it") from None
-    seen = look(picture, teacher, detector, count, seed).astype(np.float32)  # as it is kept: labels shall be the same
-    if path is not None:
-        write_array(path, seen)
-    return np.asarray(seen, np.float64)
-
-
-def look(picture: Path, teacher: Teacher, detector: CalibratedDetector, count: int, seed: int) -> Array:
-    """Return what kept_views does, from the picture.
-
-    Args:
-        picture: the file.
-        teacher: who looks.
-        detector: finds the face.
-        count: of views.
-        seed: of the random views.
-    """
-    try:
-        image = Sample(picture, np.empty((0, 2)), teacher.scheme).read_image()
-    except (DatasetError, OSError):
-        raise Unusable("does not decode as a picture") from None
-    found = detector.detect(image)
-    if not found:
-        raise Unusable(f"{detector.name} finds no face")
-    largest = max(found, key=lambda face: float(face.box_px[2] * face.box_px[3]))
-    rng = generator(seed, picture.name)
-    views = random_views(teacher.roi(image, largest), teacher.view_px, count, rng, Variation())
-    answers = teacher.look(np.stack([view.see(image, teacher.view_px) for view in views]))
-    return np.stack([view.to_picture(points, teacher.flip) for view, points in zip(views, answers)])
+            image = Sample(picture, np.empty((0, 2)), teacher.scheme).read_image()
+        except (DatasetError, OSError):
+            raise Unusable("does not decode as a picture") from None
+        found = self.detector.detect(image)
+        if not found:
+            raise Unusable(f"{self.detector.name} finds no face")
+        largest = max(found, key=lambda face: float(face.box_px[2] * face.box_px[3]))
+        rng = generator(self.seed, picture.name)
+        views = random_views(teacher.roi(image, largest), teacher.view_px, self.count, rng, Variation())
+        answers = teacher.look(np.stack([view.see(image, teacher.view_px) for view in views]))
+        return np.stack([view.to_picture(points, teacher.flip) for view, points in zip(views, answers)])
 
 
 def agreed(seen: Array, teacher: Teacher, limit: float, least_views: float) -> tuple[Array, Array]:

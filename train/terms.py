@@ -75,10 +75,11 @@ class Prediction:
         return torch.stack([2.0 ** (i + 1 - len(losses)) * loss for i, loss in enumerate(losses)]).sum()
 
 
+@dataclass
 class Term(ABC):
     """A term of the total loss.
 
-    Attributes:
+    Args:
         weight: what its loss is multiplied by. A term with the weight 0 is not computed.
     """
 
@@ -125,13 +126,7 @@ class Term(ABC):
 
 @dataclass
 class Landmarks(Term):
-    """The objective's loss of the landmarks, of every stack.
-
-    Args:
-        weight: of the term.
-    """
-
-    weight: float = 1.0
+    """The objective's loss of the landmarks, of every stack."""
 
     def __call__(self, prediction: Prediction, labels: Labels) -> Tensor:
         """See Term."""
@@ -144,7 +139,6 @@ class Points(Term):
     """Adaptive Wing loss of the point maps, of every stack that has them.
 
     Args:
-        weight: of the term.
         sigma_cells: width of the Gaussians; None for the maps of STAR's code.
     """
 
@@ -165,11 +159,7 @@ class Points(Term):
 
 @dataclass
 class Edges(Term):
-    """Adaptive Wing loss of the edge maps, of every stack that has them.
-
-    Args:
-        weight: of the term.
-    """
+    """Adaptive Wing loss of the edge maps, of every stack that has them."""
 
     weight: float = 10.0
 
@@ -187,11 +177,7 @@ class Edges(Term):
 
 @dataclass
 class Places(Term):
-    """The objective's loss of what the net's head answers.
-
-    Args:
-        weight: of the term.
-    """
+    """The objective's loss of what the net's head answers."""
 
     weight: float = 0.1
 
@@ -205,13 +191,7 @@ class Places(Term):
 
 @dataclass
 class Consistency(Term):
-    """How far the points of a face's views lie apart, in cells, of every stack (train.losses.consistency).
-
-    Args:
-        weight: of the term.
-    """
-
-    weight: float = 1.0
+    """How far the points of a face's views lie apart, in cells, of every stack (train.losses.consistency)."""
 
     def __call__(self, prediction: Prediction, labels: Labels) -> Tensor | None:
         """See Term."""
@@ -225,11 +205,7 @@ class Consistency(Term):
 
 @dataclass
 class Siamese(Term):
-    """The squared error of the views' merged maps, of every stack (train.losses.siamese).
-
-    Args:
-        weight: of the term.
-    """
+    """The squared error of the views' merged maps, of every stack (train.losses.siamese)."""
 
     weight: float = 0.0
 
@@ -254,9 +230,6 @@ class Absence(Term):
     """How far the maps are from even ones where no upright face is, of every stack (train.losses.absence).
 
     Without it a net that has seen faces alone is often sure of what it finds elsewhere, such as in a face upside down.
-
-    Args:
-        weight: of the term.
     """
 
     weight: float = 0.0

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 
 from benchmarks.smoothing import MOST_LAG, SETTLED, Track, better
-from benchmarks.soak import FACE_PX, FPS, GREY, PEOPLE, Look, cycle, look, scene, verdict
+from benchmarks.soak import FACE_PX, FPS, GREY, PEOPLE, Look, cycle, scene, verdict
 from tracker.errors import TrackerError
 from tracker.tracking.smoothing import OneEuro, make_smoother
 
@@ -51,18 +52,28 @@ class TestSoak:
 
     @LINUX
     def test_a_look_sees_memory_threads_and_handles(self, tmp_path: Path) -> None:
-        before = look(1, 0)
-        stop = threading.Event()
-        thread = threading.Thread(target=stop.wait)
-        thread.start()
-        held = np.ones(64 << 20, np.uint8)
-        with (tmp_path / "file").open("w"):
-            after = look(2, 0)
-        stop.set()
-        thread.join()
-        assert after.resident_mib - before.resident_mib == pytest.approx(64, abs=8)
-        assert (after.threads, after.handles) == (before.threads + 1, before.handles + 1)
-        assert held.all()
+        """In a process of its own: in this one, memory that other tests have freed would be used again."""
+        code = f"""
+import json, threading
+from dataclasses import asdict
+import numpy as np
+from benchmarks.soak import look
+before = look(1, 0)
+stop = threading.Event()
+thread = threading.Thread(target=stop.wait)
+thread.start()
+held = np.ones(64 << 20, np.uint8)
+with open({str(tmp_path / "file")!r}, "w"):
+    after = look(2, 0)
+stop.set()
+thread.join()
+assert held.all()
+print(json.dumps([asdict(before), asdict(after)]))
+"""
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+        before, after = json.loads(done.stdout)
+        assert after["resident_mib"] - before["resident_mib"] == pytest.approx(64, abs=8)
+        assert (after["threads"], after["handles"]) == (before["threads"] + 1, before["handles"] + 1)
 
 
 class TestSmoothing:

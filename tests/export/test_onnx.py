@@ -392,11 +392,7 @@ class TestCommand:
         return run
 
     def test_writes_and_reports(
-        self,
-        command: Callable[..., int],
-        checkpoint: Path,
-        tmp_path: Path,
-        capsys: pytest.CaptureFixture[str],
+        self, command: Callable[..., int], checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         output, chain = tmp_path / "model.onnx", tmp_path / "chain.yaml"
         chain.write_text("pictures: drawn here\nlabels: |\n  exact,\n  as drawn\n")
@@ -410,11 +406,7 @@ class TestCommand:
         assert "compared with PyTorch on 3 faces" in printed
 
     def test_builds_an_engine_beside_the_model(
-        self,
-        command: Callable[..., int],
-        checkpoint: Path,
-        tmp_path: Path,
-        capsys: pytest.CaptureFixture[str],
+        self, command: Callable[..., int], checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         pytest.importorskip("tensorrt_rtx", reason="needs TensorRT-RTX", exc_type=ImportError)
         options = [
@@ -470,11 +462,7 @@ class TestCommand:
         assert sorted(os.listdir(tmp_path)) == before
 
     def test_refuses_without_the_faces_to_verify_on(
-        self,
-        command: Callable[..., int],
-        checkpoint: Path,
-        tmp_path: Path,
-        capsys: pytest.CaptureFixture[str],
+        self, command: Callable[..., int], checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:
         raw = torch.load(checkpoint, weights_only=True)
         raw["datamodule_hyper_parameters"]["source"]["init_args"]["root"] = str(tmp_path / "gone")

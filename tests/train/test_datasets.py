@@ -173,13 +173,13 @@ def test_every_set_of_the_registry_can_be_trained_on_by_its_name(w300: Path) -> 
     classes = [cls for _, cls in inspect.getmembers(datasets, inspect.isclass) if issubclass(cls, Official)]
     own = [cls.known for cls in classes if isinstance(cls.known, LabelledSet)]
     assert {id(each) for each in own} == {id(each) for each in SETS.values()}
-    for side, other in zip(Registered("300w", w300).faces(), W300(w300).faces(), strict=True):
+    for side, other in zip(Registered(w300, name="300w").faces(), W300(w300).faces(), strict=True):
         assert [sample.name for sample in side] == [sample.name for sample in other]
 
 
 def test_an_unknown_name_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"expected the name of a data set, one of 300w, .*, got wflw98"):
-        Registered("wflw98", tmp_path).faces()
+        Registered(tmp_path, name="wflw98").faces()
 
 
 def test_cofw68_is_for_tests_alone(tmp_path: Path) -> None:
@@ -201,7 +201,9 @@ class TestSplitOne:
         return tmp_path
 
     def test_trains_on_the_full_test_set_too_and_tests_on_the_private_one(self, root: Path) -> None:
-        source = W300(root / "300w", "private", validation="none", test_root=root / "private", training="split_one")
+        source = W300(
+            root / "300w", test_split="private", validation="none", test_root=root / "private", training="split_one"
+        )
         official = W300(root / "300w", validation="none")
         assert (len(official.faces()[0]), len(official.test())) == (12, 12)
         assert len(source.faces()[0]) == 24
@@ -213,7 +215,7 @@ class TestSplitOne:
             W300(root / "300w", training="split_one").faces()
 
     def test_holds_faces_of_all_its_folders_back(self, root: Path) -> None:
-        source = W300(root / "300w", "private", validation=0.5, training="split_one")
+        source = W300(root / "300w", test_split="private", validation=0.5, training="split_one")
         training, validation = source.faces()
         assert len(training) + len(validation) == 24
 

@@ -94,12 +94,7 @@ class Subpixel(HeatmapMse):
 
 @dataclass
 class _Integer(HeatmapMse):
-    """The base of objectives whose Gaussian lies on the middle of the landmark's cell.
-
-    Args:
-        sigma_cells: width of the Gaussian in cells.
-        window: side in cells of the decoder's window.
-    """
+    """The base of objectives whose Gaussian lies on the middle of the landmark's cell."""
 
     sigma_cells: float = 1.5
     even_stacks = True
@@ -114,8 +109,6 @@ class IntegerHeatmap(_Integer):
     """The landmark's cell alone: Newell et al., ECCV 2016, HRNet, FAN and the baseline of HIH.
 
     Args:
-        sigma_cells: width of the Gaussian in cells.
-        window: side in cells of the decoder's window.
         decoder: how points are read; "argmax" is HIH's plain baseline, "quarter" its WSM.
     """
 
@@ -131,7 +124,6 @@ class HeatmapInHeatmap(_Integer):
 
     Args:
         sigma_cells: width of the integer map's Gaussian in cells; the paper has 1.5, and 1 for 300W.
-        window: side in cells of the decoder's window.
         sigma_decimals: width of the decimal map's Gaussian in decimal cells; 0 for one cell alone (the hard label of
             Table VII).
         decimal_loss: of the decimal maps, coordinate soft-classification (Eq. 5) or the mean squared error ("l2",
@@ -166,8 +158,6 @@ class OffsetVector(_Integer):
     Subpixel's "coord-correction" (section 4.1) is the same with the distance l2.
 
     Args:
-        sigma_cells: width of the Gaussian in cells.
-        window: side in cells of the decoder's window.
         target_of: what the numbers are learned from. "encoding": the label's place in its own cell, the error of
             encoding (WOV, and Subpixel's static ground truth). "prediction": where the label lies from the cell that
             the map answers, in cells, measured at every step (Subpixel's dynamic ground truth); no gradient passes
@@ -192,10 +182,6 @@ class OffsetMap(_Integer):
     """The integer map and, from the net's head, one map of offsets, learned where landmarks are: HIH's WOM.
 
     As in CornerNet (Law & Deng, ECCV 2018). HIH's code asks for zero in every other cell too, which no decoder reads.
-
-    Args:
-        sigma_cells: width of the Gaussian in cells.
-        window: side in cells of the decoder's window.
     """
 
     decoder = "map"
