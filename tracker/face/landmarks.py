@@ -25,7 +25,7 @@ class Landmarks:
 
     Raises:
         ValueError: a shape does not fit the scheme, or a number is not finite or beyond LARGEST_PX (its square for
-            covariances).
+            covariances), or a visibility is not from 0 to 1.
     """
 
     points_px: Array
@@ -36,19 +36,19 @@ class Landmarks:
 
     def __post_init__(self) -> None:
         count = self.scheme.count
-        for name, shape, most in (
-            ("points_px", (count, 2), LARGEST_PX),
-            ("scores", (count,), LARGEST_PX),
-            ("covariances_px2", (count, 3), LARGEST_PX**2),
-            ("visibility", (count,), 1.0),
+        for name, shape, least, most in (
+            ("points_px", (count, 2), -LARGEST_PX, LARGEST_PX),
+            ("scores", (count,), -LARGEST_PX, LARGEST_PX),
+            ("covariances_px2", (count, 3), -(LARGEST_PX**2), LARGEST_PX**2),
+            ("visibility", (count,), 0.0, 1.0),
         ):
             if getattr(self, name) is None and name == "visibility":
                 continue
             array = np.array(getattr(self, name), dtype=np.float64)
             if array.shape != shape:
                 raise ValueError(f"{name} of {self.scheme.name} must have shape {shape}, got {array.shape}")
-            if not (np.abs(array) <= most).all():  # nor is nan
-                raise ValueError(f"{name} holds numbers that are not finite, or beyond {most:g}")
+            if not ((least <= array) & (array <= most)).all():  # nor is nan
+                raise ValueError(f"{name} holds numbers that are not finite, or not from {least:g} to {most:g}")
             array.setflags(write=False)
             object.__setattr__(self, name, array)
 

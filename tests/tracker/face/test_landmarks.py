@@ -106,7 +106,7 @@ def test_visibility_follows_the_landmarks_wherever_they_go() -> None:
     assert Landmarks.from_points(POINTS, COFW29).visibility is None
 
 
-@pytest.mark.parametrize("bad", [np.full(29, 1.5), np.full(29, np.nan), np.ones(28)])
+@pytest.mark.parametrize("bad", [np.full(29, 1.5), np.full(29, -0.5), np.full(29, np.nan), np.ones(28)])
 def test_a_visibility_that_is_none_is_refused(bad: Array) -> None:
     with pytest.raises(ValueError, match="visibility"):
         Landmarks(POINTS, SCORES, COVARIANCES, COFW29, bad)
