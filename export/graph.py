@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from export.uncertainty import NOTHING, Spread, narrowed
 from train.codecs.reading import ReadingName
-from train.models.heads import Placed
+from train.models.heads import WithHead
 from train.task import LandmarkTask, normalise
 
 Precision = Literal["fp32", "fp16", "int8"]
@@ -63,15 +63,15 @@ class LandmarkGraph(nn.Module):
         """Return points, scores and covariances of crops (N, S, S, 3)."""
         return self.decode(*self.maps(crops))
 
-    def decode(self, logits: Tensor, places: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    def decode(self, logits: Tensor, head_output: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """Decode the output of maps into points, scores and covariances."""
         logits = logits * (1 / self.calibration.temperature)
-        points, scores, covariances = self.objective.read(logits, places, self.stride, self.decoder)
+        points, scores, covariances = self.objective.read(logits, head_output, self.stride, self.decoder)
         return points, scores, narrowed(covariances, self.calibration.spread)
 
     def maps(self, crops: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return logits (N, K, cells, cells) before the temperature, and the output of the net's head, float32."""
         output = self.net(normalise(crops).to(self.dtype))
-        if isinstance(output, Placed):
-            return self.objective.logits(output.stacks[-1].float()), output.places.float()
+        if isinstance(output, WithHead):
+            return self.objective.logits(output.stacks[-1].float()), output.head_output.float()
         return self.objective.logits(output.float()), None

@@ -259,8 +259,8 @@ def _answers(graph: LandmarkGraph, crops: torch.Tensor) -> tuple[torch.Tensor, .
 
     A margin is the difference of the two highest cells, as a fraction of the map's largest absolute logit.
     """
-    logits, places = graph.maps(crops)
+    logits, head_output = graph.maps(crops)
     cells = logits.flatten(2)
     first, second = cells.topk(2, -1).values.unbind(-1)
     margins = (first - second) / cells.abs().amax(-1).clamp_min(torch.finfo(cells.dtype).tiny)
-    return (*graph.decode(logits, places), margins)
+    return (*graph.decode(logits, head_output), margins)

@@ -19,7 +19,7 @@ from tracker.metrics.nme import nme
 from train.checkpoints import load_weights, read_checkpoint
 from train.codecs.reading import HeadName
 from train.errors import SetupError, check_range
-from train.models.heads import Placed
+from train.models.heads import WithHead
 from train.objectives import Labels, Objective, describe
 from train.terms import Output, Prediction, Term, Weights
 
@@ -54,7 +54,7 @@ class LandmarkTask(lightning.LightningModule):
 
     Args:
         net: maps pictures to the maps of every stack: tensors; or StackMaps, whose point and edge maps are learned too;
-            or Placed, with the answer of a head, if the objective needs one.
+            or WithHead, with the answer of a head, if the objective needs one.
         objective: of the training.
         scheme: name of the landmark scheme.
         size: side of the crops in pixels.
@@ -120,8 +120,8 @@ class LandmarkTask(lightning.LightningModule):
 
     def prediction(self, output: Output) -> Prediction:
         """Take the output of the net apart."""
-        stacks, places = output if isinstance(output, Placed) else (output, None)
-        return Prediction(stacks, places, self.objective, self.stride)
+        stacks, head_output = output if isinstance(output, WithHead) else (output, None)
+        return Prediction(stacks, head_output, self.objective, self.stride)
 
     def losses(self, output: Output, batch: Batch) -> dict[str, Tensor]:
         """Return the weighted terms of the total loss by their names.
@@ -297,11 +297,11 @@ def inside(points_px: Tensor, size: int) -> Tensor:
 
 
 def _check_head(net: nn.Module, objective: Objective) -> None:
-    has = getattr(getattr(net, "place", None), "kind", None)
+    has = getattr(getattr(net, "cell_head", None), "kind", None)
     if has != objective.head:
         raise SetupError(
             f"{type(objective).__name__} needs a net {_with_head(objective.head)}, {type(net).__name__} is one "
-            f"{_with_head(has)}; set model.net.init_args.place accordingly (train.models.heads)"
+            f"{_with_head(has)}; set model.net.init_args.cell_head accordingly (train.models.heads)"
         )
 
 

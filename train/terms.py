@@ -18,12 +18,12 @@ from train.losses.absence import absence_loss
 from train.losses.adaptive_wing import adaptive_wing_loss
 from train.losses.consistency import consistency_loss
 from train.losses.siamese import siamese_loss
-from train.models.heads import Placed
+from train.models.heads import WithHead
 from train.models.hourglass import StackedHourglass, StackMaps
 from train.objectives import HeatmapMse, Labels, Objective
 from train.targets.heatmaps import gaussian_map, star_point_map
 
-Output = list[Tensor] | list[StackMaps] | Placed
+Output = list[Tensor] | list[StackMaps] | WithHead
 """The output of a net: the maps of every stack, with point and edge maps or the answer of a head if it has them."""
 
 
@@ -33,13 +33,13 @@ class Prediction:
 
     Attributes:
         stacks: of each stack, the first one first, maps (N, K, cells, cells), or StackMaps, with point and edge maps.
-        places: the answer of the net's head; None without a head.
+        head_output: the answer of the net's head; None without a head.
         objective: reads points from the maps.
         stride: pixels of the crop per cell.
     """
 
     stacks: Sequence[Tensor | StackMaps]
-    places: Tensor | None
+    head_output: Tensor | None
     objective: Objective
     stride: int
 
@@ -59,7 +59,7 @@ class Prediction:
         Args:
             stack: whose maps are read.
         """
-        return self.objective.read(self.objective.logits(self.maps[stack]), self.places, self.stride)
+        return self.objective.read(self.objective.logits(self.maps[stack]), self.head_output, self.stride)
 
     def over_stacks(self, losses: Sequence[Tensor]) -> Tensor:
         """Return the total of the losses of the stacks.
@@ -176,17 +176,17 @@ class Edges(Term):
 
 
 @dataclass
-class Places(Term):
+class Head(Term):
     """The objective's loss of what the net's head answers."""
 
     weight: float = 0.1
 
     def __call__(self, prediction: Prediction, labels: Labels) -> Tensor | None:
         """See Term."""
-        if prediction.places is None:
+        if prediction.head_output is None:
             return None
-        loss = prediction.objective.places_loss_for(labels, prediction.maps[-1])
-        return prediction.over_stacks([labels.mean(loss(prediction.places))])
+        loss = prediction.objective.head_loss_for(labels, prediction.maps[-1])
+        return prediction.over_stacks([labels.mean(loss(prediction.head_output))])
 
 
 @dataclass
@@ -256,7 +256,7 @@ class Weights:
         landmarks: of the objective's loss.
         points: of point maps, if the net has them.
         edges: of edge maps, if the net has them.
-        places: of the answer of the net's head, if it has one; HIH has 0.1 for one stack and 0.05 for more.
+        head: of the answer of the net's head, if it has one; HIH has 0.1 for one stack and 0.05 for more.
         consistency: of the points of several views of a face, if there are several.
         siamese: of the maps of several views, warped back (Bulat et al., BMVC 2021, who set landmarks to 0).
         absence: of the maps where no upright face is, if data.augmentation.absent makes such crops.
@@ -265,7 +265,7 @@ class Weights:
     landmarks: float = 1.0
     points: float = 10.0
     edges: float = 10.0
-    places: float = 0.1
+    head: float = 0.1
     consistency: float = 1.0
     siamese: float = 0.0
     absence: float = 0.0
@@ -280,7 +280,7 @@ class Weights:
             Landmarks(self.landmarks),
             Points(self.points, point_sigma_cells),
             Edges(self.edges),
-            Places(self.places),
+            Head(self.head),
             Consistency(self.consistency),
             Siamese(self.siamese),
             Absence(self.absence),

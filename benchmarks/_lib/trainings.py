@@ -26,10 +26,10 @@ Record = dict[str, Any]
 CHANNELS = (64, 96, 128, 128)
 
 
-def task_of(objective: Objective, seed: int, place: nn.Module | None = None, **options: Any) -> LandmarkTask:
+def task_of(objective: Objective, seed: int, cell_head: nn.Module | None = None, **options: Any) -> LandmarkTask:
     """Return the untrained net of configs/train/edge68.yaml, with a head of train.models.heads if one is given."""
     lightning.seed_everything(seed, verbose=False)
-    net = EdgeHourglass(channels=CHANNELS, stacks=1, block="bottleneck", place=place)
+    net = EdgeHourglass(channels=CHANNELS, stacks=1, block="bottleneck", cell_head=cell_head)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Attribute 'net' is an instance")
         return LandmarkTask(net, objective, weight_decay=1e-2, seed=seed, **options)

@@ -23,7 +23,7 @@ from export.verify import Runs
 from tracker.engines.base import EngineOutput
 from tracker.engines.heatmaps import decode_heatmaps
 from tracker.errors import TrackerError
-from train.models.heads import Placed
+from train.models.heads import WithHead
 
 Contents = dict[str, Any]
 """What the JSON file beside a model says, see export.runtimes.write."""
@@ -79,7 +79,7 @@ class CutNet(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Return the logits before the temperature."""
         output = self.net(x)
-        return self.objective.logits(output.stacks[-1] if isinstance(output, Placed) else output)
+        return self.objective.logits(output.stacks[-1] if isinstance(output, WithHead) else output)
 
 
 def plain_layout(net: nn.Module) -> nn.Module:

@@ -36,7 +36,10 @@ UNTRAINED: dict[str, Any] = {"budget": ANYTHING, "allow_untrained": True}
 
 def with_head(kind: str, *options: str) -> list[str]:
     head = f"train.models.heads.{kind}"
-    return [f"--model.net.place={head}", *(f"--model.net.place.{each}" for each in ("features=8", "width=8", *options))]
+    return [
+        f"--model.net.cell_head={head}",
+        *(f"--model.net.cell_head.{each}" for each in ("features=8", "width=8", *options)),
+    ]
 
 
 VARIANTS: dict[str, list[str]] = {
@@ -153,4 +156,4 @@ class TestMisfits:
     def test_is_said(self, options: list[str], sentence: str, fit_tiny: Callable[..., None], tmp_path: Path) -> None:
         with pytest.raises(SystemExit) as ended:
             fit_tiny(tmp_path, *options)
-        assert f"train.run: {sentence}; set model.net.init_args.place" in str(ended.value)
+        assert f"train.run: {sentence}; set model.net.init_args.cell_head" in str(ended.value)

@@ -119,7 +119,7 @@ class TestLearns:
         assert errors[1] < 0.3 * errors[0]
 
     @pytest.mark.parametrize(
-        ("objective", "place"),
+        ("objective", "head"),
         [
             (HeatmapInHeatmap(), partial(DecimalHead, 24, 68, 12, 3)),
             pytest.param(OffsetVector(), partial(OffsetVectorHead, 24, 68), marks=pytest.mark.slow),
@@ -128,18 +128,18 @@ class TestLearns:
         ids=["decimals", "vector", "map"],
     )
     def test_where_in_its_cell_a_point_lies(
-        self, shared: Path, objective: Objective, place: Callable[..., nn.Module]
+        self, shared: Path, objective: Objective, head: Callable[..., nn.Module]
     ) -> None:
         """By heart: that the heads find nothing in short trainings on many faces (benchmarks.representations) is not
         theirs."""
         torch.manual_seed(1)
-        net = EdgeHourglass(channels=(24, 24, 24), stacks=1, stem=16, block="bottleneck", place=place(width=32))
+        net = EdgeHourglass(channels=(24, 24, 24), stacks=1, stem=16, block="bottleneck", cell_head=head(width=32))
         task, faces = tiny(48, objective, net), first_faces(shared / "data/300w/lfpw/trainset", 48)
         overfit(task, faces, steps=125)
         with torch.no_grad():
-            logits, places = LandmarkGraph(task.eval()).maps(faces.crops)
+            logits, head_output = LandmarkGraph(task.eval()).maps(faces.crops)
         own, middle = (
-            error_of(objective.read(logits, places, task.stride, name)[0], faces)
+            error_of(objective.read(logits, head_output, task.stride, name)[0], faces)
             for name in (objective.decoder, "argmax")
         )
         assert own < 0.9 * middle

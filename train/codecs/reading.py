@@ -23,15 +23,15 @@ ReadingName = DecoderName | HeadName
 
 
 def read(
-    name: ReadingName, logits: Tensor, places: Tensor | None, stride: int, window: int, label_cells: float
+    name: ReadingName, logits: Tensor, head_output: Tensor | None, stride: int, window: int, label_cells: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Decode maps with the decoder of a name.
 
     Args:
         name: of the decoder.
         logits: (N, K, H, W).
-        places: the head's answer: (N, K, D, D) for "decimals", (N, K, 2) for "vector", (N, 2, H, W) for "map", None for
-            the others.
+        head_output: the head's answer: (N, K, D, D) for "decimals", (N, K, 2) for "vector", (N, 2, H, W) for "map",
+            None for the others.
         stride: pixels per cell.
         window: side in cells.
         label_cells: the width of the labels, which DARK blurs with.
@@ -42,6 +42,6 @@ def read(
     if name == "dark":
         return dark(logits, stride, window, label_cells)
     if name == "decimals" or name == "vector" or name == "map":
-        assert places is not None
-        return HEAD_DECODERS[name](logits, places, stride, window)
+        assert head_output is not None
+        return HEAD_DECODERS[name](logits, head_output, stride, window)
     return DECODERS[name](logits, stride, window)

@@ -102,8 +102,8 @@ class EdgeHourglass(Stacks):
         stem: channels of the first convolution.
         block: "separable" or "bottleneck".
         stride: 4, or 2 for maps of half the picture's side.
-        place: a head of train.models.heads for channels[0] features, reading the last stack's; then the output is
-            Placed.
+        cell_head: a head of train.models.heads for channels[0] features, reading the last stack's; then the output is
+            WithHead.
 
     Raises:
         ValueError: for another block or stride.
@@ -117,7 +117,7 @@ class EdgeHourglass(Stacks):
         stem: int = 32,
         block: str = "separable",
         stride: int = 4,
-        place: nn.Module | None = None,
+        cell_head: nn.Module | None = None,
     ) -> None:
         if block not in BLOCKS:
             raise ValueError(f"block must be one of {', '.join(BLOCKS)}, got {block!r}")
@@ -137,6 +137,6 @@ class EdgeHourglass(Stacks):
             [nn.Sequential(conv_bn(width, width), nn.ReLU(inplace=True)) for _ in range(stacks)],
             width,
             landmarks,
-            place,
+            cell_head,
         )
         self.stride = stride

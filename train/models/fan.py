@@ -87,7 +87,7 @@ class FanNet(Stacks):
     Args:
         landmarks: how many.
         stacks: hourglasses in a row, each refining the one before; FAN has 4, Subpixel 2.
-        offsets: whether a PooledHead answers beside the maps; then the output is Placed (Subpixel's Table 1,
+        offsets: whether a PooledHead answers beside the maps; then the output is WithHead (Subpixel's Table 1,
             "coord-correction").
     """
 

@@ -20,16 +20,16 @@ OFFSET_WIDTH = 144  # of the offset heads on HIH's hourglass: it gives the multi
 DEVIATION = 0.001  # of a convolution's weights before training
 
 
-class Placed(NamedTuple):
+class WithHead(NamedTuple):
     """The output of a net with a head.
 
     Attributes:
         stacks: maps (N, K, H, W) of every stack; of the last one alone if the net is fused.
-        places: the head's answer.
+        head_output: the head's answer.
     """
 
     stacks: list[Tensor]
-    places: Tensor
+    head_output: Tensor
 
 
 class DownBlock(nn.Module):

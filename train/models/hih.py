@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from train.codecs.reading import HeadName
-from train.models.heads import Placed, make_head, start_small
+from train.models.heads import WithHead, make_head, start_small
 from train.models.layers import conv_bn, conv_bn_relu
 
 WIDTH = 256
@@ -85,7 +85,7 @@ class Stack(nn.Module):
 
 
 class HihNet(nn.Module):
-    """Pictures (N, 3, S, S) to Placed, or to the maps of every stack where there is no head.
+    """Pictures (N, 3, S, S) to WithHead, or to the maps of every stack where there is no head.
 
     Args:
         landmarks: K.
@@ -93,7 +93,7 @@ class HihNet(nn.Module):
         size: S, a multiple of 64; it sets how often the decimal head halves.
         decimals: Cells along a side of a decimal map. S / 4 is this times a power of two.
         width: Channels. 256; the baseline without a head has 280 in the paper (section IV-D).
-        place: The head: "decimals" is HIH's own, "vector" WOV's, "map" WOM's, None that of the baseline, WSM and DARK.
+        cell_head: "decimals" is HIH's own, "vector" WOV's, "map" WOM's, None that of the baseline, WSM and DARK.
 
     Raises:
         ValueError: The decimal head does not fit, as train.models.heads.DecimalHead says.
@@ -108,7 +108,7 @@ class HihNet(nn.Module):
         size: int = 256,
         decimals: int = 8,
         width: int = WIDTH,
-        place: HeadName | None = "decimals",
+        cell_head: HeadName | None = "decimals",
     ) -> None:
         super().__init__()
         self.stem = nn.Sequential(
@@ -120,19 +120,19 @@ class HihNet(nn.Module):
         )
         self.stacks = nn.ModuleList(Stack(landmarks, width) for _ in range(stacks))
         start_small(self)
-        self.place = make_head(place, width, landmarks, size // self.stride, decimals) if place else None
-        if place is None:  # nothing reads what the last stack would merge
+        self.cell_head = make_head(cell_head, width, landmarks, size // self.stride, decimals) if cell_head else None
+        if cell_head is None:  # nothing reads what the last stack would merge
             last = self.stacks[-1]
             last.merge_features.requires_grad_(False)
             last.merge_maps.requires_grad_(False)
 
-    def forward(self, x: Tensor) -> Placed | list[Tensor]:
-        """Return Placed, or the maps of every stack without a head, of pictures (N, 3, S, S)."""
+    def forward(self, x: Tensor) -> WithHead | list[Tensor]:
+        """Return WithHead, or the maps of every stack without a head, of pictures (N, 3, S, S)."""
         x, stacks = self.stem(x), []
         for stack in self.stacks:
             maps, x = stack(x)
             stacks.append(maps)
-        return stacks if self.place is None else Placed(stacks, self.place(x))
+        return stacks if self.cell_head is None else WithHead(stacks, self.cell_head(x))
 
     def fused(self) -> FusedHih:
         """Return the same net for inference: the last stack's maps and the head's answer."""
@@ -150,10 +150,10 @@ class FusedHih(nn.Module):
         super().__init__()
         self.net = net
 
-    def forward(self, x: Tensor) -> Placed | Tensor:
-        """Return the last stack's maps, as Placed if there is a head, of pictures (N, 3, S, S)."""
+    def forward(self, x: Tensor) -> WithHead | Tensor:
+        """Return the last stack's maps, as WithHead if there is a head, of pictures (N, 3, S, S)."""
         output = self.net(x)
-        if isinstance(output, Placed):
-            return Placed(output.stacks[-1:], output.places)
+        if isinstance(output, WithHead):
+            return WithHead(output.stacks[-1:], output.head_output)
         maps: Tensor = output[-1]
         return maps

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from train.models.heads import DEVIATION, Placed
+from train.models.heads import DEVIATION, WithHead
 
 
 class Stacks(nn.Module):
@@ -19,7 +19,7 @@ class Stacks(nn.Module):
         features: of each stack, features to features.
         width: channels.
         landmarks: how many.
-        place: a head of train.models.heads, reading the last stack's features; then the output is Placed.
+        cell_head: a head of train.models.heads, reading the last stack's features; then the output is WithHead.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class Stacks(nn.Module):
         features: Sequence[nn.Module],
         width: int,
         landmarks: int,
-        place: nn.Module | None = None,
+        cell_head: nn.Module | None = None,
     ) -> None:
         super().__init__()
         stacks = len(hourglasses)
@@ -37,10 +37,10 @@ class Stacks(nn.Module):
         self.heads = nn.ModuleList(_head(width, landmarks) for _ in range(stacks))
         self.merge_features = nn.ModuleList(nn.Conv2d(width, width, 1) for _ in range(stacks - 1))
         self.merge_heads = nn.ModuleList(nn.Conv2d(landmarks, width, 1) for _ in range(stacks - 1))
-        self.place = place
+        self.cell_head = cell_head
 
-    def forward(self, x: Tensor) -> list[Tensor] | Placed:
-        """Return the maps of every stack, as Placed if there is a head, of pictures (N, 3, S, S)."""
+    def forward(self, x: Tensor) -> list[Tensor] | WithHead:
+        """Return the maps of every stack, as WithHead if there is a head, of pictures (N, 3, S, S)."""
         x = self.stem(x)
         maps: list[Tensor] = []
         for i, hourglass in enumerate(self.hourglasses):
@@ -48,7 +48,7 @@ class Stacks(nn.Module):
             maps.append(self.heads[i](features))
             if i < len(self.merge_features):
                 x = x + self.merge_features[i](features) + self.merge_heads[i](maps[i])
-        return maps if self.place is None else Placed(maps, self.place(features))
+        return maps if self.cell_head is None else WithHead(maps, self.cell_head(features))
 
     def fused(self) -> FusedStacks:
         """Return the same net for inference: the last stack's maps only."""
@@ -67,23 +67,23 @@ class FusedStacks(nn.Module):
 
     def __init__(self, net: Stacks) -> None:
         super().__init__()
-        self.stem, self.hourglasses, self.features, self.head = net.stem, net.hourglasses, net.features, net.heads[-1]
-        self.place = net.place
+        self.stem, self.hourglasses, self.features, self.last = net.stem, net.hourglasses, net.features, net.heads[-1]
+        self.cell_head = net.cell_head
         self.merges = nn.ModuleList(
             _sum_of_paths(*convolutions)  # type: ignore[arg-type]
             for convolutions in zip(net.merge_features, net.heads, net.merge_heads, strict=False)
         )
 
-    def forward(self, x: Tensor) -> Tensor | Placed:
-        """Return the last stack's maps, as Placed if there is a head, of pictures (N, 3, S, S)."""
+    def forward(self, x: Tensor) -> Tensor | WithHead:
+        """Return the last stack's maps, as WithHead if there is a head, of pictures (N, 3, S, S)."""
         x = self.stem(x)
         features = x
         for i, hourglass in enumerate(self.hourglasses):
             features = self.features[i](hourglass(x))
             if i < len(self.merges):
                 x = x + self.merges[i](features)
-        maps: Tensor = self.head(features)
-        return maps if self.place is None else Placed([maps], self.place(features))
+        maps: Tensor = self.last(features)
+        return maps if self.cell_head is None else WithHead([maps], self.cell_head(features))
 
 
 def _head(width: int, landmarks: int) -> nn.Conv2d:

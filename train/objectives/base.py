@@ -55,7 +55,7 @@ class Objective(ABC):
             labels: of the batch.
         """
 
-    def places_loss_for(self, labels: Labels, maps: Tensor) -> Loss:
+    def head_loss_for(self, labels: Labels, maps: Tensor) -> Loss:
         """Return the loss (N, K) of what the net's head answers.
 
         Args:
@@ -72,17 +72,17 @@ class Objective(ABC):
         return maps
 
     def read(
-        self, logits: Tensor, places: Tensor | None, stride: int, decoder: ReadingName | None = None
+        self, logits: Tensor, head_output: Tensor | None, stride: int, decoder: ReadingName | None = None
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Decode maps, as train.codecs.reading.read.
 
         Args:
             logits: (N, K, H, W).
-            places: the head's answer; None without a head.
+            head_output: the head's answer; None without a head.
             stride: pixels per cell.
             decoder: None for the objective's own.
 
         Returns:
             Points (N, K, 2) in pixels of the crop, scores (N, K), covariances (N, K, 3).
         """
-        return read(decoder or self.decoder, logits, places, stride, self.window, self.label_cells)
+        return read(decoder or self.decoder, logits, head_output, stride, self.window, self.label_cells)

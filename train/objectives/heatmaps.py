@@ -134,7 +134,7 @@ class HeatmapInHeatmap(_Integer):
     decimal_loss: DecimalLoss = "csc"
     decoder = "decimals"
 
-    def places_loss_for(self, labels: Labels, maps: Tensor) -> Loss:
+    def head_loss_for(self, labels: Labels, maps: Tensor) -> Loss:
         """See Objective; the number of decimal cells is that of the head's maps."""
         loss_of = soft_classification_loss if self.decimal_loss == "csc" else heatmap_loss
 
@@ -169,7 +169,7 @@ class OffsetVector(_Integer):
     distance: OffsetDistance = "smooth_l1"
     decoder = "vector"
 
-    def places_loss_for(self, labels: Labels, maps: Tensor) -> Loss:
+    def head_loss_for(self, labels: Labels, maps: Tensor) -> Loss:
         """See Objective."""
         cell, fractions = integer.split(labels.points_px, labels.cells, labels.stride)
         if self.target_of == "prediction":
@@ -186,7 +186,7 @@ class OffsetMap(_Integer):
 
     decoder = "map"
 
-    def places_loss_for(self, labels: Labels, maps: Tensor) -> Loss:
+    def head_loss_for(self, labels: Labels, maps: Tensor) -> Loss:
         """See Objective."""
         cell, fractions = integer.split(labels.points_px, labels.cells, labels.stride)
 

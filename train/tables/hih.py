@@ -210,7 +210,7 @@ def hih(data: str, size: str, **options: Any) -> Options:
     objective = {"sigma_cells": SIGMA[data], "sigma_decimals": 1.0, "decimal_loss": "csc", **options}
     return _options(
         data,
-        {"stacks": STACKS[size], "decimals": 8, "place": "decimals"},
+        {"stacks": STACKS[size], "decimals": 8, "cell_head": "decimals"},
         made("train.objectives.HeatmapInHeatmap", **objective),
         ALPHA[size],
     )
@@ -223,11 +223,11 @@ def _solution(name: str, data: str) -> tuple[Options, tuple[str, ...]]:
         return hih(data, "T", decimal_loss="l2" if name.endswith("L2") else "csc"), CELL
     if name in ("WOV", "WOM"):
         kind, learned = ("vector", "OffsetVector") if name == "WOV" else ("map", "OffsetMap")
-        net = {"stacks": 1, "place": kind}
+        net = {"stacks": 1, "cell_head": kind}
         return _options(data, net, made(f"train.objectives.{learned}", sigma_cells=sigma), ALPHA["T"]), OFFSET
     decoder = {"baseline": "argmax", "WSM": "quarter", "DARK": "dark"}[name]
     objective = made("train.objectives.IntegerHeatmap", sigma_cells=sigma, decoder=decoder)
-    return _options(data, {"stacks": 1, "width": 280, "place": None}, objective, ALPHA["T"]), WIDE
+    return _options(data, {"stacks": 1, "width": 280, "cell_head": None}, objective, ALPHA["T"]), WIDE
 
 
 def _options(data: str, net: Options, objective: Options, alpha: float) -> Options:
@@ -239,7 +239,7 @@ def _options(data: str, net: Options, objective: Options, alpha: float) -> Optio
                 "net": made("train.models.hih.HihNet", landmarks=COUNTS[scheme], **net),
                 "objective": objective,
                 "scheme": scheme,
-                "weights": {"places": alpha},
+                "weights": {"head": alpha},
             },
             "data": {**source(data), "augmentation": AUGMENTATION},
         },

@@ -102,11 +102,11 @@ def rows() -> Iterator[Row]:
 
 def _table_1() -> Iterator[Row]:
     note = (*START, *SPLIT_ONE)
-    places = ("The weight of the offsets' loss is not published: 1.",)
+    weight = ("The weight of the offsets' loss is not published: 1.",)
     for name, row, value, options, departures in (
         ("l2", "l2 heatmap regression", 2.32, integer("300W"), QUARTER),
-        ("static", "coord-correction (static gt)", 2.27, corrected("encoding"), places),
-        ("dynamic", "coord-correction (dynamic gt)", 2.30, corrected("prediction"), places),
+        ("static", "coord-correction (static gt)", 2.27, corrected("encoding"), weight),
+        ("dynamic", "coord-correction (dynamic gt)", 2.30, corrected("prediction"), weight),
         (
             "global",
             "Global soft-argmax",
@@ -169,7 +169,7 @@ def corrected(target: str) -> Options:
     """The baseline with offsets by global pooling and a fully connected layer, learned by l2 (section 4.1)."""
     objective = made("train.objectives.OffsetVector", sigma_cells=1.0, target_of=target, distance="l2")
     net = {"model": {"net": made("train.models.fan.FanNet", landmarks=68, stacks=2, offsets=True)}}
-    return over(_options("300W", objective), net, {"model": {"weights": {"places": 1.0}}})
+    return over(_options("300W", objective), net, {"model": {"weights": {"head": 1.0}}})
 
 
 def split_one() -> Options:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from train.models.fan import FanNet, HierarchicalBlock, Preactivated
-from train.models.heads import Placed
+from train.models.heads import WithHead
 
 Weights = dict[str, Tensor]
 PUBLIC = {1: 6_249_668, 2: 12_106_504, 4: 23_820_176}  # counted in the public code's class, 68 landmarks
@@ -161,10 +161,10 @@ class TestNet:
         net.features[-1].register_forward_hook(lambda _, __, output: seen.append(output))
         with torch.no_grad():
             answer = net(pictures.double())
-        assert isinstance(answer, Placed)
-        layer = net.place[2]  # type: ignore[index]
+        assert isinstance(answer, WithHead)
+        layer = net.cell_head[2]  # type: ignore[index]
         expected = seen[0].mean((2, 3)) @ layer.weight.T + layer.bias
-        assert_allclose(answer.places.flatten(1), expected.detach())
+        assert_allclose(answer.head_output.flatten(1), expected.detach())
 
     def test_the_last_stack_refines_the_first(self, net: FanNet, pictures: Tensor) -> None:
         bias = net.heads[0].bias

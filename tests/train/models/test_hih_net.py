@@ -14,7 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from train.codecs import hih
 from train.codecs.reading import HeadName
 from train.losses.classification import soft_classification_loss
-from train.models.heads import DecimalHead, Placed
+from train.models.heads import DecimalHead, WithHead
 from train.models.hih import HihNet, Residual
 
 seeds = st.integers(0, 10**6)
@@ -38,8 +38,8 @@ def test_only_the_unused_skips_have_no_gradient() -> None:
     net = HihNet(landmarks=5, stacks=2, size=64, decimals=4)
     maps = net(torch.randn(2, 3, 64, 64))
     assert [tuple(one.shape) for one in maps.stacks] == [(2, 5, 16, 16)] * 2
-    assert maps.places.shape == (2, 5, 4, 4)
-    sum(one.sum() for one in (*maps.stacks, maps.places)).backward()  # type: ignore[union-attr]
+    assert maps.head_output.shape == (2, 5, 4, 4)
+    sum(one.sum() for one in (*maps.stacks, maps.head_output)).backward()  # type: ignore[union-attr]
     without = {name for name, parameter in net.named_parameters() if parameter.grad is None}
     assert without == {name for name, parameter in net.named_parameters() if not parameter.requires_grad}
     blocks = [(name, block) for name, block in net.named_modules() if isinstance(block, Residual)]
@@ -47,29 +47,29 @@ def test_only_the_unused_skips_have_no_gradient() -> None:
 
 
 @pytest.mark.parametrize(
-    ("place", "width", "published"),
+    ("head", "width", "published"),
     [(None, 280, 6.67), ("decimals", 256, 6.93), ("vector", 256, 6.91), ("map", 256, 6.85)],
 )
-def test_has_the_published_number_of_multiplications(place: HeadName | None, width: int, published: float) -> None:
+def test_has_the_published_number_of_multiplications(head: HeadName | None, width: int, published: float) -> None:
     """Table VI, in 1e9, of one hourglass: baseline, HIH, WOV and WOM. They are those of 98 landmarks."""
     counter = FlopCounterMode(display=False)
     with torch.device("meta"), counter, torch.no_grad():
-        HihNet(98, 1, width=width, place=place).eval().fused()(torch.zeros(1, 3, 256, 256))
+        HihNet(98, 1, width=width, cell_head=head).eval().fused()(torch.zeros(1, 3, 256, 256))
     assert counter.get_total_flops() / 2e9 == pytest.approx(published, rel=0.003)
 
 
-@pytest.mark.parametrize("place", [None, "vector", "map"])
-def test_every_parameter_of_the_other_solutions_learns(place: HeadName | None) -> None:
-    net = HihNet(landmarks=5, stacks=2, size=64, width=32, place=place)
+@pytest.mark.parametrize("head", [None, "vector", "map"])
+def test_every_parameter_of_the_other_solutions_learns(head: HeadName | None) -> None:
+    net = HihNet(landmarks=5, stacks=2, size=64, width=32, cell_head=head)
     output = net(torch.randn(2, 3, 64, 64))
-    maps = output.stacks if isinstance(output, Placed) else output
+    maps = output.stacks if isinstance(output, WithHead) else output
     assert [tuple(one.shape) for one in maps] == [(2, 5, 16, 16)] * 2
-    answers = [*maps, output.places] if isinstance(output, Placed) else maps
+    answers = [*maps, output.head_output] if isinstance(output, WithHead) else maps
     sum(one.square().sum() for one in answers).backward()  # type: ignore[union-attr]
     without = {name for name, parameter in net.named_parameters() if parameter.grad is None}
     assert without == {name for name, parameter in net.named_parameters() if not parameter.requires_grad}
     last = net.eval().fused()(torch.zeros(1, 3, 64, 64))
-    assert isinstance(last, Placed) is bool(place)
+    assert isinstance(last, WithHead) is bool(head)
 
 
 class TestDecimalHead:

@@ -78,18 +78,18 @@ def learned(objective: Objective, labels: Labels, steps: int = 150) -> tuple[Ten
     """Maps and a head's answer found by descent on the loss itself, one free number each, and the losses on the way."""
     torch.manual_seed(0)
     maps = (0.5 + 0.1 * torch.randn(1, 68, CELLS, CELLS)).requires_grad_()
-    places = 0.1 * torch.randn(1, *PLACES[objective.head]) if objective.head else None
-    free = [maps] if places is None else [maps, places.requires_grad_()]
+    head_output = 0.1 * torch.randn(1, *PLACES[objective.head]) if objective.head else None
+    free = [maps] if head_output is None else [maps, head_output.requires_grad_()]
     optimizer, losses = torch.optim.Adam(free, 0.2), []
     for _ in range(steps):
         loss = objective.loss_for(labels)(maps).sum()
-        if places is not None:
-            loss = loss + objective.places_loss_for(labels, maps)(places).sum()
+        if head_output is not None:
+            loss = loss + objective.head_loss_for(labels, maps)(head_output).sum()
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         losses.append(loss.item())
-    return maps.detach(), None if places is None else places.detach(), losses
+    return maps.detach(), None if head_output is None else head_output.detach(), losses
 
 
 @every
@@ -122,9 +122,9 @@ BOUNDS = {
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_what_it_asks_for_is_what_its_decoder_reads(name: str, labels: Labels) -> None:
     objective = OBJECTIVES[name]
-    maps, places, losses = learned(objective, labels)
+    maps, head_output, losses = learned(objective, labels)
     assert losses[-1] < losses[0]
-    points, _, _ = objective.read(objective.logits(maps), places, STRIDE)
+    points, _, _ = objective.read(objective.logits(maps), head_output, STRIDE)
     error = (points - labels.points_px).norm(dim=-1)
     assert error.mean() < BOUNDS.get(name, 0.5)
 
@@ -288,21 +288,21 @@ class TestHeads:
 
     def test_others_have_no_loss_for_it(self, labels: Labels) -> None:
         with pytest.raises(NotImplementedError, match="Star learns from maps alone"):
-            Star().places_loss_for(labels, torch.zeros(0))
+            Star().head_loss_for(labels, torch.zeros(0))
 
     @pytest.mark.parametrize("decimals", [4, 8, 16])
     def test_decimals_are_classes(self, decimals: int, labels: Labels) -> None:
         """However many there are."""
         maps = torch.randn(1, 68, decimals, decimals, generator=torch.Generator().manual_seed(3))
         _, target = hih.encode(labels.points_px, CELLS, STRIDE, 1.5, decimals, 0.8)
-        loss = HeatmapInHeatmap(sigma_decimals=0.8).places_loss_for(labels, torch.zeros(0))(maps)
+        loss = HeatmapInHeatmap(sigma_decimals=0.8).head_loss_for(labels, torch.zeros(0))(maps)
         assert_allclose(loss, soft_classification_loss(maps, target))
 
     def test_decimals_may_be_learned_by_their_squared_error(self, labels: Labels) -> None:
         """HIH's Table VIII, written out for one landmark."""
         maps = torch.randn(1, 68, 8, 8, generator=torch.Generator().manual_seed(3))
         _, target = hih.encode(labels.points_px, CELLS, STRIDE)
-        loss = HeatmapInHeatmap(decimal_loss="l2").places_loss_for(labels, torch.zeros(0))(maps)
+        loss = HeatmapInHeatmap(decimal_loss="l2").head_loss_for(labels, torch.zeros(0))(maps)
         expected = sum((maps[0, 5, i, j] - target[0, 5, i, j]).item() ** 2 for i, j in np.ndindex(8, 8)) / 64
         assert loss[0, 5].item() == pytest.approx(expected, rel=1e-5)
 
@@ -319,9 +319,9 @@ class TestHeads:
         peaks = maps.flatten(2).argmax(-1)
         cells = torch.stack([peaks % CELLS, peaks // CELLS], -1)
         offsets = ((labels.points_px + 0.5) / STRIDE - cells).requires_grad_()
-        loss = objective.places_loss_for(labels, maps)(offsets)
+        loss = objective.head_loss_for(labels, maps)(offsets)
         assert_allclose(loss.detach(), np.zeros((1, 68)), atol=1e-10)
-        assert_allclose(objective.places_loss_for(labels, maps)(offsets.detach() + 0.5), np.full((1, 68), 0.25), 1e-5)
+        assert_allclose(objective.head_loss_for(labels, maps)(offsets.detach() + 0.5), np.full((1, 68), 0.25), 1e-5)
         points, _, _ = objective.read(objective.logits(maps), offsets, STRIDE)
         assert_allclose(points.detach(), labels.points_px, atol=1e-4)
         loss.sum().backward()  # type: ignore[no-untyped-call]
@@ -329,7 +329,7 @@ class TestHeads:
 
     def test_an_offset_map_is_learned_where_landmarks_are(self, labels: Labels) -> None:
         maps = torch.randn(1, 2, CELLS, CELLS, generator=torch.Generator().manual_seed(4)).requires_grad_()
-        OffsetMap().places_loss_for(labels, torch.zeros(0))(maps).sum().backward()
+        OffsetMap().head_loss_for(labels, torch.zeros(0))(maps).sum().backward()
         cell, _ = integer.split(labels.points_px, CELLS, STRIDE)
         inhabited = torch.zeros(CELLS, CELLS, dtype=torch.bool)
         inhabited[cell[0, :, 1].long(), cell[0, :, 0].long()] = True
@@ -340,5 +340,5 @@ class TestHeads:
         """Half the square below 1, the distance less a half above: by hand for three answers."""
         _, fraction = integer.split(labels.points_px, CELLS, STRIDE)
         for off, expected in ((0.0, 0.0), (0.5, 0.125), (3.0, 2.5)):
-            loss = OffsetVector().places_loss_for(labels, torch.zeros(0))(fraction + off)
+            loss = OffsetVector().head_loss_for(labels, torch.zeros(0))(fraction + off)
             assert_allclose(loss, np.full((1, 68), expected), atol=1e-5)

@@ -156,7 +156,9 @@ def test_every_net_has_the_head_and_the_landmarks_that_its_objective_needs() -> 
         with torch.device("meta"):
             net = nets[key] = nets[key] if key in nets else built(model["net"])
         objective, scheme = built(model["objective"]), scheme_named(model["scheme"])
-        assert getattr(net.place, "kind", None) == objective.head if hasattr(net, "place") else not objective.head
+        assert (
+            getattr(net.cell_head, "kind", None) == objective.head if hasattr(net, "cell_head") else not objective.head
+        )
         given = model["net"]["init_args"]
         assert scheme.count == given["landmarks"] if "landmarks" in given else scheme.name == given["scheme"]
         assert objective.needs_edges <= bool(data.get("edges"))

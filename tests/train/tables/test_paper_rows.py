@@ -303,7 +303,7 @@ class TestSettings:
             shares = [augmentation[name] for name in ("flip", "rotation_deg", "rotated", "occlusion", "blur")]
             assert shares == [0.5, 30.0, 0.5, 0.5, 0.3]
             stacks = init_args(row.id, "net")["stacks"]
-            assert row.options["model"]["weights"]["places"] == (0.1 if stacks == 1 else 0.05), row.id
+            assert row.options["model"]["weights"]["head"] == (0.1 if stacks == 1 else 0.05), row.id
         assert [init_args(f"hih-t1-{size}", "net")["stacks"] for size in "tsb"] == [1, 2, 4]
         assert [init_args(f"hih-t9-{n}", "net")["decimals"] for n in (4, 8, 16)] == [4, 8, 16]
         assert [init_args(f"hih-t10-{s}", "objective")["sigma_decimals"] for s in ("0.5", "0.75", "1", "1.5")] == [
