@@ -155,7 +155,7 @@ def load_weights(module: nn.Module, checkpoint: Mapping[str, Any], path: str | P
     own, given = module.state_dict(), checkpoint["state_dict"]
     faults = [f"{name} has values that are not finite" for name in given if not given[name].isfinite().all()]
     faults += [f"{name} is missing" for name in own if name not in given]
-    faults += [f"{name} is one too many" for name in given if name not in own]
+    faults += [f"{name} is not in the net" for name in given if name not in own]
     faults += [
         f"{name} has the shape {tuple(given[name].shape)} instead of {tuple(own[name].shape)}"
         for name in own
@@ -320,7 +320,7 @@ class _Configuration:
                     raise CheckpointError(f"{self.path}: its {where} has an unknown entry {min(foreign)}")
                 arguments = value.get("init_args", {})
                 if not isinstance(arguments, dict):
-                    raise CheckpointError(f"{self.path}: the init_args of its {where} are no table")
+                    raise CheckpointError(f"{self.path}: the init_args of its {where} are not a table")
                 self._check_keys(arguments, where)
                 for name, each in arguments.items():
                     self.check(each, hints.get(name), f"{where}.{name}")
@@ -352,7 +352,7 @@ class _Configuration:
         except (ImportError, AttributeError):
             raise CheckpointError(f"{self.path}: its {where} is a {class_path}, which cannot be imported") from None
         if not isinstance(found, type):
-            raise CheckpointError(f"{self.path}: its {where} is a {class_path}, which is no class")
+            raise CheckpointError(f"{self.path}: its {where} is a {class_path}, which is not a class")
         self._trust(f"{found.__module__}.{found.__qualname__}", class_path, where)
         return found
 
@@ -410,7 +410,7 @@ def _classes(hint: object) -> list[object]:
 
 
 def _none(path: str | Path) -> CheckpointError:
-    return CheckpointError(f"{path}: expected a checkpoint of train.run, this is none")
+    return CheckpointError(f"{path}: expected a checkpoint of train.run, this file is not one")
 
 
 def _first(error: Exception) -> str:

@@ -157,7 +157,7 @@ class Views:
                     raise ValueError
                 return kept
             except (ValueError, EOFError, MemoryError, OverflowError):
-                raise TrackerError(f"{path}: expected an array, it is damaged; delete it") from None
+                raise TrackerError(f"{path}: expected an array, the file is damaged; delete it") from None
         seen = self.look(picture).astype(np.float32)  # as it is kept: labels shall be the same
         if path is not None:
             write_array(path, seen)

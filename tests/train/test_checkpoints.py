@@ -160,7 +160,7 @@ class TestTrust:
                 return os.mkdir, (str(tmp_path / "made"),)
 
         torch.save({"state_dict": {"a": Calls()}}, tmp_path / "calls.ckpt")
-        assert refused(tmp_path / "calls.ckpt").endswith("this is none")
+        assert refused(tmp_path / "calls.ckpt").endswith("this file is not one")
         assert not (tmp_path / "made").exists()
 
 
@@ -181,7 +181,7 @@ class TestDamaged:
     )
     def test_other_bytes(self, tmp_path: Path, content: bytes) -> None:
         (tmp_path / "some.ckpt").write_bytes(content)
-        assert refused(tmp_path / "some.ckpt").endswith("expected a checkpoint of train.run, this is none")
+        assert refused(tmp_path / "some.ckpt").endswith("expected a checkpoint of train.run, this file is not one")
 
     @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
     @given(data=st.data())
@@ -218,7 +218,7 @@ class TestDamaged:
                     new.filelist[-1].filename = member.filename
         assert path.stat().st_size < (tmp_path / "large.ckpt").stat().st_size - 500_000
         assert len(torch.load(path, weights_only=True)["more"]) == 200  # else nothing would be shown
-        assert refused(path).endswith("this is none")
+        assert refused(path).endswith("this file is not one")
 
     @pytest.mark.parametrize("content", [[1], "text", 3, None, {}, {"state_dict": {}}, OrderedDict(), torch.zeros(3)])
     def test_another_object(self, tmp_path: Path, content: object) -> None:
@@ -299,7 +299,7 @@ class TestWeights:
         weights = sound["state_dict"]
         for damaged, words in (
             ({name: weights[name] for name in others}, f"the net: {first} is missing"),
-            ({**weights, "net.more": torch.zeros(2)}, "net.more is one too many"),
+            ({**weights, "net.more": torch.zeros(2)}, "net.more is not in the net"),
             ({**weights, first: torch.zeros(2, 9)}, f"{first} has the shape (2, 9) instead of ("),
             ({}, f"{first} is missing and {len(others)} more"),
             ({**weights, first: weights[first] * math.nan}, f"{first} has values that are not finite"),

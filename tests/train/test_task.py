@@ -419,7 +419,7 @@ class TestStart:
         (text := tmp_path / "text").write_text("no weights")
         for start, options, reason in (
             (tmp_path / "gone.ckpt", [], "No such file"),
-            (text, [], "expected a checkpoint of train.run, this is none"),
+            (text, [], "expected a checkpoint of train.run, this file is not one"),
             (checkpoint, ["--model.net.channels=[16,16]"], "its weights do not fit the net: net."),
         ):
             with pytest.raises(SystemExit) as error:

@@ -89,7 +89,7 @@ def _expect_no_labels(folder: Path) -> None:
     """Raise TrackerError for a folder with other labels, which would be mixed with these."""
     for path in sorted(folder.iterdir()):
         if path.suffix in (".pts", ".npy") or path.name.endswith(SPREAD) or path.name in (LEFT_OUT, SUMMARY):
-            raise TrackerError(f"{folder}: holds {path.name}, which is of no run of this command; give another folder")
+            raise TrackerError(f"{folder}: holds {path.name}, which this command did not write; give another folder")
 
 
 class LabelFolder:
