@@ -130,6 +130,7 @@ time.sleep(4)
     )
 
 
+@pytest.mark.slow
 def test_training_and_export(w300: Path, tmp_path: Path) -> None:
     pytest.importorskip("lightning", reason="needs the extra train")
     pytest.importorskip("onnx", reason="needs the extra export")

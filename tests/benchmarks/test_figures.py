@@ -69,6 +69,7 @@ def test_draws_what_a_checkpoint_answers(
     assert picture is not None and picture.std() > 10
 
 
+@pytest.mark.slow
 def test_draws_heatmaps_by_epoch(
     fit_tiny: Callable[..., None], faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -88,6 +88,7 @@ def test_a_seeded_fault_is_found(name: str) -> None:
         assert sound.read(finding.reader, finding.files).kind in ("accepted", "refused")
 
 
+@pytest.mark.slow
 def test_the_table_the_status_and_the_replay(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert not fuzz.fuzz_readers(["pts"], 0.2, seed=3, findings=tmp_path / "none")
     row = capsys.readouterr().out.splitlines()[2].split("|")

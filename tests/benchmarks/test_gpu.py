@@ -86,6 +86,7 @@ def found_in(folder: Path, stage: str) -> dict[str, Any]:
     return content
 
 
+@pytest.mark.slow
 class TestRehearsal:
     def test_every_stage_is_done(self, rehearsed: Path) -> None:
         states = {s.name: found_in(rehearsed, s.name) for s in stages(8)}
@@ -262,6 +263,7 @@ def test_everything_that_a_net_computes_with_moves_to_the_device(kind: str) -> N
         assert [answer.device.type for answer in graph.decode(host)] == ["cpu"] * 3
 
 
+@pytest.mark.slow
 def test_a_stage_that_hangs_crashes_or_fails_costs_no_other(tmp_path: Path) -> None:
     names = ("hangs", "crashes", "fails", "works")
     listed = [Stage(name, f"tests.benchmarks.example_stages:{name}", 60.0) for name in names]

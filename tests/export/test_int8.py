@@ -187,6 +187,7 @@ class TestRefused:
         assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.slow
 class TestTensorRT:
     def test_the_plan_says_int8(self, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         pytest.importorskip("tensorrt_rtx", reason="needs TensorRT-RTX", exc_type=ImportError)

@@ -137,6 +137,7 @@ class TestEngine:
         assert takers == ["Cast"]
 
 
+@pytest.mark.slow
 class TestFourStacks:
     """The hourglass of the papers, narrow and with few levels; at full size it takes a minute."""
 
@@ -405,6 +406,7 @@ class TestCommand:
         assert str(output) in printed
         assert "compared with PyTorch on 3 faces" in printed
 
+    @pytest.mark.slow
     def test_builds_an_engine_beside_the_model(
         self, command: Callable[..., int], checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
     ) -> None:

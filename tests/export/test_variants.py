@@ -55,7 +55,12 @@ VARIANTS: dict[str, list[str]] = {
 DECODES = {"HeatmapInHeatmap": "decimals", "OffsetVector": "vector", "OffsetMap": "map", "IntegerHeatmap": "quarter"}
 
 
-@pytest.fixture(scope="module", params=VARIANTS)
+FAST = ("Subpixel", "HeatmapInHeatmap")
+
+
+@pytest.fixture(
+    scope="module", params=[pytest.param(name, marks=[pytest.mark.slow] * (name not in FAST)) for name in VARIANTS]
+)
 def variant(
     request: pytest.FixtureRequest, fit_tiny: Callable[..., None], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[str, Path, Path]:
@@ -114,6 +119,7 @@ def test_a_decoder_needs_its_head(checkpoint: Path, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("net", ["HihNet", "FanNet"])
 def test_the_papers_nets_export_and_build(net: str, tmp_path: Path) -> None:
     """One stack at 64 px, with random weights, in half precision; the lint knows what TensorRT cannot fuse."""

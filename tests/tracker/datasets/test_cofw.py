@@ -163,8 +163,12 @@ class TestPoints68:
         [
             (lambda path: path.unlink(), "there is no such file"),
             (lambda path: path.write_bytes(b"broken"), "expected a .mat file with Points, Occ"),
-            (lambda path: savemat(path, {"Points": np.eye(68, 2)}), "KeyError"),
-            (lambda path: savemat(path, {"Points": np.eye(67, 2), "Occ": np.ones(67)}), "expected 68 points, got 67"),
+            pytest.param(lambda path: savemat(path, {"Points": np.eye(68, 2)}), "KeyError", marks=pytest.mark.slow),
+            pytest.param(
+                lambda path: savemat(path, {"Points": np.eye(67, 2), "Occ": np.ones(67)}),
+                "expected 68 points, got 67",
+                marks=pytest.mark.slow,
+            ),
             (
                 lambda path: savemat(path, {"Points": np.eye(68, 2), "Occ": np.ones(67)}),
                 "68 marks of occlusion, got 67",

@@ -90,6 +90,7 @@ def test_a_page_is_sent_the_newest_picture_and_its_own_result(live: Fed) -> None
             assert abs(float(np.median(picture)) - grey_of(got["frame"])) < 3
 
 
+@pytest.mark.slow
 def test_frames_that_come_in_bursts() -> None:
     """The picture that was asked for comes, though other frames follow it at once."""
     from websockets.sync.client import connect
@@ -198,6 +199,7 @@ HANDSHAKE = (
 MALFORMED += [HANDSHAKE + rest for rest in (b"\xff" * 50, b"\x81\x04next", b"\x82\xff" + b"\x7f" * 8 + bytes(50))]
 
 
+@pytest.mark.slow
 @on_linux
 def test_malformed_visitors_and_a_hundred_reconnections_leave_nothing(live: Fed) -> None:
     with live.visit("/live") as page:
@@ -225,6 +227,7 @@ def test_malformed_visitors_and_a_hundred_reconnections_leave_nothing(live: Fed)
     assert threads(live.process) < 40
 
 
+@pytest.mark.slow
 def test_ten_visitors_at_once_of_whom_some_stall(live: Fed) -> None:
     """Each is sent what it asks for, while others take nothing."""
     with ExitStack() as stack:
@@ -241,6 +244,7 @@ def test_ten_visitors_at_once_of_whom_some_stall(live: Fed) -> None:
         assert (np.diff(frames, axis=0) > 0).all()
 
 
+@pytest.mark.slow
 @on_linux
 def test_a_process_that_stands_still_holds_nothing_up(tmp_path: Path) -> None:
     """The frames all reach a file, and closing does not wait for long."""
@@ -261,6 +265,7 @@ def test_a_process_that_stands_still_holds_nothing_up(tmp_path: Path) -> None:
     assert (threading.active_count(), handles(os.getpid())) == before
 
 
+@pytest.mark.slow
 @on_linux
 def test_visitors_are_told_of_the_end() -> None:
     fed = Fed(LiveView("[::1]:0" if socket.has_dualstack_ipv6() else "127.0.0.1:0"))
@@ -307,6 +312,7 @@ for index in range(10**6):
 """
 
 
+@pytest.mark.slow
 @on_linux
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
 def test_no_process_is_left_by_a_run_that_ends_otherwise(number: signal.Signals) -> None:
