@@ -46,6 +46,7 @@ def assert_same(found: list[Batch], expected: list[Batch]) -> None:
         assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")  # on one core two are thought too many
 def test_are_the_same_for_any_number_of_workers(w300: Path) -> None:
     assert_same(batches(w300, epoch=3, workers=2), batches(w300, epoch=3))

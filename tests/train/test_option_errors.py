@@ -86,6 +86,7 @@ def test_an_alias_that_refers_to_itself_ends(tmp_path: Path, capsys: pytest.Capt
     )
 
 
+@pytest.mark.slow
 def test_help_is_still_there() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "train.run", "fit", "--help"], cwd=ROOT, capture_output=True, text=True, check=True

@@ -53,6 +53,7 @@ def write_pictures(folder: Path, places: range) -> None:
         write_pts(folder / f"{i:03d}.pts", clip.truth_px(i))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*does not have many workers")
 def test_the_commands_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_pictures(tmp_path / "photos", range(0, 160, 4))

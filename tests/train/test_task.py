@@ -351,7 +351,7 @@ class TestTraining:
         assert raw["global_step"] == 6
         assert raw["hyper_parameters"]["net"]["init_args"]["channels"] == [8, 8]
 
-    @pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow), 2])
+    @pytest.mark.parametrize("workers", [*(pytest.param(n, marks=pytest.mark.slow) for n in (0, 1)), 2])
     def test_killed_and_resumed_it_ends_at_the_same_bits(
         self, fit_tiny: Fit, w300: Path, tmp_path: Path, workers: int
     ) -> None:

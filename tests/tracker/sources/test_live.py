@@ -495,13 +495,16 @@ class TestWindow:
             levels = [level_of(frame) for frame in shown_frames(source, window)]
         assert levels == [1]
         assert window.closed
+        script.tell(False)  # the end of the camera, and of its thread
 
     def test_without_one_the_source_waits_as_ever(self) -> None:
-        with Live("fake", lambda: FakeScript(grey(1))) as source:
+        script = FakeScript(grey(1))
+        with Live("fake", lambda: script) as source:
             frames = shown_frames(source, None)
             assert level_of(next(frames)) == 1
             source.close()
             assert list(frames) == []
+        script.tell(False)
 
 
 class TestPoll:

@@ -294,7 +294,7 @@ class TestFoldersOfSomebodyElse:
         theirs.mkdir()
         (theirs / name).write_text("their work")
         assert run(*options, option, theirs) == 2
-        assert f"{theirs}: holds {name}, which is of no run of this command" in capsys.readouterr().err
+        assert f"{theirs}: holds {name}, which this command did not write" in capsys.readouterr().err
         assert os.listdir(theirs) == [name] and (theirs / name).read_text() == "their work"
 
     def test_the_folder_of_the_pictures_with_labels(
