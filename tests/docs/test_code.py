@@ -27,7 +27,7 @@ COMPILED = [path for path in PAGES if blocks(path, "py")]
 
 @pytest.fixture(scope="module")
 def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """clip.mp4 with a dozen frames of the demo clip, short.mp4 with some of them, clip.csv, photos/ with three frames."""
+    """clip.mp4 with frames of the demo clip, short.mp4 with some of them, clip.csv, and photos/ with three frames."""
     pytest.importorskip("skimage.data", reason="needs scikit-image's astronaut picture")
     folder = tmp_path_factory.mktemp("material")
     (folder / "photos").mkdir()
