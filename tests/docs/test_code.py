@@ -1,7 +1,8 @@
 """The Python of README and docs runs as it stands there.
 
-Blocks of a page run one after the other, in a folder with clip.mp4, clip.csv and photos/. A block marked ```py needs
-something that not every machine has, such as a GPU: it is compiled only.
+Blocks of a page run one after the other, in a folder with clip.mp4, short.mp4, clip.csv and photos/. The clips have
+different lengths, and begin and end with frames without a face: an example has to work with both. A block marked ```py
+needs something that not every machine has, such as a GPU: it is compiled only.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from __future__ import annotations
 import shutil
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import cv2
+import numpy as np
 import pytest
 
 from tests.docs.pages import PAGES, ROOT, blocks, name_of
@@ -24,20 +27,26 @@ COMPILED = [path for path in PAGES if blocks(path, "py")]
 
 @pytest.fixture(scope="module")
 def material(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """clip.mp4 with a dozen frames of the demo clip, clip.csv with its results, and photos/ with three frames."""
+    """clip.mp4 with frames of the demo clip, short.mp4 with some of them, clip.csv, and photos/ with three frames."""
     pytest.importorskip("skimage.data", reason="needs scikit-image's astronaut picture")
     folder = tmp_path_factory.mktemp("material")
     (folder / "photos").mkdir()
-    writer = cv2.VideoWriter(str(folder / "clip.mp4"), cv2.VideoWriter.fourcc(*"mp4v"), 30, SIZE)
     with DemoClip(SIZE, seconds=1) as clip:
-        for frame in islice(clip, 12):
-            picture = cv2.cvtColor(frame.image_rgb, cv2.COLOR_RGB2BGR)
-            writer.write(picture)
-            if frame.index < 3:
-                cv2.imwrite(str(folder / "photos" / f"{frame.index}.jpg"), picture)
-    writer.release()
+        pictures = [cv2.cvtColor(frame.image_rgb, cv2.COLOR_RGB2BGR) for frame in islice(clip, 12)]
+    for index, picture in enumerate(pictures[:3]):
+        cv2.imwrite(str(folder / "photos" / f"{index}.jpg"), picture)
+    empty = np.zeros_like(pictures[0])
+    _write_video(folder / "clip.mp4", [empty, *pictures, *[empty] * 20])  # longer than a lost face is kept
+    _write_video(folder / "short.mp4", [empty, *pictures[:5]])
     run(video=str(folder / "clip.mp4"), csv=folder / "clip.csv")
     return folder
+
+
+def _write_video(path: Path, pictures: list[np.ndarray[Any, Any]]) -> None:
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"mp4v"), 30, SIZE)
+    for picture in pictures:
+        writer.write(picture)
+    writer.release()
 
 
 def test_readme_shows_the_api() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import pytest
 import yaml
 from packaging.requirements import Requirement
 
+import tracker.sinks
+import tracker.sources
 from tests.docs.pages import PAGES, ROOT, name_of
 from tracker.engines.onnx import OnnxEngine
 from tracker.weights.packaged import BLAZEFACE, PACKAGED, RESEARCH, YUNET, landmark_model
@@ -124,3 +127,16 @@ def test_every_page_is_in_the_site() -> None:
 def test_no_page_speaks_of_paths_of_one_machine() -> None:
     for path in PAGES:
         assert not re.search(r"(?<![\w.])/(?:work|home|root)/", path.read_text(encoding="utf-8")), name_of(path)
+
+
+def test_the_api_page_has_everything_that_is_imported_from_the_package() -> None:
+    page = read("docs/api.md")
+    listed = set(re.findall(r"^::: (tracker[\w.]*)", page, re.M))
+    members = {name for names in re.findall(r"members: \[(.*)\]", page) for name in names.split(", ")}
+    shown = members | {name.rpartition(".")[2] for name in listed}
+    for module in (tracker, tracker.sources, tracker.sinks):
+        classes = {name for name in module.__all__ if inspect.isclass(getattr(module, name))}
+        assert classes - shown - {"Folder"} == set(), module.__name__  # Folder is the former name of Pictures
+    functions = {name for name in tracker.__all__ if inspect.isfunction(getattr(tracker, name))}
+    assert functions - shown == set()
+    assert {"open_source", "to_supervision", "COLUMNS", "PRESETS", "Engine", "Scheme"} <= shown

@@ -31,6 +31,14 @@ def test_mediapipe_vertices_of_corners() -> None:
     assert [right[0], right[3], left[0], left[3], lips[0], lips[6]] == ["33", "133", "362", "263", "61", "291"]
 
 
+def test_nearest_points_of_other_vertices_are_those_of_the_table() -> None:
+    rows = re.findall(r"^\| ([\d, ]+) \| .* of the \w+(?: eye)? \| ([\d, ]+) \|$", MOVING, re.M)
+    shown = {int(v): int(p) for vs, ps in rows for v, p in zip(vs.split(", "), ps.split(", "), strict=True)}
+    weights = json.loads(TABLE.read_text(encoding="utf-8"))["points"]
+    weight_of = {v: max(range(68), key=lambda point: dict(weights[point]).get(v, 0.0)) for v in (160, 158, 385, 387)}
+    assert shown == {**weight_of, 1: 30}  # vertex 1 is not in the table: on 16 faces it lies nearest to 30
+
+
 def test_smoothing_presets_are_all_explained() -> None:
     page = (ROOT / "docs/guides/smoothing.md").read_text(encoding="utf-8")
     assert set(re.findall(r"^\| `(\w+)`", page, re.M)) == set(PRESETS)

@@ -141,8 +141,8 @@ def _lines(record: Record) -> Iterator[str]:
     yield from ("# Peers on one page", "", "```sh", " \\\n    ".join(command), "```", "")
     yield (
         f"{record['date']}, {about['cpu']}, {about['cores']} cores, all systems on one of them; load before the run "
-        f"{about['load']}. Every figure is from this one run; the least is the best and bold. † may not be part of a "
-        "product."
+        f"{about['load']}. Every figure is from this one run; the smallest is the best and bold. † may not be part of "
+        "a product."
     )
     if busy:
         yield from ("", "**The machine was busy: times are left out. Run the command on an idle one.**")
@@ -234,7 +234,7 @@ INTRODUCTION = (
     "- NME: the mean distance of the points to the labels, in percent of the distance between the outer eye corners. "
     "Offset removed: without each point's constant difference from the labels, which is a matter of definition.",
     "- Acceleration error: jitter, the second difference of the error from frame to frame, in percent of the same "
-    "distance. Lag: against the labels, in frames; the least is the nearest to 0.",
+    "distance. Lag: against the labels, in frames; the best is the nearest to 0.",
     "- ms a frame: the median, in brackets the least and the largest median of a turn. Each system has its own process "
     "and is given the same decoded frames, 25 at a time, in turns whose order changes; the first 25 are given once "
     "before, to warm up. Timed is the call from the decoded picture to the points, the detector included.",
@@ -246,6 +246,8 @@ NOT_COMPARABLE = (
     "[the table](../docs/guides/moving.md#indices); other vertices beside them change its NME by some tenths, and the "
     "figure with offsets removed by a few hundredths. Its coordinates are counted from the picture's edge; they were "
     "moved by half a pixel, to pixel centres at integers.",
+    "- The README and [Talking face](talking_face.md) have other times and other errors of FaceMesh: they are of "
+    "another run, and take other vertices for some of the points.",
     "- NME says whose definition of the points a system learned as much as how exact it is. dlib and those of our "
     "models that have 300w in their names learned 300W's labels. `edge68` and `edge68_fast` learned labels that were "
     "made with MediaPipe's FaceMesh with attention ([their chain](../docs/models/edge68.md#the-chain)).",
