@@ -135,7 +135,7 @@ class TestWholeSet:
     ) -> None:
         number_of_points(67)(folder, points)
         (folder / "e.png").unlink()
-        with pytest.raises(DatasetError, match="2 of 5 labelled faces are bad: mend them, or leave them out"):
+        with pytest.raises(DatasetError, match="2 of 5 labelled faces are invalid: correct them, or leave them out"):
             read_custom(folder, "ibug68")
         assert len(read_custom(folder, "ibug68", "skip")) == 3
         assert all(str(folder / f"{name}.pts") in caplog.text for name in "ce")
