@@ -276,7 +276,7 @@ def _status(
     lists = {name for name, parameter in parameters.items() if _SEVERAL.match(str(parameter.annotation))}
     try:
         arguments = words(_to_jsonargparse(given, flags, lists))
-        shown = {} if usage is None else {"usage": f"%(prog)s {usage}"}
+        shown: dict[str, Any] = {} if usage is None else {"usage": f"%(prog)s {usage}"}
         auto_cli(function, args=arguments, as_positional=False, prog=prog, parser_class=_Parser, **shown)
     except TrackerError as error:
         print(f"{prog}: {redact_arguments(str(error), given)}", file=sys.stderr)

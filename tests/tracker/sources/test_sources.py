@@ -168,8 +168,14 @@ class TestVideo:
     ids=["grey", "alpha", "float", "empty"],
 )
 def test_a_frame_refuses_what_is_no_rgb_picture(image: np.ndarray[Any, Any]) -> None:
-    with pytest.raises(TrackerError, match="must be RGB"):
+    with pytest.raises(TrackerError, match=r"must be (an )?RGB"):
         Frame(image, 0.0, 0)
+
+
+@pytest.mark.parametrize("made", [as_rgb, lambda image: Frame(image, 0.0, 0)], ids=["as_rgb", "Frame"])
+def test_what_cv2_imread_returns_for_a_file_it_cannot_read(made: Any, tmp_path: Path) -> None:
+    with pytest.raises(TrackerError, match=r"got None: was the file read\? cv2.imread returns None"):
+        made(cv2.imread(str(tmp_path / "none.png")))
 
 
 class TestPictures:
