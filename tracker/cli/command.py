@@ -135,6 +135,12 @@ class _Parser(FileOptions, ArgumentParser):
         sys.exit(USER_ERROR)
 
 
+def _description(function: Callable[..., None]) -> str | None:
+    """Return what a function's docstring says before its sections; jsonargparse itself would show the first line."""
+    text = inspect.getdoc(function)
+    return None if text is None else re.split(r"^(?:Args|Raises|Returns):$", text, flags=re.MULTILINE)[0].strip()
+
+
 def _is_flag(action: Any) -> bool:
     return getattr(action, "_typehint", None) is bool
 
@@ -276,7 +282,9 @@ def _status(
     lists = {name for name, parameter in parameters.items() if _SEVERAL.match(str(parameter.annotation))}
     try:
         arguments = words(_to_jsonargparse(given, flags, lists))
-        shown: dict[str, Any] = {} if usage is None else {"usage": f"%(prog)s {usage}"}
+        shown: dict[str, Any] = {"description": _description(function)}
+        if usage is not None:
+            shown["usage"] = f"%(prog)s {usage}"
         auto_cli(function, args=arguments, as_positional=False, prog=prog, parser_class=_Parser, **shown)
     except TrackerError as error:
         print(f"{prog}: {redact_arguments(str(error), given)}", file=sys.stderr)

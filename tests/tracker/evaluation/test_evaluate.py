@@ -441,6 +441,7 @@ class TestOtherSchemes:
         ("dataset", "scheme", "sentence"),
         [
             ("folder", "ibug67", "--scheme: unknown landmark scheme 'ibug67'; known: ibug68, wflw98"),
+            ("folder", "WFLW-98", "; did you mean wflw98?"),
             ("300w", "ibug68", "--scheme is for --dataset folder; the labels of 300w are ibug68"),
             ("300vw", "wflw98", "--scheme is for --dataset folder; the labels of 300vw are ibug68"),
             ("wflw", "ibug68", "--scheme is for --dataset folder; the labels of wflw are wflw98"),
