@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
 from pathlib import Path
+from types import ModuleType
 from typing import NamedTuple
 
 HERE = Path(__file__).resolve().parent
@@ -64,7 +65,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if name not in COMMANDS:
         return _end(
             "landmarks",
-            f"expected one of {', '.join(COMMANDS)}, got {name or 'an empty word'} (--help lists the commands)",
+            f"expected one of {', '.join(COMMANDS)}, got {name or 'an empty word'}"
+            f"{load_file('tracker/cli/suggestions.py').suggest(name, COMMANDS)} (--help lists the commands)",
         )
     command = COMMANDS[name]
     if (in_the_way := shadowed(command.module)) is not None:
@@ -77,9 +79,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] in PACKAGES:
             raise
-        return _end(
-            sys.argv[0], f"needs {error.name}, which is not installed; pip install 'landmark-tracker[{command.extra}]'"
-        )
+        return _end(sys.argv[0], load_file("tracker/system/extras.py").describe_missing(str(error.name), command.extra))
     except ImportError as error:
         if error.name != "tracker":  # that one is the package's own sentence on OpenCV
             raise
@@ -126,12 +126,20 @@ def refuse_shadowed(name: str, module: str) -> None:
 
 
 def _version() -> str:
-    """Return the version without importing the package, which needs OpenCV."""
-    spec = spec_from_file_location("version", HERE / "tracker/version.py")
+    return str(load_file("tracker/version.py").read_version())
+
+
+def load_file(file: str) -> ModuleType:
+    """Import one file of a package without the package itself, which may need what is not installed.
+
+    Args:
+        file: its path in this project, such as "tracker/version.py"; it must import the standard library only.
+    """
+    spec = spec_from_file_location(Path(file).stem, HERE / file)
     assert spec is not None and spec.loader is not None
     module = module_from_spec(spec)
     spec.loader.exec_module(module)
-    return str(module.read_version())
+    return module
 
 
 def _help() -> str:

@@ -18,6 +18,7 @@ from benchmarks._lib.machine import machine, versions
 from tracker import TrackerError, unfinished_videos
 from tracker.cli.command import run_command
 from tracker.sources.demo import DemoClip
+from tracker.system.extras import describe_missing
 
 PACKAGES = ("numpy", "opencv-python", "onnxruntime", "pyarrow", "ray", "daft")
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -56,9 +57,7 @@ def archives(
         report: the .json file to write.
     """
     if find_spec("pyarrow") is None:
-        raise TrackerError(
-            "the benchmark needs pyarrow, which is not installed; pip install 'landmark-tracker[parquet]'"
-        )
+        raise TrackerError(f"the benchmark {describe_missing('pyarrow', 'parquet')}")
     report.parent.mkdir(parents=True, exist_ok=True)
     about = machine()
     sides: dict[str, tuple[list[str], list[str]]] = {"loop": (["-c", LOOP], [])}  # before the folders, and after

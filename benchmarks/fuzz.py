@@ -21,6 +21,7 @@ with needs_extra(__name__, "benchmarks.fuzz", "dev", *NEEDED):
     from benchmarks._lib.fuzzing.reader import FAULTS, NAMES
     from benchmarks._lib.machine import machine, versions
     from tracker.cli.command import run_command
+    from tracker.cli.suggestions import suggest
     from tracker.errors import TrackerError
 
 FOUND = 1
@@ -63,7 +64,8 @@ def main() -> int:
 def _names(readers: str) -> list[str]:
     names = [name.strip() for name in readers.split(",") if name.strip()] or list(NAMES)
     if unknown := [name for name in names if name not in NAMES]:
-        raise TrackerError(f"--readers: unknown {', '.join(unknown)}; known: {', '.join(NAMES)}")
+        hint = suggest(unknown[0], NAMES)
+        raise TrackerError(f"--readers: unknown {', '.join(unknown)}; known: {', '.join(NAMES)}{hint}")
     return names
 
 

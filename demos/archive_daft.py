@@ -1,4 +1,6 @@
-"""python demos/archive_daft.py VIDEOS RESULTS [WORKERS]: every video of a folder into a Parquet file, by Daft.
+"""Tracks every video of a folder into a Parquet file each, by Daft.
+
+python demos/archive_daft.py VIDEOS RESULTS [WORKERS]
 
 One video is one task; each worker is a process and holds a model. Where a worker dies, Daft gives up: start it again,
 and videos that have a result are left out. Needs the extra daft.
@@ -6,6 +8,7 @@ and videos that have a result are left out. Needs the extra daft.
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from typing import Any
@@ -13,10 +16,15 @@ from typing import Any
 import cv2
 
 os.environ.setdefault("DAFT_ANALYTICS_ENABLED", "0")  # Daft reports to its makers otherwise
-import daft
-from daft import DataType, col
-
 from tracker import Tracker, TrackerError, track_to_parquet, unfinished_videos
+from tracker.system.extras import describe_missing
+
+try:
+    import daft
+    from daft import DataType, col
+except ImportError as missing:
+    print(f"archive_daft: {describe_missing('Daft', 'daft', missing)}", file=sys.stderr)
+    raise SystemExit(2) from None
 
 
 class TrackVideo:
@@ -35,7 +43,22 @@ class TrackVideo:
             return {"rows": 0, "error": str(error)}
 
 
-def main(videos: str, results: str, workers: int = 2, max_faces: int = 1) -> int:
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("videos", help="a folder of videos")
+    parser.add_argument("results", help="the folder for the Parquet files; made if it does not exist")
+    parser.add_argument("workers", nargs="?", type=int, default=2, help="how many videos at the same time; 2")
+    parser.add_argument("--max-faces", type=int, default=1, help="the largest number of faces to track; 1")
+    options = parser.parse_args(arguments)
+    try:
+        return track(options.videos, options.results, options.workers, options.max_faces)
+    except TrackerError as error:
+        print(f"archive_daft: {error}", file=sys.stderr)
+        return 2
+
+
+def track(videos: str, results: str, workers: int = 2, max_faces: int = 1) -> int:
     """Track the videos that have no result. Returns the exit status: 1 where a video failed or a worker died."""
     tasks = unfinished_videos(videos, results)
     if not tasks:
@@ -44,6 +67,7 @@ def main(videos: str, results: str, workers: int = 2, max_faces: int = 1) -> int
     pool = daft.cls(TrackVideo, use_process=True, max_concurrency=min(workers, len(tasks)))(max_faces)
     table = daft.from_pydict({"video": [str(video) for video, _ in tasks], "result": [str(path) for _, path in tasks]})
     done = table.into_batches(1).with_column("done", pool.track(col("video"), col("result")))
+    print(f"{len(tasks)} videos without a result, written into {results}:", flush=True)
     failed = 0
     try:
         for task in done.iter_rows():
@@ -56,4 +80,4 @@ def main(videos: str, results: str, workers: int = 2, max_faces: int = 1) -> int
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:3], *map(int, sys.argv[3:])))
+    sys.exit(main())

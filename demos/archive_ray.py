@@ -1,4 +1,6 @@
-"""python demos/archive_ray.py VIDEOS RESULTS [WORKERS]: every video of a folder into a Parquet file, by Ray Data.
+"""Tracks every video of a folder into a Parquet file each, by Ray Data.
+
+python demos/archive_ray.py VIDEOS RESULTS [WORKERS]
 
 One video is one task; each worker holds a model. A worker that dies is replaced by Ray, and its video is tracked from
 the start. Start it again after a crash of everything: videos that have a result are left out. Needs the extra ray.
@@ -6,14 +8,21 @@ the start. Start it again after a crash of everything: videos that have a result
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from typing import Any
 
 import cv2
-import ray.data
 
 from tracker import Tracker, TrackerError, track_to_parquet, unfinished_videos
+from tracker.system.extras import describe_missing
+
+try:
+    import ray.data
+except ImportError as missing:
+    print(f"archive_ray: {describe_missing('Ray Data', 'ray', missing)}", file=sys.stderr)
+    raise SystemExit(2) from None
 
 
 class TrackVideo:
@@ -31,7 +40,22 @@ class TrackVideo:
             return {**task, "rows": 0, "error": str(error)}
 
 
-def main(videos: str, results: str, workers: int = 2, max_faces: int = 1) -> int:
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("videos", help="a folder of videos")
+    parser.add_argument("results", help="the folder for the Parquet files; made if it does not exist")
+    parser.add_argument("workers", nargs="?", type=int, default=2, help="how many videos at the same time; 2")
+    parser.add_argument("--max-faces", type=int, default=1, help="the largest number of faces to track; 1")
+    options = parser.parse_args(arguments)
+    try:
+        return track(options.videos, options.results, options.workers, options.max_faces)
+    except TrackerError as error:
+        print(f"archive_ray: {error}", file=sys.stderr)
+        return 2
+
+
+def track(videos: str, results: str, workers: int = 2, max_faces: int = 1) -> int:
     """Track the videos that have no result. Returns the exit status: 1 where a video failed."""
     tasks = [{"video": str(video), "result": str(result)} for video, result in unfinished_videos(videos, results)]
     if not tasks:
@@ -44,6 +68,7 @@ def main(videos: str, results: str, workers: int = 2, max_faces: int = 1) -> int
         compute=ray.data.ActorPoolStrategy(size=min(workers, len(tasks))),
         num_cpus=1,  # for a model on the GPU num_gpus=0.25 as well, and Tracker(provider="cuda") above
     )
+    print(f"{len(tasks)} videos without a result, written into {results}:", flush=True)
     failed = 0
     for task in done.iter_rows():
         failed += task["error"] != ""
@@ -52,4 +77,4 @@ def main(videos: str, results: str, workers: int = 2, max_faces: int = 1) -> int
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:3], *map(int, sys.argv[3:])))
+    sys.exit(main())

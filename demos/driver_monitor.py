@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 
 from tracker import EyeMonitor, EyeReport, Tracker, TrackerError, draw_landmarks
-from tracker.sources import open_source
+from tracker.sinks import OverlayVideo
+from tracker.sources import FALLBACK_FPS, open_source
 
 HEIGHT, PANEL = 480, 300
 COLOURS = {"open": (45, 200, 120), "closed": (235, 70, 60), "untold": (255, 176, 32), "unknown": (150, 150, 150)}  # RGB
@@ -26,9 +27,9 @@ LONG_S = 1.0
 
 def main(arguments: list[str] | None = None) -> int:
     """Show or write the display, one line on the terminal for each closure."""
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("source", nargs="?", default="0", help="a clip, a stream's URL or a camera's number")
-    parser.add_argument("--output", type=Path, default=Path("out/driver_monitor.mp4"))
+    parser.add_argument("--output", type=Path, default=Path("out/driver_monitor.mp4"), help="the video to write, .mp4")
     parser.add_argument("--show", action="store_true", help="open a window; q ends it")
     parser.add_argument("--window", type=float, default=60.0, help="seconds that PERCLOS looks back")
     options = parser.parse_args(arguments)
@@ -37,16 +38,18 @@ def main(arguments: list[str] | None = None) -> int:
     except TrackerError as error:
         print(f"driver_monitor: {error}", file=sys.stderr)
         return 2
+    print(f"written: {options.output}")
     return 0
 
 
 def watch(source: str, output: Path, show: bool = False, window_s: float = 60.0) -> None:
     """Run the tracker over a source and draw the display of every frame."""
     output.parent.mkdir(parents=True, exist_ok=True)
-    tracker, monitor, watched, writer = Tracker(max_faces=1), EyeMonitor(window_s), None, None
+    tracker, monitor, watched = Tracker(max_faces=1), EyeMonitor(window_s), None
     trace: list[tuple[float, str]] = []
-    try:
-        for frame in open_source(source):
+    opened = open_source(int(source) if source.isdecimal() else source)
+    with opened, OverlayVideo(output, opened.fps or FALLBACK_FPS) as video:
+        for frame in opened:
             picture, report = frame.image_rgb, None
             for face in tracker.step(frame).faces:
                 if face.id != watched:
@@ -57,16 +60,12 @@ def watch(source: str, output: Path, show: bool = False, window_s: float = 60.0)
                     kind = "closure" if report.blink.told else "closed or looking down"
                     print(f"{kind} at {report.blink.start_s:.2f} s for {report.blink.duration_s:.2f} s")
             trace = [*trace[1 - PANEL + 40 :], (report.opening, report.state) if report else (math.nan, "unknown")]
-            display = draw_display(picture, report, trace)[..., ::-1]
-            writer = writer or cv2.VideoWriter(str(output), cv2.VideoWriter.fourcc(*"mp4v"), 25, display.shape[1::-1])
-            writer.write(np.ascontiguousarray(display))
+            display = draw_display(picture, report, trace)
+            video.write(display, frame.timestamp_s)
             if show:
-                cv2.imshow("driver monitor", display)
+                cv2.imshow("driver monitor", display[..., ::-1])
                 if cv2.waitKey(1) & 255 == ord("q"):
                     break
-    finally:
-        if writer:
-            writer.release()
 
 
 def draw_display(picture: np.ndarray, report: EyeReport | None, trace: list[tuple[float, str]]) -> np.ndarray:

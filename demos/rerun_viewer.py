@@ -1,20 +1,29 @@
-"""python demos/rerun_viewer.py CLIP [FILE.rrd]: frames, landmarks, ids and head angles in the viewer of Rerun.
+"""Shows frames, landmarks, ids and head angles in the viewer of Rerun.
+
+python demos/rerun_viewer.py CLIP [FILE.rrd]
 
 Needs `pip install rerun-sdk`. With FILE.rrd nothing is opened: `rerun FILE.rrd` shows the recording later.
 """
 
 from __future__ import annotations
 
+import argparse
 import sys
 from pathlib import Path
 
 import numpy as np
-import rerun as rr
 
-from tracker import Frame, FrameResult, Tracker, camera_matrix, head_pose
+from tracker import Frame, FrameResult, Tracker, TrackerError, camera_matrix, head_pose
 from tracker.face.schemes import Scheme
 from tracker.sinks.coco import keypoint_names, skeleton
 from tracker.sources import open_source
+from tracker.system.extras import describe_missing
+
+try:
+    import rerun as rr
+except ImportError as missing:
+    print(f"rerun_viewer: {describe_missing('rerun-sdk', error=missing)}", file=sys.stderr)
+    raise SystemExit(2) from None
 
 JPEG_QUALITY = 80
 
@@ -57,7 +66,23 @@ def log(frame: Frame, result: FrameResult, recording: rr.RecordingStream) -> Non
         recording.log(f"camera/faces/{gone.id}", rr.Clear(recursive=True))
 
 
-def main(clip: str, output: Path | None = None) -> None:
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("clip", help="a video file, a stream's URL, a picture or a camera's number")
+    parser.add_argument("output", nargs="?", type=Path, help="the .rrd file to write; without it the viewer is opened")
+    options = parser.parse_args(arguments)
+    try:
+        show(int(options.clip) if options.clip.isdecimal() else options.clip, options.output)
+    except TrackerError as error:
+        print(f"rerun_viewer: {error}", file=sys.stderr)
+        return 2
+    if options.output is not None:
+        print(f"written: {options.output}")
+    return 0
+
+
+def show(clip: str | int, output: Path | None = None) -> None:
     """Track a clip, a camera or a stream, and show it as it comes, or write it into a file."""
     recording = rr.RecordingStream("landmark-tracker")
     if output is None:
@@ -73,4 +98,4 @@ def main(clip: str, output: Path | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]) if len(sys.argv) > 2 else None)
+    sys.exit(main())

@@ -12,6 +12,7 @@ of the scheme ibug68; its pupils, 68 and 69, are the means of the eyes' points.
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -95,9 +96,16 @@ def make_node(**options: Any) -> Any:
     return LandmarkNode()
 
 
-def main() -> None:
-    """Run the node until ROS 2 ends it."""
-    import rclpy
+def main() -> int:
+    """Run the node until ROS 2 ends it; return the exit status."""
+    if {"-h", "--help"} & {*sys.argv[1:]}:
+        print(__doc__)
+        return 0
+    try:
+        import rclpy
+    except ImportError as error:
+        print(f"ros2_node: needs ROS 2 ({error}); run it where ROS 2 is installed and set up", file=sys.stderr)
+        return 2
 
     rclpy.init()
     node = make_node()
@@ -106,7 +114,8 @@ def main() -> None:
     finally:
         node.destroy_node()
         rclpy.try_shutdown()
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -131,8 +131,12 @@ def export(
     if to == "triton":
         print(f"written: {write_repository(output, output.parent / 'triton_models', output.stem)}")
     elif to == "tensorrt" or to == "tensorrt_rtx":
-        plan = cached_engine(output, output.parent / "engines", engine_key(output, to, precision))
-        print(f"{plan}: {plan.stat().st_size / 1e6:.2f} MB, built, not run: engines are verified as ONNX")
+        key = engine_key(output, to, precision)
+        plan = cached_engine(output, output.parent / "engines", key)
+        print(
+            f"{plan}: {plan.stat().st_size / 1e6:.2f} MB, an engine of {key.builder()}, not run: what was verified is "
+            "the ONNX model"
+        )
     elif to != "onnx":
         whole = LandmarkGraph(task, "fp32", engine.decoder, engine.calibration).eval()
         files, difference = write_runtime(to, whole, precision, spec, reference, output, budget)
@@ -160,15 +164,19 @@ def _prepared(
         scheme=task.scheme.name,
         presence=round(presence, 4),
         decode=f"{graph.decoder}; softmax over the map, {window} x {window} cells around its peak; "
-        f"of covariances {calibration.spread.label_px2:g} px2 are the labels' own and taken off, "
-        f"{calibration.spread.floor_px2:g} px2 are left at least",
+        f"the variance of the training labels, {calibration.spread.label_px2:g} px2, is subtracted from the "
+        f"covariances, whose variances stay at least {calibration.spread.floor_px2:g} px2",
         temperature=calibration.temperature,
         licence=licence,
         visibility={"slope": visibility.slope, "offsets": list(visibility.offsets)},
         config=config,
         commit=commit(),
     )
-    told = [f"temperature {calibration.temperature:g}, {graph.decoder}", coverage(graph, faces), presence_told]
+    told = [
+        f"decoder: {graph.decoder}; temperature of the heatmaps' softmax: {calibration.temperature:g}",
+        coverage(graph, faces),
+        presence_told,
+    ]
     return LandmarkGraph(task, precision, decoder, calibration), spec, reference, told
 
 
@@ -203,8 +211,9 @@ def presence_of(graph: LandmarkGraph, data: FaceData) -> tuple[float, str]:
     presence = fit_presence(faces, without, upside_down)
     refused = [100 * (kind < presence).mean() for kind in (without, upside_down)]
     return presence, (
-        f"score of a face from {presence:.3f}: accepts {100 * (faces >= presence).mean():.1f} % of faces, rejects "
-        f"{refused[0]:.1f} % of views without one and {refused[1]:.1f} % of faces upside down"
+        f"score threshold of a face: {presence:.3f}, which accepts {100 * (faces >= presence).mean():.1f} % of the "
+        f"augmented validation faces and rejects {refused[0]:.1f} % of crops without a face and {refused[1]:.1f} % of "
+        "faces upside down"
     )
 
 

@@ -27,14 +27,17 @@ with needs_extra(__name__, "export.tensorrt", "cpu", "cv2"):
     from tracker.engines.tensorrt.plan import (
         EngineKey,
         ForeignPlan,
+        MissingPlan,
         checked_plan,
         complaints,
         first_gpu,
         load_tensorrt,
         short_reason,
+        why_absent,
         write_plan,
     )
     from tracker.errors import TrackerError
+    from tracker.system.extras import import_package
     from tracker.system.files import expect_replaceable, write_whole
 
 log = logging.getLogger(__name__)
@@ -154,8 +157,11 @@ def cached_engine(onnx: Path, folder: Path, key: EngineKey) -> Path:
         raise TrackerError(f"{folder}: cannot keep engines there: {error.strerror}") from None
     try:
         checked_plan(path, key)
+    except MissingPlan:
+        log.warning("no engine of %s for this model in %s yet: building it from %s", key.builder(), folder, onnx)
+        _build_into(path, onnx, key)
     except ForeignPlan as error:
-        log.warning("%s; building it from %s", error, onnx)
+        log.warning("%s; building it again from %s", error, onnx)
         _build_into(path, onnx, key)
     return path
 
@@ -259,13 +265,33 @@ def to_plan(
 
     Args:
         model: an .onnx file that export.run wrote.
-        flavour: of TensorRT; by default the one that can be imported, TensorRT first.
+        flavour: of TensorRT; by default the one that can be imported, TensorRT first. Standard error says which it is.
         precision: of the .onnx file.
 
     Raises:
         TrackerError: if the engine cannot be built.
     """
-    print(cached_engine(model, model.parent / "engines", engine_key(model, flavour, precision)))
+    key = engine_key(model, flavour, precision)
+    print(flavour_taken(key, flavour), file=sys.stderr)
+    print(cached_engine(model, model.parent / "engines", key))
+
+
+def flavour_taken(key: EngineKey, asked: str | None) -> str:
+    """Say which flavour of TensorRT an engine is for, and why if it is TensorRT-RTX without having been asked for.
+
+    Args:
+        key: of the engine.
+        asked: the flavour that was asked for; None for the first that can be imported.
+    """
+    if asked is None and key.flavour == "tensorrt_rtx":
+        try:
+            import_package("tensorrt")
+        except (ImportError, OSError, RuntimeError) as error:
+            return (
+                f"took {key.builder()}, because TensorRT is {why_absent('tensorrt', error)}: --flavour tensorrt asks "
+                "for TensorRT itself, and says how to install it"
+            )
+    return f"took {key.builder()}"
 
 
 def main() -> int:

@@ -46,12 +46,15 @@ def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
         assert re.findall(r"^  (\w+) ", capsys.readouterr().out, re.M) == [*COMMANDS]
 
 
-@pytest.mark.parametrize("name", ["trak", "", "--verbose", "tracker.run"])
-def test_an_unknown_command(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("trak", "; did you mean track?"), ("Doctor", "; did you mean doctor?"), ("", ""), ("--verbose", "")],
+)
+def test_an_unknown_command(name: str, hint: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([name]) == 2
     assert capsys.readouterr().err == (
         "landmarks: expected one of track, evaluate, doctor, train, label, export, "
-        f"got {name or 'an empty word'} (--help lists the commands)\n"
+        f"got {name or 'an empty word'}{hint} (--help lists the commands)\n"
     )
 
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from tools.enlarged import enlarge
 from tools.point_table import read_points
 from tracker.cli.command import run_command
+from tracker.cli.suggestions import suggest
 from tracker.datasets.sample import DatasetError
 from tracker.detectors.loading import load_detector
 from tracker.errors import TrackerError
@@ -50,7 +51,8 @@ def main() -> int:
     """Run the command line."""
     commands: dict[str, Callable[..., None]] = {"choose": choose, "show": show, "write": write}
     if len(sys.argv) < 2 or sys.argv[1] not in commands:
-        print(f"tools.hand_label: expected one of {', '.join(commands)}, such as choose --help", file=sys.stderr)
+        hint = suggest(sys.argv[1], commands) if len(sys.argv) > 1 else ""
+        print(f"tools.hand_label: expected one of {', '.join(commands)}, such as choose --help{hint}", file=sys.stderr)
         return 2
     return run_command(commands[sys.argv[1]], f"tools.hand_label {sys.argv[1]}", sys.argv[2:])
 

@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from tracker.cli.command import run_command
 from tracker.engines.base import Engine, EngineOutput, GpuEngine
 from tracker.engines.onnx import OnnxEngine, Provider, available_providers
-from tracker.engines.onnx_file import model_sha256
-from tracker.engines.spec import INPUT
+from tracker.engines.onnx_file import metadata_of, model_sha256, read_model
+from tracker.engines.spec import INPUT, ModelSpec
 from tracker.engines.tensorrt.check import compare_gpu_crops
 from tracker.engines.tensorrt.cuda import PyCuda, load_pycuda
 from tracker.engines.tensorrt.engine import TensorRtEngine
@@ -34,7 +34,14 @@ from tracker.sources import camera_lines
 from tracker.sources.demo import DemoClip
 from tracker.system.onnx_runtime import import_onnxruntime
 from tracker.tracking.estimator import next_roi
-from tracker.weights.packaged import BLAZEFACE, YUNET, DetectorFile, landmark_model, packaged_detector
+from tracker.weights.packaged import (
+    BLAZEFACE,
+    YUNET,
+    DetectorFile,
+    landmark_model,
+    named_models,
+    packaged_detector,
+)
 
 BUDGET_PX = 0.1
 """The largest 99th percentile of the distance between two engines' points, in pixels of the crop."""
@@ -50,7 +57,7 @@ def doctor(selftest: bool = False, model: Path | None = None, plan: Path | None 
     Args:
         selftest: run the model in every engine that is available, and crop on the GPU. The exit status is 2 if the
             engines differ by more than 0.1 px for 1 % of the points, or the crops differ from the CPU's.
-        model: a landmark model that export.run wrote, in place of the packaged one.
+        model: a landmark model: a file that export.run wrote or a name, edge68 if not given.
         plan: with selftest, a TensorRT engine of that model.
 
     Raises:
@@ -59,7 +66,7 @@ def doctor(selftest: bool = False, model: Path | None = None, plan: Path | None 
     if plan is not None and not selftest:
         raise TrackerError("--plan names an engine for the self-test; give --selftest too")
     model = landmark_model(model)
-    files = (*_in_the_way(Path.cwd()), *map(_detector, (YUNET, BLAZEFACE)), *_model(model))
+    files = (*_in_the_way(Path.cwd()), *map(_detector, (YUNET, BLAZEFACE)), *_names(), *_model(model))
     for line in (*_packages(), *_providers(model), *_gpu(), *camera_lines(), *files):
         print(line)
     if selftest:
@@ -156,6 +163,19 @@ def _detector(file: DetectorFile) -> str:
     except TrackerError as error:
         return f"detector {file.name}: {error}"
     return f"detector {file.name} ({file.licence}): {file.path}"
+
+
+def _names() -> list[str]:
+    """Return one line for each model that loads by its name, with its licence."""
+    return ["models that load by name:", *(one_line(f"  {name}: {_licence(name)}") for name in named_models())]
+
+
+def _licence(name: str) -> str:
+    try:
+        path = landmark_model(Path(name))
+        return ModelSpec.from_metadata(metadata_of(read_model(path)), str(path)).licence
+    except TrackerError as error:
+        return str(error)
 
 
 def _model(path: Path) -> list[str]:

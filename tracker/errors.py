@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable
 
+from tracker.cli.suggestions import suggest
 from tracker.redaction import redact
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]+")
@@ -36,8 +37,9 @@ def expect_choice(what: str, value: object, choices: Iterable[str]) -> None:
         choices: the valid values.
 
     Raises:
-        TrackerError: naming the choices.
+        TrackerError: naming the choices, and the most similar one.
     """
     known = [*choices]
     if not isinstance(value, str) or value not in known:
-        raise TrackerError(f"{what}: expected one of {', '.join(known)}, got {value!r}")
+        hint = suggest(value, known) if isinstance(value, str) else ""
+        raise TrackerError(f"{what}: expected one of {', '.join(known)}, got {value!r}{hint}")

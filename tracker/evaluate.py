@@ -13,6 +13,7 @@ from typing import Literal, TypeVar
 from tracker.cli.clashes import Named, files_of_model, refuse_clashes
 from tracker.cli.command import run_command
 from tracker.cli.config_files import files_read
+from tracker.cli.suggestions import suggest
 from tracker.datasets import clips, labelled, video300, w300
 from tracker.datasets.registry import SETS
 from tracker.detectors.loading import DetectorName
@@ -20,7 +21,7 @@ from tracker.errors import TrackerError
 from tracker.evaluation.report import REPORT_SUFFIXES, expect_report, inputs_below
 from tracker.evaluation.stills import evaluate_stills
 from tracker.evaluation.video_report import evaluate_videos
-from tracker.face.schemes import IBUG68, Scheme, scheme_named
+from tracker.face.schemes import IBUG68, SCHEMES, Scheme, scheme_named
 from tracker.weights.packaged import WEIGHTS, url_of_model
 
 Dataset = Literal[labelled.Dataset, clips.VideoDataset]
@@ -84,7 +85,7 @@ def _scheme(name: str | None, dataset: Dataset) -> Scheme:
     try:
         return scheme_named(name)
     except ValueError as error:
-        raise TrackerError(f"--scheme: {error}") from None
+        raise TrackerError(f"--scheme: {error}{suggest(name, SCHEMES)}") from None
 
 
 def _inputs(model: str | None, detector_model: Path | None) -> Iterator[Named]:
@@ -102,7 +103,10 @@ def _expected(split: str, splits: Iterable[Name], dataset: str) -> Name:
     for name in splits:
         if name == split:
             return name
-    raise TrackerError(f"--dataset {dataset} has no --split {split}; give one of {', '.join(splits)}")
+    known = [*splits]
+    raise TrackerError(
+        f"--dataset {dataset} has no --split {split}; give one of {', '.join(known)}{suggest(split, known)}"
+    )
 
 
 def main() -> int:

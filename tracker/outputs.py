@@ -37,8 +37,7 @@ from tracker.sinks import (
 from tracker.sinks.annotate import draw_faces
 from tracker.sinks.avatars import Avatars
 from tracker.sinks.picture_files import drawn_files
-from tracker.sinks.video import is_video_name
-from tracker.sources import FALLBACK_FPS, Pictures, Source, Video
+from tracker.sources import FALLBACK_FPS, VIDEO_SUFFIXES, Pictures, Source, Video
 from tracker.system.files import (
     STDOUT,
     Replacement,
@@ -125,8 +124,10 @@ class Outputs:
         return path.suffix.lower() == ".pts" and Path(folder).is_relative_to(os.path.realpath(self.pts))
 
     def _draws_pictures(self, source: Source | None) -> bool:
-        """Tell whether the overlay is pictures: it is for a source of pictures, unless it is named as a video."""
-        return self.overlay is not None and isinstance(source, Pictures) and not is_video_name(self.overlay)
+        """Tell whether the overlay is pictures: for a source of pictures, unless it has the name of a video."""
+        if self.overlay is None or not isinstance(source, Pictures):
+            return False
+        return self.overlay.is_dir() or self.overlay.suffix.lower() not in VIDEO_SUFFIXES
 
     def aside(self) -> AbstractContextManager[object]:
         """Redirect messages to standard error if results go to standard output."""

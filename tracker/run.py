@@ -81,10 +81,11 @@ def run(
     rotate: Rotation = 0,
     mirror: bool = False,
 ) -> None:
-    """Track facial landmarks in SOURCE: a video file, the number of a camera, a URL, or pictures.
+    """Track facial landmarks in SOURCE: a video file, the number of a camera, a URL, or pictures and folders of them.
 
-    The source may also be given by one of --camera, --video, --images, --demo. Without a source: the webcam, or a
-    built-in demo clip with ground truth if there is no camera or display.
+    The source may also be given by one of --camera, --video, --images, --demo. Without a source camera 0 is shown in a
+    window; if it cannot be opened, or there is no display, the built-in demo clip with ground truth is tracked. Results
+    are written only by options, such as --output, --csv or --overlay.
 
     Args:
         camera: a camera's number, 0 for the first; its path such as /dev/v4l/by-id/...; csi://0; or a GStreamer
@@ -106,7 +107,8 @@ def run(
         pts: write the landmarks of each frame into this folder, in the layout of 300VW; of each picture into a file
             with its name.
         overlay: write the video with the landmarks drawn to this file, as H.264 with sound if ffmpeg is installed. For
-            pictures a folder, where they keep their names; for a single picture a file.
+            pictures a folder, where they keep their names, or a video such as faces.mp4 that shows each for a second;
+            for a single picture a file.
         osc: send the results as Open Sound Control over UDP to this HOST:PORT.
         openseeface: send the faces in OpenSeeFace's packets over UDP to these HOST:PORT, as VSeeFace and VTube Studio
             take them (port 11573).
@@ -177,6 +179,10 @@ def run(
                 records.write_stats({**stats_record, "losses": asdict(source.losses)})
         for line in outputs.written():
             print(line)
+        if not sinks:
+            print(
+                "no results were written; --output, --csv and --overlay write files, --help lists more", file=sys.stderr
+            )
 
 
 def _source(
@@ -318,7 +324,7 @@ def _after(frames: int | None) -> str:
 
 def main() -> int:
     """Run the command line; return the exit status."""
-    return run_command(run, "tracker.run", words=source_options)
+    return run_command(run, "tracker.run", words=source_options, usage="[SOURCE ...] [OPTIONS]")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """One sentence instead of a traceback where a command's packages are not installed.
 
-It is like tracker.system.extras.describe_missing, which cannot be imported where OpenCV is missing.
+The sentence is that of tracker.system.extras, which is loaded without its package: that needs OpenCV.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from types import TracebackType
+
+from landmark_tracker import load_file
 
 OWN = ("tracker", "train", "export", "benchmarks", "tools")
 USER_ERROR = 2
@@ -70,5 +72,5 @@ def _sentence(error: ImportError, prog: str, extra: str) -> str | None:
         return f"{prog}: {error}"
     if (error.name or "").partition(".")[0] in OWN:
         return None
-    why = f"{error.name}, which is not installed" if absent else f"a package that cannot be imported ({error})"
-    return f"{prog}: needs {' '.join(why.split())}; pip install 'landmark-tracker[{extra}]'"
+    describe_missing = load_file("tracker/system/extras.py").describe_missing
+    return f"{prog}: {describe_missing(error.name if absent and error.name else 'a package', extra, error)}"

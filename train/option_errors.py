@@ -36,7 +36,7 @@ class TrainingParser(FileOptions, LightningArgumentParser):
         given = getattr(self, "given", sys.argv[1:])
         if files_read():
             text = text.replace("parsing config", f"parsing --config {files_read()[-1]}", 1)
-        hint, text = nearest(text, given, names), redact_arguments(text, given)
+        hint, text = nearest_choice(text) or nearest(text, given, names), redact_arguments(text, given)
         name = command_name("train.run")
         print(f"{name}: {text}{hint} ({name} fit --help lists the options)", file=sys.stderr)
         sys.exit(USER_ERROR)
@@ -45,6 +45,17 @@ class TrainingParser(FileOptions, LightningArgumentParser):
         """Yield the parsers of the commands."""
         for action in self._actions:
             yield from (getattr(action, "_name_parser_map", None) or {}).values()
+
+
+def nearest_choice(text: str) -> str:
+    """Return "; did you mean X?" for a value that is not one of the choices that a message lists, else "".
+
+    Args:
+        text: a message of jsonargparse.
+    """
+    value = re.search(r"(?:Got|Given) value: (\S+)", text)
+    choices = re.findall(r"'([^']*)'", " ".join(re.findall(r"Literal\[([^]]*)\]", text)))
+    return suggest(value[1], choices) if value else ""
 
 
 def nearest(text: str, given: Iterable[str], names: Iterable[str]) -> str:

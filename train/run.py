@@ -9,6 +9,7 @@ a file named pause lies in the training's folder, the training waits.
 
 from __future__ import annotations
 
+import logging
 import sys
 import warnings
 
@@ -47,11 +48,17 @@ def main() -> None:
         sys.exit(EXIT_SIGPIPE)
 
 
+def is_no_advert(record: logging.LogRecord) -> bool:
+    """Tell whether a message of Lightning is about the training, not a tip to install its makers' other packages."""
+    return "Tip: For seamless cloud" not in record.getMessage()
+
+
 def _train() -> None:
     with needs_extra(__name__, NAME, "train"):
         from tracker.errors import TrackerError
         from tracker.system.process import command_name
         from train.command_line import TrainingCLI, told
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(is_no_advert)
     with warnings.catch_warnings():
         for harmless in HARMLESS:
             warnings.filterwarnings("ignore", message=harmless)

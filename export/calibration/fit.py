@@ -38,7 +38,10 @@ def coverage(graph: LandmarkGraph, faces: Batch) -> str:
     """
     squares = squared_sigmas(*_errors(graph, faces))
     within = [100 * float((squares <= sigmas**2).double().mean()) for sigmas in (1, 2)]
-    return f"covariances: {within[0]:.0f} % of errors within 1 sigma, {within[1]:.0f} % within 2 (Gaussian: 39, 86)"
+    return (
+        f"covariances: {within[0]:.0f} % of the errors lie within 1 sigma and {within[1]:.0f} % within 2 sigma; a "
+        "Gaussian in two dimensions has 39 % and 86 %"
+    )
 
 
 def _temperature(graph: LandmarkGraph, faces: Batch) -> float:

@@ -116,7 +116,8 @@ def write_runtime(
             except TrackerError as error:
                 raise TrackerError(f"{files[0]}: not written: {str(error).removeprefix(f'{parts[0]}: ')}") from None
             expect_within(difference, budget, precision, files[0])
-            contents["verified"] = str(difference) + (f"; {target.note}" if target.note else "")
+            notes = [*str(difference).splitlines(), *filter(None, [target.note])]
+            contents["verified"] = "; ".join(map(str.strip, notes))
             contents["files"] = {
                 each.relative_to(folder).as_posix(): hashlib.sha256(each.read_bytes()).hexdigest()
                 for part in parts

@@ -331,7 +331,7 @@ def test_pictures_that_are_damaged_are_named(w300: Path, tmp_path: Path) -> None
     (clip,) = frames.labelled_pictures(folder).clips
     assert len(list(clip.read())) == len(list(folder.glob("*.pts"))) == 4
     (folder / "face1.png").write_bytes((folder / "face1.png").read_bytes()[:50])
-    with pytest.raises(TrackerError, match=r"face1\.png.*mend it or leave it out"):
+    with pytest.raises(TrackerError, match=r"face1\.png.*correct it or leave it out"):
         list(clip.read())
 
 

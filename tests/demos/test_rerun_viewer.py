@@ -13,7 +13,7 @@ import pytest
 chunk = pytest.importorskip("rerun.chunk", reason="needs rerun-sdk: tests/requirements-slow.txt")
 pytest.importorskip("skimage.data", reason="needs scikit-image's astronaut picture")
 
-from demos.rerun_viewer import main  # noqa: E402
+from demos.rerun_viewer import show  # noqa: E402
 from tracker import Tracker  # noqa: E402
 from tracker.sources.demo import DemoClip  # noqa: E402
 
@@ -32,7 +32,7 @@ def clip(tmp_path: Path) -> Path:
 
 
 def test_records_pictures_points_and_time_lines(clip: Path, tmp_path: Path) -> None:
-    main(str(clip), tmp_path / "clip.rrd")
+    show(str(clip), tmp_path / "clip.rrd")
     expected = [each.faces[0].landmarks.points_px for each in Tracker(max_faces=4).run(str(clip))]
     found: dict[str, dict[int, Any]] = {}
     for part in chunk.RrdReader(str(tmp_path / "clip.rrd")).stream():

@@ -303,4 +303,4 @@ class TestMissingPackages:
             text=True,
         )
         assert done.returncode == 2 and done.stderr.count("\n") == 1
-        assert "needs a package that cannot be imported (libGL.so.1: cannot open" in done.stderr
+        assert "needs a package, which cannot be imported (libGL.so.1: cannot open" in done.stderr

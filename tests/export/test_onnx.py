@@ -264,7 +264,7 @@ class TestRefusedToWrite:
         assert_sentence(
             error.value,
             output,
-            "the largest distance without ties is 5.0000 px, the budget 4.9",
+            "the largest distance of a landmark with a clear peak is 5.0000 px, the budget 4.9",
             "worst landmarks are 30,",
         )
         assert os.listdir(tmp_path) == []

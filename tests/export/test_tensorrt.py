@@ -22,7 +22,7 @@ import pytest
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
 import export.tensorrt
-from export.tensorrt import FACES, build, cached_engine, engine_key, main
+from export.tensorrt import FACES, build, cached_engine, engine_key, flavour_taken, main
 from tracker.engines.onnx import OnnxEngine
 from tracker.engines.onnx_file import metadata_of
 from tracker.engines.spec import KEY, ModelSpec
@@ -291,7 +291,9 @@ class TestCache:
         sidecar = json.loads((folder / f"{path.name}.json").read_text())
         assert sidecar.keys() == {"key", "metadata", "plan_sha256", "size_bytes", "build_s"}
         assert described_plan(path) == (make_key(), OnnxEngine(PACKAGED).spec)
-        assert "it does not exist yet; building it from" in self.said(caplog)
+        said = self.said(caplog)
+        assert said.startswith(f"no engine of {make_key().builder()} for this model in {folder} yet: building it from")
+        assert "trusted" not in said
 
     def test_a_hit_touches_nothing(self, folder: Path, builds: Any, caplog: pytest.LogCaptureFixture) -> None:
         path = cached_engine(PACKAGED, folder, make_key())
@@ -305,7 +307,6 @@ class TestCache:
         ("damage", "reason"),
         [
             ("plan", "its SHA-256 is not the one in its sidecar"),
-            ("no plan", "it does not exist yet"),
             ("no sidecar", "its sidecar is missing"),
             (b"\xff{", "its sidecar is damaged"),
             (b"[]", "its sidecar is damaged"),
@@ -355,7 +356,7 @@ class TestCache:
         caplog.clear()
         path = cached_engine(PACKAGED, folder, other)
         assert path != first and builds == [make_key(), other]
-        assert "it does not exist yet" in self.said(caplog)
+        assert f"no engine of {other.builder()} for this model" in self.said(caplog)
         with pytest.raises(ForeignPlan, match=f"it was built for another {next(iter(changes))}"):
             checked_plan(first, other)
         first.replace(path)
@@ -433,12 +434,27 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     onnx.save(model, path)
     monkeypatch.setattr(sys, "argv", ["export.tensorrt", "--model", str(path), "--flavour", "tensorrt_rtx"])
     assert (main(), main()) == (0, 0)
-    first, second = capsys.readouterr().out.split()
+    out, err = capsys.readouterr()
+    first, second = out.split()
     assert first == second
+    taken = f"took {engine_key(path, 'tensorrt_rtx').builder()}\n"
+    assert taken.startswith("took TensorRT-RTX ") and err.count(taken) == 2
     plan, key = Path(first), engine_key(path, "tensorrt_rtx")
     assert len(checked_plan(plan, key)) > 1000
     assert described_plan(plan) == (key, spec)
     assert sorted(os.listdir(plan.parent)) == [plan.name, f"{plan.name}.json"]
+
+
+def test_says_when_another_flavour_was_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The module that is None stands for TensorRT that is not installed."""
+    monkeypatch.setitem(sys.modules, "tensorrt", None)
+    key = make_key()
+    assert key.flavour == "tensorrt_rtx"
+    assert flavour_taken(key, "tensorrt_rtx") == f"took {key.builder()}"
+    assert flavour_taken(key, None) == (
+        f"took {key.builder()}, because TensorRT is not installed: --flavour tensorrt asks for TensorRT itself, and "
+        "says how to install it"
+    )
 
 
 class TestMetadata:

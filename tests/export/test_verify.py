@@ -85,7 +85,7 @@ class TestTies:
         assert difference.ties == 1
         assert difference.largest_tie_px == pytest.approx(9 * 4 * 2**0.5, rel=0.01)  # nine cells, both ways
         assert difference.largest_px < 0.001 and difference.p999_px < 0.001
-        assert "1 ties, at most 5.1e+01 px apart" in str(difference)
+        assert "1 have two peaks of the same height, largest distance 5.1e+01" in str(difference)
 
     def test_nor_where_largest_px_is_asked_for(self, tmp_path: Path) -> None:
         graph = graph_of(Drawn(ahead=1e-6))
@@ -94,7 +94,8 @@ class TestTies:
     def test_peaks_that_differ_are_no_tie(self, tmp_path: Path) -> None:
         graph = graph_of(Drawn(ahead=0.02, behind=0.01))
         with pytest.raises(
-            TrackerError, match=r"largest distance without ties is 5.* px.*; the worst landmarks are 30"
+            TrackerError,
+            match=r"largest distance of a landmark with a clear peak is 5.* px.*; the worst .* are 30",
         ):
             write_onnx(graph, SPEC, reference(graph), tmp_path / "m.onnx", Budget(largest_px=0.01, nme_percent=99))
 
@@ -173,8 +174,12 @@ class TestBudget:
         [
             ("p50_px", "p50_px", "the distance of half of the landmarks is 0.3000 px, the budget 0.2"),
             ("p99_px", "p99_px", "the distance of 99 % of the landmarks is 0.3000 px, the budget 0.2"),
-            ("p999_px", "p999_px", "99.9 % of the landmarks without ties is 0.3000 px, the budget 0.2"),
-            ("largest_px", "largest_px", "the largest distance without ties is 0.3000 px, the budget 0.2"),
+            ("p999_px", "p999_px", "99.9 % of the landmarks with a clear peak is 0.3000 px, the budget 0.2"),
+            (
+                "largest_px",
+                "largest_px",
+                "largest distance of a landmark with a clear peak is 0.3000 px, the budget 0.2",
+            ),
             ("nme_change_percent", "nme_percent", "the change of the NME is 0.3000 points, the budget 0.2"),
             ("score", "score", "the difference of 99 % of the scores is 0.3000, the budget 0.2"),
             ("covariance", "covariance", "99 % of the covariances is 0.3000, the budget 0.2"),

@@ -80,6 +80,18 @@ def test_a_provider_is_tried_and_not_believed(run: Any, monkeypatch: pytest.Monk
     assert "cannot run on cuda here" in starting(lines, "provider cuda: ")
 
 
+def test_every_model_that_loads_by_name_has_a_line(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, lines, _ = run()
+    assert "MIT" in starting(lines, "  edge68: ") and "MIT" in starting(lines, "  edge68_fast: ")
+    assert "research only" in starting(lines, "  edge68_300w: ")
+    assert "research only" in starting(lines, "  edge68_fast_300w: ")
+    monkeypatch.setattr("tracker.weights.packaged.RESEARCH", ())  # as in the installed package
+    assert [line for line in run()[1] if line.startswith("  edge68")] == [
+        starting(lines, "  edge68: "),
+        starting(lines, "  edge68_fast: "),
+    ]
+
+
 def test_a_bare_machine(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """What is missing is said with the command that mends it."""
     for name in ("tensorrt", "tensorrt_rtx", "pycuda.driver", "skimage.data"):
@@ -192,7 +204,7 @@ class TestSelfTest:
 
     def test_a_plan_that_is_none(self, run: Any, tmp_path: Path) -> None:
         status, _, error = run("--selftest", "--plan", tmp_path / "no.plan")
-        assert status == 2 and "it does not exist yet" in error
+        assert status == 2 and "no.plan does not exist" in error and "trusted" not in error
 
     def test_a_plan_without_the_test(self, run: Any, plan: Path) -> None:
         status, _, error = run("--plan", plan)

@@ -337,6 +337,20 @@ def refused(call: Call, capfd: Said) -> Callable[..., str]:
 Refused = Callable[..., str]
 
 
+@pytest.mark.parametrize("option", ["--output", "--csv", None])
+def test_says_when_nothing_was_written(option: str | None, call: Call, capfd: Said, tmp_path: Path) -> None:
+    assert call("--demo", *([] if option is None else [option, tmp_path / "out"])) == 0
+    said = "no results were written; --output, --csv and --overlay write files, --help lists more\n"
+    assert capfd.readouterr().err == ("" if option else said)
+
+
+def test_the_help_begins_with_the_source(call: Call, capfd: Said) -> None:
+    assert call("--help") == 0
+    usage, _, *text = capfd.readouterr().out.splitlines()
+    assert usage == "usage: tracker.run [SOURCE ...] [OPTIONS]"
+    assert "Without a source camera 0 is shown in a window; if it cannot be opened" in " ".join(text)
+
+
 class TestBadInput:
     def test_video(self, refused: Refused, tmp_path: Path) -> None:
         assert refused("--video", tmp_path / "größe.mp4").endswith("größe.mp4 does not exist")
@@ -366,12 +380,23 @@ class TestBadInput:
 
     def test_folder(self, refused: Refused, tmp_path: Path) -> None:
         assert refused("--images", tmp_path).startswith(f"{tmp_path} holds no pictures: expected files")
-        assert refused("--images", tmp_path / "none").endswith("none: No such file or directory")
+        assert refused("--images", tmp_path / "none").endswith("none does not exist")
         file = tmp_path / "file.png"
         file.write_text("not a picture")
-        assert refused("--images", file) == f"none of the 1 pictures in {file} could be decoded"
+        assert refused("--images", file) == f"{file} cannot be decoded as a picture"
         sentence = refused("--images", tmp_path, "--output", tmp_path / "out.jsonl")
-        assert sentence == f"none of the 1 pictures in {tmp_path} could be decoded"
+        assert sentence == f"{file} cannot be decoded as a picture"
+
+    @pytest.mark.parametrize("suffix", [".webm", ".WMV"])
+    def test_a_video_of_pictures_in_a_format_that_is_not_written(
+        self, refused: Refused, tmp_path: Path, suffix: str
+    ) -> None:
+        for name in ("a.png", "b.png"):
+            cv2.imwrite(str(tmp_path / name), np.zeros((9, 9, 3), np.uint8))
+        drawn = tmp_path / f"drawn{suffix}"
+        expected = f"{drawn}: expected the name of a video file ending in .mp4, .mov, .avi, .mkv"
+        assert refused("--images", tmp_path, "--overlay", drawn) == expected
+        assert not drawn.exists()
 
     def test_more_than_one_source(self, refused: Refused, video: Path) -> None:
         expected = (
@@ -402,7 +427,11 @@ class TestBadInput:
             path.write_bytes(part)
             sentence = refused("--demo", "--model", path)
             assert sentence.startswith(f"{path}: expected an ONNX model, ONNX Runtime cannot load it")
-        assert "none.onnx is not a file; give an .onnx or .plan file" in refused("--demo", "--model", "none.onnx")
+        names = "edge68, edge68_fast, edge68_300w, edge68_fast_300w"
+        expected = f"landmark model: expected an .onnx or .plan file that exists, or one of {names}, got"
+        assert refused("--demo", "--model", "none.onnx") == f"{expected} none.onnx"
+        for given in ("edge86", "Edge68", "EDGE68", "edge68.onnx"):
+            assert refused("--demo", "--model", given) == f"{expected} {given}; did you mean edge68?"
         foreign = onnx_model(tmp_path / "foreign.onnx", {})
         expected = f"{foreign}: expected a landmark model with a landmark_tracker.spec entry"
         assert refused("--demo", "--model", foreign).startswith(expected)

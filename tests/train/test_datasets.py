@@ -178,7 +178,7 @@ def test_every_set_of_the_registry_can_be_trained_on_by_its_name(w300: Path) -> 
 
 
 def test_an_unknown_name_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"expected the name of a data set, one of 300w, .*, got wflw98"):
+    with pytest.raises(DatasetError, match=r"name of a data set, one of 300w, .*, got wflw98; did you mean wflw"):
         Registered(tmp_path, name="wflw98").faces()
 
 

@@ -184,7 +184,7 @@ def test_bad_faces_are_those_of_a_side_of_a_folder(w300: Path, tmp_path: Path) -
     root = tmp_path / "copy"
     shutil.copytree(w300, root)
     (root / "afw/face21.png").write_bytes(b"")
-    with pytest.raises(DatasetError, match=r"in the validation faces of .*afw 1 of 3 labelled faces are bad"):
+    with pytest.raises(DatasetError, match=r"in the validation faces of .*afw 1 of 3 labelled faces are invalid"):
         FaceData(W300(root), size=24).setup("validate")
 
 

@@ -34,6 +34,7 @@ def fit(*options: str) -> SystemExit:
         ("--model.objective=train.objectives.Structurd", ["did you mean train.objectives.Structured?"]),
         ("--model.objective.margin=l7", ["margin", "smooth_l1", "l7"]),
         ("--data.source=train.datasets.W301", ["did you mean train.datasets.W300?"]),
+        ("--trainer.precision=BF16-mixd", ["did you mean bf16-mixed?"]),
         ("--data.edges=curvy", ["data.edges", "polyline", "curvy"]),
         ("--trainer.max_epochs=many", ["trainer.max_epochs", "many"]),
         ("--config=nowhere.yaml", ["nowhere.yaml"]),

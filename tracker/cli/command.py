@@ -63,6 +63,10 @@ class _Help(DefaultHelpFormatter):
                 .replace("default: True", "default: on")
                 .replace("default: False", "default: off")
             )
+        text = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", text)
+        text = re.sub(
+            r"(?:Optional\[)?Literal\[([^]]*)\]\]?", lambda choices: f"one of {choices[1]}".replace("'", ""), text
+        )
         text = re.sub(r"Union\[([^]]*), null\]", lambda union: union[1].replace(", ", " | "), text)
         text = text.replace(" | null", "").replace(", default: null", "")
         return re.sub(
@@ -131,6 +135,12 @@ class _Parser(FileOptions, ArgumentParser):
         sys.exit(USER_ERROR)
 
 
+def _description(function: Callable[..., None]) -> str | None:
+    """Return what a function's docstring says before its sections; jsonargparse itself would show the first line."""
+    text = inspect.getdoc(function)
+    return None if text is None else re.split(r"^(?:Args|Raises|Returns):$", text, flags=re.MULTILINE)[0].strip()
+
+
 def _is_flag(action: Any) -> bool:
     return getattr(action, "_typehint", None) is bool
 
@@ -176,7 +186,8 @@ def _plain(message: str) -> str:
         return message
     names = [f"one of {choices}" if choices else _KINDS.get(kind, kind) for kind, choices in kinds]
     wanted = " or ".join(filter(None, names)).replace("'", "")
-    return f"{message.split()[0]} expected {wanted}, got {value[1]}"
+    choices = re.findall(r"'([^']*)'", " ".join(text for _, text in kinds))
+    return f"{message.split()[0]} expected {wanted}, got {value[1]}{suggest(value[1], choices)}"
 
 
 def _dashed(text: str) -> str:
@@ -217,6 +228,7 @@ def run_command(
     prog: str,
     arguments: Sequence[str] | None = None,
     words: Callable[[list[str]], list[str]] | None = None,
+    usage: str | None = None,
 ) -> int:
     """Call the function with the options of the command line, or of a YAML file given as --config.
 
@@ -225,6 +237,8 @@ def run_command(
         prog: the name of the module that is run, for messages; the command `landmarks` has its own.
         arguments: those of the command line; sys.argv's if None.
         words: turns positional arguments into options; may raise TrackerError.
+        usage: what follows the command in the first line of its help, such as "[SOURCE] [OPTIONS]"; by default all
+            options.
 
     Returns:
         The exit status: 0; 2 after a TrackerError, whose sentence is printed, and if standard output could not be
@@ -236,7 +250,7 @@ def run_command(
     prog = command_name(prog)
     try:
         with standard_streams() as out, ending_signals():
-            status = _status(function, prog, given, words or list)
+            status = _status(function, prog, given, words or list, usage)
             out.flush()
             if out.failure is not None:
                 print(f"{prog}: standard output cannot be written ({out.failure.strerror})", file=sys.stderr)
@@ -250,7 +264,13 @@ def run_command(
         return EXIT_SIGPIPE
 
 
-def _status(function: Callable[..., None], prog: str, given: list[str], words: Callable[[list[str]], list[str]]) -> int:
+def _status(
+    function: Callable[..., None],
+    prog: str,
+    given: list[str],
+    words: Callable[[list[str]], list[str]],
+    usage: str | None,
+) -> int:
     """Run the command and return its exit status; signals and broken pipes are raised."""
     guard_loader()
     forget_files()
@@ -262,7 +282,10 @@ def _status(function: Callable[..., None], prog: str, given: list[str], words: C
     lists = {name for name, parameter in parameters.items() if _SEVERAL.match(str(parameter.annotation))}
     try:
         arguments = words(_to_jsonargparse(given, flags, lists))
-        auto_cli(function, args=arguments, as_positional=False, prog=prog, parser_class=_Parser)
+        shown: dict[str, Any] = {"description": _description(function)}
+        if usage is not None:
+            shown["usage"] = f"%(prog)s {usage}"
+        auto_cli(function, args=arguments, as_positional=False, prog=prog, parser_class=_Parser, **shown)
     except TrackerError as error:
         print(f"{prog}: {redact_arguments(str(error), given)}", file=sys.stderr)
         return USER_ERROR

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 
 
 def suggest(word: str, known: Iterable[str], cutoff: float = 0.6, prefix: str = "") -> str:
-    """Suggest a known name for an unknown one.
+    """Suggest a known name for an unknown one; capital and small letters count as the same.
 
     Args:
         word: the unknown name.
@@ -18,5 +18,6 @@ def suggest(word: str, known: Iterable[str], cutoff: float = 0.6, prefix: str = 
     Returns:
         "; did you mean X?", to append to a message; empty if no name is similar.
     """
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=cutoff)
-    return f"; did you mean {prefix}{near[0]}?" if near else ""
+    names = {name.casefold(): name for name in known}
+    near = difflib.get_close_matches(word.casefold(), names, n=1, cutoff=cutoff)
+    return f"; did you mean {prefix}{names[near[0]]}?" if near else ""

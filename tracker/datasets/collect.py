@@ -12,9 +12,10 @@ from typing import Literal, TypeVar
 
 import numpy as np
 
+from tracker.cli.suggestions import suggest
 from tracker.datasets.sample import DatasetError, Sample
 from tracker.face.geometry import Array, extent
-from tracker.face.schemes import Scheme, scheme_named
+from tracker.face.schemes import SCHEMES, Scheme, scheme_named
 from tracker.metrics.nme import normaliser
 from tracker.system.files import read_text
 
@@ -90,13 +91,13 @@ def collect(
         return samples
     if reasons and on_invalid != "skip":
         raise DatasetError(
-            f"{reasons[0]} (in {source} {len(reasons)} of {len(labels)} labelled faces are bad: "
-            "mend them, or leave them out with on_invalid=skip)"
+            f"{reasons[0]} (in {source} {len(reasons)} of {len(labels)} labelled faces are invalid: "
+            "correct them, or leave them out with on_invalid=skip)"
         )
     if reasons:
         LOG.warning("%s: skipped %d of %d faces:\n%s", source, len(reasons), len(labels), "\n".join(map(str, reasons)))
     if not samples:
-        raise DatasetError(f"{source}: expected labelled faces, found {'only bad ones' if reasons else 'none'}")
+        raise DatasetError(f"{source}: expected labelled faces, found {'only invalid ones' if reasons else 'none'}")
     return samples
 
 
@@ -279,4 +280,4 @@ def expect_scheme(name: str) -> Scheme:
     try:
         return scheme_named(name)
     except ValueError as error:
-        raise DatasetError(str(error)) from None
+        raise DatasetError(f"{error}{suggest(name, SCHEMES)}") from None

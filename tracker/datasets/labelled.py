@@ -66,7 +66,9 @@ def labelled_faces(
     missing = [str(folder) for folder in folders if not os.path.isdir(folder)]
     if missing:
         what = f"--dataset {dataset}" if dataset == "folder" else f"--split {split} of {dataset}"
-        raise TrackerError(f"{what} is read from folders that do not exist: {', '.join(missing)}; correct --root")
+        there = [name for name, parts in known.folders.items() if all(os.path.isdir(root / part) for part in parts)]
+        other = f", or choose a --split whose folders are there: {', '.join(there)}" if there else ""
+        raise TrackerError(f"{what} needs folders that do not exist: {', '.join(missing)}; correct --root{other}")
     try:
         for folder in folders:
             labelled_pictures(folder)

@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from tracker.cli.suggestions import suggest
 from tracker.datasets import aflw, cofw, menpo, video300, w300, w300_lp, wflw
 from tracker.datasets.collect import Invalid
 from tracker.datasets.sample import DatasetError, Sample
@@ -134,4 +135,4 @@ def set_named(name: str) -> LabelledSet:
     for known, found in SETS.items():
         if known == name:
             return found
-    raise DatasetError(f"expected the name of a data set, one of {', '.join(SETS)}, got {name}")
+    raise DatasetError(f"expected the name of a data set, one of {', '.join(SETS)}, got {name}{suggest(name, SETS)}")

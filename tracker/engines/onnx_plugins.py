@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from typing import Any
 
 from tracker.errors import TrackerError
+from tracker.system.extras import describe_missing
 
 RECORD = "session.record_ep_graph_assignment_info"  # ONNX Runtime 1.24 and newer then say which provider runs a node
 
@@ -70,9 +71,7 @@ def plugin_device(onnxruntime: Any, provider: str) -> Any:
     try:
         module = import_module(plugin.module)
     except ModuleNotFoundError:
-        raise TrackerError(
-            f"--provider {provider} needs {plugin.package}, which is not installed; pip install {plugin.package}"
-        ) from None
+        raise TrackerError(f"--provider {provider} {describe_missing(plugin.package)}") from None
     except Exception as error:  # it loads libraries while it is imported
         raise _unloadable(plugin, error) from None
     name = module.get_ep_names()[0]

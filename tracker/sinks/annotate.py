@@ -28,8 +28,9 @@ def draw_faces(image_rgb: object, result: FrameResult) -> Image:
     """Draw every face over a copy of the picture.
 
     Boundary curves are thin lines. Points are dots from teal (visible) to amber (hidden), by their visibility or, if
-    the model does not tell it, by their scores. The box is shown by its corners. A label has id, state and score (for a
-    small face that is tracked, id and score). All sizes scale with the face. A coasting face is drawn dimmer.
+    the model does not tell it, by their scores. The box is shown by its corners. A label has id, state and score (on a
+    still picture, and for a small face that is tracked, id and score). All sizes scale with the face. A coasting face
+    is drawn dimmer.
 
     Args:
         image_rgb: (H, W, 3) uint8 RGB, or another picture that tracker.sources.as_picture accepts.
@@ -43,7 +44,7 @@ def draw_faces(image_rgb: object, result: FrameResult) -> Image:
     """
     canvas = as_picture(image_rgb).copy()
     for face in result.faces:
-        _draw_face(canvas, face)
+        _draw_face(canvas, face, result.picture is not None or result.image_rgb is not None)
     return canvas
 
 
@@ -69,7 +70,7 @@ def draw_landmarks(image_rgb: object, landmarks: Landmarks) -> Image:
     return canvas
 
 
-def _draw_face(canvas: Image, face: TrackedFace) -> None:
+def _draw_face(canvas: Image, face: TrackedFace, still: bool) -> None:
     view = _View.of(face.landmarks, canvas)
     if view is None:
         return
@@ -78,7 +79,8 @@ def _draw_face(canvas: Image, face: TrackedFace) -> None:
     with _ink(view.image, 0.95 * opacity) as layer:
         _brackets(layer, view.low - view.corner, view.high - view.corner, view.size)
         _dots(layer, face.landmarks.points_px - view.corner, _shares(face.landmarks), view.size)
-    _label(canvas, face, view.low, view.high, view.size, opacity)
+    told = face.state == "coasting" or not (still or view.size < _SMALL)
+    _label(canvas, face, told, (view.low, view.high), view.size, opacity)
 
 
 @dataclass(frozen=True, eq=False)
@@ -157,13 +159,16 @@ def _brackets(layer: Image, low: Points, high: Points, size: float) -> None:
         _line(layer, np.array([at + (0, inwards[1]), at, at + (inwards[0], 0)]), size * 1.5)
 
 
-def _label(canvas: Image, face: TrackedFace, low: Points, high: Points, size: float, opacity: float) -> None:
+def _label(
+    canvas: Image, face: TrackedFace, with_state: bool, box: tuple[Points, Points], size: float, opacity: float
+) -> None:
     """Draw a label above the box, or below it if there is no room, always inside the picture.
 
     There is no label if the picture is too small to read it. The label of a small tracked face omits the state, so
-    that it does not cover the labels of other faces.
+    that it does not cover the labels of other faces; on a still picture nothing is tracked.
     """
-    state = "" if size < _SMALL and face.state == "tracking" else f"  {face.state}"
+    low, high = box
+    state = f"  {face.state}" if with_state else ""
     text, font = f"{face.id}{state}  {face.score:.2f}", cv2.FONT_HERSHEY_SIMPLEX
     frame = np.array(canvas.shape[1::-1])
     scale = min(max(size / 420, 0.36), 0.75 * frame[0] / cv2.getTextSize(text, font, 1.0, 1)[0][0])

@@ -67,7 +67,7 @@ class OverlayVideo(Closing):
     def __init__(self, path: str | Path, fps: float, sound_of: str | Path | None = None) -> None:
         self._path = Path(path)
         suffix = self._path.suffix.lower()
-        if os.path.isdir(self._path) or not is_video_name(self._path):
+        if os.path.isdir(self._path) or suffix not in _VIDEOS:
             raise TrackerError(f"{self._path}: expected the name of a video file ending in {', '.join(_VIDEOS)}")
         self._fps = fps
         self._sound_of = sound_of
@@ -168,18 +168,6 @@ class OverlayVideo(Closing):
         except TrackerError as error:
             self._file.discard()
             raise TrackerError(f"{self._path} cannot be written: {error}") from None
-
-
-def is_video_name(path: Path) -> bool:
-    """Return whether an OverlayVideo can be written to a file of that name.
-
-    Args:
-        path: of the file.
-
-    Returns:
-        Whether its suffix is that of a supported container.
-    """
-    return path.suffix.lower() in _VIDEOS
 
 
 class ConstantRate:

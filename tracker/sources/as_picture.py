@@ -65,10 +65,10 @@ def _of_pil(image: Any) -> object:
 def kind_of(value: object) -> str:
     """Describe an unexpected value, and say what to do, for the end of an error message."""
     if value is None:
-        return "None; cv2.imread returns it for a file that it cannot read"
+        return "None: was the file read? cv2.imread returns None for a file that it cannot read"
     name = type(value).__name__
     if isinstance(value, (str, os.PathLike)):
-        return f"the name {os.fspath(value)!r}; names and pictures do not go together"
+        return f"the name {os.fspath(value)!r}; read it first, for example with tracker.sources.read_picture"
     if hasattr(value, "image_rgb"):
         return f"a {name}; give its image_rgb, or the frame itself to step"
     if hasattr(value, "detach"):

@@ -102,8 +102,8 @@ def _ask_for(capture: cv2.VideoCapture, name: str, size: tuple[int, int] | None,
 def _open_pipeline(pipeline: str, name: str) -> Capture:
     if not cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER):
         raise TrackerError(
-            f"{name} needs an OpenCV with GStreamer, this one was built without: on a Jetson use the system's, "
-            "which pip uninstall opencv-python brings back"
+            f"{name} needs an OpenCV that was built with GStreamer, and this one was not; on a Jetson, remove the "
+            "OpenCV that pip installed (pip uninstall opencv-python), so that the system's own is used"
         )
     advice = "check that the camera is connected, and try the pipeline with gst-launch-1.0"
     return open_capture(pipeline, f"{name} could not be opened by GStreamer: {advice}", cv2.CAP_GSTREAMER)

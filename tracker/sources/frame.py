@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from tracker.errors import TrackerError
 from tracker.gpu_frame import GpuFrame
+from tracker.sources.as_picture import kind_of
 
 WIDEST_PIXEL = 4.0  # cameras and discs have up to 2
 _TO_RGB = {1: cv2.COLOR_GRAY2RGB, 3: cv2.COLOR_BGR2RGB, 4: cv2.COLOR_BGRA2RGB}
@@ -49,10 +50,14 @@ class Frame:
     def __post_init__(self) -> None:
         image = self.image_rgb
         if not (isinstance(image, np.ndarray) and image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3):
-            got = f"{image.shape} of {image.dtype}" if isinstance(image, np.ndarray) else type(image).__name__
+            got = kind_of(image)
+            if isinstance(image, np.ndarray):
+                got = (
+                    f"{image.shape} of {image.dtype}: tracker.sources.as_rgb converts what OpenCV reads, "
+                    "tracker.sources.as_picture other pictures"
+                )
             raise TrackerError(
-                f"a frame's picture must be RGB of shape (height, width, 3) and type uint8, got {got}: "
-                "tracker.sources.as_rgb converts what OpenCV reads, tracker.sources.as_picture other pictures"
+                f"a frame's picture must be an RGB array of shape (height, width, 3) and type uint8, got {got}"
             )
         if image.size == 0:
             raise TrackerError(f"a frame's picture must be RGB with at least one pixel, got {image.shape}")
@@ -100,6 +105,8 @@ def as_rgb(image: NDArray[Any]) -> NDArray[np.uint8]:
     Raises:
         TrackerError: for anything else.
     """
+    if not isinstance(image, np.ndarray):
+        raise TrackerError(f"as_rgb expected a picture as OpenCV reads it, an array, got {kind_of(image)}")
     channels = {2: 1, 3: image.shape[-1] if image.shape else 0}.get(image.ndim, 0)
     if channels not in _TO_RGB or image.dtype not in (np.uint8, np.uint16) or image.size == 0:
         raise TrackerError(

@@ -149,8 +149,10 @@ class _Top:
         try:
             is_folder = stat.S_ISDIR(os.stat(path).st_mode)
         except (OSError, ValueError) as error:
-            reason = error.strerror if isinstance(error, OSError) else str(error)
-            raise TrackerError(f"expected a picture or a folder of pictures, but {path}: {reason}") from None
+            reason = f"{path}: {error.strerror if isinstance(error, OSError) else error}"
+            if isinstance(error, FileNotFoundError):
+                reason = f"{path} does not exist"
+            raise TrackerError(f"expected a picture or a folder of pictures, but {reason}") from None
         if is_folder:
             return cls(path, os.path.realpath(path), True)
         if path.suffix.lower() in _VIDEOS:

@@ -29,7 +29,7 @@ class Pictures(Source):
 
     Only the first picture of a file with several, such as an animation, is used. EXIF orientation is applied. A file
     that cannot be decoded is skipped with a warning and counted in losses; one warning names the other files of a
-    folder. Iterating raises TrackerError if no picture can be decoded.
+    folder. Iterating raises TrackerError if no picture can be decoded; for a single one it says why.
 
     Args:
         given: a file, a folder, or several of them; see find_pictures for what is taken, and in which order.
@@ -64,11 +64,15 @@ class Pictures(Source):
                 image_rgb = decode_picture(picture.path)
             except TrackerError as error:
                 self.losses.unreadable += 1
+                if len(self.pictures) == 1:
+                    raise
                 log.warning("%s; skipped", error)
             else:
                 yield Frame(image_rgb, float(index), index, still=True, name=picture.name, path=picture.path)
         if self.losses.unreadable == len(self.pictures):
-            raise TrackerError(f"none of the {len(self.pictures)} pictures in {self.name} could be decoded")
+            raise TrackerError(
+                f"none of the {len(self.pictures)} pictures in {self.name} could be decoded; the warnings say why"
+            )
 
 
 def read_picture(path: Path) -> NDArray[np.uint8] | None:
@@ -90,7 +94,8 @@ def decode_picture(path: Path, most_pixels: int = MOST_PIXELS) -> NDArray[np.uin
         (H, W, 3) uint8 RGB.
 
     Raises:
-        TrackerError: if it is not a picture, not a regular file, larger than MOST_BYTES, or has more than most_pixels.
+        TrackerError: if it does not exist, is not a picture, not a regular file, larger than MOST_BYTES, or has more
+            than most_pixels.
     """
     cannot = f"{path} cannot be decoded as a picture"
     try:
@@ -100,6 +105,8 @@ def decode_picture(path: Path, most_pixels: int = MOST_PIXELS) -> NDArray[np.uin
             raise TrackerError(f"{cannot}: its header states more bytes than the file has")
         with quiet():
             image = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
+    except FileNotFoundError:
+        raise TrackerError(f"expected a picture, but {path} does not exist") from None
     except OSError as error:
         raise TrackerError(f"{cannot}: {error.strerror}") from None
     except (cv2.error, MemoryError, ValueError):

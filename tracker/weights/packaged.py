@@ -10,6 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tracker.cli.suggestions import suggest
 from tracker.errors import TrackerError, one_line
 from tracker.redaction import redact_source
 from tracker.system.files import read_plain
@@ -154,11 +155,17 @@ def landmark_model(path: Path | None = None) -> Path:
             f"expected the file or the name of a landmark model, {redact_source(url)} is run by a server"
         )
     if not os.path.isfile(path):
+        names = named_models()
         raise TrackerError(
-            f"the landmark model {path} is not a file; give an .onnx or .plan file with --model, "
-            f"or the name of a packaged one: {', '.join(PACKAGED)}"
+            f"landmark model: expected an .onnx or .plan file that exists, or one of {', '.join(names)}, got "
+            f"{path}{suggest(name, names)}"
         )
     return path
+
+
+def named_models() -> list[str]:
+    """Return the names of the models that load by name here; those of RESEARCH are in the repository only."""
+    return [name for name in (*PACKAGED, *RESEARCH) if name in PACKAGED or _file_of(name).parent.is_dir()]
 
 
 def identify_model(model: Path | str, licence: str) -> ModelIdentity:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tracker.cli.suggestions import suggest
 from train.models.layers import conv_bn
 from train.models.stacks import Stacks
 
@@ -120,7 +121,7 @@ class EdgeHourglass(Stacks):
         cell_head: nn.Module | None = None,
     ) -> None:
         if block not in BLOCKS:
-            raise ValueError(f"block must be one of {', '.join(BLOCKS)}, got {block!r}")
+            raise ValueError(f"block must be one of {', '.join(BLOCKS)}, got {block!r}{suggest(block, BLOCKS)}")
         if stride not in (2, 4):
             raise ValueError(f"stride must be 2 or 4, got {stride}")
         width, make = channels[0], BLOCKS[block]

@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple, get_args
 from torch import Tensor, nn
 from torch.nn import functional
 
+from tracker.cli.suggestions import suggest
 from tracker.face.schemes import scheme_named
 from train.models.attention import AnisotropicAttention, Masking, fuse, linear_mean
 from train.models.coord_conv import with_coordinates
@@ -277,6 +278,6 @@ def _refuse_unknown(activation: str, masking: str) -> None:
         ("masking", masking, get_args(Masking)),
     ):
         if value not in known:
-            raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}")
+            raise ValueError(f"{name} must be one of {', '.join(known)}, got {value!r}{suggest(value, known)}")
     if (activation, masking) == ("instance_norm_relu", "add_log"):
         raise ValueError("masking 'add_log' is for logits; with activation 'instance_norm_relu' use 'multiply'")

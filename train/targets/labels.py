@@ -110,11 +110,14 @@ def describe(smoothing: Smoothing | None, labels: Labels) -> str:
         labels: of some faces.
     """
     if not isinstance(smoothing, ImageAware):
-        return f"labels spread by {smoothing.sigma_cells:.2f} cells" if smoothing else "labels are points"
+        if smoothing is None:
+            return "labels: points, not smoothed"
+        return f"labels: Gaussians with a standard deviation of {smoothing.sigma_cells:.2f} cells of the heatmap"
     across, along = label_smoothing.deviations(_covariances(labels, smoothing)).flatten(0, -2).median(0).values.tolist()
     count = labels.points_px[..., 0].numel()
     return (
-        f"labels spread by {across:.2f} cells across and {along:.2f} along, medians of {count} landmarks ({smoothing})"
+        f"labels: Gaussians with a standard deviation of {across:.2f} cells of the heatmap across the face's contours "
+        f"and {along:.2f} along them, medians of {count} landmarks ({smoothing})"
     )
 
 

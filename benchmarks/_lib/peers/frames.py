@@ -179,7 +179,7 @@ def _read(face: Sample) -> tuple[Image, Array]:
     try:
         return read_face(face)
     except (ValueError, OSError) as error:
-        raise TrackerError(f"{error}; mend it or leave it out") from None
+        raise TrackerError(f"{error}; correct it or leave it out") from None
 
 
 def _mover(face: Sample) -> Callable[[], Iterator[Labelled]]:

@@ -126,6 +126,8 @@ def test_options_from_a_file(tmp_path: Path) -> None:
         ("--number none", "--number: expected a whole number, got none"),
         ("--scale wide", "--scale: expected a number, got wide"),
         ("--kind middle", "--kind: expected one of big, small, got middle"),
+        ("--kind bigger", "--kind: expected one of big, small, got bigger; did you mean big?"),
+        ("--kind SMALL", "--kind: expected one of big, small, got SMALL; did you mean small?"),
         ("--no-number", "unrecognized arguments: --no-number; did you mean --number?"),
         ("--no-quiet=true", "unrecognized arguments: --no-quiet=true; did you mean --quiet?"),
         ("--number null", "--number: expected a whole number, got null"),

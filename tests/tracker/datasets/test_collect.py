@@ -109,7 +109,7 @@ class TestBadFace:
         message = str(error.value)
         assert message.startswith(f"{folder / 'c.pts'}: ")
         assert reason in message
-        assert f"in {folder} 1 of 5 labelled faces are bad" in message
+        assert f"in {folder} 1 of 5 labelled faces are invalid" in message
         assert "\n" not in message
 
     def test_is_skipped_named_and_counted(
@@ -135,7 +135,7 @@ class TestWholeSet:
     ) -> None:
         number_of_points(67)(folder, points)
         (folder / "e.png").unlink()
-        with pytest.raises(DatasetError, match="2 of 5 labelled faces are bad: mend them, or leave them out"):
+        with pytest.raises(DatasetError, match="2 of 5 labelled faces are invalid: correct them, or leave them out"):
             read_custom(folder, "ibug68")
         assert len(read_custom(folder, "ibug68", "skip")) == 3
         assert all(str(folder / f"{name}.pts") in caplog.text for name in "ce")
@@ -155,7 +155,7 @@ class TestWholeSet:
 
     def test_one_of_bad_faces_only_is_refused_even_if_they_are_skipped(self, tmp_path: Path) -> None:
         add_picture(tmp_path, "a")
-        with pytest.raises(DatasetError, match="found only bad ones"):
+        with pytest.raises(DatasetError, match="found only invalid ones"):
             read_custom(tmp_path, "ibug68", "skip")
 
     @pytest.mark.parametrize("on_invalid", ["refuse", "skip"])

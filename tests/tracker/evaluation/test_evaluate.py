@@ -92,8 +92,11 @@ class TestLabelledFaces:
 
     def test_missing_folders_are_named(self, tmp_path: Path) -> None:
         write_face(tmp_path / "lfpw/testset", "one", face_px())
-        with pytest.raises(TrackerError, match=r"--split full .*helen/testset, .*ibug; correct --root"):
+        with pytest.raises(TrackerError, match=r"--split full .*helen/testset, .*ibug; correct --root,") as error:
             labelled_faces("300w", tmp_path, "full")
+        assert str(error.value).endswith("a --split whose folders are there: lfpw-test, lfpw")
+        with pytest.raises(TrackerError, match=r"--split full .*ibug; correct --root$"):
+            labelled_faces("300w", tmp_path / "lfpw", "full")
         with pytest.raises(TrackerError, match=r"--dataset folder .*nowhere"):
             labelled_faces("folder", tmp_path / "nowhere")
         with pytest.raises(TrackerError, match=r"found none; each face is a NAME.jpg beside its NAME.pts"):
@@ -438,6 +441,7 @@ class TestOtherSchemes:
         ("dataset", "scheme", "sentence"),
         [
             ("folder", "ibug67", "--scheme: unknown landmark scheme 'ibug67'; known: ibug68, wflw98"),
+            ("folder", "WFLW-98", "; did you mean wflw98?"),
             ("300w", "ibug68", "--scheme is for --dataset folder; the labels of 300w are ibug68"),
             ("300vw", "wflw98", "--scheme is for --dataset folder; the labels of 300vw are ibug68"),
             ("wflw", "ibug68", "--scheme is for --dataset folder; the labels of wflw are wflw98"),

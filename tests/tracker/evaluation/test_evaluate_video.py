@@ -584,6 +584,9 @@ class TestMistakes:
             (("300vw", "--root", "{}"), "expected folders of the 64 clips of 300VW full, such as 114"),
             (("300vw", "--root", "{}", "--split", "afw"), "--dataset 300vw has no --split afw; give one of full, A"),
             (("300w", "--root", "{}", "--split", "A"), "--dataset 300w has no --split A; give one of lfpw-test"),
+            (("300W", "--root", "{}"), "talking-face, got 300W; did you mean 300w?"),
+            (("300w", "--root", "{}", "--split", "comon"), "got comon; did you mean common?"),
+            (("300vw", "--root", "{}", "--split", "all"), "--dataset 300vw has no --split all; give one of full, A"),
             (("talking-face", "--root", "{}"), "expected labels annot/000001.pts"),
         ],
     )

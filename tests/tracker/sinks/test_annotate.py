@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -101,6 +102,16 @@ def width_of_plate(one: TrackedFace) -> int:
     _, changed = drawn(480, 640, one)
     columns = np.flatnonzero(changed[: int(one.box_px[1] - 0.1 * one.box_px[3])].any(0))
     return int(np.ptp(columns)) + 1
+
+
+def test_the_label_of_a_still_picture_has_no_state(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[str] = []
+    put = cv2.putText
+    monkeypatch.setattr(cv2, "putText", lambda layer, text, *rest: (written.append(text), put(layer, text, *rest)))
+    image = np.full((480, 640, 3), 128, np.uint8)
+    for still in ({}, {"picture": "a.jpg"}, {"image_rgb": image}):
+        draw_faces(image, FrameResult(0, 0.0, (face((320, 240), 200),), **still))
+    assert [text.split()[1:-1] for text in written] == [["tracking"], [], []]
 
 
 def test_the_plate_of_a_small_face_leaves_room_for_its_neighbours() -> None:

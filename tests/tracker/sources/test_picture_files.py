@@ -74,7 +74,7 @@ class TestFinding:
     @pytest.mark.parametrize(
         ("name", "sentence"),
         [
-            ("missing", "expected a picture or a folder of pictures, but .*missing: No such file"),
+            ("missing", "expected a picture or a folder of pictures, but .*missing does not exist"),
             ("clip.MP4", "clip.MP4 is a video: use --video"),
             ("empty", "empty holds no pictures: expected files such as .jpg"),
             ("texts", r"texts holds no pictures: .*; left out: files that are not pictures \(2 .txt\)"),

@@ -168,8 +168,14 @@ class TestVideo:
     ids=["grey", "alpha", "float", "empty"],
 )
 def test_a_frame_refuses_what_is_no_rgb_picture(image: np.ndarray[Any, Any]) -> None:
-    with pytest.raises(TrackerError, match="must be RGB"):
+    with pytest.raises(TrackerError, match=r"must be (an )?RGB"):
         Frame(image, 0.0, 0)
+
+
+@pytest.mark.parametrize("made", [as_rgb, lambda image: Frame(image, 0.0, 0)], ids=["as_rgb", "Frame"])
+def test_what_cv2_imread_returns_for_a_file_it_cannot_read(made: Any, tmp_path: Path) -> None:
+    with pytest.raises(TrackerError, match=r"got None: was the file read\? cv2.imread returns None"):
+        made(cv2.imread(str(tmp_path / "none.png")))
 
 
 class TestPictures:
@@ -223,13 +229,15 @@ class TestPictures:
     def test_nothing_to_show(self, tmp_path: Path) -> None:
         with pytest.raises(TrackerError, match="holds no pictures"):
             Pictures(tmp_path)
-        with pytest.raises(TrackerError, match=r"missing: No such file"):
+        with pytest.raises(TrackerError, match=r"missing does not exist"):
             Pictures(tmp_path / "missing")
         (tmp_path / "a.jpg").write_bytes(b"x")
-        with pytest.raises(TrackerError, match="none of the 1 pictures"):
+        for path in (tmp_path, tmp_path / "a.jpg"):
+            with pytest.raises(TrackerError, match=r"a\.jpg cannot be decoded as a picture$"):
+                list(Pictures(path))
+        (tmp_path / "b.jpg").write_bytes(b"x")
+        with pytest.raises(TrackerError, match=r"none of the 2 pictures in .* could be decoded; the warnings say why"):
             list(Pictures(tmp_path))
-        with pytest.raises(TrackerError, match="none of the 1 pictures"):
-            list(Pictures(tmp_path / "a.jpg"))
 
 
 def test_open_source_tells_what_it_is_given(tmp_path: Path) -> None:

@@ -156,7 +156,7 @@ def test_ranks() -> None:
         ({"hold_s": None}, "hold_s must be a number of seconds of at least 0, got None"),
         ({"min_score": "high"}, r"min_score must be in 0\.\.1, got 'high'"),
         ({"model": 5}, "model: expected the path of a file, the name of a packaged model or an engine, got 5"),
-        ({"model": ""}, "the landmark model . is not a file"),
+        ({"model": ""}, "landmark model: expected .*, got .$"),
         ({"detector_model": b"x"}, "detector_model: expected the path of a file, got b'x'"),
         ({"detector_model": ""}, "cannot read the model: it is a folder"),
         ({"coast_frames": -1}, "coast_frames must be a whole number in 0..1000000, got -1"),

@@ -121,7 +121,7 @@ class TestLandmarkModel:
     def test_explicit_missing(self, tmp_path: Path) -> None:
         with pytest.raises(TrackerError) as error:
             landmark_model(tmp_path / "nowhere.onnx")
-        assert_sentence(error.value, str(tmp_path / "nowhere.onnx"), "--model")
+        assert_sentence(error.value, str(tmp_path / "nowhere.onnx"), "landmark model: expected", "edge68, edge68_fast")
 
     def test_packaged_damaged(self, weights: Path) -> None:
         put(weights / "edge68.onnx", CONTENT[1:])

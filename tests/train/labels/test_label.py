@@ -234,7 +234,7 @@ class TestRefuses:
             (["--least-views", 0], "--least-views must lie above 0"),
             (["--images", "nowhere"], "nowhere: expected a folder of pictures"),
             (["--teacher-python", "nowhere/python"], "cannot start the teacher nowhere/python"),
-            (["--teacher", "nothing.onnx"], "the landmark model nothing.onnx is not a file"),
+            (["--teacher", "nothing.onnx"], "landmark model: expected an .onnx or .plan file that exists"),
         ],
     )
     def test_with_one_sentence(

@@ -262,10 +262,10 @@ def test_says_how_wide_labels_are(labels: Labels) -> None:
     for smoothing in (ImageAware(half_width=4, gamma=0.2), ImageAware(half_width=4, gamma=0.2, edges="own")):
         widths = deviations(covariances(labels.edges, labels.points_px, STRIDE, smoothing, labels.scheme.curves))
         across, along = np.median(widths.reshape(-1, 2).numpy().astype(float), 0)
-        expected = f"labels spread by {across:.2f} cells across and {along:.2f} along, medians of 68 landmarks"
-        assert describe(smoothing, labels).startswith(expected)
-    assert describe(Isotropic(0.9), labels) == "labels spread by 0.90 cells"
-    assert describe(None, labels) == "labels are points"
+        expected = f"{across:.2f} cells of the heatmap across the face's contours and {along:.2f} along them, medians"
+        assert expected in describe(smoothing, labels)
+    assert describe(Isotropic(0.9), labels).endswith("a standard deviation of 0.90 cells of the heatmap")
+    assert describe(None, labels) == "labels: points, not smoothed"
 
 
 def test_points_are_in_the_maps_own_coordinates() -> None:

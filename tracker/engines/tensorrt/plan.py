@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tracker.cli.suggestions import suggest
 from tracker.engines.spec import ModelSpec
 from tracker.engines.tensorrt.trust import OpenFile, trusted_content
 from tracker.errors import TrackerError
@@ -35,6 +36,10 @@ _LONGEST_REASON = 300
 
 class ForeignPlan(TrackerError):
     """A plan that was built for another key, or was changed since."""
+
+
+class MissingPlan(ForeignPlan):
+    """There is no plan of that name."""
 
 
 class Gpu(NamedTuple):
@@ -135,8 +140,8 @@ def checked_plan(path: Path, key: EngineKey) -> bytes:
         The content of the plan.
 
     Raises:
-        ForeignPlan: the plan or its sidecar is missing, was changed, has another key, or may have been written by
-            others.
+        MissingPlan: the plan does not exist.
+        ForeignPlan: its sidecar is missing, it was changed, has another key, or may have been written by others.
         TrackerError: others can write in a folder above it, see trust.py.
     """
     plan, sidecar = _read(path)
@@ -157,7 +162,8 @@ def described_plan(path: Path) -> tuple[EngineKey, ModelSpec]:
         What the plan was built for, and the spec of its model.
 
     Raises:
-        ForeignPlan: the plan or its sidecar is missing or not understood.
+        MissingPlan: the plan does not exist.
+        ForeignPlan: its sidecar is missing or not understood.
     """
     _, sidecar = _read(path)
     try:
@@ -281,20 +287,23 @@ def first_gpu() -> Gpu | None:
 
 def _install_of(flavour: str) -> str:
     if flavour not in _INSTALL:
-        raise TrackerError(f"unknown flavour {flavour!r} of TensorRT; known: {', '.join(TITLES)}")
+        raise TrackerError(
+            f"unknown flavour {flavour!r} of TensorRT; known: {', '.join(TITLES)}{suggest(str(flavour), TITLES)}"
+        )
     return _INSTALL[flavour]
 
 
 def _read(path: Path) -> tuple[bytes, dict[str, Any]]:
     """Read a plan and the required parts of its sidecar."""
-    missing = "it does not exist yet"
+    plan = None
     try:
         plan = trusted_content(path)
-        missing = "its sidecar is missing"
         sidecar = json.loads(trusted_content(_sidecar_path(path)))
         return plan, {name: sidecar[name] for name in ("key", "metadata", "plan_sha256")}
     except FileNotFoundError:
-        raise ForeignPlan(f"{path}: not a trusted engine, {missing}") from None
+        if plan is None:
+            raise MissingPlan(f"the engine {path} does not exist; `python -m export.tensorrt` builds one") from None
+        raise ForeignPlan(f"{path}: not a trusted engine, its sidecar is missing") from None
     except OSError as error:
         raise ForeignPlan(f"{path}: not a trusted engine, it cannot be read: {error.strerror}") from None
     except OpenFile as error:
