@@ -12,15 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from tracker.metrics.stability import (
-    Losses,
-    acceleration,
-    fhr_stability,
-    lag_frames,
-    losses,
-    mean_jitter,
-    offset_removed,
-)
+from tracker.metrics import stability
 
 Array = NDArray[np.float64]
 NAN = float("nan")
@@ -63,17 +55,19 @@ class TestAcceleration:
             if whole(rows, t - 1, t, t + 1):
                 shakes = [math.dist(rows[t - 1, k] + rows[t + 1, k], 2 * rows[t, k]) for k in range(4)]
                 expected.append(mean(shakes) / length[t])
-        assert acceleration(rows, length) == pytest.approx(mean(expected))
+        assert stability.acceleration(rows, length) == pytest.approx(mean(expected))
 
     @given(seeds, st.floats(-5, 5), st.floats(-5, 5))
     def test_does_not_see_steady_motion(self, seed: int, x: float, y: float) -> None:
         rows, steps = noisy(seed, 1), np.arange(60)[:, None, None] * np.array([x, y])
-        assert acceleration(rows + steps, np.ones(60)) == pytest.approx(acceleration(rows, np.ones(60)))
+        assert stability.acceleration(rows + steps, np.ones(60)) == pytest.approx(
+            stability.acceleration(rows, np.ones(60))
+        )
 
     def test_of_alternating_points_is_four_times_their_swing(self) -> None:
         rows = np.zeros((10, 3, 2))
         rows[::2, :, 0] = 2
-        assert acceleration(rows - 1, np.full(10, 50.0)) == pytest.approx(4 * 1 / 50)
+        assert stability.acceleration(rows - 1, np.full(10, 50.0)) == pytest.approx(4 * 1 / 50)
 
 
 class TestOffset:
@@ -81,7 +75,9 @@ class TestOffset:
     def test_constant_offsets_are_no_error(self, seed: int, other: int) -> None:
         truth = noisy(seed, 1)
         offsets = np.random.default_rng(other).normal(0, 9, (4, 2))
-        assert offset_removed(with_holes(truth + offsets, other), truth, np.ones(60)) == pytest.approx(0, abs=1e-9)
+        assert stability.offset_removed(with_holes(truth + offsets, other), truth, np.ones(60)) == pytest.approx(
+            0, abs=1e-9
+        )
 
     @given(seeds)
     def test_what_is_left_is_the_mean_distance(self, seed: int) -> None:
@@ -92,7 +88,7 @@ class TestOffset:
         expected = [
             mean([math.dist(rows[t, k] - offsets[k], truth[t, k]) for k in range(4)]) / length[t] for t in frames
         ]
-        assert offset_removed(rows, truth, length) == pytest.approx(mean(expected))
+        assert stability.offset_removed(rows, truth, length) == pytest.approx(mean(expected))
 
 
 class TestLag:
@@ -100,14 +96,14 @@ class TestLag:
     def test_of_delayed_motion_is_its_delay(self, delay: float, seed: int) -> None:
         times = np.arange(120, dtype=np.float64)
         offsets = np.random.default_rng(seed).normal(0, 5, (4, 2))
-        assert lag_frames(motion(times - delay) + offsets, motion(times)) == pytest.approx(delay, abs=0.02)
+        assert stability.lag_frames(motion(times - delay) + offsets, motion(times)) == pytest.approx(delay, abs=0.02)
 
     @given(seeds)
     def test_noise_and_holes_do_not_draw_it_away(self, seed: int) -> None:
         times = np.arange(400, dtype=np.float64)
         noise = np.random.default_rng(seed).normal(0, 1, (2, 400, 4, 2))
         late = with_holes(motion(times - 0.5) + noise[0], seed)
-        assert lag_frames(late, motion(times) + noise[1], most=3) == pytest.approx(0.5, abs=0.06)
+        assert stability.lag_frames(late, motion(times) + noise[1], most=3) == pytest.approx(0.5, abs=0.06)
 
     def test_is_that_of_a_low_pass_filter(self) -> None:
         """A first-order filter that takes the share k delays slow motion by (1 - k) / k."""
@@ -115,7 +111,7 @@ class TestLag:
         slow = rows.copy()
         for t in range(1, len(rows)):
             slow[t] = slow[t - 1] + 0.4 * (rows[t] - slow[t - 1])
-        assert lag_frames(slow, rows) == pytest.approx(0.6 / 0.4, abs=0.03)
+        assert stability.lag_frames(slow, rows) == pytest.approx(0.6 / 0.4, abs=0.03)
 
     @pytest.mark.parametrize(
         ("rows", "reference"),
@@ -128,7 +124,7 @@ class TestLag:
         ids=["still", "short", "missing", "out of range"],
     )
     def test_is_not_given_where_there_is_none(self, rows: Array, reference: Array) -> None:
-        assert math.isnan(lag_frames(rows, reference))
+        assert math.isnan(stability.lag_frames(rows, reference))
 
 
 def slow_fhr(points: Array, truth: Array) -> list[float]:
@@ -156,12 +152,12 @@ class TestFhr:
     @pytest.mark.parametrize("seed", [0, 1])
     def test_against_the_slow_one(self, seed: int) -> None:
         points, truth = with_holes(noisy(seed, 2), seed), with_holes(noisy(seed, 0.1), seed + 9)
-        assert astuple(fhr_stability(points, truth)) == pytest.approx(slow_fhr(points, truth), rel=1e-6)
+        assert astuple(stability.fhr_stability(points, truth)) == pytest.approx(slow_fhr(points, truth), rel=1e-6)
 
     def test_delay_is_in_frames(self) -> None:
         times = np.arange(200, dtype=np.float64)
-        assert fhr_stability(motion(times - 1), motion(times)).delay == pytest.approx(1, abs=1e-9)
-        assert math.isnan(fhr_stability(np.zeros((5, 4, 2)), motion(np.zeros(5))).delay)
+        assert stability.fhr_stability(motion(times - 1), motion(times)).delay == pytest.approx(1, abs=1e-9)
+        assert math.isnan(stability.fhr_stability(np.zeros((5, 4, 2)), motion(np.zeros(5))).delay)
 
 
 @given(seeds, st.floats(0.1, 20))
@@ -173,10 +169,10 @@ def test_mean_jitter_against_the_slow_one_at_any_size(seed: int, zoom: float) ->
             size = math.sqrt(np.ptp(truth[t + 1, :, 0]) * np.ptp(truth[t + 1, :, 1])) / 256
             change = (truth - points)[t] - (truth - points)[t + 1]
             frames.append(mean([(100 * math.hypot(*change[k]) / size) ** 2 for k in range(4)]))
-    assert mean_jitter(zoom * points, zoom * truth) == pytest.approx(math.sqrt(mean(frames)))
+    assert stability.mean_jitter(zoom * points, zoom * truth) == pytest.approx(math.sqrt(mean(frames)))
 
 
-def slow_losses(lost: list[bool], compared: list[bool]) -> Losses:
+def slow_losses(lost: list[bool], compared: list[bool]) -> stability.Losses:
     begun, recovered, times, first, number = None, [], 0, None, 0
     start = compared.index(True) if True in compared else 0
     for t, gone in enumerate(lost):
@@ -190,36 +186,36 @@ def slow_losses(lost: list[bool], compared: list[bool]) -> Losses:
         elif begun is not None and not gone:
             recovered.append(t - begun)
             begun = None
-    return Losses(sum(compared), number, first, times, tuple(recovered))
+    return stability.Losses(sum(compared), number, first, times, tuple(recovered))
 
 
 class TestLosses:
     @given(st.lists(st.tuples(st.booleans(), st.booleans()), max_size=30))
     def test_against_the_slow_one(self, frames: list[tuple[bool, bool]]) -> None:
         lost, compared = [list(column) for column in zip(*frames)] if frames else ([], [])
-        assert losses(np.array(lost, bool), np.array(compared, bool)) == slow_losses(lost, compared)
+        assert stability.losses(np.array(lost, bool), np.array(compared, bool)) == slow_losses(lost, compared)
 
     @pytest.mark.parametrize(
         ("frames", "expected"),
         [
-            ("++++", Losses(4, 0, 0, 0, ())),
-            ("--++", Losses(4, 2, 2, 0, ())),
-            ("+--+-+--", Losses(8, 5, 0, 3, (2, 1))),
-            ("+-..+", Losses(3, 1, 0, 1, (3,))),  # two frames do not count, but pass
-            ("----", Losses(4, 4, None, 0, ())),
+            ("++++", stability.Losses(4, 0, 0, 0, ())),
+            ("--++", stability.Losses(4, 2, 2, 0, ())),
+            ("+--+-+--", stability.Losses(8, 5, 0, 3, (2, 1))),
+            ("+-..+", stability.Losses(3, 1, 0, 1, (3,))),  # two frames do not count, but pass
+            ("----", stability.Losses(4, 4, None, 0, ())),
         ],
     )
-    def test_by_hand(self, frames: str, expected: Losses) -> None:
+    def test_by_hand(self, frames: str, expected: stability.Losses) -> None:
         marks: Any = np.array(list(frames))
-        assert losses(marks == "-", marks != ".") == expected
+        assert stability.losses(marks == "-", marks != ".") == expected
 
 
 @pytest.mark.parametrize("count", [0, 1, 2])
 def test_too_few_frames_give_no_figure_and_no_warning(count: int) -> None:
     rows, length = noisy(0, 1, count), np.ones(count)
-    assert math.isnan(acceleration(rows, length))
-    assert math.isnan(lag_frames(rows, rows))
-    assert math.isnan(fhr_stability(rows, rows).smoothness)
-    assert math.isnan(mean_jitter(rows, rows)) == (count < 2)
-    assert math.isnan(offset_removed(rows, rows, length)) == (count == 0)
-    assert losses(np.ones(count, bool), np.zeros(count, bool)) == Losses(0, 0, None, 0, ())
+    assert math.isnan(stability.acceleration(rows, length))
+    assert math.isnan(stability.lag_frames(rows, rows))
+    assert math.isnan(stability.fhr_stability(rows, rows).smoothness)
+    assert math.isnan(stability.mean_jitter(rows, rows)) == (count < 2)
+    assert math.isnan(stability.offset_removed(rows, rows, length)) == (count == 0)
+    assert stability.losses(np.ones(count, bool), np.zeros(count, bool)) == stability.Losses(0, 0, None, 0, ())
