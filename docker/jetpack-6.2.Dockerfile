@@ -21,7 +21,8 @@ ENV PATH="/opt/landmarks/bin:${PATH}" PYTHONUNBUFFERED=1
 RUN --mount=type=bind,from=build,source=/wheels,target=/wheels \
     python3 -m venv --system-site-packages /opt/landmarks \
     && pip install --no-cache-dir /wheels/*.whl "numpy>=1.23,<2" "onnxruntime>=1.17,<2" \
-    && python -c "import cv2, tensorrt; cv2.FaceDetectorYN; print(cv2.__version__, tensorrt.__version__)" \
+    && python -c "import cv2, tensorrt; print(cv2.__version__, tensorrt.__version__)" \
+    && python -c "import cv2; v = cv2.__version__; assert tuple(map(int, v.split('.')[:2])) >= (4, 8), f'OpenCV {v}: 4.8'" \
     && python -c "import cv2, re; assert re.search(r'GStreamer: +YES', cv2.getBuildInformation())"
 COPY tracker/weights/edge68.onnx tracker/weights/edge68_fast.onnx /models/
 RUN useradd --create-home --uid 10001 --groups video landmarks \

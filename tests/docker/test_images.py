@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -88,6 +89,10 @@ def test_a_jetson_keeps_its_own_packages(name: str) -> None:
     assert installed and not any(re.search(r"install[^&]*(opencv|tensorrt)", text) for text in installed)
     assert all('"numpy>=1.23,<2"' in text for text in installed)
     assert any("opencv" in text and "apt-get install" in text for _, text in instructions(path))
+    (check,) = re.findall(r'python -c "(import cv2; v = .*)"', path.read_text())
+    for version, fits in (("4.6.0", False), ("4.8.0", True), ("4.10.0-dev", True), ("5.0.0", True)):
+        code = check.removeprefix("import cv2; ").replace("cv2.__version__", repr(version))
+        assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == (not fits)
     assert not re.search(r"nvinfer\S*=(?!10\.)", path.read_text())
 
 

@@ -404,7 +404,7 @@ class TestCommand:
         assert spec.provenance == {"pictures": "drawn here", "labels": "exact, as drawn"}
         printed = capsys.readouterr().out
         assert str(output) in printed
-        assert "compared with PyTorch on 3 faces" in printed
+        assert "compared with PyTorch on 3 validation faces" in printed
 
     @pytest.mark.slow
     def test_builds_an_engine_beside_the_model(
