@@ -7,8 +7,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 
-# Two processes, a test file in one of them: python -m pytest alone runs them one after the other.
-PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+# Two processes of one thread each, a test file in one of them: python -m pytest alone runs them one after the other.
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 NVRTC := .venv/cuda12/nvidia/cuda_nvrtc/lib/libnvrtc.so.12
 

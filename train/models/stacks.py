@@ -67,7 +67,7 @@ class FusedStacks(nn.Module):
 
     def __init__(self, net: Stacks) -> None:
         super().__init__()
-        self.stem, self.hourglasses, self.features, self.last = net.stem, net.hourglasses, net.features, net.heads[-1]
+        self.stem, self.hourglasses, self.features, self.head = net.stem, net.hourglasses, net.features, net.heads[-1]
         self.cell_head = net.cell_head
         self.merges = nn.ModuleList(
             _sum_of_paths(*convolutions)  # type: ignore[arg-type]
@@ -82,7 +82,7 @@ class FusedStacks(nn.Module):
             features = self.features[i](hourglass(x))
             if i < len(self.merges):
                 x = x + self.merges[i](features)
-        maps: Tensor = self.last(features)
+        maps: Tensor = self.head(features)
         return maps if self.cell_head is None else WithHead([maps], self.cell_head(features))
 
 

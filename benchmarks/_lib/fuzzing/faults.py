@@ -117,7 +117,10 @@ SEEDED = {
     ),
     "a frame rate of zero": Fault("frames", "tracker.sources.arrays", "if not 0 < fps < math.inf:", "if fps < 0:"),
     "landmarks that are not finite": Fault(
-        "landmarks", "tracker.face.landmarks", "if not (np.abs(array) <= most).all():", "if not array.size:"
+        "landmarks",
+        "tracker.face.landmarks",
+        "if not ((least <= array) & (array <= most)).all():",
+        "if not array.size:",
     ),
     "a value of YAML that cannot be": Fault(
         "YAML",
