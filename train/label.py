@@ -85,7 +85,7 @@ def label(
     pictures = pictures_in(images)
     finder = load_detector(detector)
     asked = open_teacher(teacher, teacher_python, finder)
-    random = Views(asked, finder, views, seed, keep)
+    looked = Views(asked, finder, views, seed, keep)
     stack = ExitStack()
     stack.callback(asked.close)
     try:
@@ -105,7 +105,7 @@ def label(
         try:
             for picture in tqdm(todo, unit=" pictures", disable=None, leave=False):
                 try:
-                    labels.add(picture, *agreed(random.points(picture), asked, limit, least_views))
+                    labels.add(picture, *agreed(looked.points(picture), asked, limit, least_views))
                 except Unusable as reason:
                     labels.leave_out(picture, str(reason))
                     tqdm.write(f"{picture.name}: {reason}", file=sys.stderr)

@@ -191,7 +191,7 @@ class Head(Term):
 
 @dataclass
 class Consistency(Term):
-    """How far the points of a face's views lie apart, in cells, of every stack (train.losses.consistency)."""
+    """The distance between the points of a face in its views, in cells, of every stack (train.losses.consistency)."""
 
     def __call__(self, prediction: Prediction, labels: Labels) -> Tensor | None:
         """See Term."""
