@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -71,11 +70,7 @@ def edge_nets(
 def task_of(name: str) -> LandmarkTask:
     """Return an untrained task with a net of that name, as configured by configs/train/edge68_300w.yaml."""
     size, options = NETS[name]
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Attribute 'net' is an instance")
-        return LandmarkTask(
-            EdgeHourglass(**{"block": "bottleneck", **options}), Structured(), size=size, weight_decay=1e-2
-        )
+    return LandmarkTask(EdgeHourglass(**{"block": "bottleneck", **options}), Structured(), size=size, weight_decay=1e-2)
 
 
 def latencies_ms() -> dict[str, float]:

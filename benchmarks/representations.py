@@ -22,7 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks._lib.latency import medians_ms
 from benchmarks._lib.machine import machine
-from benchmarks._lib.trainings import CHANNELS, Record, fit, kept, lfpw_test, runs_of, task_of
+from benchmarks._lib.trainings import CHANNELS, Record, edge_net, fit, kept, lfpw_test, runs_of, task_of
 from benchmarks.equivariance import measured
 from export.calibration.fit import calibration_of
 from export.graph import LandmarkGraph, Precision
@@ -69,7 +69,7 @@ class Representation:
 
     def task(self, seed: int) -> LandmarkTask:
         """Return an untrained task with this representation."""
-        return task_of(self.objective, seed, self.head() if self.head else None, **self.options)
+        return task_of(self.objective, seed, lambda: edge_net(self.head() if self.head else None), **self.options)
 
 
 REPRESENTATIONS = {

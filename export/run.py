@@ -6,7 +6,6 @@ python -m export.run --checkpoint runs/edge68/best.ckpt --output model.onnx
 from __future__ import annotations
 
 import sys
-import warnings
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -234,9 +233,7 @@ def load(checkpoint: Path, trust: str = "") -> tuple[LandmarkTask, FaceData, dic
     config = {"model": raw["hyper_parameters"], "data": raw["datamodule_hyper_parameters"], "epoch": raw["epoch"]}
     if "mixed" in raw:  # by train.mix
         config["mixed"] = raw["mixed"]
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Attribute 'net' is an instance")  # it is saved as its configuration
-        task = build(LandmarkTask, raw, checkpoint)
+    task = build(LandmarkTask, raw, checkpoint)
     load_weights(task, raw, checkpoint)
     data = build(FaceData, raw, checkpoint)
     try:

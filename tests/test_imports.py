@@ -90,6 +90,7 @@ ALSO = {
     "export.calibration.visibility": ("train.augmentation",),
     "tracker.face.crop": ("cv2",),
     "train.mix": ("tracker.cli.command",),
+    "train.widen": ("tracker.cli.command",),
     "train.tables.__main__": ("tracker.cli.command",),
     "tracker.datasets.matlab_process": ("scipy",),
     "tracker.tracking.association": ("scipy",),

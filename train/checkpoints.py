@@ -85,11 +85,25 @@ def build(kind: type[Built], checkpoint: Mapping[str, Any], path: str | Path) ->
     Raises:
         CheckpointError: where its configuration does not fit this version's classes.
     """
+    if issubclass(kind, nn.Module):
+        expect_no_larger(kind, checkpoint, path)
+    return instantiate(kind, checkpoint, path)
+
+
+def instantiate(kind: type[Built], checkpoint: Mapping[str, Any], path: str | Path) -> Built:
+    """Do as build does, with a net that may be larger than the checkpoint's weights.
+
+    Args:
+        kind: LandmarkTask or FaceData.
+        checkpoint: as read_checkpoint returned it.
+        path: its file, for messages.
+
+    Raises:
+        CheckpointError: where its configuration does not fit this version's classes.
+    """
     from lightning.pytorch.cli import instantiate_module
 
     key: str = kind.CHECKPOINT_HYPER_PARAMS_KEY  # type: ignore[attr-defined]
-    if issubclass(kind, nn.Module):
-        expect_no_larger(kind, checkpoint, path)
     try:
         return instantiate_module(kind, _settings(kind, checkpoint))
     except Exception as error:  # jsonargparse's own, or whatever a class makes of odd values

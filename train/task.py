@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -92,7 +93,9 @@ class LandmarkTask(lightning.LightningModule):
         terms: Sequence[Term] = (),
     ) -> None:
         super().__init__()
-        self.save_hyperparameters()
+        with warnings.catch_warnings():  # of a net that is an object; on the command line its configuration is saved
+            warnings.filterwarnings("ignore", message="Attribute 'net' is an instance")
+            self.save_hyperparameters()
         check_range("model.learning_rate", learning_rate, 0, math.inf)
         check_range("model.weight_decay", weight_decay, 0, math.inf)
         check_range("model.warmup", warmup, 0, 1)

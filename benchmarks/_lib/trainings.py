@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -20,31 +19,44 @@ from train.datasets import W300
 from train.loaders import Crops, FaceData
 from train.models.edge import EdgeHourglass
 from train.objectives import Objective
+from train.targets.boundaries import EdgeProcedure
 from train.task import Batch, LandmarkTask
 
 Record = dict[str, Any]
 CHANNELS = (64, 96, 128, 128)
 
 
-def task_of(objective: Objective, seed: int, cell_head: nn.Module | None = None, **options: Any) -> LandmarkTask:
+def edge_net(cell_head: nn.Module | None = None) -> EdgeHourglass:
     """Return the untrained net of configs/train/edge68.yaml, with a head of train.models.heads if one is given."""
+    return EdgeHourglass(channels=CHANNELS, stacks=1, block="bottleneck", cell_head=cell_head)
+
+
+def task_of(
+    objective: Objective, seed: int, make_net: Callable[[], nn.Module] = edge_net, **options: Any
+) -> LandmarkTask:
+    """Return a task whose net is made with the seed; the options are LandmarkTask's."""
     lightning.seed_everything(seed, verbose=False)
-    net = EdgeHourglass(channels=CHANNELS, stacks=1, block="bottleneck", cell_head=cell_head)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Attribute 'net' is an instance")
-        return LandmarkTask(net, objective, weight_decay=1e-2, seed=seed, **options)
+    return LandmarkTask(make_net(), objective, weight_decay=1e-2, seed=seed, **options)
 
 
-def fit(task: LandmarkTask, root: Path, epochs: int) -> tuple[FaceData, lightning.Trainer]:
+def fit(
+    task: LandmarkTask, root: Path, epochs: int, callbacks: Sequence[lightning.Callback] = ()
+) -> tuple[FaceData, lightning.Trainer]:
     """Train with the complete schedule in so many epochs, without averaging; return the data and the trainer.
 
     Views of Siamese training are drawn independently of each other, as in its paper.
     """
-    edges = "distance" if task.objective.needs_edges else None
+    needed = task.objective.needs_edges or any(term.needs_edges(task.net) for term in task.terms)
     augmentation = Augmentation(near="independent") if task.weights.siamese else Augmentation()
-    data = FaceData(W300(root), augmentation=augmentation, edges=edges, seed=task.seed, views=task.views)  # type: ignore[arg-type]
+    edges: EdgeProcedure | None = "distance" if needed else None
+    data = FaceData(W300(root), augmentation=augmentation, edges=edges, seed=task.seed, views=task.views)
     trainer = lightning.Trainer(
-        accelerator="auto", max_epochs=epochs, logger=False, enable_checkpointing=False, num_sanity_val_steps=0
+        accelerator="auto",
+        max_epochs=epochs,
+        logger=False,
+        enable_checkpointing=False,
+        num_sanity_val_steps=0,
+        callbacks=[*callbacks],
     )
     trainer.fit(task, data)
     return data, trainer

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -66,9 +65,7 @@ def load_models(paths: Sequence[Path]) -> list[Model]:
 
 def _load(path: Path) -> Model:
     raw = read_checkpoint(path)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Attribute 'net' is an instance")  # saved as its configuration
-        task = build(LandmarkTask, raw, path)
+    task = build(LandmarkTask, raw, path)
     load_weights(task, raw, path)
     return Model(task.eval(), f"{path.parent.name}/{path.stem}, epoch {raw['epoch'] + 1}")
 

@@ -147,8 +147,7 @@ class TestFourStacks:
         net = StackedHourglass("ibug68", levels=1, width=16).train()
         with torch.no_grad():  # statistics that are not those of an untrained BatchNorm
             net(torch.rand(4, 3, 32, 32) * 2 - 1)
-        with pytest.warns(UserWarning, match="Attribute 'net' is an instance"):
-            return LandmarkTask(net, Structured(), size=32).eval()
+        return LandmarkTask(net, Structured(), size=32).eval()
 
     @pytest.mark.parametrize("precision", ["fp32", "fp16"])
     def test_answers_within_the_budget_and_is_built(

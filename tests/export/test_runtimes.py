@@ -67,9 +67,7 @@ def reference(graph: LandmarkGraph) -> Reference:
 def peaked() -> LandmarkGraph:
     """Random weights that draw distinct peaks: those of two epochs are so flat that rounding moves their peaks."""
     torch.manual_seed(1)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Attribute 'net'")
-        task = LandmarkTask(EdgeHourglass(channels=[8, 8, 16], stem=8), Structured(), size=SIZE).eval()
+    task = LandmarkTask(EdgeHourglass(channels=[8, 8, 16], stem=8), Structured(), size=SIZE).eval()
     for head in task.net.heads:  # type: ignore[union-attr]
         nn.init.normal_(head.weight, std=2.0)
     return LandmarkGraph(task, calibration=Calibration(1.3, Spread(2.0, 0.5))).eval()
@@ -86,7 +84,6 @@ def write_to(folder: Path, to: RuntimeName, graph: LandmarkGraph, reference: Ref
 class TestCut:
     """What needs no other package: ONNX that ends at the heatmaps."""
 
-    @pytest.mark.filterwarnings("ignore:Attribute 'net'")
     @pytest.mark.parametrize("objective", [Structured(), HeatmapMse(window=5), SoftArgmax()])
     def test_heatmaps_and_decoder_equal_the_graph(self, objective: Any) -> None:
         torch.manual_seed(1)

@@ -128,8 +128,7 @@ def test_the_papers_nets_export_and_build(net: str, tmp_path: Path) -> None:
         "HihNet": (HihNet(stacks=1, size=64, decimals=4), HeatmapInHeatmap()),
         "FanNet": (FanNet(stacks=1), Subpixel()),
     }[net]
-    with pytest.warns(UserWarning, match="Attribute 'net' is an instance"):
-        task = LandmarkTask(module, objective, size=64).eval()
+    task = LandmarkTask(module, objective, size=64).eval()
     crops = torch.randint(0, 256, (2, 64, 64, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
     truth = np.random.default_rng(0).uniform(0, 64, (2, 68, 2))
     spec = ModelSpec(size=64, scheme="ibug68", presence=0.5, decode="none", licence=LICENCE, config={}, commit="0")

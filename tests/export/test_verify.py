@@ -59,8 +59,7 @@ class Drawn(nn.Module):
 
 
 def graph_of(net: nn.Module, precision: Precision = "fp32") -> LandmarkGraph:
-    with pytest.warns(UserWarning, match="Attribute 'net' is an instance"):
-        task = LandmarkTask(net, Structured(), size=64).eval()
+    task = LandmarkTask(net, Structured(), size=64).eval()
     return LandmarkGraph(task, precision).eval()
 
 

@@ -22,8 +22,6 @@ from train.checkpoints import CheckpointError, build, load_weights, read_checkpo
 from train.loaders import FaceData
 from train.task import LandmarkTask
 
-pytestmark = pytest.mark.filterwarnings("ignore:Attribute 'net' is an instance")
-
 NET, OBJECTIVE = ("hyper_parameters", "net"), ("hyper_parameters", "objective")
 SOURCE = ("datamodule_hyper_parameters", "source")
 FOREIGN = {"class_path": "unasked.Net", "init_args": {}}

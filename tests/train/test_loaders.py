@@ -207,7 +207,6 @@ def test_crops_without_a_face_are_marked(w300: Path) -> None:
     assert 0 < some.mean() < 1
 
 
-@pytest.mark.filterwarnings("ignore:Attribute 'net' is an instance")
 @pytest.mark.parametrize(("absent", "weight"), [(0.1, 0.0), (0.0, 0.3)])
 def test_crops_without_a_face_and_their_term_go_together(w300: Path, absent: float, weight: float) -> None:
     data = FaceData(W300(w300), size=32, workers=0, augmentation=Augmentation(absent=absent))

@@ -46,8 +46,7 @@ def tiny(
 ) -> LandmarkTask:
     torch.manual_seed(1)
     net = net or EdgeHourglass(channels=(16, 16, 16), stem=16)
-    with pytest.warns(UserWarning, match="Attribute 'net' is an instance"):  # on the command line it is a class path
-        return LandmarkTask(net, objective or Structured(), size=size, **options)
+    return LandmarkTask(net, objective or Structured(), size=size, **options)
 
 
 def total(task: LandmarkTask, maps: list[Tensor], points_px: Tensor) -> Tensor:

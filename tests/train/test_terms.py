@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,9 +58,7 @@ class Silent(Centre):
 
 def task_of(*terms: Term, weights: Weights = Weights()) -> LandmarkTask:
     torch.manual_seed(1)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Attribute 'net' is an instance")
-        return LandmarkTask(EdgeHourglass(channels=(8, 8), stem=8), Structured(), size=32, terms=terms, weights=weights)
+    return LandmarkTask(EdgeHourglass(channels=(8, 8), stem=8), Structured(), size=32, terms=terms, weights=weights)
 
 
 def batch_of(points_px: Tensor) -> Batch:

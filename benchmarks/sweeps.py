@@ -1,0 +1,199 @@
+"""python -m benchmarks.sweeps GROUP: the settings of an objective, with the small nets of these benchmarks."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import lightning
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from benchmarks._lib.trainings import Record, edge_net, fit, kept, lfpw_test, runs_of, task_of
+from tracker.cli.command import run_command
+from train.models.hourglass import StackedHourglass
+from train.objectives import Objective, SoftArgmax, Star, Structured, Subpixel
+from train.targets.label_smoothing import ImageAware
+from train.terms import Weights
+
+Group = Literal["structured", "star", "subpixel", "weights"]
+PUBLISHED = "as published"
+OWN = ImageAware(half_width=8, gamma=0.2, edges="own")
+WIDTH = 64  # channels of the net with attention; the papers' have 256 and four stacks
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A training.
+
+    Args:
+        objective: what it learns towards.
+        net: "edge", or "attention": one stack of 64 channels with point and edge maps.
+        weights: of the terms.
+        readings: other objectives that read the same trained maps.
+    """
+
+    objective: Objective
+    net: Literal["edge", "attention"] = "edge"
+    weights: Weights = Weights()
+    readings: Mapping[str, Objective] = field(default_factory=dict)
+
+    def make_net(self) -> nn.Module:
+        """Return the untrained net."""
+        if self.net == "attention":
+            return StackedHourglass("ibug68", stacks=1, levels=3, width=WIDTH)
+        return edge_net()
+
+
+def _balanced(landmarks: float, points: float = 10.0, edges: float = 10.0) -> Setting:
+    return Setting(Structured(smoothing=OWN), "attention", Weights(landmarks, points, edges))
+
+
+GROUPS: dict[Group, dict[str, Setting]] = {
+    "structured": {  # Yang & Yeh, Tables 5 and 6, Eq. 9 and 12, A1.2
+        PUBLISHED: Setting(Structured(smoothing=OWN)),
+        "margin none": Setting(Structured(smoothing=OWN, margin="none")),
+        "margin l2": Setting(Structured(smoothing=OWN, margin="l2")),
+        "margin l1": Setting(Structured(smoothing=OWN, margin="l1")),
+        "STAR on the same labels": Setting(Star(smoothing=OWN)),
+        "hard maximum": Setting(Structured(smoothing=OWN, epsilon=0)),
+        "epsilon 0.1": Setting(Structured(smoothing=OWN, epsilon=0.1)),
+        "epsilon 10": Setting(Structured(smoothing=OWN, epsilon=10)),
+        "alpha 0.1": Setting(Structured(smoothing=OWN, alpha=0.1)),
+        "alpha 10": Setting(Structured(smoothing=OWN, alpha=10)),
+        "10 drawn cells": Setting(Structured(smoothing=OWN, samples=10)),
+    },
+    "star": {  # Tables 2 to 5
+        PUBLISHED: Setting(Star()),
+        "l1": Setting(Star(kind="l1")),
+        "l2": Setting(Star(kind="l2")),
+        "without STAR, smooth l1": Setting(SoftArgmax(kind="smooth_l1")),
+        "without STAR, l1": Setting(SoftArgmax(kind="l1")),
+        "without STAR, l2": Setting(SoftArgmax(kind="l2")),
+        "no restriction": Setting(Star(weight=0)),
+        "detach restriction": Setting(Star(restriction="detach")),
+        "w 5": Setting(Star(weight=5)),
+        "w 20": Setting(Star(weight=20)),
+        "with distribution regularisation": Setting(Star(regularisation=1)),
+    },
+    "subpixel": {  # Table 3, and tau of Eq. 4: the same maps, read otherwise
+        PUBLISHED: Setting(
+            Subpixel(),
+            readings={
+                "no window, argmax": Subpixel(decoder="argmax"),
+                "window 3": Subpixel(window=3),
+                "window 5": Subpixel(window=5),
+                "window 7": Subpixel(window=7),
+                "window 5, tau 5": Subpixel(temperature=5),
+                "window 5, tau 20": Subpixel(temperature=20),
+            },
+        ),
+    },
+    "weights": {  # lambda of the landmarks beside point and edge maps with 10, and without them
+        "landmarks alone": _balanced(1, 0, 0),
+        "1, 10, 10": _balanced(1),
+        "10, 10, 10": _balanced(10),
+        "100, 10, 10": _balanced(100),
+        "5000, 10, 10": _balanced(5000),
+    },
+}
+
+
+class Gradients(lightning.Callback):
+    """Keeps the norm of each term's gradient at the first step and at the last that was logged."""
+
+    def __init__(self) -> None:
+        self.first: dict[str, float] = {}
+        self.last: dict[str, float] = {}
+
+    def on_train_batch_end(self, trainer: lightning.Trainer, *_: Any) -> None:
+        """Read what the task has logged."""
+        logged: Mapping[str, Tensor] = trainer.callback_metrics
+        found = {name: float(value) for name, value in logged.items() if name.endswith("_gradient")}
+        self.first = self.first or found
+        self.last = found
+
+
+def main() -> int:
+    """Run the command line."""
+    return run_command(sweeps, "benchmarks.sweeps")
+
+
+def sweeps(
+    group: Group,
+    root: Path = Path("../shared/data/300w"),
+    epochs: int = 12,
+    seeds: int = 1,
+    folder: Path = Path("runs/sweeps"),
+) -> None:
+    """Train every setting of a group and print a table.
+
+    Results that the report in the folder already has are kept.
+
+    Args:
+        group: of settings.
+        root: 300W, with afw, helen and lfpw in it.
+        epochs: of each training, with the whole schedule in them.
+        seeds: how many trainings of each setting.
+        folder: of the reports, one .json file for each group.
+    """
+    settings = GROUPS[group]
+    report = folder / f"{group}.json"
+    record, runs = kept(report, epochs, seeds, settings, lambda name, seed: trained(settings[name], root, epochs, seed))
+    print(table(runs, settings), record["machine"], sep="\n")
+
+
+def trained(setting: Setting, root: Path, epochs: int, seed: int) -> Record:
+    """Train once; return the errors after the last epoch, on the test faces by reading, and the gradients."""
+    gradients = Gradients()
+    task = task_of(setting.objective, seed, setting.make_net, weights=setting.weights)
+    data, trainer = fit(task, root, epochs, [gradients])
+    curve = [*task.curve.values()]
+    found = {}
+    for name, objective in ({PUBLISHED: setting.objective} | dict(setting.readings)).items():
+        task.objective = objective
+        (figures,) = trainer.validate(task, lfpw_test(root, data), verbose=False)
+        found[name] = round(figures["val_nme"], 4)
+    return {
+        "validation_nme_percent": round(curve[-1], 4),
+        "lfpw_test_nme_percent": found,
+        "gradients": {"first": gradients.first, "last": gradients.last},
+    }
+
+
+def table(runs: Record, settings: Mapping[str, Setting]) -> str:
+    """Format as Markdown: a row for every reading of every setting, with means and ranges over the seeds."""
+    rows = [
+        "| setting | validation NME, % | lfpw/testset NME, % | gradients at the start | at the end |",
+        "| --- | --- | --- | --- | --- |",
+    ]
+    for name in settings:
+        found = runs_of(runs, name)
+        gradients = [_gradients([run["gradients"][when] for run in found]) for when in ("first", "last")]
+        validation = _mean([run["validation_nme_percent"] for run in found])
+        for reading in found[0]["lfpw_test_nme_percent"]:
+            test = _mean([run["lfpw_test_nme_percent"][reading] for run in found])
+            rows.append(
+                f"| {reading if reading != PUBLISHED else name} | {validation} | {test} | {' | '.join(gradients)} |"
+            )
+    return "\n".join(rows)
+
+
+def _mean(values: list[float]) -> str:
+    if len(values) == 1:
+        return f"{values[0]:.2f}"
+    return f"{np.mean(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+
+
+def _gradients(found: list[dict[str, float]]) -> str:
+    names = [name.removesuffix("_gradient") for name in found[0]]
+    return ", ".join(f"{name} {np.mean([run[f'{name}_gradient'] for run in found]):.3g}" for name in names)
+
+
+if __name__ == "__main__":
+    torch.set_float32_matmul_precision("high")
+    sys.exit(main())

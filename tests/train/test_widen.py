@@ -1,0 +1,77 @@
+"""A wider net answers as the narrow one does, and each of its new weights can learn."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from tracker.errors import TrackerError
+from train.checkpoints import build, load_weights, read_checkpoint
+from train.task import LandmarkTask
+from train.widen import widen
+
+
+def task_in(path: Path) -> LandmarkTask:
+    """Return the task of a checkpoint, with its weights."""
+    checkpoint = read_checkpoint(path)
+    task = build(LandmarkTask, checkpoint, path)
+    load_weights(task, checkpoint, path)
+    return task
+
+
+@pytest.fixture
+def channels(checkpoint: Path) -> list[int]:
+    """The channels of the net of a checkpoint."""
+    return list(read_checkpoint(checkpoint)["hyper_parameters"]["net"]["init_args"]["channels"])
+
+
+def test_answers_as_the_narrow_net(checkpoint: Path, channels: list[int], tmp_path: Path) -> None:
+    wide = tuple(2 * each for each in channels)
+    widen(checkpoint, wide, tmp_path / "wide.ckpt")
+    narrow, wider = task_in(checkpoint).eval(), task_in(tmp_path / "wide.ckpt").eval()
+    assert sum(p.numel() for p in wider.net.parameters()) > 2 * sum(p.numel() for p in narrow.net.parameters())
+    crops = torch.randint(0, 256, (2, narrow.size, narrow.size, 3), dtype=torch.uint8)
+    with torch.no_grad():
+        torch.testing.assert_close(wider(crops)[-1], narrow(crops)[-1], rtol=1e-5, atol=1e-5)
+
+
+def test_every_weight_learns_after_a_step(checkpoint: Path, channels: list[int], tmp_path: Path) -> None:
+    """At first nothing reads the new channels; the first step changes that."""
+    widen(checkpoint, tuple(2 * each for each in channels), tmp_path / "wide.ckpt")
+    task = task_in(tmp_path / "wide.ckpt").train()
+    crops = torch.randint(0, 256, (2, task.size, task.size, 3), dtype=torch.uint8)
+    descent = torch.optim.SGD(task.net.parameters(), lr=0.1)
+    for _ in range(2):
+        descent.zero_grad()
+        task(crops)[-1].square().sum().backward()
+        descent.step()
+    still = [name for name, p in task.net.named_parameters() if p.dim() > 1 and not p.grad.any()]
+    assert not still
+
+
+def test_the_seed_decides(checkpoint: Path, channels: list[int], tmp_path: Path) -> None:
+    wide = tuple(each + 8 for each in channels)
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        widen(checkpoint, wide, tmp_path / f"{name}.ckpt", seed)
+    a, b, c = (read_checkpoint(tmp_path / f"{name}.ckpt")["state_dict"] for name in "abc")
+    assert all(a[name].equal(b[name]) for name in a)
+    assert any(not a[name].equal(c[name]) for name in a)
+
+
+@pytest.mark.parametrize("change", [lambda c: c[:-1], lambda c: [c[0] - 1, *c[1:]], lambda c: []])
+def test_other_channels_are_refused(
+    checkpoint: Path, channels: list[int], tmp_path: Path, change: Callable[[list[int]], list[int]]
+) -> None:
+    with pytest.raises(TrackerError, match=r"--channels: expected . numbers, none below those of"):
+        widen(checkpoint, tuple(change(channels)), tmp_path / "wide.ckpt")
+    assert not (tmp_path / "wide.ckpt").exists()
+
+
+def test_no_input_is_overwritten(checkpoint: Path, channels: list[int]) -> None:
+    before = checkpoint.read_bytes()
+    with pytest.raises(TrackerError, match="--output: expected another file"):
+        widen(checkpoint, tuple(channels), checkpoint)
+    assert checkpoint.read_bytes() == before

@@ -1,0 +1,90 @@
+"""python -m train.widen --checkpoint A --channels [128,192,256,256] --output B: a wider net that answers as A's does.
+
+The old channels keep their weights and do not read the new ones, which begin at random: so the points are the same
+until the training goes on (Chen et al., "Net2Net", ICLR 2016, with new channels instead of copies).
+"""
+
+from __future__ import annotations
+
+import copy
+import sys
+from pathlib import Path
+
+from landmark_tracker import refuse_shadowed
+from train.extras import needs_extra
+
+refuse_shadowed(__name__, "train.widen")
+
+with needs_extra(__name__, "train.widen", "train", "torch", "lightning"):
+    import torch
+    from torch import Tensor
+
+    from tracker.cli.command import run_command
+    from tracker.errors import TrackerError
+    from train.checkpoint_io import AtomicCheckpointIO, CheckpointWriteError
+    from train.checkpoints import CheckpointError, build, instantiate, load_weights, read_checkpoint
+    from train.mix import LEFT_OUT
+    from train.models.edge import EdgeHourglass
+    from train.task import LandmarkTask
+
+
+def main() -> int:
+    """Run the command line."""
+    return run_command(widen, "train.widen")
+
+
+def widen(checkpoint: Path, channels: tuple[int, ...], output: Path, seed: int = 1, trust: str = "") -> None:
+    """Write a checkpoint of a wider EdgeHourglass whose points are those of a narrower one.
+
+    The result can be exported, tested and started from (model.start), but a training cannot be resumed from it.
+
+    Args:
+        checkpoint: that train.run wrote.
+        channels: of the wider net, by level of the hourglass; at least those of the checkpoint.
+        output: the .ckpt file to write.
+        seed: of the new channels' weights.
+        trust: packages, separated by commas, whose classes the checkpoint may name besides those of train.
+
+    Raises:
+        TrackerError: if the file is no checkpoint of an EdgeHourglass, a level would be narrower, or the output cannot
+            be written.
+    """
+    if output.exists() and checkpoint.exists() and output.samefile(checkpoint):
+        raise TrackerError(f"--output: expected another file than the checkpoint that is read, got {output}")
+    source = read_checkpoint(checkpoint, trust)
+    narrow = build(LandmarkTask, source, checkpoint)
+    load_weights(narrow, source, checkpoint)
+    parameters = copy.deepcopy(source["hyper_parameters"])
+    settings = parameters["net"].get("init_args", {})
+    own = [*settings.get("channels", ())]
+    if not isinstance(narrow.net, EdgeHourglass) or not own:
+        raise CheckpointError(f"{checkpoint}: expected an EdgeHourglass with channels, got {type(narrow.net).__name__}")
+    if len(own) != len(channels) or any(new < old for new, old in zip(channels, own)):
+        raise TrackerError(
+            f"--channels: expected {len(own)} numbers, none below those of {checkpoint}, {own}; got {[*channels]}"
+        )
+    settings["channels"] = list(channels)
+    torch.manual_seed(seed)
+    wide = instantiate(LandmarkTask, {**source, "hyper_parameters": parameters}, checkpoint)
+    weights = wide.state_dict()
+    for name, value in narrow.state_dict().items():
+        weights[name] = _widened(value, weights[name])
+    kept = {key: value for key, value in source.items() if key not in LEFT_OUT}
+    try:
+        AtomicCheckpointIO().save_checkpoint({**kept, "hyper_parameters": parameters, "state_dict": weights}, output)
+    except CheckpointWriteError as error:
+        raise TrackerError(str(error)) from None
+    print(f"{output}: {checkpoint} with the channels {[*channels]}")
+
+
+def _widened(old: Tensor, new: Tensor) -> Tensor:
+    """Return the wide tensor with the narrow one in its first channels, which read none of the new channels."""
+    result = new.clone()
+    if old.dim() > 1:
+        result[: old.shape[0], old.shape[1] :] = 0
+    result[tuple(slice(0, side) for side in old.shape)] = old
+    return result
+
+
+if __name__ == "__main__":
+    sys.exit(main())
