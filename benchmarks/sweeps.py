@@ -1,4 +1,4 @@
-"""python -m benchmarks.sweeps GROUP: the settings of an objective, with the small nets of these benchmarks."""
+"""python -m benchmarks.sweeps --group G: the settings of an objective, with the small nets of these benchmarks."""
 
 from __future__ import annotations
 
