@@ -6,7 +6,7 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,10 @@ from benchmarks._lib.machine import int8_instructions, machine, versions
 from benchmarks.decode import timed
 from export.calibration.fit import calibration_of
 from export.graph import LandmarkGraph
-from export.int8 import CPU, TENSORRT, Quantisation, calibration_crops
+from export.int8 import Quantisation, quantisation_for
 from export.onnx import write_onnx
 from export.run import load
-from export.verify import ANYTHING, Difference, Reference
+from export.verify import ANYTHING, BUDGETS, Budget, Difference, Reference
 from tracker.cli.command import run_command
 from tracker.engines.onnx import OnnxEngine
 from tracker.engines.spec import ModelSpec
@@ -34,7 +34,7 @@ def main() -> int:
 
 
 def compare(checkpoint: Path, report: Path = Path("runs/int8.json")) -> None:
-    """Time FP32 and both kinds of INT8 in ONNX Runtime, in turns, on one thread, and say how far each is from torch.
+    """Time FP32 and the kinds of INT8 in ONNX Runtime, in turns, on one thread, and say how far each is from torch.
 
     Args:
         checkpoint: what train.run wrote; calibrated on its training faces, compared on its validation faces.
@@ -58,7 +58,7 @@ def compare(checkpoint: Path, report: Path = Path("runs/int8.json")) -> None:
 
 
 def write_engines(checkpoint: Path, folder: Path) -> dict[str, Difference]:
-    """Write fp32.onnx, int8.onnx and int8_tensorrt.onnx; return the difference of each from PyTorch."""
+    """Write an .onnx file of each kind: "whole" is all in int8 that may be; return its difference from PyTorch."""
     task, data, _ = load(checkpoint)
     faces = data.validation.together()
     calibration = calibration_of(task, faces)
@@ -74,11 +74,14 @@ def write_engines(checkpoint: Path, folder: Path) -> dict[str, Difference]:
         "",
         temperature=calibration.temperature,
     )
-    crops = calibration_crops(data)
-    kinds = {"fp32": None, "int8": Quantisation(crops, CPU), "int8_tensorrt": Quantisation(crops, TENSORRT)}
+    near = replace(ANYTHING, p99_px=BUDGETS["int8"].p99_px)
+    kinds: dict[str, tuple[Quantisation | None, Budget]] = {"fp32": (None, ANYTHING)}
+    for to in ("onnx", "tensorrt"):
+        quantisation = quantisation_for(data, to)
+        kinds |= {f"int8 {to}": (quantisation, near), f"int8 {to}, whole": (quantisation, ANYTHING)}
     return {
-        name: write_onnx(graph, spec, reference, folder / f"{name}.onnx", ANYTHING, quantisation)
-        for name, quantisation in kinds.items()
+        name: write_onnx(graph, spec, reference, folder / f"{name}.onnx", budget, quantisation)
+        for name, (quantisation, budget) in kinds.items()
     }
 
 

@@ -9,7 +9,7 @@ import onnx
 import torch
 
 from export.graph import LandmarkGraph
-from export.int8 import Quantisation, quantise
+from export.int8 import Quantisation, convolutions, quantise
 from export.outputs import check_output
 from export.verify import Budget, Difference, Reference, expect_within
 from tracker.engines.spec import INPUT, OUTPUTS, ModelSpec
@@ -52,11 +52,23 @@ def write_onnx(
         with whole_file(output) as partial:
             _trace(graph, reference.crops[:2], partial)
             if quantisation is not None:
-                quantise(partial, quantisation)
+                _quantise(partial, output, quantisation, budget)
             _embed(partial, spec)
             return _compare(partial, output, graph, reference, budget)
     except OSError as error:
         raise unwritable(output, error) from None
+
+
+def _quantise(partial: Path, output: Path, quantisation: Quantisation, budget: Budget) -> None:
+    """Quantise as much as the budget allows; raise TrackerError if that is nothing."""
+    p99_px = budget.completed("int8").p99_px
+    assert p99_px is not None
+    quantise(partial, quantisation, p99_px)
+    if not convolutions(partial)[0]:
+        raise TrackerError(
+            f"{output}: not written: no convolution can be in int8 if 99 % of the landmarks may move by {p99_px:g} px "
+            "(--budget.p99_px)"
+        )
 
 
 def _compare(partial: Path, output: Path, graph: LandmarkGraph, reference: Reference, budget: Budget) -> Difference:

@@ -25,7 +25,7 @@ with needs_extra(__name__, "export.run", "export", "cv2", "torch", "lightning", 
     from export.commit import commit
     from export.graph import LandmarkGraph, Precision
     from export.gstreamer import info_path, write_model_info
-    from export.int8 import quantisation_for
+    from export.int8 import convolutions, quantisation_for
     from export.lint import lint
     from export.mean_face import mean_face_px
     from export.onnx import write_onnx
@@ -120,6 +120,12 @@ def export(
     print(f"{write_model_info(output, spec)}: for GStreamer")
     print("\n".join(told))
     print(difference)
+    if precision == "int8":
+        print(
+            "in int8 are {} of {} convolutions, as many as the budget of 99 % of the landmarks allows".format(
+                *convolutions(output)
+            )
+        )
     if precision == "int8" and not to.startswith("tensorrt"):
         print(
             "may be faster or slower than fp32 on this CPU, to measure it: "
