@@ -24,7 +24,6 @@ with needs_extra(__name__, "train.widen", "train", "torch", "lightning"):
     from train.checkpoint_io import AtomicCheckpointIO, CheckpointWriteError
     from train.checkpoints import CheckpointError, build, instantiate, load_weights, read_checkpoint
     from train.mix import LEFT_OUT
-    from train.models.edge import EdgeHourglass
     from train.task import LandmarkTask
 
 
@@ -52,18 +51,18 @@ def widen(checkpoint: Path, channels: tuple[int, ...], output: Path, seed: int =
     if output.exists() and checkpoint.exists() and output.samefile(checkpoint):
         raise TrackerError(f"--output: expected another file than the checkpoint that is read, got {output}")
     source = read_checkpoint(checkpoint, trust)
-    narrow = build(LandmarkTask, source, checkpoint)
-    load_weights(narrow, source, checkpoint)
     parameters = copy.deepcopy(source["hyper_parameters"])
     settings = parameters["net"].get("init_args", {})
     own = [*settings.get("channels", ())]
-    if not isinstance(narrow.net, EdgeHourglass) or not own:
-        raise CheckpointError(f"{checkpoint}: expected an EdgeHourglass with channels, got {type(narrow.net).__name__}")
+    if not parameters["net"]["class_path"].endswith("EdgeHourglass") or not own or settings.get("cell_head"):
+        raise CheckpointError(f"{checkpoint}: expected an EdgeHourglass with channels and without a cell_head")
     if len(own) != len(channels) or any(new < old for new, old in zip(channels, own)):
         raise TrackerError(
             f"--channels: expected {len(own)} numbers, none below those of {checkpoint}, {own}; got {[*channels]}"
         )
-    settings["channels"] = list(channels)
+    narrow = build(LandmarkTask, source, checkpoint)
+    load_weights(narrow, source, checkpoint)
+    settings["channels"] = [*channels]
     torch.manual_seed(seed)
     wide = instantiate(LandmarkTask, {**source, "hyper_parameters": parameters}, checkpoint)
     weights = wide.state_dict()

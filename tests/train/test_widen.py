@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -68,6 +69,24 @@ def test_other_channels_are_refused(
     with pytest.raises(TrackerError, match=r"--channels: expected . numbers, none below those of"):
         widen(checkpoint, tuple(change(channels)), tmp_path / "wide.ckpt")
     assert not (tmp_path / "wide.ckpt").exists()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"class_path": "train.models.fan.FanNet", "init_args": {"stacks": 1}},
+        {"cell_head": {"class_path": "train.models.heads.DecimalHead"}},
+    ],
+)
+def test_other_nets_are_refused(checkpoint: Path, channels: list[int], tmp_path: Path, change: dict[str, Any]) -> None:
+    content = torch.load(checkpoint, weights_only=True)
+    net = content["hyper_parameters"]["net"]
+    content["hyper_parameters"]["net"] = (
+        change if "init_args" in change else {**net, "init_args": net["init_args"] | change}
+    )
+    torch.save(content, tmp_path / "other.ckpt")
+    with pytest.raises(TrackerError, match="expected an EdgeHourglass with channels and without a cell_head"):
+        widen(tmp_path / "other.ckpt", tuple(channels), tmp_path / "wide.ckpt")
 
 
 def test_no_input_is_overwritten(checkpoint: Path, channels: list[int]) -> None:
