@@ -27,8 +27,8 @@ from train.loaders import AugmentedCrops, Crops, FaceData
 
 FACES = 128  # from 16 to 512, the error differs no more than between two choices of faces
 FEW = 32  # of them are enough to compare parts of the net
-TRIED = 48  # faces whose points say what stays in float32
-MARGIN = 0.9  # of the budget: the validation faces are others
+TRIED = 48  # validation faces whose points say what stays in float32
+MARGIN = 0.9  # of the budget, for the other validation faces
 SUM = 8  # multiply-accumulates of a convolution take about as long as reading and adding two numbers
 _PASSED = ("Relu", "MaxPool", "Resize")  # computed in int8 between two nodes in int8
 _BATCH = 16
@@ -80,8 +80,9 @@ def quantisation_for(data: FaceData, to: str) -> Quantisation:
     Raises:
         TrackerError: if the faces cannot be read.
     """
-    faces = calibration_faces(data).crops
-    views = np.stack([faces[i].crops.numpy() for i in range(min(TRIED, len(faces)))])
+    faces = data.validation  # a net is surer of the faces that it was trained on, so they move less
+    drawn = np.random.default_rng(0).permutation(len(faces))[:TRIED]
+    views = np.stack([faces[int(i)].crops.numpy() for i in drawn])
     return Quantisation(calibration_crops(data), TENSORRT if to.startswith("tensorrt") else CPU, views)
 
 
