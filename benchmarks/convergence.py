@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from benchmarks._lib.trainings import Record, fit, kept, lfpw_test, runs_of, task_of
+from benchmarks._lib.trainings import Record, fit, kept, lfpw_test, mean_and_range, runs_of, task_of
 from tracker.cli.command import run_command
 from train.objectives import HeatmapMse, Isotropic, Objective, SoftArgmax, Star, Structured
 from train.targets.label_smoothing import ImageAware
@@ -97,10 +97,7 @@ def table(runs: Record) -> str:
         found = curves(runs, name)
         test = [run["lfpw_test_nme_percent"] for run in runs_of(runs, name)]
         when = " | ".join(_when(found, level) for level in levels)
-        rows.append(
-            f"| {name} | {when} | {last[name]:.2f} ({found[:, -1].min():.2f} to {found[:, -1].max():.2f}) | "
-            f"{np.mean(test):.2f} ({min(test):.2f} to {max(test):.2f}) |"
-        )
+        rows.append(f"| {name} | {when} | {mean_and_range(found[:, -1].tolist())} | {mean_and_range(test)} |")
     return "\n".join(rows)
 
 

@@ -22,7 +22,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks._lib.latency import medians_ms
 from benchmarks._lib.machine import machine
-from benchmarks._lib.trainings import CHANNELS, Record, edge_net, fit, kept, lfpw_test, runs_of, task_of
+from benchmarks._lib.trainings import CHANNELS, Record, edge_net, fit, kept, lfpw_test, mean_and_range, runs_of, task_of
 from benchmarks.equivariance import measured
 from export.calibration.fit import calibration_of
 from export.graph import LandmarkGraph, Precision
@@ -232,16 +232,12 @@ def table(runs: Record, ms: dict[str, float]) -> str:
         found = runs_of(runs, name)
         size = f"{found[0]['parameters']:,} | {found[0]['macs'] / 1e6:.1f}"
         for decoder in one.decoders:
-            errors = [_mean([run["nme_percent"][faces][decoder] for run in found]) for faces in SETS]
-            moves = _mean([run["spread_percent"][decoder]["small"] for run in found])
-            half = _mean([run["engines"][decoder]["fp16"]["p99_px"] for run in found])
+            errors = [mean_and_range([run["nme_percent"][faces][decoder] for run in found]) for faces in SETS]
+            moves = mean_and_range([run["spread_percent"][decoder]["small"] for run in found])
+            half = mean_and_range([run["engines"][decoder]["fp16"]["p99_px"] for run in found])
             cells = [name, decoder, size, f"{ms[f'{name}, {decoder}']:.2f}", *errors, moves, half]
             rows.append(f"| {' | '.join(cells)} |")
     return "\n".join(rows)
-
-
-def _mean(values: Sequence[float]) -> str:
-    return f"{np.mean(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks._lib.trainings import Record, edge_net, fit, kept, lfpw_test, runs_of, task_of
+from benchmarks._lib.trainings import Record, edge_net, fit, kept, lfpw_test, mean_and_range, runs_of, task_of
 from tracker.cli.command import run_command
 from train.models.hourglass import StackedHourglass
 from train.objectives import Objective, SoftArgmax, Star, Structured, Subpixel
@@ -186,7 +186,7 @@ def table(runs: Record, settings: Mapping[str, Setting]) -> str:
 def _mean(values: list[float]) -> str:
     if len(values) == 1:
         return f"{values[0]:.2f}"
-    return f"{np.mean(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+    return mean_and_range(values)
 
 
 def _gradients(found: list[dict[str, float]]) -> str:

@@ -121,11 +121,8 @@ def export(
     print("\n".join(told))
     print(difference)
     if precision == "int8":
-        print(
-            "in int8 are {} of {} convolutions, as many as the budget of 99 % of the landmarks allows".format(
-                *convolutions(output)
-            )
-        )
+        in_int8, found = convolutions(output)
+        print(f"in int8 are {in_int8} of {found} convolutions, as many as the budget of 99 % of the landmarks allows")
     if precision == "int8" and not to.startswith("tensorrt"):
         print(
             "may be faster or slower than fp32 on this CPU, to measure it: "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,8 @@ from lightning.fabric.plugins.io import TorchCheckpointIO
 
 from tracker.errors import TrackerError
 from tracker.system.files import whole_file
+
+TRAINING = ("optimizer_states", "lr_schedulers", "current_model_state", "loops", "callbacks")
 
 
 class CheckpointWriteError(OSError):
@@ -47,3 +50,20 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         """Read a local checkpoint as data, whatever `weights_only` says."""
         checkpoint: dict[str, Any] = torch.load(Path(path), map_location=map_location, weights_only=True)
         return checkpoint
+
+
+def save_weights(checkpoint: Mapping[str, Any], output: Path) -> None:
+    """Write a checkpoint without what a training would go on from.
+
+    Args:
+        checkpoint: as Lightning lays it out.
+        output: the .ckpt file to write.
+
+    Raises:
+        TrackerError: if it cannot be written.
+    """
+    kept = {key: value for key, value in checkpoint.items() if key not in TRAINING}
+    try:
+        AtomicCheckpointIO().save_checkpoint(kept, output)
+    except CheckpointWriteError as error:
+        raise TrackerError(str(error)) from None

@@ -74,29 +74,14 @@ def read_checkpoint(path: str | Path, trust: str | Iterable[str] = (), resume: b
     return checked
 
 
-def build(kind: type[Built], checkpoint: Mapping[str, Any], path: str | Path) -> Built:
+def build(kind: type[Built], checkpoint: Mapping[str, Any], path: str | Path, larger: bool = False) -> Built:
     """The LandmarkTask (its weights still at random) or the FaceData that a checkpoint was made with.
 
     Args:
         kind: LandmarkTask or FaceData.
         checkpoint: as read_checkpoint returned it.
         path: its file, for messages.
-
-    Raises:
-        CheckpointError: where its configuration does not fit this version's classes.
-    """
-    if issubclass(kind, nn.Module):
-        expect_no_larger(kind, checkpoint, path)
-    return instantiate(kind, checkpoint, path)
-
-
-def instantiate(kind: type[Built], checkpoint: Mapping[str, Any], path: str | Path) -> Built:
-    """Do as build does, with a net that may be larger than the checkpoint's weights.
-
-    Args:
-        kind: LandmarkTask or FaceData.
-        checkpoint: as read_checkpoint returned it.
-        path: its file, for messages.
+        larger: whether the net may be larger than the weights of the checkpoint.
 
     Raises:
         CheckpointError: where its configuration does not fit this version's classes.
@@ -104,6 +89,8 @@ def instantiate(kind: type[Built], checkpoint: Mapping[str, Any], path: str | Pa
     from lightning.pytorch.cli import instantiate_module
 
     key: str = kind.CHECKPOINT_HYPER_PARAMS_KEY  # type: ignore[attr-defined]
+    if issubclass(kind, nn.Module) and not larger:
+        expect_no_larger(kind, checkpoint, path)
     try:
         return instantiate_module(kind, _settings(kind, checkpoint))
     except Exception as error:  # jsonargparse's own, or whatever a class makes of odd values

@@ -18,10 +18,8 @@ refuse_shadowed(__name__, "train.mix")
 with needs_extra(__name__, "train.mix", "train", "torch", "lightning"):
     from tracker.cli.command import run_command
     from tracker.errors import TrackerError
-    from train.checkpoint_io import AtomicCheckpointIO, CheckpointWriteError
+    from train.checkpoint_io import save_weights
     from train.checkpoints import CheckpointError, read_checkpoint
-
-LEFT_OUT = ("optimizer_states", "lr_schedulers", "current_model_state", "loops", "callbacks")
 
 
 def main() -> int:
@@ -61,11 +59,7 @@ def mix(first: Path, second: Path, output: Path, share: float = 0.5, trust: str 
         for name, value in others.items()
     }
     mixed_from = {"share": share, "first_sha256": _digest(first), "second_sha256": _digest(second)}
-    kept = {key: value for key, value in other.items() if key not in LEFT_OUT}
-    try:
-        AtomicCheckpointIO().save_checkpoint({**kept, "state_dict": mixed, "mixed": mixed_from}, output)
-    except CheckpointWriteError as error:
-        raise TrackerError(str(error)) from None
+    save_weights({**other, "state_dict": mixed, "mixed": mixed_from}, output)
     print(f"{output}: {1 - share:g} of {first} and {share:g} of {second}")
 
 

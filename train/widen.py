@@ -21,9 +21,8 @@ with needs_extra(__name__, "train.widen", "train", "torch", "lightning"):
 
     from tracker.cli.command import run_command
     from tracker.errors import TrackerError
-    from train.checkpoint_io import AtomicCheckpointIO, CheckpointWriteError
-    from train.checkpoints import CheckpointError, build, instantiate, load_weights, read_checkpoint
-    from train.mix import LEFT_OUT
+    from train.checkpoint_io import save_weights
+    from train.checkpoints import CheckpointError, build, load_weights, read_checkpoint
     from train.task import LandmarkTask
 
 
@@ -64,15 +63,11 @@ def widen(checkpoint: Path, channels: tuple[int, ...], output: Path, seed: int =
     load_weights(narrow, source, checkpoint)
     settings["channels"] = [*channels]
     torch.manual_seed(seed)
-    wide = instantiate(LandmarkTask, {**source, "hyper_parameters": parameters}, checkpoint)
+    wide = build(LandmarkTask, {**source, "hyper_parameters": parameters}, checkpoint, larger=True)
     weights = wide.state_dict()
     for name, value in narrow.state_dict().items():
         weights[name] = _widened(value, weights[name])
-    kept = {key: value for key, value in source.items() if key not in LEFT_OUT}
-    try:
-        AtomicCheckpointIO().save_checkpoint({**kept, "hyper_parameters": parameters, "state_dict": weights}, output)
-    except CheckpointWriteError as error:
-        raise TrackerError(str(error)) from None
+    save_weights({**source, "hyper_parameters": parameters, "state_dict": weights}, output)
     print(f"{output}: {checkpoint} with the channels {[*channels]}")
 
 

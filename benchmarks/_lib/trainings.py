@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning
+import numpy as np
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -80,6 +81,11 @@ def kept(
 def runs_of(runs: Record, name: str) -> list[Record]:
     """Return the runs of every seed."""
     return [run for key, run in runs.items() if key.rpartition(", seed")[0] == name]
+
+
+def mean_and_range(values: Sequence[float]) -> str:
+    """Format a figure of several seeds."""
+    return f"{np.mean(values):.2f} ({min(values):.2f} to {max(values):.2f})"
 
 
 def lfpw_test(root: Path, data: FaceData) -> DataLoader[Batch]:

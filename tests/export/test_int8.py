@@ -126,7 +126,7 @@ class TestFile:
 
 
 class TestMixed:
-    """What stays in float32, so that the points of some faces are near enough."""
+    """Which nodes stay in float32 to keep the landmarks within the budget."""
 
     @pytest.fixture
     def candidates(self) -> _Candidates:
