@@ -55,7 +55,7 @@ def main() -> int:
 def label(
     images: Path,
     output: Path,
-    teacher: Path = Path(FACEMESH),
+    teacher: list[Path] | Path = Path(FACEMESH),
     teacher_python: Path | None = None,
     detector: DetectorName = "auto",
     views: int = 8,
@@ -72,7 +72,7 @@ def label(
     Args:
         images: a folder of pictures.
         output: the folder of the labels.
-        teacher: facemesh, the name of a packaged model, or an .onnx file.
+        teacher: facemesh, the name of a packaged model, or an .onnx file; of several models the mean is taken.
         teacher_python: for facemesh: the Python of an environment that has mediapipe==0.10.21.
         detector: the face detector.
         views: the number of views of each face.
@@ -84,7 +84,7 @@ def label(
     _check(views, limit, least_views)
     pictures = pictures_in(images)
     finder = load_detector(detector)
-    asked = open_teacher(teacher, teacher_python, finder)
+    asked = open_teacher(teacher if isinstance(teacher, list) else [teacher], teacher_python, finder)
     looked = Views(asked, finder, views, seed, keep)
     stack = ExitStack()
     stack.callback(asked.close)

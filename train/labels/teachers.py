@@ -1,6 +1,6 @@
 """Teachers: they look at views of a face and return its points.
 
-FaceMesh in a process of its own, or a model of this project.
+FaceMesh in a process of its own, or models of this project.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import math
 import struct
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
@@ -165,32 +166,43 @@ class FaceMesh:
         self._complaints.close()
 
 
-class Model:
-    """A model of this project. It is shown what the tracker shows it.
+class Models:
+    """One or several models of this project; the points are the mean of theirs. They are shown what the tracker shows.
 
     Args:
-        path: an .onnx file, or the name of a packaged model.
-        detector: whose boxes it is given.
+        paths: .onnx files, or names of packaged models.
+        detector: whose boxes they are given.
+
+    Raises:
+        TrackerError: for models of different points or sizes, and for a file that is no model.
     """
 
-    def __init__(self, path: Path, detector: CalibratedDetector) -> None:
-        file = landmark_model(path)
-        self._estimator = LandmarkEstimator(load_engine(file))
+    def __init__(self, paths: Sequence[Path], detector: CalibratedDetector) -> None:
+        files = [landmark_model(path) for path in paths]
+        self._estimators = [LandmarkEstimator(load_engine(file)) for file in files]
         self._calibration = detector.calibration
-        self.about: dict[str, Any] = {"name": path.name, "sha256": sha256_of(file)}
+        first, *others = self._estimators
+        self.scheme, self.view_px = first.scheme, first.engine.spec.size
+        for path, other in zip(paths[1:], others):
+            if (other.scheme.name, other.engine.spec.size) != (self.scheme.name, self.view_px):
+                raise TrackerError(
+                    f"--teacher: expected models of the same points and size, got {paths[0]} ({self.scheme.name}, "
+                    f"{self.view_px} px) and {path} ({other.scheme.name}, {other.engine.spec.size} px)"
+                )
+        named = [{"name": path.name, "sha256": sha256_of(file)} for path, file in zip(paths, files)]
+        self.about: dict[str, Any] = named[0] if len(named) == 1 else {"mean_of": named}
         self.rules: dict[str, str] | None = None
-        self.scheme = self._estimator.scheme
         self.flip = self.scheme.flip
-        self.view_px = self._estimator.engine.spec.size
 
     def roi(self, image_rgb: Image, found: Detection) -> Roi:
         """See Teacher."""
         rough = roi_of_detection(found, self._calibration)
-        return next_roi(self._estimator.estimate(image_rgb, [rough])[0].landmarks)
+        return next_roi(self._estimators[0].estimate(image_rgb, [rough])[0].landmarks)
 
     def look(self, views: Image) -> Array:
         """See Teacher."""
-        return np.stack([self._estimator.engine.run(view[None]).points_px[0] for view in views]).astype(np.float64)
+        seen = [[one.engine.run(view[None]).points_px[0] for view in views] for one in self._estimators]
+        return np.asarray(np.mean(seen, 0, np.float64))
 
     def labels(self, points: Array) -> Array:
         """See Teacher."""
@@ -201,19 +213,23 @@ class Model:
         pass
 
 
-def open_teacher(name: Path, python: Path | None, detector: CalibratedDetector) -> Teacher:
+def open_teacher(names: Sequence[Path], python: Path | None, detector: CalibratedDetector) -> Teacher:
     """Return a teacher.
 
     Args:
-        name: facemesh, a packaged model's name, or an .onnx file.
+        names: facemesh alone, or packaged models' names and .onnx files.
         python: for facemesh, of an environment that has mediapipe.
         detector: finds the faces.
 
     Raises:
-        TrackerError: for one that is not available.
+        TrackerError: for one that is not available, and for facemesh together with others.
     """
-    if str(name) != FACEMESH:
-        return Model(name, detector)
+    if FACEMESH not in map(str, names):
+        return Models(names, detector)
+    if len(names) > 1:
+        raise TrackerError(
+            f"--teacher: expected {FACEMESH} alone, or one or several models of this project; got {len(names)} teachers"
+        )
     if python is None:
         raise TrackerError(
             "the teacher facemesh needs --teacher-python: a Python 3.9 to 3.12 in whose environment "

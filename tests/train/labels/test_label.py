@@ -21,6 +21,7 @@ from tracker.datasets.folder import read_custom
 from tracker.datasets.pts_files import read_pts
 from tracker.detectors.base import Detection
 from tracker.detectors.yunet import CALIBRATION
+from tracker.errors import TrackerError
 from tracker.system.files import held_folder
 from train.label import label
 from train.labels import teachers
@@ -235,6 +236,8 @@ class TestRefuses:
             (["--images", "nowhere"], "nowhere: expected a folder of pictures"),
             (["--teacher-python", "nowhere/python"], "cannot start the teacher nowhere/python"),
             (["--teacher", "nothing.onnx"], "landmark model: expected an .onnx or .plan file that exists"),
+            (["--teacher", "edge68", "nothing.onnx"], "landmark model: expected an .onnx or .plan file that exists"),
+            (["--teacher", "facemesh", "edge68"], "--teacher: expected facemesh alone"),
         ],
     )
     def test_with_one_sentence(
@@ -262,6 +265,21 @@ class TestRefuses:
         assert run(*options) == 2
         error = capsys.readouterr().err
         assert "No module named 'mediapipe'" in error and "mediapipe==0.10.21" in error
+
+
+class TestSeveralModels:
+    def test_points_are_the_mean_of_theirs(self) -> None:
+        names = [Path("edge68"), Path("edge68_300w")]
+        views = np.random.default_rng(0).integers(0, 256, (3, 128, 128, 3), np.uint8)
+        alone = [teachers.Models([name], FakeDetector()).look(views) for name in names]
+        both = teachers.Models(names, FakeDetector())
+        np.testing.assert_allclose(both.look(views), (alone[0] + alone[1]) / 2, atol=1e-6)
+        assert not np.allclose(alone[0], alone[1])
+        assert [one["name"] for one in both.about["mean_of"]] == ["edge68", "edge68_300w"]
+
+    def test_of_different_sizes_are_refused(self) -> None:
+        with pytest.raises(TrackerError, match=r"got edge68 \(ibug68, 128 px\) and edge68_fast \(ibug68, 96 px\)"):
+            teachers.Models([Path("edge68"), Path("edge68_fast")], FakeDetector())
 
 
 def test_real_teacher_on_faces_labelled_by_hand(shared: Path, tmp_path: Path) -> None:
