@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker.cli.command import run_command
+from tracker.engines.auto import AUTO, INT8, WORTH, int8_time_ratio, name_for
 from tracker.engines.base import Engine, EngineOutput, GpuEngine
 from tracker.engines.onnx import OnnxEngine, Provider, available_providers
 from tracker.engines.onnx_file import metadata_of, model_sha256, read_model
@@ -36,6 +37,7 @@ from tracker.system.onnx_runtime import import_onnxruntime
 from tracker.tracking.estimator import next_roi
 from tracker.weights.packaged import (
     BLAZEFACE,
+    PACKAGED,
     YUNET,
     DetectorFile,
     landmark_model,
@@ -211,6 +213,19 @@ def _selftest(model: Path, plan: Path | None) -> None:
             _expect_finite(title, engine.run(crops))
             _compare(title, engine, reference, crops)
     _compare_gpu_crops(engines.get("TensorRT"))
+    print(_auto())
+
+
+def _auto() -> str:
+    """Return which model `--model auto` takes on this CPU, and why."""
+    try:
+        ratio = int8_time_ratio()
+    except TrackerError as error:
+        return f"--model {AUTO}: {error}"
+    return (
+        f"--model {AUTO} takes {name_for(ratio)} here: {INT8} needs {ratio:.2f} of {PACKAGED[0]}'s time "
+        f"(taken if at most {WORTH:g})"
+    )
 
 
 def _engines(model: Path, plan: Path | None) -> dict[str, Engine]:

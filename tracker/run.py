@@ -22,7 +22,7 @@ from tracker.cli.config_files import files_read
 from tracker.cli.source_words import source_options
 from tracker.cli.summary import Summary
 from tracker.detectors.loading import DetectorName
-from tracker.engines.loading import running_on
+from tracker.engines.loading import find_model, running_on
 from tracker.engines.onnx import Provider
 from tracker.errors import TrackerError
 from tracker.face.schemes import IBUG68
@@ -38,7 +38,7 @@ from tracker.system.process import put_off_signals
 from tracker.tracking.ranking import Follow
 from tracker.tracking.smoothing import Smoothing
 from tracker.tracking.tracker import Tracker
-from tracker.weights.packaged import WEIGHTS, find_model, identify_engine, url_of_model
+from tracker.weights.packaged import WEIGHTS, identify_engine, url_of_model
 
 POLL_MS = 2
 
@@ -126,8 +126,9 @@ def run(
             each point by the model's uncertainty.
         detector: the face detector; auto alternates YuNet and BlazeFace.
         detector_model: a YuNet file of your own, in place of the packaged one.
-        model: edge68, the default; edge68_fast, less accurate at 0.57x the latency; a file of export.run; or
-            triton://HOST:PORT/MODEL, which Triton Inference Server runs.
+        model: edge68, the default; edge68_fast, less accurate at 0.57x the latency; auto, which is edge68_int8 where
+            this CPU runs it faster and edge68 elsewhere; a file of export.run; or triton://HOST:PORT/MODEL, which
+            Triton Inference Server runs.
         provider: the device that ONNX Runtime runs the model on; an error if it is not available.
         allow_cpu: run on the CPU, with a warning, if the provider is not available.
         follow: which faces are tracked first. A new face replaces a tracked one if its area is four times as large
@@ -163,7 +164,7 @@ def run(
             source, show = _default_source(show)
             stack.enter_context(source)
         tracker = Tracker(
-            find_model(model), detector, detector_model, max_faces, smoothing, provider, allow_cpu,
+            find_model(model, provider), detector, detector_model, max_faces, smoothing, provider, allow_cpu,
             follow=follow, hold_s=hold_s, min_score=min_score,
         )  # fmt: skip
         window = stack.enter_context(Window("landmarks", at_speed=not source.live)) if show else None

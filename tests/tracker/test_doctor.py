@@ -89,6 +89,7 @@ def test_every_model_that_loads_by_name_has_a_line(run: Any, monkeypatch: pytest
     assert [line for line in run()[1] if line.startswith("  edge68")] == [
         starting(lines, "  edge68: "),
         starting(lines, "  edge68_fast: "),
+        starting(lines, "  edge68_int8: "),
     ]
 
 

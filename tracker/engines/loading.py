@@ -1,4 +1,4 @@
-"""Opens the engine of a model: by the suffix of a file, or by the scheme of a server's URL.
+"""Finds a model and opens its engine: by the suffix of a file, or by the scheme of a server's URL.
 
 A new engine is a file in this folder and a line in ENGINES.
 """
@@ -10,13 +10,14 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from tracker.engines.auto import AUTO, choose_model
 from tracker.engines.base import Engine
 from tracker.engines.onnx import OnnxEngine, Provider
 from tracker.engines.tensorrt.engine import TensorRtEngine
 from tracker.engines.triton import SCHEME, open_triton
 from tracker.errors import TrackerError
 from tracker.redaction import redact_source
-from tracker.weights.packaged import url_of_model
+from tracker.weights.packaged import landmark_model, url_of_model
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,22 @@ ENGINES: Mapping[str, Opener] = {
     SCHEME: lambda url, _: open_triton(url),
 }
 """The function that opens an engine, by the suffix of a file or the scheme of a URL with "://"."""
+
+
+def find_model(model: Path | str | None = None, provider: Provider = "cpu") -> Path | str:
+    """Find a landmark model: a file or a name as landmark_model finds it, "auto", or the URL of a served one.
+
+    Args:
+        model: a file, a name or a URL; None for the default. A URL is not checked here; opening the engine does. "auto"
+            is the default model, or the same in INT8 if that is faster on this CPU.
+        provider: that the model will run on: for others than the CPU, "auto" is the default model.
+
+    Raises:
+        TrackerError: as landmark_model.
+    """
+    if model is None or str(model) == AUTO:
+        return choose_model() if model is not None and provider == "cpu" else landmark_model()
+    return url_of_model(model) or landmark_model(Path(model))
 
 
 def load_engine(model: Path | str, provider: Provider = "cpu", allow_cpu: bool = False, faces: int = 1) -> Engine:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from tracker.datasets.labelled import Dataset, expect_lengths, labelled_faces, name_in, read_face
 from tracker.datasets.sample import DatasetError, Sample
 from tracker.detectors.loading import DetectorName
+from tracker.engines.loading import find_model
 from tracker.errors import TrackerError
 from tracker.evaluation.comparison import Comparison
 from tracker.evaluation.report import detector_names, model_record, write_report
@@ -25,7 +26,6 @@ from tracker.face.schemes import IBUG68, Scheme
 from tracker.metrics.accuracy import Errors, FaceError, face_error, plot_ced, summary, table
 from tracker.tracking.estimator import LandmarkEstimator
 from tracker.tracking.tracker import Tracker
-from tracker.weights.packaged import find_model
 
 log = logging.getLogger(__name__)
 

@@ -14,6 +14,7 @@ from typing import Any
 from tracker.datasets.clips import LabelledClip, VideoDataset, labelled_clips
 from tracker.datasets.video300 import VideoSplit
 from tracker.detectors.loading import DetectorName
+from tracker.engines.loading import find_model
 from tracker.errors import TrackerError
 from tracker.evaluation.clip_metrics import ClipFigures, clip_figures
 from tracker.evaluation.groups import group_figures
@@ -21,7 +22,6 @@ from tracker.evaluation.report import detector_names, model_record, write_report
 from tracker.evaluation.video import MODES, SMOOTH, VideoEvaluation
 from tracker.evaluation.video_page import text, video_page
 from tracker.tracking.tracker import Tracker
-from tracker.weights.packaged import find_model
 
 log = logging.getLogger(__name__)
 

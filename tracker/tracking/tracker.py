@@ -20,7 +20,7 @@ from tracker.detectors.checked import CheckedDetector, is_box
 from tracker.detectors.loading import DetectorName, load_detector
 from tracker.detectors.search import Search, Turn
 from tracker.engines.base import Engine
-from tracker.engines.loading import load_engine
+from tracker.engines.loading import find_model, load_engine
 from tracker.engines.onnx import Provider
 from tracker.errors import TrackerError, expect_choice
 from tracker.face.crop import Roi, eye_rotation_rad, roi_of_landmarks
@@ -38,7 +38,6 @@ from tracker.tracking.score_thresholds import ScoreThresholds
 from tracker.tracking.smoothing import Smoothing
 from tracker.tracking.stage_timer import StageTimer
 from tracker.tracking.track import Track
-from tracker.weights.packaged import find_model
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -54,9 +53,9 @@ class Tracker:
 
     Args:
         model: a landmark model, .onnx or a TensorRT .plan, or the name of a packaged one
-            (tracker.weights.packaged.PACKAGED), the first of them if None; or the URL of one that Triton Inference
-            Server runs, such as triton://localhost:8001/edge68; or an engine that is loaded already, such as another
-            tracker's.
+            (tracker.weights.packaged.PACKAGED), the first of them if None; "auto" for the first or the same in INT8,
+            whichever is faster on this CPU; or the URL of one that Triton Inference Server runs, such as
+            triton://localhost:8001/edge68; or an engine that is loaded already, such as another tracker's.
         detector: finds faces. "auto" alternates YuNet and BlazeFace. Or a detector of your own: an object with
             detect(image_rgb), see tracker.detectors.base.Detector.
         detector_model: the file of a detector given by its name.
@@ -110,7 +109,7 @@ class Tracker:
             raise TrackerError(f"detector_model: expected the path of a file, got {detector_model!r}")
         self._ranking = ranking_of(follow)
         if model is None or isinstance(model, (Path, str)):
-            model = load_engine(find_model(model), provider, allow_cpu, max_faces)
+            model = load_engine(find_model(model, provider), provider, allow_cpu, max_faces)
         elif not hasattr(model, "spec"):
             raise TrackerError(
                 f"model: expected the path of a file, the name of a packaged model or an engine, got {model!r}"

@@ -18,8 +18,8 @@ from tracker.system.files import read_plain
 if TYPE_CHECKING:
     from tracker.engines.base import Engine
 
-PACKAGED = ("edge68", "edge68_fast")
-"""Names of the packaged landmark models: the default, and a smaller one at 0.57x its latency."""
+PACKAGED = ("edge68", "edge68_fast", "edge68_int8")
+"""Names of the packaged landmark models: the default, a smaller one at 0.57x its latency, and the default in INT8."""
 RESEARCH = ("edge68_300w", "edge68_fast_300w")
 """Models trained on 300W, for research only: part of the repository, not of the installed package."""
 WEIGHTS = Path(str(resources.files("tracker"))) / "weights"
@@ -112,19 +112,6 @@ def url_of_model(model: Path | str) -> str | None:
     """
     match = re.match(r"([A-Za-z][\w+.-]+):/" + ("" if isinstance(model, Path) else "/"), str(model))
     return None if match is None else f"{match[1]}://{str(model)[match.end() :].lstrip('/')}"
-
-
-def find_model(model: Path | str | None = None) -> Path | str:
-    """Find a landmark model: a file as landmark_model finds it, or the URL of a served one.
-
-    Args:
-        model: a file, a name or a URL; None for the default. A URL is not checked here; opening the engine does.
-
-    Raises:
-        TrackerError: as landmark_model.
-    """
-    url = None if model is None else url_of_model(model)
-    return landmark_model(None if model is None else Path(model)) if url is None else url
 
 
 def landmark_model(path: Path | None = None) -> Path:

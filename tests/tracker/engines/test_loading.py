@@ -11,10 +11,10 @@ import pytest
 
 from tracker import Tracker, TrackerError
 from tracker.engines import loading
-from tracker.engines.loading import ENGINES, EngineOptions, load_engine
+from tracker.engines.loading import ENGINES, EngineOptions, find_model, load_engine
 from tracker.engines.onnx import OnnxEngine
 from tracker.weights import packaged
-from tracker.weights.packaged import WEIGHTS, find_model, identify_model, landmark_model, url_of_model
+from tracker.weights.packaged import WEIGHTS, identify_model, landmark_model, url_of_model
 
 MODEL = WEIGHTS / "edge68.onnx"
 
