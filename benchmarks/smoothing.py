@@ -1,4 +1,7 @@
-"""python -m benchmarks.smoothing --root DIR: jitter on a still face and lag on a moving one, for each filter."""
+"""python -m benchmarks.smoothing --root DIR: jitter on a still face and lag on a moving one, for each filter.
+
+With --clips also on real clips, whose truth is what the model measures, smoothed without lag.
+"""
 
 from __future__ import annotations
 
@@ -9,15 +12,17 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import product
+from itertools import islice, product
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.signal import savgol_filter
 from tqdm import tqdm
 
 from benchmarks._lib.moving import MovingPicture
+from benchmarks._lib.one_euro import OneEuro
 from benchmarks.speed import MEDIAPIPE, REPOSITORY, mediapipe_environment
 from benchmarks.talking_face import FACEMESH, POINTS, FaceMesh
 from tracker import Frame, Tracker, TrackerError
@@ -28,7 +33,7 @@ from tracker.face.geometry import extent, transform_points
 from tracker.face.landmarks import Landmarks
 from tracker.metrics.stability import acceleration, lag_frames, offset_removed
 from tracker.sources import as_rgb, read_picture
-from tracker.tracking.smoothing import PRESETS, OneEuro, Smoother
+from tracker.tracking.smoothing import PRESETS, Smoother
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
@@ -38,6 +43,8 @@ SIDE = 480
 FACE = 3.0  # the frame's side in face sizes
 MOST_LAG = 10
 SETTLED = 30  # frames after which a clip is looked at
+MOST_FRAMES = 400
+USUAL = ((0.3, 60.0, 2.0), (0.3, 30.0, 2.0), (0.1, 10.0, 5.0))  # One Euro in three strengths, for the tables
 SPEEDS = {"still": 0.0, "slow": 1.0, "quick": 3.0}  # of the motion of benchmarks._lib.moving
 CUTOFFS_HZ, BETAS, SPEED_CUTOFFS_HZ = (
     (0.1, 0.3, 0.5, 1.0, 2.0),
@@ -60,12 +67,13 @@ class Track:
     sizes_px: Array
     truth: Array
     meshes: dict[str, Array]
+    fps: float = FPS
 
     def smoothed(self, make: Callable[[], Smoother]) -> Array:
         """Return the landmarks (T, 18, 2) after a filter."""
         smooth = make()
         rows = zip(self.raw, self.sizes_px, self.covariances)
-        return np.array([smooth(raw, n / FPS, size, noise) for n, (raw, size, noise) in enumerate(rows)])
+        return np.array([smooth(raw, n / self.fps, size, noise) for n, (raw, size, noise) in enumerate(rows)])
 
     def figures(self, points: Array) -> tuple[float, float, float]:
         """Return jitter, wander and lag of points (T, 18, 2).
@@ -110,6 +118,7 @@ def main() -> int:
 
 def smoothing(
     root: Path,
+    clips: Path | None = None,
     faces: int = 6,
     frames: int = 120,
     mediapipe_python: Path | None = None,
@@ -120,6 +129,7 @@ def smoothing(
 
     Args:
         root: a folder of NAME.jpg or .png with NAME.pts, as the LFPW test set of 300W; the first faces are taken.
+        clips: a folder of videos, each with one face.
         faces: how many.
         frames: how many each clip has, at 30 a second.
         mediapipe_python: a Python that has mediapipe; if not given, an environment is made in runs/.
@@ -140,6 +150,8 @@ def smoothing(
     report.write_text(json.dumps({"faces": faces, "frames": frames, "sides": record}, indent=1))
     draw(record, plot)
     print(table(record), *better(record), f"report: {report}, plot: {plot}", sep="\n")
+    if clips is not None:
+        print(table_of_clips([filmed_face(path) for path in sorted(clips.iterdir()) if path.is_file()]))
 
 
 def squares(root: Path, count: int) -> list[tuple[Image, Array]]:
@@ -200,6 +212,41 @@ def filmed(moving: MovingPicture) -> Iterator[Image]:
             yield as_rgb(capture.read()[1])
 
 
+def filmed_face(path: Path) -> Track:
+    """Track the first face of a video, up to MOST_FRAMES; the truth is its measured points, smoothed without lag.
+
+    The smoothing is that of Savitzky and Golay: a parabola through 7 frames.
+    """
+    raw: list[Landmarks] = []
+    times_s: list[float] = []
+    for result in islice(Tracker(smoothing="none").run(path), MOST_FRAMES):
+        if result.faces and result.faces[0].id == 1 and result.faces[0].state == "tracking":
+            raw.append(result.faces[0].raw)
+            times_s.append(result.timestamp_s)
+    points = np.array([each.points_px for each in raw])
+    if len(points) < 2 * SETTLED:
+        raise TrackerError(f"{path}: expected a face in {2 * SETTLED} frames, there is one in {len(points)}")
+    return Track(
+        points[:, POINTS],
+        np.array([each.covariances_px2 for each in raw])[:, POINTS],
+        np.array([np.sqrt(np.prod(extent(each)[2:])) for each in points]),
+        savgol_filter(points, 7, 2, axis=0)[:, POINTS],
+        {},
+        1 / float(np.median(np.diff(times_s))),
+    )
+
+
+def table_of_clips(clips: list[Track]) -> str:
+    """Format jitter, error and lag, averaged over clips, as Markdown."""
+    filters: dict[str, Callable[[], Smoother]] = dict(PRESETS.items())
+    filters |= {one_euro(*grid): partial(OneEuro, *grid) for grid in USUAL}
+    rows = ["| | jitter, % | error, % | lag, frames |", "| --- | --- | --- | --- |"]
+    for name, make in filters.items():
+        mean = np.mean([each.figures(each.smoothed(make)) for each in clips], axis=0)
+        rows.append(f"| {name} | {' | '.join(f'{value:.3f}' for value in mean)} |")
+    return "\n".join(rows)
+
+
 def figures(tracks: Tracks) -> Record:
     """Return means over the faces by filter: jitter and wander at rest, lags, and the remaining depth of a blink."""
     filters: dict[str, Callable[[], Smoother]] = dict(PRESETS.items())
@@ -231,7 +278,7 @@ def one_euro(cutoff_hz: float, beta: float, speed_cutoff_hz: float) -> str:
 
 
 def better(record: Record) -> Iterator[str]:
-    """Return for each preset of One Euro the filter of the grid with the least jitter that is not worse otherwise."""
+    """Return for each preset the One Euro filter of the grid with the least jitter that is not worse otherwise."""
     for name in ("accurate", "balanced", "steady"):
         mine = record[name]
         others = [
@@ -251,7 +298,7 @@ def cells(row: Mapping[str, float]) -> str:
 
 def table(record: Record) -> str:
     """Format as Markdown, without the grid."""
-    names = (*PRESETS, *FACEMESH.values())
+    names = (*PRESETS, *(one_euro(*grid) for grid in USUAL), *FACEMESH.values())
     rows = [f"| {name} | {cells(record[name])} |" for name in names]
     return "\n".join([f"| | {' | '.join(COLUMNS.values())} |", "| --- " * (len(COLUMNS) + 1) + "|", *rows])
 

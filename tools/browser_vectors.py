@@ -22,7 +22,7 @@ from tracker.detectors.base import Detection, resize, roi_of_detection
 from tracker.detectors.search import CODES, small_from_turned
 from tracker.detectors.yunet import CALIBRATION, OUTPUTS, SIDE_PX, YuNet
 from tracker.face.crop import Roi, crop, eye_rotation_rad, roi_of_landmarks
-from tracker.face.geometry import Array, box_iou, extent
+from tracker.face.geometry import Array, box_iou, extent, similarity, transform_covariances
 from tracker.face.landmarks import Landmarks
 from tracker.face.schemes import IBUG68
 from tracker.sources import Frame
@@ -74,6 +74,7 @@ def vectors() -> dict[str, Any]:
         "presence": presence(),
         "schedule": schedule(),
         "clock": clock(),
+        "variances": variances(),
         "smoothing": smoothing(),
         "tracks": tracks(),
     }
@@ -262,6 +263,17 @@ def clock() -> list[Record]:
     ]
 
 
+def variances() -> Record:
+    """Covariances of points, turned, scaled and moved."""
+    rng = np.random.default_rng(9)
+    a_from_b = similarity(1.7, 0.6, np.array([3.0, 4.0]), np.array([50.0, 60.0]))
+    spread = rng.normal(0, 3, (5, 2, 2))
+    full = spread @ spread.transpose(0, 2, 1)
+    covariances = full[:, [0, 0, 1], [0, 1, 1]]
+    moved = transform_covariances(a_from_b, covariances)
+    return {"transform": flat(a_from_b, 9), "covariances": flat(covariances, 9), "moved": flat(moved[:, [0, 2]], 9)}
+
+
 def smoothing() -> list[Record]:
     """Noise, a jump, a pause, a repeated time, and another number of points."""
     rng = np.random.default_rng(7)
@@ -270,14 +282,16 @@ def smoothing() -> list[Record]:
     for i, step in enumerate(steps):
         time_s += step
         points = np.array([[10, 20], [30, 20], [20, 40.0]]) + rng.normal(0, 0.4, (3, 2)) + (15 if i == 4 else 0)
-        inputs.append((points[: 2 if i == 9 else 3].round(3), round(time_s, 3)))
+        variances = rng.uniform(0.5, 9, (3, 2))
+        count = 2 if i == 9 else 3
+        inputs.append((points[:count].round(3), variances[:count].round(3), round(time_s, 3)))
     found = []
     for name in ("accurate", "balanced", "steady"):
         smooth = make_smoother(name)
-        answers = [smooth(points, t, 25.0, np.ones((len(points), 3))) for points, t in inputs]
+        answers = [smooth(points, t, 25.0, variances[:, [0, 0, 1]]) for points, variances, t in inputs]
         frames = [
-            {"points": flat(points), "time_s": t, "smooth": flat(answer, 6)}
-            for (points, t), answer in zip(inputs, answers)
+            {"points": flat(points), "variances": flat(variances), "time_s": t, "smooth": flat(answer, 6)}
+            for (points, variances, t), answer in zip(inputs, answers)
         ]
         found.append({"name": name, "face_size": 25.0, "frames": frames})
     return found

@@ -122,8 +122,7 @@ def run(
         profile: write a profile of the run to this file, for `python -m pstats` or snakeviz.
         show: open a window, in which a file plays at its own speed; q or Esc ends.
         max_faces: the largest number of faces to track.
-        smoothing: the filter of the landmarks, from accurate (least lag) to steady (least jitter); covariance weights
-            each point by the model's uncertainty.
+        smoothing: the filter of the landmarks, from accurate (least lag) to steady (least jitter).
         detector: the face detector; auto alternates YuNet and BlazeFace.
         detector_model: a YuNet file of your own, in place of the packaged one.
         model: edge68, the default; edge68_fast, less accurate at 0.57x the latency; auto, which is edge68_int8 where

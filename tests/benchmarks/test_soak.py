@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks._lib.one_euro import OneEuro
 from benchmarks.smoothing import MOST_LAG, SETTLED, Track, better
 from benchmarks.soak import FACE_PX, FPS, GREY, PEOPLE, Look, cycle, scene, verdict
 from tracker.errors import TrackerError
-from tracker.tracking.smoothing import OneEuro, make_smoother
+from tracker.tracking.smoothing import make_smoother
 
 LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="looks at /proc")
 

@@ -241,8 +241,7 @@ class TestEngine:
     ) -> None:
         """In some calls, first and later; then the face is there again, unharmed."""
         engine = FakeBent(make_tracker().engine, BENDS[bend], [1, 2, 6, 7, 8, 9])
-        smoothing = "covariance" if "covariances" in bend else "balanced"
-        results = follow(make_tracker(model=engine, smoothing=smoothing), [frame.image_rgb for frame in frames[:15]])
+        results = follow(make_tracker(model=engine), [frame.image_rgb for frame in frames[:15]])
         assert engine.calls > 9
         assert_sound(results, 1)
         assert [state for faces in seen(results)[12:] for _, state in faces] == ["tracking"] * 3

@@ -153,7 +153,7 @@ def _picture() -> NDArray[np.uint8]:
 
 @cache
 def _trackers() -> list[Tracker]:
-    return [Tracker(_engine(), max_faces=2), Tracker(_engine(), smoothing="covariance")]
+    return [Tracker(_engine(), max_faces=2), Tracker(_engine(), smoothing="steady")]
 
 
 def _track(data: st.DataObject) -> None:

@@ -6,12 +6,12 @@ import { test } from "node:test";
 
 import { shrink, turn, warp } from "../src/tracking/crop.js";
 import { Clock } from "../src/tracking/clock.js";
-import { boxIou } from "../src/tracking/geometry.js";
+import { boxIou, transformVariances } from "../src/tracking/geometry.js";
 import { Presence } from "../src/tracking/presence.js";
 import { cropFromImage, roiOfDetection, roiOfLandmarks } from "../src/tracking/roi.js";
 import { SceneCut } from "../src/tracking/scene_cut.js";
 import { DetectionSchedule } from "../src/tracking/schedule.js";
-import { OneEuro, PRESETS } from "../src/tracking/smoothing.js";
+import { Kalman, PRESETS } from "../src/tracking/smoothing.js";
 import { TrackManager } from "../src/tracking/tracks.js";
 import { decode, SIDE } from "../src/tracking/yunet.js";
 
@@ -138,10 +138,17 @@ test("the time of frames", () => {
   }
 });
 
+test("variances in the picture", () => {
+  const { transform, covariances, moved } = vectors.variances;
+  near(transformVariances(transform, covariances), moved, 1e-6);
+});
+
 test("smoothing", () => {
   for (const { name, face_size, frames } of vectors.smoothing) {
-    const filter = new OneEuro(PRESETS[name]);
-    for (const { points, time_s, smooth } of frames) near(filter.next(points, time_s, face_size), smooth, 1e-5);
+    const filter = new Kalman(PRESETS[name]);
+    for (const { points, variances, time_s, smooth } of frames) {
+      near(filter.next(points, time_s, face_size, variances), smooth, 1e-5);
+    }
   }
 });
 

@@ -24,6 +24,17 @@ export function transformPoints([a, b, x, c, d, y], points) {
   return moved;
 }
 
+/** The variances of x and y in a, flat, of points whose covariances in b are flat: xx0, xy0, yy0, xx1, ... */
+export function transformVariances([a, b, , c, d], covariances) {
+  const moved = new Float64Array((2 * covariances.length) / 3);
+  for (let k = 0; 3 * k < covariances.length; k++) {
+    const [xx, xy, yy] = covariances.slice(3 * k, 3 * k + 3);
+    moved[2 * k] = a * a * xx + 2 * a * b * xy + b * b * yy;
+    moved[2 * k + 1] = c * c * xx + 2 * c * d * xy + d * d * yy;
+  }
+  return moved;
+}
+
 /** Scales and rotates about the point source, and puts that point at target. A positive rotation turns x towards y. */
 export function similarity(scale, rotation, [x, y], [toX, toY]) {
   const cos = scale * Math.cos(rotation);

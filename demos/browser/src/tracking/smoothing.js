@@ -1,56 +1,75 @@
-/** The One Euro filter over the points of one face (tracking/smoothing.py): steady at rest, with little lag in motion. */
+/** The Kalman filter over the points of one face (tracking/smoothing.py): steady at rest, with little lag in motion. */
 
 const [SHORTEST_S, LONGEST_S] = [1e-6, 3600]; // between two frames; others start the filter anew
+const [REST, START] = [0.2, 0.3];
+const [LEAST, MOST] = [1e-6, 1e24]; // of a variance: in squared face sizes, in squared pixels
 
-/** By name, from the one that lags least to the steadiest: the cutoff at rest, how it rises, the speed's own cutoff. */
+/** By name, from the one that lags least to the steadiest. */
 export const PRESETS = {
-  accurate: { minCutoffHz: 0.3, beta: 60, derivativeCutoffHz: 2 },
-  balanced: { minCutoffHz: 0.3, beta: 30, derivativeCutoffHz: 2 },
-  steady: { minCutoffHz: 0.1, beta: 10, derivativeCutoffHz: 5 },
+  accurate: { noise: 0.009, restlessness: 2e-5, restlessnessBySpeed: 0.02, agility: 3 },
+  balanced: { noise: 0.024, restlessness: 3e-5, restlessnessBySpeed: 0.017, agility: 3 },
+  steady: { noise: 0.11, restlessness: 2e-5, restlessnessBySpeed: 0.02, agility: 5 },
 };
 
-export class OneEuro {
+export class Kalman {
   #options;
   #timestampS = Infinity;
   #points = new Float64Array(0);
-  #velocity = new Float64Array(0); // face sizes a second
-  #count = 0;
+  #velocity = new Float64Array(0); // pixels a second
+  #position = new Float64Array(0); // variance of the position; of both; of the velocity
+  #mixed = new Float64Array(0);
+  #speed = new Float64Array(0);
 
   constructor(options = PRESETS.balanced) {
     this.#options = options;
   }
 
-  /** The smoothed points. faceSize: any measure of the face in pixels that grows with it. */
-  next(points, timestampS, faceSize) {
+  /**
+   * The smoothed points. faceSize: any measure of the face in pixels that grows with it. variances: of each coordinate,
+   * by the model, in squared pixels.
+   */
+  next(points, timestampS, faceSize, variances) {
     const stepS = timestampS - this.#timestampS;
     this.#timestampS = timestampS;
+    const noise = Float64Array.from(
+      variances,
+      (variance) => this.#options.noise * Math.min(Math.max(variance, LEAST * faceSize ** 2), MOST),
+    );
     if (stepS >= SHORTEST_S && stepS <= LONGEST_S && points.length === this.#points.length) {
-      this.#advance(points, stepS, faceSize);
+      this.#advance(points, noise, stepS, faceSize);
     } else {
       this.#points = Float64Array.from(points);
       this.#velocity = new Float64Array(points.length);
-      this.#count = 1;
+      this.#position = noise;
+      this.#mixed = new Float64Array(points.length);
+      this.#speed = new Float64Array(points.length).fill((START * faceSize) ** 2);
     }
     return this.#points.slice();
   }
 
-  #advance(points, stepS, faceSize) {
-    const { minCutoffHz, beta, derivativeCutoffHz } = this.#options;
+  #advance(points, noise, stepS, faceSize) {
+    const { restlessness, restlessnessBySpeed, agility } = this.#options;
     const [old, velocity] = [this.#points, this.#velocity];
-    const quickness = weight(derivativeCutoffHz, stepS);
-    this.#count++;
-    for (let i = 0; i < points.length; i += 2) {
-      const move = [points[i] - old[i], points[i + 1] - old[i + 1]];
-      for (const k of [0, 1]) velocity[i + k] += quickness * (move[k] / (faceSize * stepS) - velocity[i + k]);
-      const speed = Math.hypot(velocity[i], velocity[i + 1]);
-      const taken = Math.max(weight(minCutoffHz + beta * speed, stepS), 1 / this.#count);
-      for (const k of [0, 1]) old[i + k] += taken * move[k];
+    const [position, mixed, speed] = [this.#position, this.#mixed, this.#speed];
+    let squared = 0;
+    for (let i = 0; i < points.length; i++) squared += velocity[i] ** 2 - REST * speed[i];
+    const pixelsPerS = Math.sqrt(Math.max((2 * squared) / points.length, 0));
+    const density = restlessness * faceSize ** 2 + restlessnessBySpeed * faceSize * pixelsPerS;
+    for (let i = 0; i < points.length; i++) {
+      const predicted = old[i] + stepS * velocity[i];
+      const residual = points[i] - predicted;
+      position[i] += stepS * (2 * mixed[i] + stepS * speed[i]);
+      const own = density * (1 + agility * (residual ** 2 / (position[i] + noise[i])) ** 2);
+      position[i] += (own * stepS ** 3) / 3;
+      mixed[i] += stepS * speed[i] + (own * stepS ** 2) / 2;
+      speed[i] += own * stepS;
+      const sum = position[i] + noise[i];
+      const [gain, gainS] = [position[i] / sum, mixed[i] / sum];
+      old[i] = predicted + gain * residual;
+      velocity[i] += gainS * residual;
+      speed[i] -= gainS * mixed[i];
+      position[i] *= 1 - gain;
+      mixed[i] *= 1 - gain;
     }
   }
-}
-
-/** How much of the new value a first-order low-pass filter takes after stepS seconds, 0..1. */
-function weight(cutoffHz, stepS) {
-  const turns = 2 * Math.PI * cutoffHz * stepS;
-  return turns / (1 + turns);
 }

@@ -11,7 +11,7 @@ import { Presence } from "./presence.js";
 import { roiOfDetection, roiOfLandmarks } from "./roi.js";
 import { SceneCut } from "./scene_cut.js";
 import { DetectionSchedule, Turns } from "./schedule.js";
-import { OneEuro, PRESETS } from "./smoothing.js";
+import { Kalman, PRESETS } from "./smoothing.js";
 import { TrackManager } from "./tracks.js";
 
 const [COAST_S, COAST_FRAMES] = [0.5, 2];
@@ -210,11 +210,11 @@ export class Tracker {
   }
 
   #smoother() {
-    return this.smoothing === "none" ? { next: (points) => points } : new OneEuro(PRESETS[this.smoothing]);
+    return this.smoothing === "none" ? { next: (points) => points } : new Kalman(PRESETS[this.smoothing]);
   }
 
-  #steadied({ id, measured, points, seenS, size }) {
-    return measured ? this.smoothers.get(id).next(points, seenS, size) : this.steady.get(id);
+  #steadied({ id, measured, points, variances, seenS, size }) {
+    return measured ? this.smoothers.get(id).next(points, seenS, size, variances) : this.steady.get(id);
   }
 }
 

@@ -1,7 +1,8 @@
 /**
  * Which face is which: faces that are measured, coast over short gaps, and are given up (tracking/association.py).
  *
- * A sighting is {points, scores, score}: where landmarks were measured, how sure each is, and that it is a face.
+ * A sighting is {points, variances, scores, score}: where landmarks were measured, how far off each coordinate may be, how
+ * sure each is, and that it is a face.
  */
 
 import { cheapestPairs } from "./association.js";
@@ -58,7 +59,7 @@ export class Track {
   }
 
   /** The same face, measured again. */
-  movedTo({ points, scores, score }, timeS) {
+  movedTo({ points, variances, scores, score }, timeS) {
     const stepS = timeS - this.seenS;
     const moved = [0, 0];
     for (let i = 0; i < points.length; i++) moved[i % 2] += (2 * (points[i] - this.points[i])) / points.length;
@@ -66,7 +67,7 @@ export class Track {
       return stepS > 0 ? speed + (moved[k] - stepS * speed) / (stepS + SETTLING_S) : speed;
     });
     const { id, unconfirmed, sure } = this;
-    return new Track({ id, points, scores, score, seenS: timeS, velocity, unconfirmed, sure });
+    return new Track({ id, points, variances, scores, score, seenS: timeS, velocity, unconfirmed, sure });
   }
 
   /** Not so for a face that the detector does not confirm, and for one that did not come back after a cut. */
