@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import re
 import sys
 from collections.abc import Mapping, Sequence
@@ -30,6 +31,8 @@ from tracker.weights.packaged import identify_model, landmark_model
 from train.datasets import CustomDataset, split
 
 GUESSES, GUESSED = re.compile(r"guess ([\d\s-]+):"), re.compile(r"(\d+)(?:-(\d+))?")
+MEDIAN_SIGMAS = math.sqrt(2 * math.log(2))
+"""Half of a Gaussian's errors in two dimensions lie within so many standard deviations."""
 RESAMPLINGS, INTERVAL = 2000, (2.5, 97.5)  # of the bootstrap: how often, and between which percentiles
 
 
@@ -70,11 +73,12 @@ def model_errors(
     for name in models:
         path = landmark_model(Path(name))
         engine = load_engine(path)
-        errors = measure(LandmarkEstimator(engine), chosen, rolled)
+        errors, sigmas = measure(LandmarkEstimator(engine), chosen, rolled)
         if without_guesses:
             errors = leave_out_guesses(errors, notes)
         figures["models"][name] = {
             "model": str(identify_model(path, engine.spec.licence)),
+            "error_over_deviation": error_over_deviation(sigmas[~np.isnan(errors[..., 0])]),
             **raw_and_removed(errors, IBUG68),
             "groups": by_group(errors, [table.get(face.picture.stem, {}) for face in chosen]),
         }
@@ -83,15 +87,30 @@ def model_errors(
     print(json.dumps(figures, indent=1))
 
 
-def measure(estimator: LandmarkEstimator, faces: Sequence[Sample], rolled: bool) -> Array:
-    """Return errors (N, 68, 2) along and across the line of the eyes, over the outer eye corners' distance."""
-    errors = []
+def measure(estimator: LandmarkEstimator, faces: Sequence[Sample], rolled: bool) -> tuple[Array, Array]:
+    """Return errors along and across the line of the eyes, over the outer eye corners' distance, and in sigmas.
+
+    The former are (N, 68, 2), the latter (N, 68): each error's Mahalanobis distance by the stated covariance.
+    """
+    errors, sigmas = [], []
     for face in faces:
         image_rgb, truth = read_face(face)
         roi = roi_of_landmarks(truth, eye_rotation_rad(truth, IBUG68) if rolled else 0.0)
         landmarks, _ = estimator.estimate(image_rgb, [roi])[0]
-        errors.append(in_eyes_frame(landmarks.points_px - truth, truth, IBUG68))
-    return np.stack(errors)
+        away = landmarks.points_px - truth
+        errors.append(in_eyes_frame(away, truth, IBUG68))
+        xx, xy, yy = landmarks.covariances_px2.T
+        x, y = away.T
+        sigmas.append(np.sqrt((yy * x * x - 2 * xy * x * y + xx * y * y) / (xx * yy - xy * xy)))
+    return np.stack(errors), np.stack(sigmas)
+
+
+def error_over_deviation(sigmas: Array) -> float:
+    """Return how many times too small the stated deviations are, by the median of errors in sigmas.
+
+    A few large errors change it little; deviations that match Gaussian errors give 1.
+    """
+    return round(float(np.median(sigmas)) / MEDIAN_SIGMAS, 3)
 
 
 def leave_out_guesses(errors: Array, notes: Sequence[str]) -> Array:

@@ -5,6 +5,7 @@ python -m export.run --checkpoint runs/edge68/best.ckpt --output model.onnx
 
 from __future__ import annotations
 
+import math
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -61,6 +62,7 @@ def export(
     trust: str = "",
     allow_untrained: bool = False,
     provenance: Path | None = None,
+    deviation_scale: float = 1.0,
 ) -> None:
     """Write a checkpoint as an ONNX model that includes its decoding, verified on its own validation faces.
 
@@ -85,10 +87,15 @@ def export(
         allow_untrained: also write a model that is no better than the mean face on its validation faces.
         provenance: a YAML file of texts by name (pictures, labels, teacher, their licences); stored in the file, and
             printed by tracker.doctor.
+        deviation_scale: factor on the deviations that the model states of its points, after they were fitted to its
+            errors on the validation faces. Above 1 if the labels of these faces have errors of their own, as those of
+            a teacher; `python -m benchmarks.model_errors` measures it on faces labelled by hand.
 
     Raises:
         TrackerError: if an option or file is invalid, or the model does not agree with PyTorch.
     """
+    if not 0 < deviation_scale < math.inf:
+        raise TrackerError(f"--deviation-scale must be a number above 0, got {deviation_scale:g}")
     if provenance is not None:
         provenance = find_config(provenance, "provenance")
     inputs = [checkpoint, *filter(None, [provenance]), *files_read()]
@@ -108,7 +115,7 @@ def export(
             f"{checkpoint}: decoder {decoder} reads a head that its net does not have; leave --decoder out"
         )
     try:
-        engine, spec, reference, told = _prepared(task, data, config, precision, decoder, licence)
+        engine, spec, reference, told = _prepared(task, data, config, precision, decoder, licence, deviation_scale)
         spec = replace(spec, provenance=chain)
         if not allow_untrained:
             _expect_trained(checkpoint, reference, data)
@@ -152,10 +159,11 @@ def _prepared(
     precision: Precision,
     decoder: ReadingName | None,
     licence: str,
+    deviation_scale: float,
 ) -> tuple[LandmarkGraph, ModelSpec, Reference, list[str]]:
     """Return the graph to write, its spec, the reference to compare it with, and a description of the calibration."""
     faces = data.validation.together()
-    calibration = calibration_of(task, faces, decoder)
+    calibration = calibration_of(task, faces, decoder, deviation_scale)
     graph = LandmarkGraph(task, "fp32", decoder, calibration).eval()
     reference = Reference(graph, faces.crops, faces.points_px.double().numpy(), task.scheme)
     presence, presence_told = presence_of(graph, data)
@@ -167,7 +175,8 @@ def _prepared(
         presence=round(presence, 4),
         decode=f"{graph.decoder}; softmax over the map, {window} x {window} cells around its peak; "
         f"the variance of the training labels, {calibration.spread.label_px2:g} px2, is subtracted from the "
-        f"covariances, whose variances stay at least {calibration.spread.floor_px2:g} px2",
+        f"covariances, whose variances stay at least {calibration.spread.floor_px2:g} px2; deviations times "
+        f"{deviation_scale:g}",
         temperature=calibration.temperature,
         licence=licence,
         visibility={"slope": visibility.slope, "offsets": list(visibility.offsets)},

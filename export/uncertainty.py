@@ -24,17 +24,21 @@ class Spread(NamedTuple):
     Attributes:
         label_px2: the variance of the labels in every direction, which is subtracted.
         floor_px2: the lower limit of the variance in every direction.
+        scale: factor on the deviations after that.
     """
 
     label_px2: float
     floor_px2: float
+    scale: float = 1.0
 
 
 NOTHING = Spread(0.0, 0.0)
 
 
 def narrowed(covariances: Tensor, spread: Spread) -> Tensor:
-    """Subtract label_px2 from both eigenvalues of covariances, down to floor_px2; the eigenvectors do not change.
+    """Subtract label_px2 from both eigenvalues of covariances, down to floor_px2, and scale them.
+
+    The eigenvectors do not change.
 
     The closed form has few operations, each of which costs an engine a microsecond.
 
@@ -52,7 +56,7 @@ def narrowed(covariances: Tensor, spread: Spread) -> Tensor:
     small, large = torch.split(twice, 1, -1)
     middle, shrink = small + large, (large - small) / gap.clamp_min(1e-9)
     across = shrink * across
-    return torch.cat([middle + across, shrink * slant, middle - across], -1) * 0.25
+    return torch.cat([middle + across, shrink * slant, middle - across], -1) * (0.25 * spread.scale**2)
 
 
 def fit_spread(errors_px: Tensor, covariances: Tensor) -> Spread:
@@ -70,8 +74,8 @@ def fit_spread(errors_px: Tensor, covariances: Tensor) -> Spread:
 
     start = np.array([0.7 * most, math.log(max(LEAST_PX2, float(errors.square().mean()) / 4))])
     found = minimize(cost, start, method="Nelder-Mead", options={"xatol": 1e-3, "fatol": 1e-6})
-    label, floor = _spread(found.x)
-    return Spread(float(f"{label:.4g}"), float(f"{floor:.4g}"))
+    spread = _spread(found.x)
+    return Spread(float(f"{spread.label_px2:.4g}"), float(f"{spread.floor_px2:.4g}"))
 
 
 def _spread(place: NDArray[np.float64]) -> Spread:

@@ -13,20 +13,23 @@ from train.objectives import Isotropic
 from train.task import Batch, LandmarkTask, inside
 
 
-def calibration_of(task: LandmarkTask, faces: Batch, decoder: ReadingName | None = None) -> Calibration:
+def calibration_of(
+    task: LandmarkTask, faces: Batch, decoder: ReadingName | None = None, deviation_scale: float = 1.0
+) -> Calibration:
     """Fit the calibration of a net.
 
     Args:
         task: with the net in evaluation mode.
         faces: of the validation set.
         decoder: of the maps; None for the objective's own.
+        deviation_scale: factor on the deviations after the fit.
 
     Returns:
         The calibration. The temperature is 1 if the maps were not trained as a distribution.
     """
     temperature = _temperature(LandmarkGraph(task).eval(), faces)
     graph = LandmarkGraph(task, decoder=decoder, calibration=Calibration(temperature)).eval()
-    return Calibration(temperature, fit_spread(*_errors(graph, faces)))
+    return Calibration(temperature, fit_spread(*_errors(graph, faces))._replace(scale=deviation_scale))
 
 
 def coverage(graph: LandmarkGraph, faces: Batch) -> str:

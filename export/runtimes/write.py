@@ -164,6 +164,7 @@ def contents_of(to: RuntimeName, graph: LandmarkGraph, spec: ModelSpec, model: P
             "temperature": graph.calibration.temperature,
             "label_px2": spread.label_px2,
             "floor_px2": spread.floor_px2,
+            "deviation_scale": spread.scale,
         }
     return contents
 

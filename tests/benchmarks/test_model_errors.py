@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks.label_accuracy import raw_and_removed
-from benchmarks.model_errors import _read_groups, by_group, leave_out_guesses
+from benchmarks.model_errors import _read_groups, by_group, error_over_deviation, leave_out_guesses
 from tracker.errors import TrackerError
 from tracker.face.schemes import IBUG68
 
@@ -45,6 +45,14 @@ def test_guessed_points_do_not_count() -> None:
     assert found["all"]["all"]["mean_percent"] == pytest.approx(5)
     with pytest.raises(TrackerError, match="each point to be no guess in one face at least"):
         leave_out_guesses(errors[2:], notes[2:])
+
+
+def test_deviations_that_are_too_small_are_found() -> None:
+    sigmas = np.linalg.norm(np.random.default_rng(0).normal(size=(100, 68, 2)), axis=2)
+    assert error_over_deviation(sigmas) == pytest.approx(1, abs=0.02)
+    assert error_over_deviation(1.5 * sigmas) == pytest.approx(1.5, abs=0.03)
+    sigmas[::20] *= 50
+    assert error_over_deviation(sigmas) == pytest.approx(1, abs=0.05)
 
 
 def test_a_table_is_found_by_the_pictures_name(tmp_path: Path) -> None:

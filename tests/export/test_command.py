@@ -209,6 +209,8 @@ class TestMistakes:
             ([], "required: checkpoint, output, licence"),
             (["--chekpoint=a"], "did you mean --checkpoint?"),
             (["--precision=fp8"], "--precision: expected one of fp32, fp16, int8, got fp8"),
+            (["--deviation-scale=0"], "--deviation-scale must be a number above 0, got 0"),
+            (["--deviation-scale=nan"], "--deviation-scale: expected a number, got nan"),
             (["--budget.p99-px=abc"], "--budget.p99_px: expected a number, got abc"),
             (["--budget=3"], "--budget"),
             (["--allow-untrained=maybe"], "--allow-untrained: expected true or false, got maybe"),

@@ -89,6 +89,15 @@ def graph(task: LandmarkTask, checkpoint: Path) -> LandmarkGraph:
     return LandmarkGraph(task, calibration=calibration_of(task, data.validation.together())).eval()
 
 
+def test_deviations_are_scaled_after_the_fit(task: LandmarkTask, graph: LandmarkGraph, checkpoint: Path) -> None:
+    faces = load(checkpoint)[1].validation.together()
+    scaled = LandmarkGraph(task, calibration=calibration_of(task, faces, deviation_scale=1.5)).eval()
+    with torch.no_grad():
+        (points, _, covariances), (same, _, wider) = graph(faces.crops), scaled(faces.crops)
+    assert torch.equal(points, same)
+    torch.testing.assert_close(wider, 2.25 * covariances)
+
+
 class TestEngine:
     @pytest.mark.parametrize("count", [1, 2, 5])
     def test_answers_as_torch_does(self, exported: Path, graph: LandmarkGraph, count: int) -> None:

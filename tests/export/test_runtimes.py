@@ -70,7 +70,7 @@ def peaked() -> LandmarkGraph:
     task = LandmarkTask(EdgeHourglass(channels=[8, 8, 16], stem=8), Structured(), size=SIZE).eval()
     for head in task.net.heads:  # type: ignore[union-attr]
         nn.init.normal_(head.weight, std=2.0)
-    return LandmarkGraph(task, calibration=Calibration(1.3, Spread(2.0, 0.5))).eval()
+    return LandmarkGraph(task, calibration=Calibration(1.3, Spread(2.0, 0.5, 1.5))).eval()
 
 
 SPEC = ModelSpec(SIZE, "ibug68", 0.5, "window softmax", "for the tests", {}, "none")

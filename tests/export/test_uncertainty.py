@@ -20,7 +20,7 @@ from tracker.face.crop import crop, roi_of_landmarks
 from tracker.face.geometry import transform_points
 
 Array = NDArray[np.float64]
-spreads = st.builds(Spread, st.floats(0, 20), st.floats(0.01, 5))
+spreads = st.builds(Spread, st.floats(0, 20), st.floats(0.01, 5), st.floats(0.5, 2))
 deviations, angles = st.floats(0.1, 8), st.floats(0, np.pi)
 
 
@@ -35,7 +35,8 @@ def entries(matrices: Array) -> torch.Tensor:
 
 def slow(matrix: Array, spread: Spread) -> Array:
     values, vectors = np.linalg.eigh(matrix)
-    return np.asarray((vectors * np.maximum(values - spread.label_px2, spread.floor_px2)) @ vectors.T)
+    kept = spread.scale**2 * np.maximum(values - spread.label_px2, spread.floor_px2)
+    return np.asarray((vectors * kept) @ vectors.T)
 
 
 @given(deviations, deviations, angles, spreads)

@@ -18,6 +18,7 @@ def decode_heatmaps(
     temperature: float = 1.0,
     label_px2: float = 0.0,
     floor_px2: float = 0.0,
+    deviation_scale: float = 1.0,
 ) -> EngineOutput:
     """Decode heatmaps into landmarks, as a complete model does inside its graph.
 
@@ -34,6 +35,7 @@ def decode_heatmaps(
         temperature: by which the logits are divided.
         label_px2: the variance that is subtracted from the covariances in every direction, in squared pixels.
         floor_px2: the variance that is left at least in every direction, in squared pixels.
+        deviation_scale: factor on the deviations after that.
 
     Returns:
         Points (N, K, 2), scores (N, K) and covariances (N, K, 3), float32, in pixels of the crop.
@@ -54,6 +56,8 @@ def decode_heatmaps(
         raise TrackerError(f"temperature: expected a number above 0, got {temperature}")
     if not (0 <= label_px2 < math.inf and 0 <= floor_px2 < math.inf):
         raise TrackerError(f"label_px2, floor_px2: expected variances from 0 on, got {label_px2} and {floor_px2}")
+    if not 0 < deviation_scale < math.inf:
+        raise TrackerError(f"deviation_scale: expected a number above 0, got {deviation_scale}")
     faces, count, height, width = maps.shape
     flat = maps.reshape(faces, count, height * width).astype(np.float32) * np.float32(1 / temperature)
     mass = np.exp(flat - flat.max(-1, keepdims=True))
@@ -73,7 +77,7 @@ def decode_heatmaps(
     return EngineOutput(
         (middle + mean).astype(np.float32),
         sums[..., 0].astype(np.float32),
-        _narrowed(covariances, label_px2, floor_px2),
+        _narrowed(covariances, label_px2, floor_px2) * np.float32(deviation_scale**2),
     )
 
 

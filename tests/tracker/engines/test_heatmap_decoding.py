@@ -70,6 +70,13 @@ def test_covariances_are_narrowed_along_their_axes() -> None:
         np.testing.assert_allclose(after, expected.ravel()[[0, 1, 3]], atol=5e-3)
 
 
+def test_deviations_are_scaled() -> None:
+    logits = np.random.default_rng(2).normal(0, 3, (3, 4, 8, 8))
+    alone, scaled = (decode_heatmaps(logits, 4, label_px2=2.0, floor_px2=0.5, deviation_scale=k) for k in (1.0, 1.5))
+    np.testing.assert_allclose(scaled.covariances_px2, 2.25 * alone.covariances_px2, rtol=1e-5)
+    np.testing.assert_array_equal(scaled.points_px, alone.points_px)
+
+
 def test_no_faces() -> None:
     assert decode_heatmaps(np.zeros((0, 68, 32, 32), np.float32), 4).points_px.shape == (0, 68, 2)
 
@@ -85,6 +92,8 @@ def test_no_faces() -> None:
         ({"temperature": 0.0}, "temperature: expected a number above 0"),
         ({"temperature": math.nan}, "temperature: expected a number above 0"),
         ({"floor_px2": -1.0}, "expected variances from 0 on"),
+        ({"deviation_scale": 0.0}, "deviation_scale: expected a number above 0"),
+        ({"deviation_scale": math.nan}, "deviation_scale: expected a number above 0"),
     ],
 )
 def test_a_mistake_is_one_sentence(change: dict[str, Any], words: str) -> None:
