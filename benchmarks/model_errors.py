@@ -99,10 +99,15 @@ def measure(estimator: LandmarkEstimator, faces: Sequence[Sample], rolled: bool)
         landmarks, _ = estimator.estimate(image_rgb, [roi])[0]
         away = landmarks.points_px - truth
         errors.append(in_eyes_frame(away, truth, IBUG68))
-        xx, xy, yy = landmarks.covariances_px2.T
-        x, y = away.T
-        sigmas.append(np.sqrt((yy * x * x - 2 * xy * x * y + xx * y * y) / (xx * yy - xy * xy)))
+        sigmas.append(in_sigmas(away, landmarks.covariances_px2))
     return np.stack(errors), np.stack(sigmas)
+
+
+def in_sigmas(errors: Array, covariances: Array) -> Array:
+    """Return the Mahalanobis distances (K,) of errors (K, 2) by covariances (K, 3) xx, xy, yy."""
+    (x, y), (xx, xy, yy) = errors.T, covariances.T
+    determinant = np.maximum(xx * yy - xy * xy, np.finfo(float).tiny)
+    return np.asarray(np.sqrt((yy * x * x - 2 * xy * x * y + xx * y * y) / determinant))
 
 
 def error_over_deviation(sigmas: Array) -> float:

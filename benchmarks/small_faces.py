@@ -18,7 +18,7 @@ from tracker.face.crop import roi_of_landmarks
 from tracker.face.geometry import Array, invert, transform_points
 from tracker.metrics.nme import nme
 from tracker.tracking.estimator import LandmarkEstimator
-from tracker.weights.packaged import PACKAGED, landmark_model
+from tracker.weights.packaged import landmark_model
 
 SIDES_PX = (32, 40, 56, 72, 88, 104, 128, 160)
 """Of a face's view in the picture, which is 1.25 times the extent of its landmarks."""
@@ -29,7 +29,9 @@ def main() -> int:
     return run_command(small_faces, "benchmarks.small_faces")
 
 
-def small_faces(root: Path, models: Sequence[str] = PACKAGED, report: Path = Path("runs/small_faces.json")) -> None:
+def small_faces(
+    root: Path, models: Sequence[str] = ("edge68", "edge68_fast"), report: Path = Path("runs/small_faces.json")
+) -> None:
     """Measure models in the ROIs of the labels, in pictures that are shrunk until the ROI has a given side.
 
     Args:

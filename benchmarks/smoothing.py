@@ -136,6 +136,9 @@ def smoothing(
         report: the .json file to write.
         plot: the .png file to write.
     """
+    videos = [] if clips is None else [path for path in sorted(clips.glob("*")) if path.is_file()]
+    if clips is not None and not videos:
+        raise TrackerError(f"--clips: expected a folder of videos, {clips} has no file")
     python = mediapipe_python or mediapipe_environment(REPOSITORY / "runs" / MEDIAPIPE.replace("==", "-"))
     report.parent.mkdir(parents=True, exist_ok=True)
     stills = squares(root, faces)
@@ -147,11 +150,11 @@ def smoothing(
             for name, speed in SPEEDS.items()
         }
     record = figures(tracks)
-    report.write_text(json.dumps({"faces": faces, "frames": frames, "sides": record}, indent=1))
+    of_clips = means_of_clips([filmed_face(path) for path in videos]) if videos else {}
+    report.write_text(json.dumps({"faces": faces, "frames": frames, "sides": record, "clips": of_clips}, indent=1))
     draw(record, plot)
     print(table(record), *better(record), f"report: {report}, plot: {plot}", sep="\n")
-    if clips is not None:
-        print(table_of_clips([filmed_face(path) for path in sorted(clips.iterdir()) if path.is_file()]))
+    print(table_of_clips(of_clips))
 
 
 def squares(root: Path, count: int) -> list[tuple[Image, Array]]:
@@ -236,14 +239,21 @@ def filmed_face(path: Path) -> Track:
     )
 
 
-def table_of_clips(clips: list[Track]) -> str:
-    """Format jitter, error and lag, averaged over clips, as Markdown."""
+def means_of_clips(clips: list[Track]) -> Record:
+    """Return jitter, error and lag of each filter, averaged over clips."""
     filters: dict[str, Callable[[], Smoother]] = dict(PRESETS.items())
     filters |= {one_euro(*grid): partial(OneEuro, *grid) for grid in USUAL}
+    names = ("jitter", "error", "lag")
+    return {
+        name: dict(zip(names, np.mean([each.figures(each.smoothed(make)) for each in clips], axis=0).tolist()))
+        for name, make in filters.items()
+    }
+
+
+def table_of_clips(record: Record) -> str:
+    """Format the figures of clips as Markdown."""
     rows = ["| | jitter, % | error, % | lag, frames |", "| --- | --- | --- | --- |"]
-    for name, make in filters.items():
-        mean = np.mean([each.figures(each.smoothed(make)) for each in clips], axis=0)
-        rows.append(f"| {name} | {' | '.join(f'{value:.3f}' for value in mean)} |")
+    rows += [f"| {name} | {' | '.join(f'{value:.3f}' for value in row.values())} |" for name, row in record.items()]
     return "\n".join(rows)
 
 

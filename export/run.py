@@ -5,7 +5,6 @@ python -m export.run --checkpoint runs/edge68/best.ckpt --output model.onnx
 
 from __future__ import annotations
 
-import math
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -94,8 +93,8 @@ def export(
     Raises:
         TrackerError: if an option or file is invalid, or the model does not agree with PyTorch.
     """
-    if not 0 < deviation_scale < math.inf:
-        raise TrackerError(f"--deviation-scale must be a number above 0, got {deviation_scale:g}")
+    if not 0.01 <= deviation_scale <= 100:
+        raise TrackerError(f"--deviation-scale: expected a number from 0.01 to 100, got {deviation_scale:g}")
     if provenance is not None:
         provenance = find_config(provenance, "provenance")
     inputs = [checkpoint, *filter(None, [provenance]), *files_read()]

@@ -122,7 +122,7 @@ def _with_hashes(root: Path, paths: Iterable[Path]) -> dict[str, str]:
 def constants(root: Path) -> dict[str, str]:
     """Return the constants of MEASURING that are not integers, in Python's notation.
 
-    By names such as tracker.detectors.yunet.CALIBRATION; tracker.tracking.smoothing.OneEuro.__init__(beta) is a
+    By names such as tracker.detectors.yunet.CALIBRATION; tracker.tracking.smoothing.Kalman.__init__(noise) is a
     parameter's default.
     """
     paths = [path for name in MEASURING for path in sorted((root / name).rglob("*.py") or [root / name])]

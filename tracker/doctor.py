@@ -57,8 +57,9 @@ def doctor(selftest: bool = False, model: Path | None = None, plan: Path | None 
     """List what is installed and found on this machine; with --selftest also compare and time the engines.
 
     Args:
-        selftest: run the model in every engine that is available, and crop on the GPU. The exit status is 2 if the
-            engines differ by more than 0.1 px for 1 % of the points, or the crops differ from the CPU's.
+        selftest: run the model in every engine that is available, crop on the GPU, and time what --model auto would
+            take. The exit status is 2 if the engines differ by more than 0.1 px for 1 % of the points, or the crops
+            differ from the CPU's.
         model: a landmark model: a file that export.run wrote or a name, edge68 if not given.
         plan: with selftest, a TensorRT engine of that model.
 

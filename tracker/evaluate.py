@@ -50,7 +50,7 @@ def evaluate(
         split: the part of 300w, full if not given, or the category of 300vw, whose full set is the 64 test clips; test
             or train of other sets.
         model: a landmark model (.onnx), the name of a packaged one, edge68 if not given, or triton://HOST:PORT/MODEL,
-            which Triton Inference Server runs.
+            which Triton Inference Server runs. auto depends on this CPU: name the model for figures that others repeat.
         detector: the face detector; auto alternates YuNet and BlazeFace, as tracker.run does.
         detector_model: a YuNet file of your own, in place of the packaged one.
         scheme: the scheme of the labels of --dataset folder, such as wflw98; ibug68 if not given. A model of another

@@ -22,7 +22,7 @@ from tracker.cli.config_files import files_read
 from tracker.cli.source_words import source_options
 from tracker.cli.summary import Summary
 from tracker.detectors.loading import DetectorName
-from tracker.engines.loading import find_model, running_on
+from tracker.engines.loading import running_on
 from tracker.engines.onnx import Provider
 from tracker.errors import TrackerError
 from tracker.face.schemes import IBUG68
@@ -163,7 +163,7 @@ def run(
             source, show = _default_source(show)
             stack.enter_context(source)
         tracker = Tracker(
-            find_model(model, provider), detector, detector_model, max_faces, smoothing, provider, allow_cpu,
+            model, detector, detector_model, max_faces, smoothing, provider, allow_cpu,
             follow=follow, hold_s=hold_s, min_score=min_score,
         )  # fmt: skip
         window = stack.enter_context(Window("landmarks", at_speed=not source.live)) if show else None

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from benchmarks.label_accuracy import raw_and_removed
-from benchmarks.model_errors import _read_groups, by_group, error_over_deviation, leave_out_guesses
+from benchmarks.model_errors import _read_groups, by_group, error_over_deviation, in_sigmas, leave_out_guesses
 from tracker.errors import TrackerError
 from tracker.face.schemes import IBUG68
 
@@ -45,6 +45,14 @@ def test_guessed_points_do_not_count() -> None:
     assert found["all"]["all"]["mean_percent"] == pytest.approx(5)
     with pytest.raises(TrackerError, match="each point to be no guess in one face at least"):
         leave_out_guesses(errors[2:], notes[2:])
+
+
+def test_errors_in_sigmas() -> None:
+    rng = np.random.default_rng(1)
+    errors, roots = rng.normal(size=(9, 2)), rng.normal(size=(9, 2, 2))
+    full = roots @ roots.transpose(0, 2, 1)
+    expected = [np.sqrt(error @ np.linalg.solve(matrix, error)) for error, matrix in zip(errors, full)]
+    np.testing.assert_allclose(in_sigmas(errors, full[:, [0, 0, 1], [0, 1, 1]]), expected, rtol=1e-9)
 
 
 def test_deviations_that_are_too_small_are_found() -> None:

@@ -42,6 +42,8 @@ def test_the_licence_names_what_is_in_the_wheel() -> None:
     assert files
     assert all((ROOT / name).is_file() for name in re.findall(r'"(.*?)"', files[1]))
     assert "research" not in files[1]
+    for name in PACKAGED:
+        assert f"{name}.onnx" in read("LICENSE") and f"`{name}`" in read("docs/privacy.md")
 
 
 @pytest.mark.parametrize("name", RESEARCH)

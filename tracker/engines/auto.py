@@ -16,14 +16,14 @@ from tracker.weights.packaged import PACKAGED, landmark_model
 AUTO = "auto"
 INT8 = f"{PACKAGED[0]}_int8"
 WORTH = 0.9
-"""The largest time of INT8 over FP32's at which it is taken: its landmarks differ a little, so a draw is not enough."""
+"""The largest time of INT8 over FP32's at which it is taken. Its landmarks differ a little, so a tie is not enough."""
 _WARM_UP, _CALLS = 3, 15
 
 
 def choose_model() -> Path:
     """Return INT8 if it takes at most WORTH of the default model's time on this CPU, else the default model.
 
-    Both are timed with one face on one core, which takes about 0.2 s.
+    Both are loaded and timed with one face on one core, which takes less than a second.
 
     Raises:
         TrackerError: if a packaged model is missing or damaged.

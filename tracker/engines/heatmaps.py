@@ -56,8 +56,8 @@ def decode_heatmaps(
         raise TrackerError(f"temperature: expected a number above 0, got {temperature}")
     if not (0 <= label_px2 < math.inf and 0 <= floor_px2 < math.inf):
         raise TrackerError(f"label_px2, floor_px2: expected variances from 0 on, got {label_px2} and {floor_px2}")
-    if not 0 < deviation_scale < math.inf:
-        raise TrackerError(f"deviation_scale: expected a number above 0, got {deviation_scale}")
+    if not 0.01 <= deviation_scale <= 100:
+        raise TrackerError(f"deviation_scale: expected a number from 0.01 to 100, got {deviation_scale}")
     faces, count, height, width = maps.shape
     flat = maps.reshape(faces, count, height * width).astype(np.float32) * np.float32(1 / temperature)
     mass = np.exp(flat - flat.max(-1, keepdims=True))

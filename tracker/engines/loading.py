@@ -56,14 +56,14 @@ def find_model(model: Path | str | None = None, provider: Provider = "cpu") -> P
 
     Args:
         model: a file, a name or a URL; None for the default. A URL is not checked here; opening the engine does. "auto"
-            is the default model, or the same in INT8 if that is faster on this CPU.
-        provider: that the model will run on: for others than the CPU, "auto" is the default model.
+            is the default model, or the same in INT8 if that is faster on this CPU; Path("auto") is a file.
+        provider: that the model is to run on: for others than the CPU, "auto" is the default model.
 
     Raises:
         TrackerError: as landmark_model.
     """
-    if model is None or str(model) == AUTO:
-        return choose_model() if model is not None and provider == "cpu" else landmark_model()
+    if model is None or model == AUTO:
+        return choose_model() if model == AUTO and provider == "cpu" else landmark_model()
     return url_of_model(model) or landmark_model(Path(model))
 
 

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from tracker.datasets.labelled import Dataset, expect_lengths, labelled_faces, name_in, read_face
 from tracker.datasets.sample import DatasetError, Sample
 from tracker.detectors.loading import DetectorName
-from tracker.engines.loading import find_model
 from tracker.errors import TrackerError
 from tracker.evaluation.comparison import Comparison
 from tracker.evaluation.report import detector_names, model_record, write_report
@@ -166,7 +165,7 @@ def evaluate_stills(
 
     The arguments are those of tracker.evaluate.evaluate.
     """
-    tracker = Tracker(find_model(model), detector, detector_model, MAX_FACES)
+    tracker = Tracker(model, detector, detector_model, MAX_FACES)
     evaluation = Evaluation(tracker, scheme)
     invalid: list[DatasetError] = []
     labelled = labelled_faces(dataset, root, split, scheme, invalid)

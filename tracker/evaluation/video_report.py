@@ -14,7 +14,6 @@ from typing import Any
 from tracker.datasets.clips import LabelledClip, VideoDataset, labelled_clips
 from tracker.datasets.video300 import VideoSplit
 from tracker.detectors.loading import DetectorName
-from tracker.engines.loading import find_model
 from tracker.errors import TrackerError
 from tracker.evaluation.clip_metrics import ClipFigures, clip_figures
 from tracker.evaluation.groups import group_figures
@@ -45,7 +44,7 @@ def evaluate_videos(
     clips, missing = labelled_clips(dataset, root, split)
     if missing:
         log.warning("%d of %d clips are missing: %s", len(missing), len(missing) + len(clips), ", ".join(missing))
-    tracker = Tracker(find_model(model), detector, detector_model, MAX_FACES)
+    tracker = Tracker(model, detector, detector_model, MAX_FACES)
     evaluation = VideoEvaluation(tracker, clips[0].labelling.scheme)
     compared = list(measured(evaluation, clips))
     if not compared:

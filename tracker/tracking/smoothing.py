@@ -18,7 +18,7 @@ from tracker.face.geometry import LARGEST_PX, Array
 SHORTEST_S, LONGEST_S = 1e-6, 3600.0  # between two frames; another interval is a change of clock or a pause
 SIZES_PX = (1e-3, LARGEST_PX)  # of a face
 REST = 0.2
-"""The share of the velocities' variance that counts as rest: so much of a face's speed may be noise."""
+"""The share of the velocities' variance that is subtracted from the squared speed, because it may be noise."""
 START = 0.3
 """Standard deviation of the velocity of a face that has just been found, in face sizes a second."""
 
@@ -42,7 +42,7 @@ class Smoother(Protocol):
             The smoothed points (K, 2).
 
         Raises:
-            ValueError: for another face_size_px, and for a point beyond LARGEST_PX.
+            ValueError: for another face_size_px, a point beyond LARGEST_PX, and covariances that are not finite.
         """
         ...
 
@@ -60,7 +60,8 @@ class Kalman:
 
     Args:
         noise: the frame-to-frame variance of a point divided by its covariance; below 1, because the covariance
-            includes errors that are constant over the frames. Higher values smooth more.
+            includes errors that are constant over the frames. Higher values smooth more. The default was chosen with
+            the covariances of edge68.
         restlessness: spectral density of the white acceleration of a face at rest, in squared face sizes over cubed
             seconds; higher values lag less.
         restlessness_by_speed: what is added to it per face size a second.
@@ -90,7 +91,7 @@ class Kalman:
 
     def __call__(self, points_px: Array, timestamp_s: float, face_size_px: float, covariances_px2: Array) -> Array:
         """See Smoother."""
-        points_px = _checked(points_px, face_size_px)
+        points_px = _checked(points_px, face_size_px, covariances_px2)
         stated = np.minimum(covariances_px2[:, ::2], LARGEST_PX**2)
         variance = self.noise * np.maximum(stated, 1e-6 * face_size_px**2)
         step_s = timestamp_s - self._timestamp_s
@@ -118,16 +119,16 @@ class Kalman:
         gain, gain_s = position / total, mixed / total
         self._points_px = predicted + gain * residual
         self._velocity_px_s = self._velocity_px_s + gain_s * residual
-        left = 1 - gain
+        left = variance / total  # 1 - gain, without cancellation
         self._position_variance, self._mixed_covariance = left * position, left * mixed
-        self._velocity_variance = velocity - gain_s * mixed
+        self._velocity_variance = np.maximum(velocity - gain_s * mixed, gain_s**2 * variance)  # rounding
 
     def _density(self, face_size_px: float) -> float:
         """Return the spectral density of the acceleration in px²/s³, by the speed of the whole face.
 
-        What may be noise in the velocities is taken off the speed.
+        What may be noise in the velocities is subtracted.
         """
-        squared = (self._velocity_px_s**2 - REST * self._velocity_variance).sum() / len(self._velocity_px_s)
+        squared = (self._velocity_px_s**2 - REST * self._velocity_variance).sum() / max(len(self._velocity_px_s), 1)
         speed_px_s = math.sqrt(max(float(squared), 0.0))
         return self.restlessness * face_size_px**2 + self.restlessness_by_speed * face_size_px * speed_px_s
 
@@ -142,7 +143,7 @@ PRESETS: Mapping[Smoothing, Callable[[], Smoother]] = {
 """Smoothers by name, from the least lag to the least jitter; benchmarks/smoothing.md has both of each."""
 
 
-def _checked(points_px: Array, face_size_px: float) -> Array:
+def _checked(points_px: Array, face_size_px: float, covariances_px2: Array) -> Array:
     """Return a copy of the points; raise ValueError for values so large that their products could overflow."""
     points_px = np.array(points_px, dtype=np.float64)
     least, most = SIZES_PX
@@ -151,6 +152,8 @@ def _checked(points_px: Array, face_size_px: float) -> Array:
             f"expected points within {LARGEST_PX:g} pixels and a face_size_px of {least:g} to {most:g}, got one of "
             f"{face_size_px} and points up to {np.abs(points_px).max(initial=0):g}"
         )
+    if not np.isfinite(covariances_px2).all():
+        raise ValueError("expected finite covariances_px2")
     return points_px
 
 

@@ -167,7 +167,9 @@ class FaceMesh:
 
 
 class Models:
-    """One or several models of this project; the points are the mean of theirs. They are shown what the tracker shows.
+    """One or several models of this project; the points are the mean of theirs.
+
+    They get the same views as in the tracker.
 
     Args:
         paths: .onnx files, or names of packaged models.
@@ -178,6 +180,8 @@ class Models:
     """
 
     def __init__(self, paths: Sequence[Path], detector: CalibratedDetector) -> None:
+        if not paths:
+            raise TrackerError(f"--teacher: expected {FACEMESH} or a model, got none")
         files = [landmark_model(path) for path in paths]
         self._estimators = [LandmarkEstimator(load_engine(file)) for file in files]
         self._calibration = detector.calibration

@@ -92,8 +92,9 @@ def test_no_faces() -> None:
         ({"temperature": 0.0}, "temperature: expected a number above 0"),
         ({"temperature": math.nan}, "temperature: expected a number above 0"),
         ({"floor_px2": -1.0}, "expected variances from 0 on"),
-        ({"deviation_scale": 0.0}, "deviation_scale: expected a number above 0"),
-        ({"deviation_scale": math.nan}, "deviation_scale: expected a number above 0"),
+        ({"deviation_scale": 0.0}, "deviation_scale: expected a number from 0.01 to 100"),
+        ({"deviation_scale": 1e200}, "deviation_scale: expected a number from 0.01 to 100"),
+        ({"deviation_scale": math.nan}, "deviation_scale: expected a number from 0.01 to 100"),
     ],
 )
 def test_a_mistake_is_one_sentence(change: dict[str, Any], words: str) -> None:

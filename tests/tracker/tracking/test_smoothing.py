@@ -134,6 +134,25 @@ def test_converges_after_a_jump(name: Smoothing) -> None:
     assert found.max() < 100.5  # it hardly overshoots
 
 
+def test_a_huge_jump_leaves_no_trace() -> None:
+    """Where a gain is 1 to the last digit, the variances stay what they should be."""
+    rng = np.random.default_rng(0)
+    for size in (3.0, 50.0, 1e4):
+        smooth, covariances = Kalman(), np.tile([1e-3, 0, 1e-3], (68, 1))
+        for n in range(4 * FPS):
+            points = rng.normal(0, 0.1, (68, 2)) + (200 * size if n >= 2 * FPS else 0)
+            found = smooth(points, n / FPS, 200.0, covariances)
+            if n > 2 * FPS:
+                assert np.abs(found - points).max() < 1
+
+
+def test_covariances_that_are_no_numbers_are_refused() -> None:
+    smooth = Kalman()
+    with pytest.raises(ValueError, match="finite covariances"):
+        smooth(np.zeros((2, 2)), 0.0, 200.0, np.full((2, 3), np.nan))
+    assert (smooth(np.ones((2, 2)), 0.1, 200.0, np.ones((2, 3))) == 1).all()
+
+
 def test_long_gap_takes_the_new_point() -> None:
     smooth, covariances = Kalman(), np.tile([9.0, 0, 9.0], (5, 1))
     smooth(np.zeros((5, 2)), 0.0, 200.0, covariances)

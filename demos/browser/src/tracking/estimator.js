@@ -44,7 +44,7 @@ function inPicture(imageFromCrop, points, covariances, scores, size) {
   const valid =
     points.every((value) => Math.abs(value) < FAR * size) &&
     scores.every(Number.isFinite) &&
-    covariances.every((value) => Math.abs(value) <= (FAR * size) ** 2) &&
+    covariances.every((value, i) => Math.abs(value) <= (FAR * size) ** 2 && (i % 3 === 1 || value >= -1)) &&
     Math.max(width, height) >= 1;
   if (!valid) {
     points = points.map((_, i) => [0, 0, size, 0, size, size, 0, size][i % 8]);

@@ -67,9 +67,9 @@ export class Kalman {
       const [gain, gainS] = [position[i] / sum, mixed[i] / sum];
       old[i] = predicted + gain * residual;
       velocity[i] += gainS * residual;
-      speed[i] -= gainS * mixed[i];
-      position[i] *= 1 - gain;
-      mixed[i] *= 1 - gain;
+      speed[i] = Math.max(speed[i] - gainS * mixed[i], gainS ** 2 * noise[i]);
+      position[i] *= noise[i] / sum;
+      mixed[i] *= noise[i] / sum;
     }
   }
 }
