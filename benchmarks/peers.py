@@ -19,6 +19,7 @@ from tracker.errors import TrackerError
 from tracker.system.files import write_whole
 from tracker.weights.packaged import RESEARCH
 
+MODELS = ("edge68", "edge68_fast", *RESEARCH)
 PLACEHOLDERS = {
     "talking_face": "TALKING_FACE",
     "w300": "300W",
@@ -72,7 +73,7 @@ def peers(
     about = machine()  # before this puts any load on it
     core = max(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
     asked = [
-        *systems.our_models(("edge68", "edge68_fast", *RESEARCH), core),
+        *systems.our_models(MODELS, core),
         *systems.facemeshes(mediapipe_python, core),
         systems.dlib(dlib_python, core),
         *([systems.openseeface(openseeface, openseeface_python, openseeface_model, core)] if openseeface else []),

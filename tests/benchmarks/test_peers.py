@@ -358,8 +358,7 @@ def test_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         for number, (picture, _) in enumerate(frames.talking_face(tmp_path / "clip").clips[0].read()):
             frame = Frame(picture, number / 25, number)
             sink.write(frame, tracker.step(frame))
-    monkeypatch.setattr(command, "PACKAGED", ("edge68_fast",))
-    monkeypatch.setattr(command, "RESEARCH", ())
+    monkeypatch.setattr(command, "MODELS", ("edge68_fast",))
     for kind in ("mediapipe", "dlib"):
         monkeypatch.setitem(systems.ENVIRONMENTS, kind, (f"no-{kind}", "packages"))
     command.peers(
