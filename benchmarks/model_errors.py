@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from benchmarks.label_accuracy import in_eyes_frame, raw_and_removed
+from export.uncertainty import squared_sigmas
 from tracker.cli.command import run_command
 from tracker.datasets.labelled import labelled_faces, read_face
 from tracker.datasets.sample import Sample
@@ -105,9 +107,8 @@ def measure(estimator: LandmarkEstimator, faces: Sequence[Sample], rolled: bool)
 
 def in_sigmas(errors: Array, covariances: Array) -> Array:
     """Return the Mahalanobis distances (K,) of errors (K, 2) by covariances (K, 3) xx, xy, yy."""
-    (x, y), (xx, xy, yy) = errors.T, covariances.T
-    determinant = np.maximum(xx * yy - xy * xy, np.finfo(float).tiny)
-    return np.asarray(np.sqrt((yy * x * x - 2 * xy * x * y + xx * y * y) / determinant))
+    squares = squared_sigmas(torch.from_numpy(errors), torch.from_numpy(covariances))
+    return np.asarray(squares.sqrt().numpy(), np.float64)
 
 
 def error_over_deviation(sigmas: Array) -> float:

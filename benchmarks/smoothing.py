@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -241,12 +241,10 @@ def filmed_face(path: Path) -> Track:
 
 def means_of_clips(clips: list[Track]) -> Record:
     """Return jitter, error and lag of each filter, averaged over clips."""
-    filters: dict[str, Callable[[], Smoother]] = dict(PRESETS.items())
-    filters |= {one_euro(*grid): partial(OneEuro, *grid) for grid in USUAL}
     names = ("jitter", "error", "lag")
     return {
         name: dict(zip(names, np.mean([each.figures(each.smoothed(make)) for each in clips], axis=0).tolist()))
-        for name, make in filters.items()
+        for name, make in filters(USUAL).items()
     }
 
 
@@ -257,13 +255,15 @@ def table_of_clips(record: Record) -> str:
     return "\n".join(rows)
 
 
+def filters(grids: Iterable[tuple[float, float, float]]) -> dict[str, Callable[[], Smoother]]:
+    """Return the presets and One Euro with these parameters, by title."""
+    return {**dict(PRESETS.items()), **{one_euro(*grid): partial(OneEuro, *grid) for grid in grids}}
+
+
 def figures(tracks: Tracks) -> Record:
     """Return means over the faces by filter: jitter and wander at rest, lags, and the remaining depth of a blink."""
-    filters: dict[str, Callable[[], Smoother]] = dict(PRESETS.items())
-    for grid in product(CUTOFFS_HZ, BETAS, SPEED_CUTOFFS_HZ):
-        filters[one_euro(*grid)] = partial(OneEuro, *grid)
     record = {}
-    for name, make in tqdm(filters.items(), desc="filters"):
+    for name, make in tqdm(filters(product(CUTOFFS_HZ, BETAS, SPEED_CUTOFFS_HZ)).items(), desc="filters"):
         record[name] = means({speed: [t.figures(t.smoothed(make)) for t in some] for speed, some in tracks.items()})
         record[name]["blink_kept"] = float(np.mean([t.blink_kept(make) for t in tracks["still"]]))
     for name in FACEMESH.values():

@@ -90,7 +90,8 @@ def squared_sigmas(errors_px: Tensor, covariances: Tensor) -> Tensor:
         covariances: (N, 3) xx, xy, yy.
     """
     (x, y), (xx, xy, yy) = errors_px.unbind(-1), covariances.unbind(-1)
-    return (yy * x * x - 2 * xy * x * y + xx * y * y) / (xx * yy - xy * xy)
+    determinant = (xx * yy - xy * xy).clamp_min(torch.finfo(xx.dtype).tiny)
+    return (yy * x * x - 2 * xy * x * y + xx * y * y) / determinant
 
 
 def _negative_log_likelihood(errors: Tensor, covariances: Tensor) -> float:

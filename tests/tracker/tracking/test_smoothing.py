@@ -89,7 +89,7 @@ def test_translation(seed: int, x: float, y: float) -> None:
 
 @given(seeds, st.floats(0, 2 * np.pi))
 def test_rotation(seed: int, angle: float) -> None:
-    """Where the covariances are round; agility is a matter of each axis."""
+    """With round covariances, and without agility, which works on x and y separately."""
     points, times = walk(seed)
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     expected = run(points, times, smooth=Kalman(agility=0.0)) @ turn
@@ -135,7 +135,7 @@ def test_converges_after_a_jump(name: Smoothing) -> None:
 
 
 def test_a_huge_jump_leaves_no_trace() -> None:
-    """Where a gain is 1 to the last digit, the variances stay what they should be."""
+    """A gain that rounds to 1 makes no variance zero or negative."""
     rng = np.random.default_rng(0)
     for size in (3.0, 50.0, 1e4):
         smooth, covariances = Kalman(), np.tile([1e-3, 0, 1e-3], (68, 1))
