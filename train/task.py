@@ -20,6 +20,7 @@ from tracker.metrics.nme import nme
 from train.checkpoints import load_weights, read_checkpoint
 from train.codecs.reading import HeadName
 from train.errors import SetupError, check_range
+from train.exported import is_exported, load_exported
 from train.models.heads import WithHead
 from train.objectives import Labels, Objective, describe
 from train.terms import Output, Prediction, Term, Weights
@@ -67,7 +68,8 @@ class LandmarkTask(lightning.LightningModule):
         warmup: the warm-up as a fraction of all steps.
         milestones: in epochs.
         seed: of what is drawn at random in a step, which depends on the seed and the step alone.
-        start: a checkpoint whose averaged weights the training starts from; None for random weights.
+        start: what the training starts from: a checkpoint, whose averaged weights are taken; an exported model (.onnx)
+            or the name of a packaged one, such as edge68 (train.exported); None for random weights.
         views: how many neighbours in a batch are the same face (FaceData).
         terms: more terms of the total loss (train.terms).
 
@@ -198,9 +200,18 @@ class LandmarkTask(lightning.LightningModule):
     def on_fit_start(self) -> None:
         """Load the weights to start from; CheckpointError if they cannot be used."""
         if self.start is not None and self.global_step == 0:  # a resumed training has its own
-            own = {type(part).__module__ for part in (self.net, self.objective, *self.terms)}  # which the user named
-            load_weights(self, read_checkpoint(self.start, sorted(own)), self.start)
+            self._load_start(self.start)
         self.describes = True
+
+    def _load_start(self, start: Path) -> None:
+        if not is_exported(start):
+            own = {type(part).__module__ for part in (self.net, self.objective, *self.terms)}  # which the user named
+            load_weights(self, read_checkpoint(start, sorted(own)), start)
+            return
+        faces = self.trainer.datamodule.train_dataloader()  # type: ignore[attr-defined]
+        spec = load_exported(self, start, (batch.crops for batch in faces))
+        self.load_state_dict(self.trainer.strategy.broadcast(self.state_dict()))  # whose statistics are of own faces
+        rank_zero_info(f"started from {start}, whose licence is: {spec.licence}")
 
     def on_train_batch_start(self, batch: Batch, index: int) -> None:
         """Seed torch, from the seed and the step alone."""

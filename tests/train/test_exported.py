@@ -1,0 +1,164 @@
+"""Training goes on from an exported model as from the net that it was exported from."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from export.run import export, load
+from export.verify import ANYTHING
+from tracker.engines.onnx import OnnxEngine
+from tracker.errors import TrackerError
+from train.exported import is_exported, load_exported
+from train.models.edge import EdgeHourglass
+from train.objectives import Structured
+from train.task import LandmarkTask
+
+Fit = Callable[..., None]
+CHANNELS = (8, 8)  # of the net of the fixture "checkpoint"
+
+
+def untrained(channels: tuple[int, ...] = CHANNELS, **options: int) -> LandmarkTask:
+    """Return a task of random weights, with the net of the fixture "checkpoint" if no channels are given."""
+    torch.manual_seed(7)
+    return LandmarkTask(EdgeHourglass(channels=channels, **{"stem": 8, "stacks": 2, **options}), Structured(), size=32)
+
+
+def some_crops(count: int, seed: int = 0) -> torch.Tensor:
+    """Return crops of noise in different brightness."""
+    generator = torch.Generator().manual_seed(seed)
+    crops = torch.randint(0, 256, (count, 32, 32, 3), generator=generator)
+    return (crops * torch.linspace(0.2, 1, count)[:, None, None, None]).to(torch.uint8)
+
+
+@pytest.fixture(scope="session")
+def one_stack(tmp_path_factory: pytest.TempPathFactory, fit_tiny: Fit) -> Path:
+    """A checkpoint of a net of one stack, whose BatchNorms have seen some steps."""
+    folder = tmp_path_factory.mktemp("one_stack")
+    fit_tiny(folder, "--model.net.stacks=1")
+    return folder / "last.ckpt"
+
+
+@pytest.fixture(scope="session")
+def exported(one_stack: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Its model in FP32."""
+    path = tmp_path_factory.mktemp("exported") / "model.onnx"
+    export(one_stack, path, licence="research only, drawn faces", allow_untrained=True)
+    return path
+
+
+def points_of(task: LandmarkTask, crops: torch.Tensor) -> torch.Tensor:
+    """Return what the task decodes in evaluation."""
+    with torch.no_grad():
+        return task.eval().decode(task(crops))[0]
+
+
+def test_answers_as_the_net_that_was_exported(exported: Path, one_stack: Path) -> None:
+    original, _, _ = load(one_stack)
+    task, crops = untrained(stacks=1), some_crops(6)
+    assert not torch.allclose(points_of(task, crops), points_of(original, crops), atol=0.1)
+    spec = load_exported(task, exported, [some_crops(4, seed=1), some_crops(5, seed=2)])
+    torch.testing.assert_close(points_of(task, crops), points_of(original, crops), rtol=0, atol=1e-3)
+    assert spec.licence == "research only, drawn faces"
+
+
+def test_the_first_step_sees_what_the_file_answers(exported: Path) -> None:
+    """In training a BatchNorm takes the statistics of the batch, so the net must be normalised by what it sees."""
+    task, crops = untrained(stacks=1), some_crops(16)
+    load_exported(task, exported, [crops])
+    with torch.no_grad():
+        evaluated = task.eval()(crops)[-1]
+        torch.testing.assert_close(task.train()(crops)[-1], evaluated, rtol=1e-3, atol=1e-4)
+
+
+def test_the_mode_of_the_task_stays(exported: Path) -> None:
+    for mode in (True, False):
+        task = untrained(stacks=1).train(mode)
+        load_exported(task, exported, [some_crops(4)])
+        assert task.training == mode
+        assert task.net.stem.training == mode  # type: ignore[union-attr]
+
+
+def test_half_precision_is_read(one_stack: Path, tmp_path: Path) -> None:
+    export(one_stack, tmp_path / "half.onnx", "research only", "fp16", budget=ANYTHING, allow_untrained=True)
+    original, _, _ = load(one_stack)
+    task = untrained(stacks=1)
+    load_exported(task, tmp_path / "half.onnx", [some_crops(4)])
+    weights, expected = task.state_dict(), original.state_dict()
+    torch.testing.assert_close(weights["net.heads.0.weight"], expected["net.heads.0.weight"], rtol=1e-3, atol=1e-6)
+    distances = (points_of(task, some_crops(6)) - points_of(original, some_crops(6))).norm(dim=-1)
+    assert distances.median() < 0.1  # of random maps some have two peaks
+
+
+def test_train_run_begins_with_it(exported: Path, one_stack: Path, fit_tiny: Fit, tmp_path: Path) -> None:
+    freeze = ("--model.learning_rate=0", "--trainer.max_epochs=1", "--average.decay=0")
+    fit_tiny(tmp_path, "--model.net.stacks=1", *freeze, f"--model.start={exported}")
+    original, _, _ = load(one_stack)
+    begun = torch.load(tmp_path / "last.ckpt", weights_only=True)["state_dict"]
+    kept = original.state_dict()["net.heads.0.weight"]
+    torch.testing.assert_close(begun["net.heads.0.weight"], kept, rtol=0, atol=1e-6)
+
+
+def test_a_packaged_model_has_the_net_of_its_configuration() -> None:
+    torch.manual_seed(0)
+    net = EdgeHourglass(channels=(64, 96, 128, 128), stacks=1, block="bottleneck")
+    task = LandmarkTask(net, Structured())
+    crops = torch.randint(0, 256, (4, 128, 128, 3), dtype=torch.uint8)
+    load_exported(task, Path("edge68"), [crops])
+    expected = OnnxEngine(Path("tracker/weights/edge68.onnx")).run(crops.numpy()).points_px
+    assert np.median(np.linalg.norm(points_of(task, crops).numpy() - expected, axis=-1)) < 0.2  # temperature 1.011
+
+
+@pytest.mark.parametrize(
+    ("start", "answer"),
+    [("edge68", True), ("edge68_fast_300w", True), ("a/b.onnx", True), ("B.ONNX", True), ("last.ckpt", False)],
+)
+def test_what_is_taken_for_an_exported_model(start: str, answer: bool) -> None:
+    assert is_exported(Path(start)) == answer
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"stacks": 1, "channels": (16, 16)}, "convolution 3 has the shape (8, 8, 1, 1) instead of (16, 8, 1, 1)"),
+        ({"stacks": 1, "channels": (8, 16)}, "expected 31 convolutions, it has 29"),
+        ({"stacks": 2}, "convolutions, it has"),
+        ({"stacks": 1, "landmarks": 98}, "has the shape (68, 8, 1, 1) instead of (98, 8, 1, 1)"),
+    ],
+)
+def test_another_net_is_one_sentence(exported: Path, change: dict[str, int], reason: str) -> None:
+    task = untrained(**change)  # type: ignore[arg-type]
+    before = copy.deepcopy(task.state_dict())
+    with pytest.raises(TrackerError) as error:
+        load_exported(task, exported, [some_crops(2)])
+    assert str(error.value).startswith(f"{exported}: its weights do not fit the net: ")
+    assert reason in str(error.value)
+    torch.testing.assert_close(task.state_dict(), before, rtol=0, atol=0)
+
+
+def test_a_quantised_model_is_one_sentence() -> None:
+    with pytest.raises(TrackerError, match=r"expected a model in FP32 or FP16 to start from.*it is quantised"):
+        load_exported(untrained(stacks=1), Path("edge68_int8"), [some_crops(2)])
+
+
+def test_a_net_that_differs_between_its_convolutions_is_one_sentence(exported: Path, tmp_path: Path) -> None:
+    model = onnx.load(str(exported))
+    for node in model.graph.node:
+        node.op_type = "Neg" if node.op_type == "Relu" else node.op_type
+    onnx.save(model, str(other := tmp_path / "other.onnx"))
+    with pytest.raises(TrackerError, match=r"with them half of the points lie more than .* px from the file's own"):
+        load_exported(untrained(stacks=1), other, [some_crops(4)])
+
+
+def test_a_name_that_does_not_exist_is_one_sentence(fit_tiny: Fit, tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as error:
+        fit_tiny(tmp_path, f"--model.start={tmp_path / 'gone.onnx'}")
+    assert str(error.value).startswith("train.run: ")
+    assert "expected an .onnx or .plan file that exists" in str(error.value)
+    assert "\n" not in str(error.value)
