@@ -8,7 +8,8 @@ and cells over [-1, 1], as train/losses/structured.py has them.
 Soft-argmax updates the label's cell in the right direction, but by a twentieth of the largest update and less. It moves
 the higher peak towards the label, from cell 9 to cell 8, and stops there: a cell's update is its probability times the
 error times its distance from the mean, so that cell 9 sinks faster than cell 8, until the mean is right. That
-takes wide peaks, with cell 8 higher than cell 1. Where cells 9 and 1 have the two highest values both peaks stay.
+takes wide peaks, with cell 8 higher than cell 1, and departs from the paper, whose two highest values are at cells 9
+and 1: from there both peaks stay.
 """
 
 from __future__ import annotations

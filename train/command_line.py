@@ -29,6 +29,7 @@ from train.checkpoint_io import AtomicCheckpointIO, CheckpointWriteError
 from train.checkpoints import expect_no_larger, expect_state, load_weights, read_checkpoint
 from train.errors import SetupError
 from train.loaders import FaceData
+from train.objectives.base import READING
 from train.option_errors import TrainingParser
 from train.packaged_configs import with_found_configs
 from train.report import Report
@@ -36,6 +37,7 @@ from train.task import LandmarkTask
 
 LINKED = ("size", "views", "seed")  # options of the task that follow from others
 ANSWER = ("net", "objective", "scheme", "size")  # options of the task that decide what a checkpoint answers
+FREE = {f"objective.{name}" for name in READING}  # of them those that may change when it is tested
 
 
 class TrainingCLI(LightningCLI):
@@ -126,7 +128,7 @@ class TrainingCLI(LightningCLI):
         self.config = parser.parse_args(whole)
         asked = _flat(_plain(self.config[command].model.as_dict()))
         for name, trained in sorted(_flat(model).items()):
-            binding = command == "fit" or name.partition(".")[0] in ANSWER
+            binding = command == "fit" or (name.partition(".")[0] in ANSWER and name not in FREE)
             if binding and name != "start" and asked.get(name) != trained:
                 raise SetupError(
                     f"{path} was trained with model.{name} = {trained}, the options say {asked.get(name)}; leave the "

@@ -103,7 +103,7 @@ def test_the_drawn_stage_is_the_one_that_labels_are_made_of() -> None:
         dx, dy = axis - round(x), (axis - round(y))[:, None]
         found = torch.stack([(joint * d).sum() / joint.sum() for d in (dx * dx, dx * dy, dy * dy)])
         pixels = (point + 0.5) * STRIDE - 0.5
-        expected = covariances(edges, pixels[None, None], STRIDE, ImageAware(6, gamma=1))[0, 0]
+        expected = covariances(edges, pixels[None, None], STRIDE, ImageAware(6, gamma=1, edges="all"))[0, 0]
         if x > 2:  # nearer to the border the picture leaves off a part of N, the covariance does not
             assert_allclose(found, expected, rtol=1e-9)
         assert joint.argmax() == round(y) * CELLS + round(x)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.server
+import json
 import math
 import os
 import shutil
@@ -67,6 +68,38 @@ class TestResuming:
         assert f"{checkpoint} was trained with {name} = {trained}, the options say " in sentence
         assert "leave the option out" in sentence
         assert not list(tmp_path.iterdir())
+
+    def test_how_maps_are_read_may_change_when_a_net_is_tested(
+        self, refused: Callable[..., str], fit_tiny: Fit, w300: Path, tmp_path: Path
+    ) -> None:
+        """Subpixel's Table 3 is one training, read with several windows."""
+        fit_tiny(tmp_path, "--model.objective=train.objectives.Subpixel", "--trainer.max_epochs=1")
+        shown, errors = f"--ckpt_path={tmp_path / 'last.ckpt'}", {}
+        root = shutil.copytree(w300, tmp_path / "300w")
+        shutil.copytree(w300 / "afw", root / "lfpw/testset")
+        rest = (
+            f"--data.source.root={root}",
+            "--data.source.test_split=lfpw",
+            "--trainer.accelerator=cpu",
+            "--trainer.enable_progress_bar=false",
+        )
+        for option in ("window=5", "window=3", "decoder=argmax", "temperature=1.5"):
+            report = tmp_path / option
+            run("test", shown, f"--model.objective.{option}", f"--report.folder={report}", *rest)
+            errors[option] = json.loads((report / "report.json").read_text())
+        assert len({*map(str, errors.values())}) == len(errors)
+        assert "model.objective.sigma_cells = 1.0, the options say 2.0" in self.told(
+            "test", shown, "--model.objective.sigma_cells=2.0"
+        )
+        assert "model.objective.window = 5" in refused(
+            tmp_path, "--model.objective=train.objectives.Subpixel", "--model.objective.window=3", shown
+        )
+
+    def told(self, *arguments: str) -> str:
+        """Return the sentence that a command ends with."""
+        with pytest.raises(SystemExit) as end:
+            run(*arguments)
+        return str(end.value)
 
     def test_options_that_are_not_given_are_those_of_the_checkpoint(self, fit_tiny: Fit, tmp_path: Path) -> None:
         fit_tiny(tmp_path, "--model.objective.samples=3", "--model.weight_decay=0.125", "--trainer.max_epochs=1")

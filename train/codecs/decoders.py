@@ -31,36 +31,12 @@ class Decoder(Protocol):
         """Decode maps.
 
         Args:
-            logits:
-                (N,
-                K,
-                H,
-                W).
-            stride:
-                pixels
-                per
-                cell.
-            window:
-                side
-                in
-                cells,
-                for
-                scores
-                and
-                covariances.
+            logits: (N, K, H, W).
+            stride: pixels per cell.
+            window: side in cells, for scores and covariances.
 
         Returns:
-            Points
-                (N,
-                K,
-                2),
-                scores
-                (N,
-                K),
-                covariances
-                (N,
-                K,
-                3).
+            Points (N, K, 2), scores (N, K), covariances (N, K, 3).
         """
         ...
 

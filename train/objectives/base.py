@@ -10,6 +10,8 @@ from train.codecs.reading import HEAD_DECODERS, HeadName, ReadingName, read
 from train.targets.label_smoothing import ImageAware
 from train.targets.labels import Isotropic, Labels, Smoothing
 
+READING = ("decoder", "temperature", "window")
+"""Options of objectives that say how maps are read. Nothing that is learned depends on them."""
 Loss = Callable[[Tensor], Tensor]
 """One stack's maps (N, K, H, W) to every landmark's loss (N, K)."""
 

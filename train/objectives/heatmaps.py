@@ -179,18 +179,25 @@ class OffsetVector(_Integer):
 
 @dataclass
 class OffsetMap(_Integer):
-    """The integer map and, from the net's head, one map of offsets, learned where landmarks are: HIH's WOM.
+    """The integer map and, from the net's head, one map of offsets: HIH's WOM.
 
-    As in CornerNet (Law & Deng, ECCV 2018). HIH's code asks for zero in every other cell too, which no decoder reads.
+    Args:
+        everywhere: whether the whole map is learned, with zero in every cell without a landmark, which no decoder reads
+            (HIH, appendix B); else the cells of the landmarks alone, as in CornerNet (Law & Deng, ECCV 2018).
     """
 
+    everywhere: bool = False
     decoder = "map"
 
     def head_loss_for(self, labels: Labels, maps: Tensor) -> Loss:
-        """See Objective."""
+        """See Objective; the error of the whole map counts for each landmark alike."""
         cell, fractions = integer.split(labels.points_px, labels.cells, labels.stride)
+        _, target = offsets.encode_map(labels.points_px, labels.cells, labels.stride)
 
         def loss(offset_map: Tensor) -> Tensor:
+            if self.everywhere:
+                error = functional.smooth_l1_loss(full_precision(offset_map), target, reduction="none")
+                return error.mean((1, 2, 3))[:, None].expand(fractions.shape[:2])
             return _offset_error(offsets.read_map(offset_map, cell), fractions)
 
         return loss

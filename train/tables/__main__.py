@@ -24,13 +24,13 @@ def list_rows(paper: Paper | None = None, row: str | None = None) -> None:
         row: the id of one row, or what ids begin with, such as star-t3-wflw.
     """
     chosen = _choose(paper, row)
-    first = {one.id: same[0].id for same in distinct(ROWS.values()).values() for one in same}
+    first = {one.id: same[0] for same in distinct(ROWS.values()) for one in same}
     for each in chosen:
-        fit, test = commands(each)
+        fit, test = commands(each, first[each.id])
         print(f"{each.id}: {each.paper}, {each.table}, {each.row} ({each.data})")
         print(f"  published  {each.figures}")
-        if first[each.id] != each.id:
-            print(f"  the same training as {first[each.id]}")
+        if first[each.id] != each:
+            print(f"  the same training as {first[each.id].id}")
         print(f"  train      {fit}")
         if test:
             print(f"  test       {test}")
@@ -70,7 +70,7 @@ def check(
     """
     with needs_extra(__name__, "train.tables check", "train"):
         from train.tables.check import check as checked
-    trainings = [same[0] for same in distinct(_choose(paper, row)).values()]
+    trainings = [same[0] for same in distinct(_choose(paper, row))]
     for one in checked(trainings, size, accelerator):
         print(f"{one.row.id}: loss {one.loss:.4g} after 2 steps, {one.seconds:.1f} s", flush=True)
     print(f"{len(trainings)} trainings run")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import textwrap
 from collections.abc import Iterable
 from pathlib import Path
@@ -11,6 +12,7 @@ import yaml
 
 from tracker.errors import TrackerError
 from tracker.system.files import unwritable, write_whole
+from train.objectives.base import READING
 from train.tables.row import DATA, TITLES, Options, Row, over
 
 WIDTH = 118
@@ -91,28 +93,34 @@ def write_rows(rows: Iterable[Row], folder: Path, data: Path, runs: Path) -> lis
     return files
 
 
-def commands(row: Row, folder: Path = Path("papers")) -> tuple[str, str]:
+def commands(row: Row, trained: Row, folder: Path = Path("papers")) -> tuple[str, str]:
     """Return the command that trains a row, and the one that tests it.
 
     Args:
         row: the row.
+        trained: the first row that is the same training.
         folder: of the configurations.
     """
-    config = f"--config {folder / row.id}.yaml"
-    fit = f"python -m train.run fit {config}"
+    fit = f"python -m train.run fit --config {folder / trained.id}.yaml"
     if not row.published:  # other rows start from it
         return fit, ""
     others = "".join(f" --data.{name} {value}" for name, value in row.test.items())
-    return fit, f"python -m train.run test {config} --ckpt_path runs/{row.id}/last.ckpt{others}"
+    test = f"python -m train.run test --config {folder / row.id}.yaml --ckpt_path runs/{trained.id}/last.ckpt{others}"
+    return fit, test
 
 
-def distinct(rows: Iterable[Row]) -> dict[str, list[Row]]:
-    """Return the rows that are one training, by their configuration; the first of each is the one to train.
+def distinct(rows: Iterable[Row]) -> list[list[Row]]:
+    """Return the rows that are one training together; the first of each is the one to train.
+
+    Rows that differ only in how the trained maps are read are one training.
 
     Args:
         rows: to group.
     """
     trainings: dict[str, list[Row]] = {}
     for row in rows:
-        trainings.setdefault(yaml.safe_dump(row.options), []).append(row)
-    return trainings
+        learned = copy.deepcopy(row.options)
+        for name in READING:
+            learned["model"]["objective"]["init_args"].pop(name, None)
+        trainings.setdefault(yaml.safe_dump(learned), []).append(row)
+    return [*trainings.values()]

@@ -43,6 +43,7 @@ DEPARTURES = (
     "The batch is not published: 16 faces. Nor are the share of mirrored faces, 0.5, and sigma, 1 cell.",
     "Colour jitter multiplies each of red, green and blue by its own factor; the paper does not say what it jitters.",
     "Heatmaps have a peak of 1; Eq. 1 prints 1 / (2 pi sigma^2), which tau 10 would read worse.",
+    "All points count in every NME; appendix B weighs each point by whether it is visible, v_k.",
 )
 SIAMESE = (
     "The views are merged by their mean in the frame of the first one, the paper's by their sum in that of the "
@@ -80,7 +81,7 @@ def rows() -> Iterator[Row]:
             *SIAMESE,
             *START,
             *SPLIT_ONE,
-            "The four rows differ in how one net is read: one training, tested four times, does.",
+            "The four rows differ in how one net is read: they are one training, tested four times.",
             *none,
         )
         name = f"{window} x {window}" if window else "none"

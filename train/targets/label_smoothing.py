@@ -66,7 +66,7 @@ class ImageAware:
     gamma: float = 0.01
     covariance_unit: Literal["cell", "patch"] = "cell"
     label_unit: Literal["cell", "map"] = "cell"
-    edges: Literal["all", "own"] = "all"
+    edges: Literal["all", "own"] = "own"
 
     def __post_init__(self) -> None:
         if self.half_width < SPOT_CELLS // 2:

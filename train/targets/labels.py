@@ -113,11 +113,13 @@ def describe(smoothing: Smoothing | None, labels: Labels) -> str:
         if smoothing is None:
             return "labels: points, not smoothed"
         return f"labels: Gaussians with a standard deviation of {smoothing.sigma_cells:.2f} cells of the heatmap"
-    across, along = label_smoothing.deviations(_covariances(labels, smoothing)).flatten(0, -2).median(0).values.tolist()
+    shorter, longer = (
+        label_smoothing.deviations(_covariances(labels, smoothing)).flatten(0, -2).median(0).values.tolist()
+    )
     count = labels.points_px[..., 0].numel()
     return (
-        f"labels: Gaussians with a standard deviation of {across:.2f} cells of the heatmap across the face's contours "
-        f"and {along:.2f} along them, medians of {count} landmarks ({smoothing})"
+        f"labels: Gaussians with a standard deviation of {shorter:.2f} cells of the heatmap along their shorter axis "
+        f"and {longer:.2f} along their longer one, medians of {count} landmarks ({smoothing})"
     )
 
 

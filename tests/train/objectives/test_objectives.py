@@ -39,9 +39,9 @@ OBJECTIVES: dict[str, Objective] = {
     "structured": Structured(),
     "structured, hard maximum": Structured(epsilon=0, margin="l1"),
     "structured, drawn": Structured(samples=10),
-    "image-aware": Structured(smoothing=ImageAware(half_width=4, gamma=0.5)),
+    "image-aware": Structured(smoothing=ImageAware(half_width=4, gamma=0.5, edges="all")),
     "star": Star(),
-    "star, image-aware, drawn": Star(smoothing=ImageAware(half_width=4, gamma=0.5)),
+    "star, image-aware, drawn": Star(smoothing=ImageAware(half_width=4, gamma=0.5, edges="all")),
     "star, linear": Star(reading="linear", restriction="detach"),
     "soft-argmax": SoftArgmax(),
     "soft-argmax, linear": SoftArgmax(reading="linear"),
@@ -165,7 +165,9 @@ def test_image_aware_labels_lie_along_the_jaw(labels: Labels) -> None:
     """At the cheek the jaw runs down: labels are spread more in y than in x. On maps of 64 cells."""
     points_px = 4 * labels.points_px[:1]
     edges = torch.from_numpy(edge_maps(points_px[0].double().numpy(), IBUG68, 256, 4, "distance"))[None]
-    image = label_distribution(Labels(points_px, edges, 64, 4, IBUG68), ImageAware(half_width=8, gamma=0.2))[0, 1]
+    image = label_distribution(
+        Labels(points_px, edges, 64, 4, IBUG68), ImageAware(half_width=8, gamma=0.2, edges="all")
+    )[0, 1]
     y, x = torch.meshgrid(torch.arange(64), torch.arange(64), indexing="ij")
     spread_x, spread_y = (((axis - (image * axis).sum()) ** 2 * image).sum() for axis in (x, y))
     assert spread_y > 1.2 * spread_x
@@ -259,11 +261,16 @@ def test_only_image_aware_smoothing_needs_edges() -> None:
 
 def test_says_how_wide_labels_are(labels: Labels) -> None:
     """Of these faces and their edges, not of a synthetic edge."""
-    for smoothing in (ImageAware(half_width=4, gamma=0.2), ImageAware(half_width=4, gamma=0.2, edges="own")):
+    for smoothing in (
+        ImageAware(half_width=4, gamma=0.2, edges="all"),
+        ImageAware(half_width=4, gamma=0.2, edges="own"),
+    ):
         widths = deviations(covariances(labels.edges, labels.points_px, STRIDE, smoothing, labels.scheme.curves))
-        across, along = np.median(widths.reshape(-1, 2).numpy().astype(float), 0)
-        expected = f"{across:.2f} cells of the heatmap across the face's contours and {along:.2f} along them, medians"
-        assert expected in describe(smoothing, labels)
+        shorter, longer = np.median(widths.reshape(-1, 2).numpy().astype(float), 0)
+        expected = (
+            f"{shorter:.2f} cells of the heatmap along their shorter axis and {longer:.2f} along their longer one"
+        )
+        assert f"{expected}, medians" in describe(smoothing, labels)
     assert describe(Isotropic(0.9), labels).endswith("a standard deviation of 0.90 cells of the heatmap")
     assert describe(None, labels) == "labels: points, not smoothed"
 
@@ -335,6 +342,19 @@ class TestHeads:
         inhabited[cell[0, :, 1].long(), cell[0, :, 0].long()] = True
         assert maps.grad is not None
         assert torch.equal(maps.grad[0].abs().sum(0) > 0, inhabited)
+
+    def test_an_offset_map_may_be_learned_everywhere(self, labels: Labels) -> None:
+        """HIH, appendix B: the map is the offset where a landmark is and zero elsewhere; smooth L1, a mean over it."""
+        cell, fractions = integer.split(labels.points_px, CELLS, STRIDE)
+        target = np.zeros((2, CELLS, CELLS))
+        for (x, y), fraction in zip(cell[0].long().tolist(), fractions[0], strict=True):
+            target[:, y, x] = fraction  # the last one stays where several share a cell
+        generator = torch.Generator().manual_seed(4)
+        maps = 3 * torch.randn(1, 2, CELLS, CELLS, generator=generator)
+        off = np.abs(maps[0].numpy() - target)
+        expected = np.where(off < 1, off**2 / 2, off - 0.5).mean()
+        loss = OffsetMap(everywhere=True).head_loss_for(labels, torch.zeros(0))(maps)
+        assert_allclose(loss, np.full((1, 68), expected), rtol=1e-5)
 
     def test_offsets_are_learned_by_a_smooth_distance(self, labels: Labels) -> None:
         """Half the square below 1, the distance less a half above: by hand for three answers."""

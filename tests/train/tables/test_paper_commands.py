@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,20 @@ class TestList:
         run(monkeypatch, "list", "--row", "star-t2-l2-with")
         test = next(line for line in capsys.readouterr().out.splitlines() if "train.run test" in line)
         assert test.endswith("--data.source train.datasets.Video300 --data.source.root 300VW")
+
+    def test_every_test_is_of_a_checkpoint_that_a_listed_training_writes(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        """One training may be tested as several rows, each with its own way of reading."""
+        run(monkeypatch, "list")
+        printed = capsys.readouterr().out
+        trained = {*re.findall(r"train.run fit --config papers/(\S+)\.yaml", printed)}
+        tested = re.findall(r"train.run test --config papers/(\S+)\.yaml --ckpt_path runs/(\S+)/last\.ckpt", printed)
+        assert {folder for _, folder in tested} <= trained
+        assert len(trained) == len(distinct(ROWS.values()))
+        assert {folder for row, folder in tested if row.startswith("subpixel-t3")} == {"subpixel-t1-local"}
+        stated = " ".join((Path(__file__).parents[3] / "docs/training.md").read_text().split())
+        assert f"all {len(trained)} different trainings of the {len(ROWS)} rows" in stated
 
     @pytest.mark.parametrize(
         ("arguments", "sentence"),
@@ -133,7 +148,7 @@ def test_a_configuration_instantiates(tmp_path: Path, row: str) -> None:
 
 @pytest.mark.slow
 def test_every_configuration_instantiates(tmp_path: Path) -> None:
-    for row, *_ in distinct(ROWS.values()).values():
+    for row, *_ in distinct(ROWS.values()):
         expect_as_stated(instantiated(row, tmp_path), row)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from train.tables import ROWS, Row
+from train.tables.configuration import distinct
 
 PARTS = ("all", "largepose", "expression", "illumination", "makeup", "occlusion", "blur")
 
@@ -278,6 +279,70 @@ class TestSettings:
         for other in (unaware, aware):
             assert {**other, "objective": None} == {**plain, "objective": None}
 
+    def test_what_yang_yeh_vary(self) -> None:
+        """Table 5: the margin. Table 6: (a) and (d) by STAR, the others by Eq. 11; (c) isotropic, (d) and (e) aware."""
+        margins = ("none", "l2", "l1", "smooth_l1")
+        assert [init_args(f"yy-t5-{margin}", "objective")["margin"] for margin in margins] == [*margins]
+        assert init_args("yy-t1-wflw", "objective")["margin"] == "smooth_l1"
+        learned = [ROWS[f"yy-t6{letter}"].options["model"]["objective"] for letter in "abcde"]
+        names = [objective["class_path"].rpartition(".")[2] for objective in learned]
+        assert names == ["Star", "Structured", "Structured", "Star", "Structured"]
+        widths = [objective["init_args"].get("smoothing") for objective in learned]
+        assert [width and "half_width" in width for width in widths] == [None, None, False, True, True]
+
+    def test_what_star_varies(self) -> None:
+        """Tables 2 and 3: the distance, with STAR and without. Table 6 and section 5.4: what stands in its place."""
+        kinds = {"l1": "l1", "smooth_l1": "smooth_l1", "l2": "l2", "wing": "wing_star"}
+        names = {"with": "Star", "without": "SoftArgmax"}
+        for row in of("star"):
+            if row.table in ("Table 2", "Table 3"):
+                kind, _, name = row.id.rpartition("-")
+                objective = row.options["model"]["objective"]
+                assert objective["class_path"] == f"train.objectives.{names[name]}", row.id
+                assert objective["init_args"]["kind"] == kinds[kind.rpartition("-")[2]], row.id
+        assert ROWS["star-t6-adl"].options["model"]["objective"] == {
+            "class_path": "train.objectives.AnisotropicDirection",
+            "init_args": {"reading": "linear", "anisotropy": 2.0},  # Huang et al., ICCV 2021: lambda 2
+        }
+        mahalanobis = init_args("star-s54-mahalanobis", "objective")
+        assert (mahalanobis["restriction"], mahalanobis["weight"]) == ("value", 1.0)
+
+    def test_what_subpixel_varies(self) -> None:
+        """Table 1: what is regressed. Table 2: how it is encoded and read. Table 3: the window."""
+        learned = {
+            name: ROWS[f"subpixel-{name}"].options["model"]["objective"]
+            for name in ("t1-l2", "t1-static", "t1-global", "t1-local", "t2-baseline", "t2-encoding", "t3-0")
+        }
+        assert {name: objective["class_path"].rpartition(".")[2] for name, objective in learned.items()} == {
+            **dict.fromkeys(("t1-l2", "t2-baseline"), "IntegerHeatmap"),
+            "t1-static": "OffsetVector",
+            "t1-global": "SoftArgmax",
+            **dict.fromkeys(("t1-local", "t2-encoding", "t3-0"), "Subpixel"),
+        }
+        found = {name: objective["init_args"].get("decoder") for name, objective in learned.items()}
+        assert found == {
+            **dict.fromkeys(("t1-l2", "t2-baseline", "t2-encoding"), "quarter"),
+            **dict.fromkeys(("t1-static", "t1-global", "t1-local"), None),
+            "t3-0": "argmax",
+        }
+        assert (learned["t1-global"]["init_args"]["reading"], learned["t1-global"]["init_args"]["kind"]) == (
+            "softmax",
+            "l2",
+        )
+        assert learned["t1-static"]["init_args"]["distance"] == "l2"
+
+    def test_rows_that_differ_in_how_maps_are_read_are_one_training(self) -> None:
+        """Subpixel's Table 3 and "w/o 3.3"; HIH's baseline, WSM and DARK are after-treatments of the same maps."""
+        together = [{row.id for row in rows} for rows in distinct(ROWS.values())]
+        for ids in (
+            {"subpixel-t3-0", "subpixel-t3-3", "subpixel-t3-5", "subpixel-t3-7", "subpixel-t1-local"},
+            {"subpixel-t2-heatmaps", "subpixel-t2-encoding"},
+            {"hih-t5-baseline", "hih-t5-wsm", "hih-t5-dark"},
+        ):
+            assert any(ids <= rows for rows in together), ids
+        assert not any({"hih-t5-wov", "hih-t5-wom"} <= rows for rows in together)
+        assert not any({"yy-t5-none", "yy-t5-l1"} <= rows for rows in together)
+
     def test_subpixel(self) -> None:
         """Section 5.1: rotation within 30 degrees, scale 0.85 to 1.15, colour 0.6 to 1.4, mirrored; no other step."""
         for row in of("subpixel"):
@@ -316,6 +381,7 @@ class TestSettings:
         assert {init_args(f"hih-t5-{name}", "net")["width"] for name in ("baseline", "wsm", "dark")} == {280}
         decoders = [init_args(f"hih-t5-{name}", "objective")["decoder"] for name in ("baseline", "wsm", "dark")]
         assert decoders == ["argmax", "quarter", "dark"]
+        assert init_args("hih-t5-wom", "objective")["everywhere"] is True  # appendix B
         losses = [init_args(f"hih-t8-{name}-b", "objective")["decimal_loss"] for name in ("mse", "csc")]
         assert losses == ["l2", "csc"]
 
