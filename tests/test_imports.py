@@ -89,7 +89,7 @@ MAY_IMPORT = {
 ALSO = {
     "export.calibration.visibility": ("train.augmentation",),
     "tracker.face.crop": ("cv2",),
-    "train.exported": ("tracker.engines", "tracker.weights", "onnx"),  # an exported model is run, to compare
+    "train.exported": ("tracker.engines.spec", "tracker.weights", "onnx"),
     "train.mix": ("tracker.cli.command",),
     "train.widen": ("tracker.cli.command",),
     "train.tables.__main__": ("tracker.cli.command",),

@@ -74,6 +74,12 @@ def read_checkpoint(path: str | Path, trust: str | Iterable[str] = (), resume: b
     return checked
 
 
+def refuse_url(path: str | Path) -> None:
+    """Raise CheckpointError for a URL in the place of a file."""
+    if re.match(r"[A-Za-z][\w+.-]+:", str(path)) or "::" in str(path):
+        raise CheckpointError(f"{path}: expected a checkpoint in a local file, got a URL; download it first")
+
+
 def build(kind: type[Built], checkpoint: Mapping[str, Any], path: str | Path, larger: bool = False) -> Built:
     """The LandmarkTask (its weights still at random) or the FaceData that a checkpoint was made with.
 
@@ -231,8 +237,7 @@ def _packages(trust: str | Iterable[str]) -> list[str]:
 
 def _load(path: str | Path) -> Any:
     """What torch reads, as data, from a local file. Torch writes an archive whose members are not compressed."""
-    if re.match(r"[A-Za-z][\w+.-]+:", str(path)) or "::" in str(path):
-        raise CheckpointError(f"{path}: expected a checkpoint in a local file, got a URL; download it first")
+    refuse_url(path)
     try:
         file = open_plain(path)
     except OSError as error:

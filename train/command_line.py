@@ -28,6 +28,7 @@ from train.callbacks.throughput import Throughput
 from train.checkpoint_io import AtomicCheckpointIO, CheckpointWriteError
 from train.checkpoints import expect_no_larger, expect_state, load_weights, read_checkpoint
 from train.errors import SetupError
+from train.exported import expect_start
 from train.loaders import FaceData
 from train.objectives.base import READING
 from train.option_errors import TrainingParser
@@ -147,6 +148,8 @@ class TrainingCLI(LightningCLI):
             SetupError: the training's folder holds checkpoints that it does not go on from.
         """
         path, folders = self._get(self.config, "ckpt_path"), set()
+        if path is None and self.model.start is not None:
+            expect_start(self.model.start)
         for callback in self.trainer.checkpoint_callbacks:
             if isinstance(callback, ModelCheckpoint) and callback.dirpath:
                 folders.add(Path(os.path.realpath(callback.dirpath)))

@@ -4,39 +4,77 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from tracker.engines.onnx import OnnxEngine
+from tracker.cli.suggestions import suggest
 from tracker.engines.spec import ModelSpec
-from tracker.weights.packaged import landmark_model, named_models
-from train.checkpoints import CheckpointError
+from tracker.weights.packaged import PACKAGED, RESEARCH, landmark_model
+from train.checkpoints import CheckpointError, refuse_url
 
 if TYPE_CHECKING:
     from train.task import LandmarkTask
 
 FACES = 512
 """By which the statistics of the BatchNorms are estimated."""
-FURTHEST_PX = 1.0
-"""The largest median distance between points of the file and those of the net that took its weights, as the net may be
-decoded in another way."""
+NAMES = tuple(name for name in (*PACKAGED, *RESEARCH) if not name.endswith("_int8"))
+"""The packaged models that a training can start from."""
+
+
+class Layer(NamedTuple):
+    """A convolution of a net, and the BatchNorm that reads it, if one does."""
+
+    convolution: nn.Conv2d
+    norm: nn.BatchNorm2d | None
+
+
+class Folded(NamedTuple):
+    """A convolution of a file: weight, bias, and its sizes by ONNX's names."""
+
+    weight: Tensor
+    bias: Tensor
+    sizes: dict[str, list[int]]
 
 
 def is_exported(start: Path) -> bool:
-    """Tell whether what a training starts from is an exported model: an .onnx file, or the name of a packaged one."""
-    return start.suffix.lower() == ".onnx" or str(start) in named_models()
+    """Tell whether a training starts from an exported model: an .onnx file, or the name of a packaged one.
+
+    A file of such a name goes before the packaged model.
+    """
+    return start.suffix.lower() == ".onnx" or (str(start) in (*PACKAGED, *RESEARCH) and not start.exists())
+
+
+def expect_start(start: Path) -> None:
+    """Check that there is something to start from, before anything is read.
+
+    Args:
+        start: a checkpoint, an .onnx file, or the name of a packaged model.
+
+    Raises:
+        CheckpointError: if there is no such file, or for a URL.
+        TrackerError: if the packaged model is missing or damaged.
+    """
+    refuse_url(start)
+    if is_exported(start) and not start.suffix:
+        landmark_model(start)
+    elif not start.is_file():
+        found = "a folder" if start.is_dir() else "no file" if not start.exists() else "a device or a pipe"
+        raise CheckpointError(
+            f"{start}: model.start: expected a checkpoint, an .onnx file or one of {', '.join(NAMES)}, got {found}"
+            f"{suggest(str(start), NAMES)}"
+        )
 
 
 def load_exported(task: LandmarkTask, start: Path, crops: Iterable[Tensor]) -> ModelSpec:
-    """Put the weights of an exported model into a task's net, so that the net answers as the file does.
+    """Put the weights of an exported model into a task's net, so that its maps are those of the file.
 
     A file has a convolution where the net has a convolution and a BatchNorm. The BatchNorms get the mean and the
     variance of the crops as their statistics, and the scale and shift that take the normalisation back.
 
     Args:
-        task: whose net has one stack and the convolutions of the file, in the same order.
+        task: whose net has the convolutions of the file, in the same order, and no other layers with weights.
         start: an .onnx file in FP32 or FP16, or the name of a packaged model.
         crops: (N, S, S, 3) uint8 RGB, of the faces to train on; the first FACES are used.
 
@@ -44,20 +82,56 @@ def load_exported(task: LandmarkTask, start: Path, crops: Iterable[Tensor]) -> M
         The spec of the file, which states its licence.
 
     Raises:
-        CheckpointError: if the file is quantised or its convolutions are not those of the net.
-        TrackerError: if there is no such model, or its file is damaged.
+        CheckpointError: if the file is quantised or damaged, or its convolutions are not those of the net.
+        TrackerError: if there is no such model, or it is no landmark model.
     """
-    path = landmark_model(start)
-    engine = OnnxEngine(path)
+    path = start if start.suffix else landmark_model(start)
+    spec, given = _read(path)
+    if spec.scheme != task.scheme.name:
+        raise CheckpointError(f"{path}: expected a model of the scheme {task.scheme.name}, it has {spec.scheme}")
+    batches = _first(crops, task.device)
     training = task.training
     task.eval()
-    batches = _first(crops, task.device)
-    layers = _layers(task, batches[0][:1])
-    _load(layers, _convolutions(path), path)
-    _normalise(task, [norm for _, norm in layers if norm is not None], batches)
-    _expect_alike(task, engine, batches[0], path)
-    task.train(training)
-    return engine.spec
+    try:
+        layers = _layers(task, batches[0][:1], path)
+        _expect_alike(layers, given, path)
+        _load(layers, given)
+        _normalise(task, [layer.norm for layer in layers if layer.norm is not None], batches)
+    finally:
+        task.train(training)
+    return spec
+
+
+def _read(path: Path) -> tuple[ModelSpec, list[Folded]]:
+    """Return the spec of a file and its convolutions in the order in which they run."""
+    try:
+        import onnx
+    except ImportError:
+        raise CheckpointError(
+            f"{path}: reading an exported model needs the package onnx; pip install 'landmark-tracker[export]'"
+        ) from None
+    try:
+        model = onnx.load(str(path))
+    except Exception as error:  # of protobuf, of onnx, of the system
+        reason = " ".join(str(error).split())[:100] or type(error).__name__
+        raise CheckpointError(f"{path}: expected an exported model (.onnx), it cannot be read ({reason})") from None
+    spec = ModelSpec.from_metadata({entry.key: entry.value for entry in model.metadata_props}, str(path))
+    values = {each.name: onnx.numpy_helper.to_array(each) for each in model.graph.initializer}
+    convolutions = []
+    for node in model.graph.node:
+        if node.op_type != "Conv":
+            continue
+        if any(name not in values for name in node.input[1:]):
+            raise CheckpointError(
+                f"{path}: expected a model in FP32 or FP16 to start from, one of {', '.join(NAMES)} or an .onnx file; "
+                "this one is quantised"
+            )
+        weight, *biases = (torch.from_numpy(values[name].copy()).float() for name in node.input[1:])
+        sizes: dict[str, Any] = {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}
+        convolutions.append(Folded(weight, biases[0] if biases else torch.zeros(len(weight)), sizes))
+    if not all(each.weight.isfinite().all() and each.bias.isfinite().all() for each in convolutions):
+        raise CheckpointError(f"{path}: its weights are damaged: some are not finite")
+    return spec, convolutions
 
 
 def _first(crops: Iterable[Tensor], device: torch.device) -> list[Tensor]:
@@ -69,85 +143,81 @@ def _first(crops: Iterable[Tensor], device: torch.device) -> list[Tensor]:
     return batches
 
 
-def _layers(task: LandmarkTask, crops: Tensor) -> list[tuple[nn.Conv2d, nn.BatchNorm2d | None]]:
-    """Return the convolutions in the order in which they run, each with the BatchNorm that runs next, if one does."""
+def _layers(task: LandmarkTask, crops: Tensor, path: Path) -> list[Layer]:
+    """Return the convolutions of the net in the order in which they run.
+
+    Raises:
+        CheckpointError: if it has other layers with weights, or normalises anything but the answer of a convolution.
+    """
     ran: list[nn.Module] = []
-    kept = (nn.Conv2d, nn.BatchNorm2d)
-    hooks = [
-        module.register_forward_pre_hook(lambda module, _: ran.append(module))
-        for module in task.net.modules()
-        if isinstance(module, kept)
-    ]
+    weighted = [module for module in task.net.modules() if [*module.parameters(recurse=False)]]
+    hooks = [module.register_forward_pre_hook(lambda module, _: ran.append(module)) for module in weighted]
     with torch.no_grad():
         task(crops)
     for hook in hooks:
         hook.remove()
-    return [
-        (module, after if isinstance(after, nn.BatchNorm2d) else None)
-        for module, after in zip(ran, [*ran[1:], None])
-        if isinstance(module, nn.Conv2d)
-    ]
-
-
-def _convolutions(path: Path) -> list[tuple[Tensor, Tensor | None]]:
-    """Return weight and bias of every convolution of a file, in the order in which they run."""
-    try:
-        import onnx
-        from onnx import numpy_helper
-    except ImportError:
+    layers: list[Layer] = []
+    for module, after in zip(ran, [*ran[1:], None]):
+        if isinstance(module, nn.Conv2d):
+            layers.append(Layer(module, after if isinstance(after, nn.BatchNorm2d) else None))
+    fits = len(ran) == len({*ran}) == len(weighted)
+    fits = fits and len(ran) == len(layers) + sum(layer.norm is not None for layer in layers)
+    fits = fits and all(_belongs(layer) for layer in layers)
+    if not fits:
         raise CheckpointError(
-            f"{path}: reading an exported model needs the package onnx; pip install 'landmark-tracker[export]'"
-        ) from None
-    graph = onnx.load(str(path)).graph
-    values = {each.name: each for each in graph.initializer}
+            f"{path}: a {type(task.net).__name__} as configured cannot start from an exported model: not all of its "
+            "weights belong to a convolution or to the normalisation of its answer; start from the checkpoint that it "
+            "was exported from"
+        )
+    return layers
 
-    def value(name: str) -> Tensor:
-        if name not in values:
+
+def _belongs(layer: Layer) -> bool:
+    """Tell whether the BatchNorm may be the convolution's, and whether there is a place for the file's bias."""
+    if layer.norm is None:
+        return layer.convolution.bias is not None
+    return layer.norm.num_features == layer.convolution.out_channels and layer.convolution.bias is None
+
+
+def _expect_alike(layers: list[Layer], given: list[Folded], path: Path) -> None:
+    """Raise CheckpointError if the convolutions of the net and of the file differ in number or sizes."""
+    wrong = f"{path}: its weights do not fit the net: "
+    if len(layers) != len(given):
+        raise CheckpointError(
+            f"{wrong}the net has {len(layers)} convolutions, the file has {len(given)}; take the net that was "
+            "exported, or start from its checkpoint"
+        )
+    for number, ((own, _), (weight, _, sizes)) in enumerate(zip(layers, given), start=1):
+        if own.weight.shape != weight.shape:
             raise CheckpointError(
-                f"{path}: expected a model in FP32 or FP16 to start from, the weights of this one are computed: it is "
-                "quantised"
+                f"{wrong}convolution {number} has the shape {tuple(weight.shape)} instead of {tuple(own.weight.shape)}"
             )
-        return torch.from_numpy(numpy_helper.to_array(values[name]).copy()).float()
-
-    return [
-        (value(node.input[1]), value(node.input[2]) if len(node.input) > 2 else None)
-        for node in graph.node
-        if node.op_type == "Conv"
-    ]
+        expected = {"strides": [*own.stride], "pads": [*own.padding] * 2, "dilations": [*own.dilation]}
+        for name, size in expected.items():
+            if [*sizes.get(name, size)] != size:
+                raise CheckpointError(f"{wrong}convolution {number} has the {name} {[*sizes[name]]} instead of {size}")
 
 
 @torch.no_grad()
-def _load(
-    layers: list[tuple[nn.Conv2d, nn.BatchNorm2d | None]], given: list[tuple[Tensor, Tensor | None]], path: Path
-) -> None:
+def _load(layers: list[Layer], given: list[Folded]) -> None:
     """Copy the weights; the BatchNorms add the biases and change nothing else."""
-    if len(layers) != len(given):
-        raise CheckpointError(
-            f"{path}: its weights do not fit the net: expected {len(layers)} convolutions, it has {len(given)}"
-        )
-    for number, ((convolution, _), (weight, _)) in enumerate(zip(layers, given), start=1):
-        if convolution.weight.shape != weight.shape:
-            raise CheckpointError(
-                f"{path}: its weights do not fit the net: convolution {number} has the shape {tuple(weight.shape)} "
-                f"instead of {tuple(convolution.weight.shape)}"
-            )
-    for (convolution, norm), (weight, bias) in zip(layers, given):
+    for (convolution, norm), (weight, bias, _) in zip(layers, given):
         convolution.weight.copy_(weight)
-        shift = torch.zeros(len(weight)) if bias is None else bias
         if norm is None:
             assert convolution.bias is not None
-            convolution.bias.copy_(shift)
+            convolution.bias.copy_(bias)
         else:
-            _set(norm, torch.zeros_like(shift), torch.ones_like(shift) - norm.eps, torch.ones_like(shift), shift)
+            ones = torch.ones_like(bias)
+            _set(norm, mean=0 * ones, variance=ones - norm.eps, weight=ones, bias=bias)
 
 
 @torch.no_grad()
 def _normalise(task: LandmarkTask, norms: list[nn.BatchNorm2d], batches: list[Tensor]) -> None:
     """Set the statistics of BatchNorms that only add to those of the crops; they still only add."""
-    moments = {norm: torch.zeros(3, norm.num_features, dtype=torch.float64, device=task.device) for norm in norms}
+    moments = {norm: torch.zeros(3, norm.num_features, dtype=torch.float64) for norm in norms}
 
     def count(norm: nn.Module, inputs: tuple[Tensor]) -> None:
-        values = inputs[0].double().transpose(0, 1).flatten(1)
+        values = inputs[0].cpu().double().transpose(0, 1).flatten(1)  # not every device has float64
         ones = torch.full_like(values[:, 0], values.shape[1])
         moments[norm] += torch.stack([ones, values.sum(1), values.square().sum(1)])  # type: ignore[index]
 
@@ -159,31 +229,12 @@ def _normalise(task: LandmarkTask, norms: list[nn.BatchNorm2d], batches: list[Te
     for norm, (number, total, squares) in moments.items():
         mean = total / number
         variance = (squares / number - mean.square()).clamp(min=0)
-        scale = (variance + norm.eps).sqrt()
-        _set(norm, mean, variance, scale, norm.bias.double() + mean)
+        _set(norm, mean, variance, (variance + norm.eps).sqrt(), norm.bias.cpu().double() + mean)
 
 
 def _set(norm: nn.BatchNorm2d, mean: Tensor, variance: Tensor, weight: Tensor, bias: Tensor) -> None:
     assert norm.running_mean is not None and norm.running_var is not None
-    for own, given in (
-        (norm.running_mean, mean),
-        (norm.running_var, variance),
-        (norm.weight, weight),
-        (norm.bias, bias),
-    ):
-        own.copy_(given)
-
-
-@torch.no_grad()
-def _expect_alike(task: LandmarkTask, engine: OnnxEngine, crops: Tensor, path: Path) -> None:
-    """Compare the points; a net of the same shapes but of another order has others."""
-    prediction = task.prediction(task(crops))
-    logits = task.objective.logits(prediction.maps[-1]) / engine.spec.temperature
-    points, _, _ = task.objective.read(logits, prediction.head_output, task.stride)
-    expected = torch.from_numpy(engine.run(crops.cpu().numpy()).points_px)
-    distance = float((points.cpu() - expected).norm(dim=-1).median())
-    if not distance <= FURTHEST_PX:
-        raise CheckpointError(
-            f"{path}: its weights do not fit the net: with them half of the points lie more than {distance:.2f} px "
-            "from the file's own"
-        )
+    norm.running_mean.copy_(mean)
+    norm.running_var.copy_(variance)
+    norm.weight.copy_(weight)
+    norm.bias.copy_(bias)

@@ -98,6 +98,7 @@ class LandmarkTask(lightning.LightningModule):
         with warnings.catch_warnings():  # of a net that is an object; on the command line its configuration is saved
             warnings.filterwarnings("ignore", message="Attribute 'net' is an instance")
             self.save_hyperparameters()
+        check_range("model.objective.window", objective.window, 1, math.inf)
         check_range("model.learning_rate", learning_rate, 0, math.inf)
         check_range("model.weight_decay", weight_decay, 0, math.inf)
         check_range("model.warmup", warmup, 0, 1)
@@ -199,7 +200,7 @@ class LandmarkTask(lightning.LightningModule):
 
     def on_fit_start(self) -> None:
         """Load the weights to start from; CheckpointError if they cannot be used."""
-        if self.start is not None and self.global_step == 0:  # a resumed training has its own
+        if self.start is not None and self.trainer.ckpt_path is None:  # a resumed training has its own
             self._load_start(self.start)
         self.describes = True
 
@@ -208,7 +209,8 @@ class LandmarkTask(lightning.LightningModule):
             own = {type(part).__module__ for part in (self.net, self.objective, *self.terms)}  # which the user named
             load_weights(self, read_checkpoint(start, sorted(own)), start)
             return
-        faces = self.trainer.datamodule.train_dataloader()  # type: ignore[attr-defined]
+        faces = self.trainer.train_dataloader
+        assert faces is not None
         spec = load_exported(self, start, (batch.crops for batch in faces))
         self.load_state_dict(self.trainer.strategy.broadcast(self.state_dict()))  # whose statistics are of own faces
         rank_zero_info(f"started from {start}, whose licence is: {spec.licence}")

@@ -58,14 +58,31 @@ def encode_map(points_px: Tensor, cells: int, stride: int, sigma_cells: float = 
         (..., K, cells, cells), and (..., 2, cells, cells), x then y.
     """
     cell, fraction = integer.split(points_px, cells, stride)
+    return integer.encode(points_px, cells, stride, sigma_cells), draw_map(cell, fraction, cells)
+
+
+def draw_map(cell: Tensor, fraction: Tensor, cells: int, drawn: Tensor | None = None) -> Tensor:
+    """Return the offset map of landmarks, zero where there is none.
+
+    Args:
+        cell: (..., K, 2) of train.codecs.integer.split.
+        fraction: (..., K, 2) in it.
+        cells: side of the map.
+        drawn: (..., K) which landmarks the map shows; None for all.
+
+    Returns:
+        (..., 2, cells, cells), x then y.
+    """
     index = (cell[..., 1] * cells + cell[..., 0]).long()  # (..., K)
+    if drawn is not None:
+        index = torch.where(drawn, index, cells * cells)  # one more cell, which is cut off
     shared = index[..., :, None] == index[..., None, :]
     order = torch.arange(index.shape[-1], device=index.device)
     last = (shared * order).amax(-1)
     held = fraction.gather(-2, last[..., None].expand_as(fraction)).transpose(-1, -2)
-    maps = held.new_zeros(*held.shape[:-1], cells * cells)
+    maps = held.new_zeros(*held.shape[:-1], cells * cells + 1)
     maps.scatter_(-1, index[..., None, :].expand_as(held), held)  # equal where they meet, so in any order
-    return integer.encode(points_px, cells, stride, sigma_cells), maps.reshape(*held.shape[:-1], cells, cells)
+    return maps[..., :-1].reshape(*held.shape[:-1], cells, cells)
 
 
 def decode_map(logits: Tensor, offset_map: Tensor, stride: int, window: int = WINDOW) -> tuple[Tensor, Tensor, Tensor]:

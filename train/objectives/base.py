@@ -11,7 +11,7 @@ from train.targets.label_smoothing import ImageAware
 from train.targets.labels import Isotropic, Labels, Smoothing
 
 READING = ("decoder", "temperature", "window")
-"""Options of objectives that say how maps are read. Nothing that is learned depends on them."""
+"""Options of objectives that say how maps are read. No objective learns from them; the term consistency does."""
 Loss = Callable[[Tensor], Tensor]
 """One stack's maps (N, K, H, W) to every landmark's loss (N, K)."""
 

@@ -182,8 +182,9 @@ class OffsetMap(_Integer):
     """The integer map and, from the net's head, one map of offsets: HIH's WOM.
 
     Args:
-        everywhere: whether the whole map is learned, with zero in every cell without a landmark, which no decoder reads
-            (HIH, appendix B); else the cells of the landmarks alone, as in CornerNet (Law & Deng, ECCV 2018).
+        everywhere: whether the whole map is learned, with zero in every cell without a landmark that counts, which no
+            decoder reads (HIH, appendix B); else the cells of the landmarks alone, as in CornerNet (Law & Deng, ECCV
+            2018).
     """
 
     everywhere: bool = False
@@ -192,13 +193,14 @@ class OffsetMap(_Integer):
     def head_loss_for(self, labels: Labels, maps: Tensor) -> Loss:
         """See Objective; the error of the whole map counts for each landmark alike."""
         cell, fractions = integer.split(labels.points_px, labels.cells, labels.stride)
-        _, target = offsets.encode_map(labels.points_px, labels.cells, labels.stride)
+        if not self.everywhere:
+            return lambda offset_map: _offset_error(offsets.read_map(offset_map, cell), fractions)
+        counts = labels.inside & (labels.weights > 0)
+        target = offsets.draw_map(cell, fractions, labels.cells, counts.expand(fractions.shape[:2]))
 
         def loss(offset_map: Tensor) -> Tensor:
-            if self.everywhere:
-                error = functional.smooth_l1_loss(full_precision(offset_map), target, reduction="none")
-                return error.mean((1, 2, 3))[:, None].expand(fractions.shape[:2])
-            return _offset_error(offsets.read_map(offset_map, cell), fractions)
+            error = functional.smooth_l1_loss(full_precision(offset_map), target, reduction="none")
+            return error.mean((1, 2, 3))[:, None].expand(fractions.shape[:2])
 
         return loss
 

@@ -46,6 +46,8 @@ def write(
 ) -> None:
     """Write the configurations of rows for train.run, each with its departures from the paper in its header.
 
+    Where a row is the same training as another one, that of the other is written, too.
+
     Args:
         folder: where to; ID.yaml for each row.
         paper: yang_yeh, star, subpixel or hih; all if not given.
@@ -53,7 +55,10 @@ def write(
         data: the folder that holds the data sets: wflw, 300w, cofw, aflw, 300w_lp, 300w_private.
         runs: the folder that trainings write to.
     """
-    files = write_rows(_choose(paper, row), folder, data, runs)
+    chosen = _choose(paper, row)
+    first = {one.id: same[0] for same in distinct(ROWS.values()) for one in same}
+    needed = {each.id: each for one in chosen for each in (first[one.id], one)}
+    files = write_rows(needed.values(), folder, data, runs)
     print(f"{len(files)} configurations in {folder}")
 
 

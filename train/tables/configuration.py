@@ -120,7 +120,9 @@ def distinct(rows: Iterable[Row]) -> list[list[Row]]:
     trainings: dict[str, list[Row]] = {}
     for row in rows:
         learned = copy.deepcopy(row.options)
-        for name in READING:
-            learned["model"]["objective"]["init_args"].pop(name, None)
+        consistency = learned["model"].get("weights", {}).get("consistency", 1)
+        if learned["data"].get("views", 1) == 1 or not consistency:  # else points are compared, as they are read
+            for name in READING:
+                learned["model"]["objective"]["init_args"].pop(name, None)
         trainings.setdefault(yaml.safe_dump(learned), []).append(row)
     return [*trainings.values()]

@@ -41,7 +41,7 @@ DEPARTURES = (
     "Lambda (A14) is the printed 5000, on means over cells and landmarks; the paper does not say what its losses are "
     "divided by. Point and edge maps have the weight 10 of STAR's code. On four faces of 300W, with random weights, "
     "the gradient of the landmarks is then 815 times as long as that of the edge maps and 4,460 times that of the "
-    "point maps, which so hardly learn; with lambda 1 it is 0.16 and 0.9 times. The log has each term's gradient norm.",
+    "point maps, so these hardly learn; with lambda 1 it is 0.16 and 0.9 times. The log has each term's gradient norm.",
     "C of Eq. 11 is not stated: there is no weight decay.",
     "Eq. 12 prints the l1 norm of the difference of two cells; here it is the Euclidean norm, and coordinates are in "
     "[-1, 1] over the map as in STAR's code: with alpha 1 the l1 margin of a map of 64 is a 32nd of that in cells.",

@@ -356,6 +356,23 @@ class TestHeads:
         loss = OffsetMap(everywhere=True).head_loss_for(labels, torch.zeros(0))(maps)
         assert_allclose(loss, np.full((1, 68), expected), rtol=1e-5)
 
+    def test_landmarks_that_do_not_count_are_not_in_the_map(self, labels: Labels) -> None:
+        """One beyond the crop, which would be drawn into the nearest cell, and one without a weight."""
+        points_px = labels.points_px.clone()
+        points_px[0, 5, 0] = CELLS * STRIDE + 9
+        weights = torch.ones(1, 68)
+        weights[0, 7] = 0
+        inside = torch.ones(1, 68, dtype=torch.bool)
+        inside[0, 5] = False
+        objective = OffsetMap(everywhere=True)
+        changed = labels._replace(points_px=points_px, weights=weights, inside=inside)
+        others = [k for k in range(68) if k not in (5, 7)]
+        kept = labels._replace(points_px=points_px[:, others])
+        generator = torch.Generator().manual_seed(4)
+        maps = torch.randn(1, 2, CELLS, CELLS, generator=generator)
+        expected = objective.head_loss_for(kept, torch.zeros(0))(maps)[0, 0]
+        assert_allclose(objective.head_loss_for(changed, torch.zeros(0))(maps)[0, 0], expected, rtol=1e-6)
+
     def test_offsets_are_learned_by_a_smooth_distance(self, labels: Labels) -> None:
         """Half the square below 1, the distance less a half above: by hand for three answers."""
         _, fraction = integer.split(labels.points_px, CELLS, STRIDE)

@@ -107,6 +107,12 @@ class TestWrite:
         assert options["data"]["source"]["init_args"]["root"] == "/sets/300w"
         assert options["data"]["source"]["init_args"]["test_root"] == "/sets/300w_private"
 
+    def test_the_training_that_a_row_shares_is_written_with_it(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        run(monkeypatch, "write", str(tmp_path), "--row=subpixel-t3-3")
+        assert {path.stem for path in tmp_path.iterdir()} == {"subpixel-t3-3", "subpixel-t1-local"}
+
     @pytest.mark.parametrize("row", [*ROWS][::15])
     def test_the_header_has_the_figures_and_every_departure(self, row: str) -> None:
         text = as_yaml(ROWS[row])

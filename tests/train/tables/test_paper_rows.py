@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -342,6 +343,15 @@ class TestSettings:
             assert any(ids <= rows for rows in together), ids
         assert not any({"hih-t5-wov", "hih-t5-wom"} <= rows for rows in together)
         assert not any({"yy-t5-none", "yy-t5-l1"} <= rows for rows in together)
+
+    def test_rows_whose_training_compares_points_are_not(self) -> None:
+        """The term consistency reads the points of two views, so what is learned depends on the window."""
+        rows = []
+        for window in (3, 5):
+            row = copy.deepcopy(ROWS[f"subpixel-t3-{window}"])
+            row.options["model"]["weights"]["consistency"] = 1.0
+            rows.append(row)
+        assert len(distinct(rows)) == 2
 
     def test_subpixel(self) -> None:
         """Section 5.1: rotation within 30 degrees, scale 0.85 to 1.15, colour 0.6 to 1.4, mirrored; no other step."""
