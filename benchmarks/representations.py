@@ -120,7 +120,8 @@ def representations(
     record, runs = kept(
         report, epochs, seeds, REPRESENTATIONS, lambda name, seed: trained(name, root, epochs, seed, engines)
     )
-    record["machine"], record["ms"] = machine(), latencies_ms(engines)
+    record["machine"] = machine()
+    record["ms"] = record.get("ms", {}) | latencies_ms(engines)  # kept where the engines are not
     report.write_text(json.dumps(record, indent=1))
     print(table(runs, record["ms"]), record["machine"], sep="\n")
 

@@ -166,21 +166,22 @@ def trained(setting: Setting, root: Path, epochs: int, seed: int) -> Record:
 
 
 def table(runs: Record, settings: Mapping[str, Setting]) -> str:
-    """Format as Markdown: a row for every reading of every setting, with means and ranges over the seeds."""
-    rows = [
-        "| setting | validation NME, % | lfpw/testset NME, % | gradients at the start | at the end |",
-        "| --- | --- | --- | --- | --- |",
-    ]
+    """Format as Markdown: a row for every reading of every setting, with means and ranges over the seeds.
+
+    The norms of the gradients are columns where there are several terms.
+    """
+    several = any(run["gradients"]["first"] for run in runs.values())
+    heads = ["setting", "validation NME, %", "lfpw/testset NME, %"]
+    rows = [[*heads, "gradients at the start", "at the end"] if several else heads]
+    rows.append(["---"] * len(rows[0]))
     for name in settings:
         found = runs_of(runs, name)
         gradients = [_gradients([run["gradients"][when] for run in found]) for when in ("first", "last")]
         validation = _mean([run["validation_nme_percent"] for run in found])
         for reading in found[0]["lfpw_test_nme_percent"]:
             test = _mean([run["lfpw_test_nme_percent"][reading] for run in found])
-            rows.append(
-                f"| {reading if reading != PUBLISHED else name} | {validation} | {test} | {' | '.join(gradients)} |"
-            )
-    return "\n".join(rows)
+            rows.append([reading if reading != PUBLISHED else name, validation, test, *(gradients if several else [])])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 
 def _mean(values: list[float]) -> str:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 
 from benchmarks.sweeps import GROUPS, PUBLISHED, Group, sweeps, table, trained
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -27,6 +30,12 @@ def test_every_setting_trains_and_has_its_rows(
     rows = [line for line in capsys.readouterr().out.splitlines() if line.startswith("| ")][2:]
     assert len(rows) == sum(1 + len(setting.readings) for setting in GROUPS[group].values())
     assert (tmp_path / f"{group}.json").exists()
+
+
+def test_the_page_has_the_figures_of_the_trainings() -> None:
+    pages = ROOT / "benchmarks"
+    runs = json.loads((pages / "trainings/structured.json").read_text())["12 epochs"]
+    assert table(runs, GROUPS["structured"]) in (pages / "sweeps.md").read_text()
 
 
 def test_readings_read_the_same_maps_otherwise(root: Path) -> None:
