@@ -24,7 +24,7 @@ def list_rows(paper: Paper | None = None, row: str | None = None) -> None:
         row: the id of one row, or what ids begin with, such as star-t3-wflw.
     """
     chosen = _choose(paper, row)
-    first = {one.id: same[0] for same in distinct(ROWS.values()) for one in same}
+    first = _trained()
     for each in chosen:
         fit, test = commands(each, first[each.id])
         print(f"{each.id}: {each.paper}, {each.table}, {each.row} ({each.data})")
@@ -56,7 +56,7 @@ def write(
         runs: the folder that trainings write to.
     """
     chosen = _choose(paper, row)
-    first = {one.id: same[0] for same in distinct(ROWS.values()) for one in same}
+    first = _trained()
     needed = {each.id: each for one in chosen for each in (first[one.id], one)}
     files = write_rows(needed.values(), folder, data, runs)
     print(f"{len(files)} configurations in {folder}")
@@ -79,6 +79,11 @@ def check(
     for one in checked(trainings, size, accelerator):
         print(f"{one.row.id}: loss {one.loss:.4g} after 2 steps, {one.seconds:.1f} s", flush=True)
     print(f"{len(trainings)} trainings run")
+
+
+def _trained() -> dict[str, Row]:
+    """By the id of each row, the first row that is the same training."""
+    return {one.id: same[0] for same in distinct(ROWS.values()) for one in same}
 
 
 def _choose(paper: Paper | None, row: str | None) -> list[Row]:
