@@ -199,10 +199,12 @@ class FaceData(lightning.LightningDataModule):
 
     def setup(self, stage: str) -> None:
         """Read the faces that a stage needs; SetupError or DatasetError if they do not fit."""
+        task = getattr(self.trainer, "lightning_module", None)
+        if isinstance(task, LandmarkTask):
+            task.expect_precision(str(self.trainer.precision))  # type: ignore[union-attr]
         if stage == "test":
             self.testing = self._crops("test", self.source.test())
             return
-        task = getattr(self.trainer, "lightning_module", None)
         if stage == "fit" and self.edges is None and isinstance(task, LandmarkTask):
             task.expect_edges(0)  # before the pictures are read, which takes long
         if stage == "fit" and isinstance(task, LandmarkTask):

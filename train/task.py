@@ -176,6 +176,22 @@ class LandmarkTask(lightning.LightningModule):
                 f"{edges}: set data.edges to distance, polyline or star"
             )
 
+    def expect_precision(self, precision: str) -> None:
+        """Check that labels and weights are kept in float32.
+
+        Args:
+            precision: of the trainer, as Lightning names it.
+
+        Raises:
+            SetupError: if Lightning would keep them in another precision: labels would be rounded (bfloat16 has half a
+                pixel at 128), and pictures would not fit the weights.
+        """
+        if precision.endswith("-true") and precision != "32-true":
+            raise SetupError(
+                "trainer.precision: expected 32-true, bf16-mixed or 16-mixed, which keep labels and weights in "
+                f"float32, got {precision}"
+            )
+
     def expect_absent(self, share: float) -> None:
         """Check that crops without a face are learned from exactly if there are some.
 

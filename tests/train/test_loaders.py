@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 
 from tracker.datasets.pictures import Pictures
@@ -210,7 +211,40 @@ def test_crops_without_a_face_are_marked(w300: Path) -> None:
 @pytest.mark.parametrize(("absent", "weight"), [(0.1, 0.0), (0.0, 0.3)])
 def test_crops_without_a_face_and_their_term_go_together(w300: Path, absent: float, weight: float) -> None:
     data = FaceData(W300(w300), size=32, workers=0, augmentation=Augmentation(absent=absent))
-    task = LandmarkTask(EdgeHourglass(channels=(8, 8), stem=8), Structured(), size=32, weights=Weights(absence=weight))
-    data.trainer = SimpleNamespace(lightning_module=task)  # type: ignore[assignment]
+    task = small_task(Weights(absence=weight))
+    data.trainer = SimpleNamespace(lightning_module=task, precision="32-true")  # type: ignore[assignment]
     with pytest.raises(SetupError, match=rf"absent is {absent:g} and model\.weights\.absence {weight:g}: set both"):
         data.setup("fit")
+
+
+@pytest.mark.parametrize("precision", ["bf16-true", "16-true", "64-true"])
+@pytest.mark.parametrize("use", ["fit", "validate", "test"])
+def test_labels_and_weights_in_another_precision_are_refused(w300: Path, precision: Any, use: str) -> None:
+    trainer = quick_trainer(precision)
+    with pytest.raises(SetupError, match=rf"trainer\.precision: expected 32-true, bf16-mixed .*, got {precision}"):
+        getattr(trainer, use)(small_task(), FaceData(W300(w300), size=32, workers=0))
+
+
+@pytest.mark.parametrize("precision", ["32-true", "bf16-mixed"])
+def test_a_step_in_mixed_precision_keeps_the_weights_in_float32(w300: Path, precision: Any) -> None:
+    trainer, task = quick_trainer(precision), small_task()
+    trainer.fit(task, FaceData(W300(w300), size=32, batch=4, workers=0))
+    assert trainer.global_step == 1
+    assert {weight.dtype for weight in task.parameters()} == {torch.float32}
+
+
+def small_task(weights: Weights = Weights()) -> LandmarkTask:
+    return LandmarkTask(EdgeHourglass(channels=(8, 8), stem=8), Structured(), size=32, weights=weights)
+
+
+def quick_trainer(precision: Any) -> Trainer:
+    return Trainer(
+        accelerator="cpu",
+        precision=precision,
+        max_steps=1,
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+    )
