@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,15 +16,18 @@ from torch import Tensor, nn
 
 from benchmarks._lib.trainings import Record, edge_net, fit, kept, lfpw_test, mean_and_range, runs_of, task_of
 from tracker.cli.command import run_command
-from train.models.hourglass import StackedHourglass
+from train.models.attention import Masking
+from train.models.hourglass import Activation, StackedHourglass
 from train.objectives import Objective, SoftArgmax, Star, Structured, Subpixel
 from train.targets.label_smoothing import ImageAware
 from train.terms import Weights
 
-Group = Literal["structured", "star", "subpixel", "weights"]
+Group = Literal["structured", "star", "subpixel", "weights", "attention"]
 PUBLISHED = "as published"
+OWN_READING = "its own"  # of a setting's maps, by its objective
 OWN = ImageAware(half_width=8, gamma=0.2, edges="own")
-WIDTH = 64  # channels of the net with attention; the papers' have 256 and four stacks
+ALONE, BESIDE = Weights(1, 0, 0), Weights(1, 10, 10)
+STAR_CODE = Star(reading="linear")
 
 
 @dataclass(frozen=True)
@@ -32,29 +36,37 @@ class Setting:
 
     Args:
         objective: what it learns towards.
-        net: "edge", or "attention": one stack of 64 channels with point and edge maps.
+        make_net: returns the untrained net.
         weights: of the terms.
         readings: other objectives that read the same trained maps.
+        precision: of the training, as Lightning names it.
     """
 
     objective: Objective
-    net: Literal["edge", "attention"] = "edge"
+    make_net: Callable[[], nn.Module] = edge_net
     weights: Weights = Weights()
     readings: Mapping[str, Objective] = field(default_factory=dict)
+    precision: Literal["32-true", "bf16-mixed"] = "32-true"
 
-    def make_net(self) -> nn.Module:
-        """Return the untrained net."""
-        if self.net == "attention":
-            return StackedHourglass("ibug68", stacks=1, levels=3, width=WIDTH)
-        return edge_net()
+
+def _hourglass(activation: Activation, masking: Masking) -> StackedHourglass:
+    """Return one stack of the papers' hourglass with point and edge maps, four times narrower."""
+    return StackedHourglass("ibug68", stacks=1, levels=3, width=64, activation=activation, masking=masking)
+
+
+def _with_maps(
+    objective: Objective, weights: Weights, activation: Activation = "none", masking: Masking = "none"
+) -> Setting:
+    """Return a setting of the narrow hourglass; in bfloat16, as its trainings take twice as long as the others."""
+    return Setting(objective, partial(_hourglass, activation, masking), weights, precision="bf16-mixed")
 
 
 def _balanced(landmarks: float, points: float = 10.0, edges: float = 10.0) -> Setting:
-    return Setting(Structured(smoothing=OWN), "attention", Weights(landmarks, points, edges))
+    return _with_maps(Structured(smoothing=OWN), Weights(landmarks, points, edges))
 
 
 GROUPS: dict[Group, dict[str, Setting]] = {
-    "structured": {  # Yang & Yeh, Tables 5 and 6, Eq. 9 and 12, A1.2
+    "structured": {  # Yang & Yeh, Tables 5 and 6, Eq. 9 and 12, A1.3
         PUBLISHED: Setting(Structured(smoothing=OWN)),
         "margin none": Setting(Structured(smoothing=OWN, margin="none")),
         "margin l2": Setting(Structured(smoothing=OWN, margin="l2")),
@@ -67,8 +79,8 @@ GROUPS: dict[Group, dict[str, Setting]] = {
         "alpha 10": Setting(Structured(smoothing=OWN, alpha=10)),
         "10 drawn cells": Setting(Structured(smoothing=OWN, samples=10)),
     },
-    "star": {  # Tables 2 to 5
-        PUBLISHED: Setting(Star()),
+    "star": {  # Tables 3 to 5, read by a softmax
+        "smooth l1, value restriction, w 1": Setting(Star()),
         "l1": Setting(Star(kind="l1")),
         "l2": Setting(Star(kind="l2")),
         "without STAR, smooth l1": Setting(SoftArgmax(kind="smooth_l1")),
@@ -99,6 +111,12 @@ GROUPS: dict[Group, dict[str, Setting]] = {
         "10, 10, 10": _balanced(10),
         "100, 10, 10": _balanced(100),
         "5000, 10, 10": _balanced(5000),
+    },
+    "attention": {  # STAR's Table 3, basic and AAM, with the reading of its code; F of Yang & Yeh's A2 is open
+        "STAR": _with_maps(STAR_CODE, ALONE, "instance_norm_relu"),
+        "STAR, mask times map": _with_maps(STAR_CODE, BESIDE, "instance_norm_relu", "multiply"),
+        "structured": _with_maps(Structured(smoothing=OWN), ALONE),
+        "structured, map plus logarithm of the mask": _with_maps(Structured(smoothing=OWN), BESIDE, masking="add_log"),
     },
 }
 
@@ -151,10 +169,10 @@ def trained(setting: Setting, root: Path, epochs: int, seed: int) -> Record:
     """Train once; return the errors after the last epoch, on the test faces by reading, and the gradients."""
     gradients = Gradients()
     task = task_of(setting.objective, seed, setting.make_net, weights=setting.weights)
-    data, trainer = fit(task, root, epochs, [gradients])
+    data, trainer = fit(task, root, epochs, [gradients], setting.precision)
     curve = [*task.curve.values()]
     found = {}
-    for name, objective in ({PUBLISHED: setting.objective} | dict(setting.readings)).items():
+    for name, objective in ({OWN_READING: setting.objective} | dict(setting.readings)).items():
         task.objective = objective
         (figures,) = trainer.validate(task, lfpw_test(root, data), verbose=False)
         found[name] = round(figures["val_nme"], 4)
@@ -180,7 +198,9 @@ def table(runs: Record, settings: Mapping[str, Setting]) -> str:
         validation = _mean([run["validation_nme_percent"] for run in found])
         for reading in found[0]["lfpw_test_nme_percent"]:
             test = _mean([run["lfpw_test_nme_percent"][reading] for run in found])
-            rows.append([reading if reading != PUBLISHED else name, validation, test, *(gradients if several else [])])
+            rows.append(
+                [reading if reading != OWN_READING else name, validation, test, *(gradients if several else [])]
+            )
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
 
 

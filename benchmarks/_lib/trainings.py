@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import lightning
 import numpy as np
@@ -41,7 +41,11 @@ def task_of(
 
 
 def fit(
-    task: LandmarkTask, root: Path, epochs: int, callbacks: Sequence[lightning.Callback] = ()
+    task: LandmarkTask,
+    root: Path,
+    epochs: int,
+    callbacks: Sequence[lightning.Callback] = (),
+    precision: Literal["32-true", "bf16-mixed"] = "32-true",
 ) -> tuple[FaceData, lightning.Trainer]:
     """Train with the complete schedule in so many epochs, without averaging; return the data and the trainer.
 
@@ -54,6 +58,8 @@ def fit(
     trainer = lightning.Trainer(
         accelerator="auto",
         max_epochs=epochs,
+        precision=precision,
+        enable_model_summary=False,
         logger=False,
         enable_checkpointing=False,
         num_sanity_val_steps=0,

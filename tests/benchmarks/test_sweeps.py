@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.sweeps import GROUPS, PUBLISHED, Group, sweeps, table, trained
+from benchmarks.sweeps import GROUPS, OWN_READING, PUBLISHED, Group, sweeps, table, trained
 
 ROOT = Path(__file__).parents[2]
 
@@ -40,7 +40,7 @@ def test_the_page_has_the_figures_of_the_trainings() -> None:
 
 def test_readings_read_the_same_maps_otherwise(root: Path) -> None:
     found = trained(GROUPS["subpixel"][PUBLISHED], root, 1, 1)["lfpw_test_nme_percent"]
-    assert found["window 5"] == found[PUBLISHED]
+    assert found["window 5"] == found[OWN_READING]
     assert len({*found.values()}) == len(found) - 1
 
 
@@ -48,14 +48,14 @@ def test_gradients_are_those_of_each_term(root: Path) -> None:
     settings = GROUPS["weights"]
     one, many = (trained(settings[name], root, 1, 1)["gradients"]["first"] for name in ("1, 10, 10", "100, 10, 10"))
     assert set(one) == {"landmarks_gradient", "points_gradient", "edges_gradient"}
-    assert many["landmarks_gradient"] == pytest.approx(100 * one["landmarks_gradient"], rel=1e-3)
-    assert many["edges_gradient"] == pytest.approx(one["edges_gradient"], rel=1e-3)
+    assert many["landmarks_gradient"] == pytest.approx(100 * one["landmarks_gradient"], rel=0.02)  # of bfloat16
+    assert many["edges_gradient"] == pytest.approx(one["edges_gradient"], rel=0.02)
 
 
 def test_the_table_has_means_and_ranges() -> None:
     def run(error: float) -> dict[str, object]:
         gradients = {"first": {"landmarks_gradient": 2.0}, "last": {"landmarks_gradient": 1.0}}
-        return {"validation_nme_percent": 5.0, "lfpw_test_nme_percent": {PUBLISHED: error}, "gradients": gradients}
+        return {"validation_nme_percent": 5.0, "lfpw_test_nme_percent": {OWN_READING: error}, "gradients": gradients}
 
     text = table({"w 5, seed 1": run(4.0), "w 5, seed 2": run(5.0)}, {"w 5": GROUPS["star"]["w 5"]})
     assert text.splitlines()[-1] == "| w 5 | 5.00 (5.00 to 5.00) | 4.50 (4.00 to 5.00) | landmarks 2 | landmarks 1 |"
