@@ -43,6 +43,7 @@ with needs_extra(__name__, "export.run", "export", "cv2", "torch", "lightning", 
     from tracker.errors import TrackerError
     from train.checkpoints import build, load_weights, read_checkpoint
     from train.codecs.reading import HEAD_DECODERS, ReadingName
+    from train.exported import is_exported, load_exported, read_exported
     from train.loaders import AugmentedCrops, FaceData
     from train.packaged_configs import find_config, with_found_configs
     from train.task import LandmarkTask
@@ -68,7 +69,8 @@ def export(
     OUTPUT.modelinfo is written, too, because GStreamer's onnxinference needs it.
 
     Args:
-        checkpoint: a file that train.run wrote.
+        checkpoint: a file that train.run wrote; or an exported model in float32, or the name of a packaged one, whose
+            training faces are where they were.
         output: the .onnx file to write.
         licence: the terms of use of the model; stored in the file.
         precision: number format of the net. Pixels are always normalised and heatmaps decoded in float32. int8 is
@@ -231,21 +233,25 @@ def load(checkpoint: Path, trust: str = "") -> tuple[LandmarkTask, FaceData, dic
     """Load a checkpoint.
 
     Args:
-        checkpoint: the file.
+        checkpoint: the file; or an exported model in float32 or its name, whose faces must be where they were.
         trust: packages, separated by commas, whose classes it may name besides those of train.
 
     Returns:
         The task with the averaged weights, the data, and the configuration.
 
     Raises:
-        TrackerError: if the file is not a checkpoint, names classes of other packages, or has no validation faces.
+        TrackerError: if the file is neither, names classes of other packages, or has no validation faces.
     """
-    raw = read_checkpoint(checkpoint, trust)
+    exported = is_exported(checkpoint)
+    raw = read_exported(checkpoint, trust) if exported else read_checkpoint(checkpoint, trust)
     config = {"model": raw["hyper_parameters"], "data": raw["datamodule_hyper_parameters"], "epoch": raw["epoch"]}
     if "mixed" in raw:  # by train.mix
         config["mixed"] = raw["mixed"]
     task = build(LandmarkTask, raw, checkpoint)
-    load_weights(task, raw, checkpoint)
+    if exported:
+        load_exported(task, checkpoint)
+    else:
+        load_weights(task, raw, checkpoint)
     data = build(FaceData, raw, checkpoint)
     try:
         data.setup("validate")

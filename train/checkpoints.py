@@ -60,18 +60,32 @@ def read_checkpoint(path: str | Path, trust: str | Iterable[str] = (), resume: b
     Raises:
         CheckpointError: where it cannot be read, is damaged, or names a class of another package.
     """
-    trusted = (*TRUSTED, *_packages(trust))
+    packages = _packages(trust)
     raw = _load(path)
     _check_layout(path, raw, {**_NEEDED, **_RESUMED} if resume else _NEEDED)
-    configuration = _Configuration(path, trusted)
+    check_configuration(path, raw, packages)
+    checked: dict[str, Any] = raw
+    return checked
+
+
+def check_configuration(path: str | Path, raw: Mapping[str, Any], trust: str | Iterable[str] = ()) -> None:
+    """Check the configuration of a checkpoint, or of a model that was exported from one, before it is built.
+
+    Args:
+        path: of the file.
+        raw: hyper_parameters and datamodule_hyper_parameters.
+        trust: as read_checkpoint.
+
+    Raises:
+        CheckpointError: if it names a class of another package, or is too large.
+    """
+    configuration = _Configuration(path, (*TRUSTED, *_packages(trust)))
     for key, class_path in _CLASSES.items():
         settings = dict(raw[key])
         if settings.pop("_instantiator", _INSTANTIATOR) != _INSTANTIATOR:
             raise CheckpointError(f"{path}: its {key} name an instantiator other than {_INSTANTIATOR}; not used")
         configuration.measure(settings)
         configuration.check({"class_path": class_path, "init_args": settings}, None, key)
-    checked: dict[str, Any] = raw
-    return checked
 
 
 def refuse_url(path: str | Path) -> None:

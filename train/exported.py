@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from tracker.cli.suggestions import suggest
 from tracker.engines.spec import ModelSpec
 from tracker.weights.packaged import PACKAGED, RESEARCH, landmark_model
-from train.checkpoints import CheckpointError, refuse_url
+from train.checkpoints import CheckpointError, check_configuration, refuse_url
 
 if TYPE_CHECKING:
     from train.task import LandmarkTask
@@ -67,7 +67,39 @@ def expect_start(start: Path) -> None:
         )
 
 
-def load_exported(task: LandmarkTask, start: Path, crops: Iterable[Tensor]) -> ModelSpec:
+def read_exported(path: Path, trust: str = "") -> dict[str, Any]:
+    """Return what an exported model says of its training, as a checkpoint does.
+
+    Args:
+        path: an .onnx file, or the name of a packaged model.
+        trust: packages, separated by commas, whose classes it may name besides those of train.
+
+    Returns:
+        hyper_parameters, datamodule_hyper_parameters and epoch; the state_dict holds as many weights as the net may
+        have.
+
+    Raises:
+        CheckpointError: if it is damaged, does not say, or names classes of other packages.
+        TrackerError: if there is no such model, or it is no landmark model.
+    """
+    file = path if path.suffix else landmark_model(path)
+    spec, given = _read(file)
+    config = spec.config
+    if not all(isinstance(config.get(name), dict) for name in ("model", "data")):
+        raise CheckpointError(f"{file}: expected a model that says how it was trained; give its checkpoint instead")
+    weights = [each.clone() for layer in given for each in (layer.weight, layer.bias, layer.bias)]  # BatchNorm has two
+    raw = {
+        "state_dict": dict(enumerate(weights)),
+        "hyper_parameters": config["model"],
+        "datamodule_hyper_parameters": config["data"],
+        "epoch": config.get("epoch", 0),
+        **({"mixed": config["mixed"]} if "mixed" in config else {}),
+    }
+    check_configuration(file, raw, trust)
+    return raw
+
+
+def load_exported(task: LandmarkTask, start: Path, crops: Iterable[Tensor] | None = None) -> ModelSpec:
     """Put the weights of an exported model into a task's net, so that its maps are those of the file.
 
     A file has a convolution where the net has a convolution and a BatchNorm. The BatchNorms get the mean and the
@@ -76,7 +108,8 @@ def load_exported(task: LandmarkTask, start: Path, crops: Iterable[Tensor]) -> M
     Args:
         task: whose net has the convolutions of the file, in the same order, and no other layers with weights.
         start: an .onnx file in FP32 or FP16, or the name of a packaged model.
-        crops: (N, S, S, 3) uint8 RGB, of the faces to train on; the first FACES are used.
+        crops: (N, S, S, 3) uint8 RGB, of the faces to train on; the first FACES are used. None for a net that is not
+            trained on: its BatchNorms do not normalise.
 
     Returns:
         The spec of the file, which states its licence.
@@ -89,14 +122,16 @@ def load_exported(task: LandmarkTask, start: Path, crops: Iterable[Tensor]) -> M
     spec, given = _read(path)
     if spec.scheme != task.scheme.name:
         raise CheckpointError(f"{path}: expected a model of the scheme {task.scheme.name}, it has {spec.scheme}")
-    batches = _first(crops, task.device)
+    blank = torch.zeros(1, task.size, task.size, 3, dtype=torch.uint8, device=task.device)
+    batches = [blank] if crops is None else _first(crops, task.device)
     training = task.training
     task.eval()
     try:
         layers = _layers(task, batches[0][:1], path)
         _expect_alike(layers, given, path)
         _load(layers, given)
-        _normalise(task, [layer.norm for layer in layers if layer.norm is not None], batches)
+        if crops is not None:
+            _normalise(task, [layer.norm for layer in layers if layer.norm is not None], batches)
     finally:
         task.train(training)
     return spec

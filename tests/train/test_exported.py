@@ -20,6 +20,7 @@ from export.run import export, load
 from export.verify import ANYTHING
 from tracker.engines.onnx import OnnxEngine
 from tracker.errors import TrackerError
+from train.checkpoints import CheckpointError
 from train.command_line import TrainingCLI
 from train.exported import is_exported, load_exported
 from train.models.edge import EdgeHourglass
@@ -255,3 +256,50 @@ def test_a_file_goes_before_a_packaged_model_of_its_name(tmp_path: Path, monkeyp
     assert is_exported(Path("edge68"))
     Path("edge68").touch()
     assert not is_exported(Path("edge68"))
+
+
+class TestExportedAgain:
+    """An exported model may stand for its checkpoint in the export."""
+
+    def test_the_points_are_the_same(self, exported: Path, tmp_path: Path) -> None:
+        again = tmp_path / "again.onnx"
+        export(exported, again, licence="drawn", allow_untrained=True)
+        crops = some_crops(6).numpy()
+        first, second = OnnxEngine(exported), OnnxEngine(again)
+        np.testing.assert_allclose(second.run(crops).points_px, first.run(crops).points_px, atol=1e-3)
+        assert second.spec.config == first.spec.config
+        assert second.spec.temperature == first.spec.temperature
+
+    def test_of_a_net_of_two_stacks_the_last_is_in_the_file(self, checkpoint: Path, tmp_path: Path) -> None:
+        export(checkpoint, tmp_path / "model.onnx", licence="drawn", allow_untrained=True)
+        with pytest.raises(CheckpointError, match="its weights do not fit the net"):
+            load(tmp_path / "model.onnx")
+
+    @pytest.mark.parametrize(
+        ("config", "reason"),
+        [
+            ({}, "expected a model that says how it was trained; give its checkpoint instead"),
+            ({"model": [], "data": {}}, "expected a model that says how it was trained"),
+            ({"model": {"net": {"class_path": "os.system"}}, "data": {}}, r"os\.system.* not part of train"),
+            ({"model": {"_instantiator": "os.system"}, "data": {}}, "name an instantiator other than"),
+        ],
+    )
+    def test_what_it_says_of_itself_is_not_trusted(
+        self, exported: Path, tmp_path: Path, config: dict[str, object], reason: str
+    ) -> None:
+        model = onnx.load(str(exported))
+        (entry,) = (each for each in model.metadata_props if "config" in each.value)
+        entry.value = json.dumps({**json.loads(entry.value), "config": config})
+        onnx.save(model, str(tmp_path / "model.onnx"))
+        with pytest.raises(CheckpointError, match=reason):
+            load(tmp_path / "model.onnx")
+
+    def test_a_larger_net_than_the_file_has_weights_for(self, exported: Path, tmp_path: Path) -> None:
+        model = onnx.load(str(exported))
+        (entry,) = (each for each in model.metadata_props if "config" in each.value)
+        spec = json.loads(entry.value)
+        spec["config"]["model"]["net"]["init_args"]["channels"] = [8, 100_000]
+        entry.value = json.dumps(spec)
+        onnx.save(model, str(tmp_path / "model.onnx"))
+        with pytest.raises(CheckpointError, match="the net has more of them"):
+            load(tmp_path / "model.onnx")
