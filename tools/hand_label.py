@@ -10,7 +10,7 @@ import csv
 import io
 import sys
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -19,8 +19,7 @@ from numpy.typing import NDArray
 
 from tools.enlarged import enlarge
 from tools.point_table import read_points
-from tracker.cli.command import run_command
-from tracker.cli.suggestions import suggest
+from tracker.cli.command import run_commands
 from tracker.datasets.sample import DatasetError
 from tracker.detectors.loading import load_detector
 from tracker.errors import TrackerError
@@ -49,12 +48,7 @@ AGES = {"03-Sep": "3-9", "Oct-19": "10-19"}
 
 def main() -> int:
     """Run the command line."""
-    commands: dict[str, Callable[..., None]] = {"choose": choose, "show": show, "write": write}
-    if len(sys.argv) < 2 or sys.argv[1] not in commands:
-        hint = suggest(sys.argv[1], commands) if len(sys.argv) > 1 else ""
-        print(f"tools.hand_label: expected one of {', '.join(commands)}, such as choose --help{hint}", file=sys.stderr)
-        return 2
-    return run_command(commands[sys.argv[1]], f"tools.hand_label {sys.argv[1]}", sys.argv[2:])
+    return run_commands({"choose": choose, "show": show, "write": write}, "tools.hand_label")
 
 
 def choose(labels: Path, groups: Path, output: Path, count: int = 50, seed: int = 0) -> None:

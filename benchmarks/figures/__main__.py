@@ -10,8 +10,7 @@ from benchmarks.figures.ellipses import ellipses
 from benchmarks.figures.heatmaps import heatmaps
 from benchmarks.figures.smoothing import smoothing
 from benchmarks.figures.variance import variance
-from tracker.cli.command import USER_ERROR, run_command
-from tracker.cli.suggestions import suggest
+from tracker.cli.command import run_commands
 
 COMMANDS: Mapping[str, Callable[..., None]] = {
     "heatmaps": heatmaps,
@@ -24,13 +23,7 @@ COMMANDS: Mapping[str, Callable[..., None]] = {
 
 def main() -> int:
     """Run the command line."""
-    name, *arguments = sys.argv[1:] or [""]
-    if name not in COMMANDS:
-        hint = suggest(name, COMMANDS)
-        expected = ", ".join(COMMANDS)
-        print(f"benchmarks.figures: expected one of {expected}, got {name or 'nothing'}{hint}", file=sys.stderr)
-        return USER_ERROR
-    return run_command(COMMANDS[name], f"benchmarks.figures {name}", arguments)
+    return run_commands(COMMANDS, "benchmarks.figures")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tools.enlarged import MARGIN_PX, enlarge
-from tools.hand_label import balanced, choose, show, write
+from tools.hand_label import balanced, choose, main, show, write
 from tools.point_table import evenly, read_points
 from tracker.datasets.pts_files import read_pts, write_pts
 from tracker.errors import TrackerError
@@ -36,6 +36,17 @@ def labels(tmp_path: Path, face68: Array) -> Path:
             write_pts(folder / f"{i}.pts", face68 + 5)
     (tmp_path / "groups.csv").write_text("\n".join(rows))
     return folder
+
+
+@pytest.mark.parametrize(("word", "status"), [("--help", 0), ("-h", 0), ("shows", 2)])
+def test_help_lists_the_commands(
+    word: str, status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["tools.hand_label", word])
+    assert main() == status
+    out, err = capsys.readouterr()
+    assert all(f"\n  {name} " in out for name in ("choose", "show", "write")) is (status == 0)
+    assert ("did you mean show?" in err) is (status == 2)
 
 
 def test_only_held_back_faces_with_a_label_are_chosen(labels: Path, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, get_args
 
@@ -262,6 +262,59 @@ def run_command(
         return INTERRUPTED
     except BrokenPipeError:
         return EXIT_SIGPIPE
+
+
+def run_commands(
+    commands: Mapping[str, Callable[..., None]],
+    prog: str,
+    arguments: Sequence[str] | None = None,
+    first_words: Mapping[str, str] | None = None,
+) -> int:
+    """Call one of several functions: the first word of the command line is its name, the rest are its options.
+
+    Args:
+        commands: the functions by their names; the first line of a docstring is shown by --help.
+        prog: as run_command.
+        arguments: as run_command.
+        first_words: by the name of a command, the option whose value may be its first word.
+
+    Returns:
+        The exit status: that of run_command; 2 if there is no such command.
+    """
+    name, *rest = (sys.argv[1:] if arguments is None else arguments) or [""]
+    if name in ("-h", "--help"):
+        print(_list_commands(commands, command_name(prog)))
+        return 0
+    if name == "--version":
+        print(f"{command_name(prog)} {read_version()}")
+        return 0
+    if name not in commands:
+        got = name or "nothing"
+        hint = suggest(name, commands)
+        print(
+            f"{command_name(prog)}: expected one of {', '.join(commands)}, got {got}{hint} (--help lists the commands)",
+            file=sys.stderr,
+        )
+        return USER_ERROR
+    option = (first_words or {}).get(name)
+    usage = None if option is None else f"{option.upper()} [OPTIONS]"
+    return run_command(commands[name], f"{prog} {name}", rest, lambda words: _named(words, option), usage)
+
+
+def _list_commands(commands: Mapping[str, Callable[..., None]], prog: str) -> str:
+    width = max(map(len, commands))
+    lines = [
+        f"  {name:<{width}}  {(inspect.getdoc(function) or '').partition(chr(10))[0]}".rstrip()
+        for name, function in commands.items()
+    ]
+    return "\n".join(
+        [f"usage: {prog} COMMAND [OPTIONS]", "", *lines, "", f"{prog} COMMAND --help lists the options of a command."]
+    )
+
+
+def _named(words: list[str], option: str | None) -> list[str]:
+    """Return the arguments with the name of an option in front of its value, if the first word is one."""
+    return [f"--{option}", *words] if option and words and not words[0].startswith("-") else words
 
 
 def _status(

@@ -12,9 +12,10 @@ from typing import Any, Literal
 
 import pytest
 
-from tracker.cli.command import run_command
+from tracker.cli.command import run_command, run_commands
 from tracker.cli.config_files import files_read
 from tracker.errors import TrackerError
+from tracker.version import read_version
 
 GOT: list[tuple[Any, ...]] = []
 
@@ -333,3 +334,59 @@ def test_a_long_value_makes_no_long_message(capsys: pytest.CaptureFixture[str]) 
     message = capsys.readouterr().err
     assert len(message) < 1200 and "\x1b" not in message and message.count("\n") == 1
     assert "--max-faces" in message and "(--help lists the options)" in message
+
+
+class TestSeveralCommands:
+    @staticmethod
+    def copy(folder: Path, deep: bool = False) -> None:
+        """Copy a folder.
+
+        More about it.
+        """
+        GOT.append((folder, deep))
+
+    def call(self, *arguments: str) -> int:
+        GOT.clear()
+        return run_commands({"copy": self.copy, "tool": tool}, "files", arguments, {"copy": "folder"})
+
+    def test_the_first_word_is_the_command(self) -> None:
+        assert self.call("tool", "--max-faces", "3") == 0
+        assert [(3, *DEFAULTS[1:])] == GOT
+
+    @pytest.mark.parametrize(
+        "arguments", [("here",), ("--folder", "here"), ("--deep", "--folder=here"), ("here", "--deep")]
+    )
+    def test_the_next_word_may_be_an_option(self, arguments: tuple[str, ...]) -> None:
+        assert self.call("copy", *arguments) == 0
+        assert [(Path("here"), "--deep" in arguments)] == GOT
+
+    @pytest.mark.parametrize("flag", ["-h", "--help"])
+    def test_help_lists_the_commands(self, flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+        assert self.call(flag) == 0
+        out, err = capsys.readouterr()
+        assert out.startswith("usage: files COMMAND [OPTIONS]\n")
+        assert "  copy  Copy a folder.\n  tool  Do nothing.\n" in out
+        assert err == ""
+
+    def test_help_of_a_command(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert self.call("copy", "--help") == 0
+        assert capsys.readouterr().out.startswith("usage: files copy FOLDER [OPTIONS]")
+
+    def test_the_version(self, capsys: pytest.CaptureFixture[str]) -> None:
+        assert self.call("--version") == 0
+        assert capsys.readouterr().out == f"files {read_version()}\n"
+
+    @pytest.mark.parametrize(
+        ("arguments", "said"),
+        [
+            ((), "expected one of copy, tool, got nothing"),
+            (("",), "expected one of copy, tool, got nothing"),
+            (("cop",), "expected one of copy, tool, got cop; did you mean copy?"),
+            (("--deep",), "expected one of copy, tool, got --deep"),
+        ],
+    )
+    def test_a_mistake_is_one_sentence(
+        self, arguments: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        assert self.call(*arguments) == 2
+        assert capsys.readouterr() == ("", f"files: {said} (--help lists the commands)\n")
