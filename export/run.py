@@ -22,7 +22,6 @@ with needs_extra(__name__, "export.run", "export", "cv2", "torch", "lightning", 
     from export.calibration.fit import calibration_of, coverage
     from export.calibration.presence import face_scores, fit_presence, views_upside_down, views_without_face
     from export.calibration.visibility import calibrate_visibility
-    from export.commit import commit
     from export.graph import LandmarkGraph, Precision
     from export.gstreamer import info_path, write_model_info
     from export.int8 import convolutions, quantisation_for
@@ -41,6 +40,7 @@ with needs_extra(__name__, "export.run", "export", "cv2", "torch", "lightning", 
     from tracker.engines.tensorrt.plan import load_tensorrt
     from tracker.engines.triton import import_client
     from tracker.errors import TrackerError
+    from tracker.system.commit import commit
     from train.checkpoints import build, load_weights, read_checkpoint
     from train.codecs.reading import HEAD_DECODERS, ReadingName
     from train.exported import is_exported, load_exported, read_exported

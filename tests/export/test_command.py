@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import shutil
 import subprocess
@@ -16,8 +15,6 @@ import onnx
 import pytest
 import torch
 
-import export.commit
-from export.commit import commit
 from export.outputs import check_output
 from export.run import joined, main
 from export.tensorrt import cached_engine
@@ -163,43 +160,6 @@ class TestOutputs:
         assert sorted(os.listdir(written.parent)) == ["m.data", "model.onnx"]
         shutil.rmtree(model.parent)
         assert OnnxEngine(written).spec.size == 96
-
-
-class TestCommit:
-    def test_of_this_checkout(self) -> None:
-        done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True)
-        if done.returncode:
-            pytest.skip("needs a checkout with git")
-        assert commit() == done.stdout[:12]
-
-    def test_without_git_it_is_the_version(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setenv("PATH", str(tmp_path))
-        assert commit() == importlib.metadata.version("landmark-tracker")
-
-    def test_without_either(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        def missing(name: str) -> str:
-            raise importlib.metadata.PackageNotFoundError(name)
-
-        monkeypatch.setenv("PATH", str(tmp_path))
-        monkeypatch.setattr(importlib.metadata, "version", missing)
-        assert commit() == "unknown"
-
-    @pytest.mark.parametrize("repository", ["none", "around it", "empty", "of the environment"])
-    def test_another_repository_is_not_ours(
-        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, repository: str
-    ) -> None:
-        installed = tmp_path / "lib"
-        installed.mkdir()
-        monkeypatch.setattr(export.commit, "ROOT", installed)
-        if repository == "of the environment":
-            monkeypatch.setenv("GIT_DIR", str(ROOT / ".git"))
-        elif repository != "none":
-            where = installed if repository == "empty" else tmp_path
-            subprocess.run(["git", "init", "-q"], cwd=where, check=True)
-            if repository == "around it":
-                who = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
-                subprocess.run(["git", *who, "commit", "-q", "--allow-empty", "-m", "a"], cwd=where, check=True)
-        assert commit() == importlib.metadata.version("landmark-tracker")
 
 
 class TestMistakes:

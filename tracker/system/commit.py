@@ -1,4 +1,4 @@
-"""The version of the code that exports a model."""
+"""The version of the code that runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import os
 import subprocess
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def commit() -> str:
