@@ -206,7 +206,7 @@ class TestLoss:
         """The folder is not even there."""
         task = tiny(size=32, objective=Structured(smoothing=ImageAware(half_width=4)))
         data = FaceData(W300(tmp_path / "gone"), size=32)
-        data.trainer = SimpleNamespace(lightning_module=task, callbacks=[])  # type: ignore[assignment]
+        data.trainer = SimpleNamespace(lightning_module=task, callbacks=[], precision="32-true")  # type: ignore[assignment]
         with pytest.raises(SetupError, match="edge maps"):
             data.setup("fit")
 
