@@ -102,6 +102,7 @@ class LandmarkTask(lightning.LightningModule):
         check_range("model.learning_rate", learning_rate, 0, math.inf)
         check_range("model.weight_decay", weight_decay, 0, math.inf)
         check_range("model.warmup", warmup, 0, 1)
+        _check_size(net, size)
         _check_head(net, objective)
         self.terms = [term for term in (*weights.terms(point_sigma_cells), *terms) if term.weight]
         for term in self.terms:
@@ -326,6 +327,13 @@ def inside(points_px: Tensor, size: int) -> Tensor:
         (...) booleans.
     """
     return ((points_px > -0.5) & (points_px < size - 0.5)).all(-1)
+
+
+def _check_size(net: nn.Module, size: int) -> None:
+    """Raise SetupError for crops that the net cannot halve as often as it does."""
+    multiple = getattr(net, "multiple_px", 1)
+    if size % multiple:
+        raise SetupError(f"data.size: expected a multiple of {multiple} for {type(net).__name__}, got {size}")
 
 
 def _check_head(net: nn.Module, objective: Objective) -> None:

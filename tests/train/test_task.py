@@ -33,7 +33,9 @@ from train.errors import SetupError
 from train.loaders import Crops, FaceData
 from train.losses.structured import margin_map, structured_loss
 from train.models.edge import EdgeHourglass
+from train.models.fan import FanNet
 from train.models.heads import DecimalHead, OffsetMapHead, OffsetVectorHead
+from train.models.hih import HihNet
 from train.models.hourglass import StackedHourglass
 from train.objectives import HeatmapInHeatmap, Objective, OffsetMap, OffsetVector, Structured, Subpixel
 from train.targets.label_smoothing import ImageAware
@@ -100,6 +102,23 @@ def logged_values(checkpoint: Path, name: str) -> list[float]:
     """What the run that wrote the checkpoint logged under that name."""
     (log,) = checkpoint.parent.glob("csv/version_0/metrics.csv")
     return [float(row[name]) for row in csv.DictReader(log.read_text().splitlines()) if row[name]]
+
+
+@pytest.mark.parametrize(
+    ("make", "size", "multiple"),
+    [
+        (lambda: StackedHourglass("ibug68", stacks=1, levels=3, width=16), 80, 32),
+        (lambda: HihNet(68, stacks=1, width=16, cell_head=None), 96, 64),
+        (lambda: FanNet(68, stacks=1), 100, 64),
+    ],
+)
+def test_crops_that_a_net_cannot_halve_are_refused(make: Callable[[], nn.Module], size: int, multiple: int) -> None:
+    """Without it PyTorch says that the sizes of two tensors differ, or that a channel has one value."""
+    with torch.device("meta"):
+        net = make()
+        with pytest.raises(SetupError, match=rf"data.size: expected a multiple of {multiple} for \w+, got {size}"):
+            LandmarkTask(net, Structured(), size=size)
+        LandmarkTask(net, Structured(), size=2 * multiple, weights=Weights(points=0, edges=0))
 
 
 def test_pictures_become_minus_one_to_one() -> None:

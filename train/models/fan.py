@@ -89,9 +89,13 @@ class FanNet(Stacks):
         stacks: hourglasses in a row, each refining the one before; FAN has 4, Subpixel 2.
         offsets: whether a PooledHead answers beside the maps; then the output is WithHead (Subpixel's Table 1,
             "coord-correction").
+
+    Attributes:
+        multiple_px: what S is a multiple of.
     """
 
     stride = 4
+    multiple_px = stride * 2**LEVELS
 
     def __init__(self, landmarks: int = 68, stacks: int = 2, offsets: bool = False) -> None:
         super().__init__(

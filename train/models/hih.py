@@ -95,11 +95,15 @@ class HihNet(nn.Module):
         width: Channels. 256; the baseline without a head has 280 in the paper (section IV-D).
         cell_head: "decimals" is HIH's own, "vector" WOV's, "map" WOM's, None that of the baseline, WSM and DARK.
 
+    Attributes:
+        multiple_px: what S is a multiple of.
+
     Raises:
         ValueError: The decimal head does not fit, as train.models.heads.DecimalHead says.
     """
 
     stride = 4
+    multiple_px = stride * 2**LEVELS
 
     def __init__(
         self,

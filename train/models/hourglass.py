@@ -150,6 +150,9 @@ class StackedHourglass(nn.Module):
         activation: of the heatmaps. "instance_norm_relu" is ADNet's and STAR's, "none" Yang & Yeh's raw logits.
         masking: how the attention mask enters, see attention.fuse: "multiply" in ADNet and STAR, open in Yang & Yeh.
 
+    Attributes:
+        multiple_px: what S is a multiple of.
+
     Raises:
         ValueError: for an unknown scheme, activation or masking, and for add_log on maps that are no logits.
     """
@@ -166,6 +169,7 @@ class StackedHourglass(nn.Module):
         super().__init__()
         _refuse_unknown(activation, masking)
         self.stride = 4
+        self.multiple_px = self.stride * 2**levels
         self.activation: Activation = activation
         self.masking: Masking = masking
         face = scheme_named(scheme)
