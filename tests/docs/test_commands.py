@@ -116,10 +116,10 @@ def papers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `python -m train.tables write papers` makes, as the documents say."""
     pytest.importorskip("lightning")
     from train.tables import ROWS
-    from train.tables.configuration import write_rows
+    from train.tables.configuration import Places, write_rows
 
     folder = tmp_path_factory.mktemp("papers")
-    write_rows(ROWS.values(), folder, Path("data"), Path("runs"))
+    write_rows(ROWS.values(), Places(papers=folder))
     return folder
 
 
@@ -173,7 +173,10 @@ def test_options_named_alone_exist(
         {"tracker.run", "tracker.evaluate", "tracker.doctor", *(m for m in NAMED if m != "train.run")}
     ):
         parse(module, ("--help",))
-        known += capsys.readouterr().out
+        known += (printed := capsys.readouterr().out)
+        for name in re.findall(r"^  (\w+)  ", printed, re.M) if f"{module} COMMAND" in printed else ():
+            parse(module, (name, "--help"))
+            known += capsys.readouterr().out
     with pytest.raises(SystemExit):
         training_parser.parse_args(["fit", "--help"])
     options = set(re.findall(r"--[a-z][\w.-]*", known + capsys.readouterr().out))

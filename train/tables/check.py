@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 import tempfile
@@ -18,8 +19,11 @@ import yaml
 from tracker.datasets.pts_files import write_pts
 from tracker.errors import TrackerError
 from tracker.face.schemes import scheme_named
+from tracker.system.commit import commit
+from tracker.system.files import unwritable, write_whole
 from train.command_line import TrainingCLI
-from train.tables.configuration import configured
+from train.tables import ROWS
+from train.tables.configuration import Places, configured, starts
 from train.tables.row import Options, Row, made, over
 
 PICTURE = 160  # pixels a side
@@ -28,48 +32,91 @@ STEPS = 2
 
 
 class Checked(NamedTuple):
-    """A training that took its steps.
+    """A training that was tried.
 
     Attributes:
         row: the row.
-        loss: of the last step.
+        loss: of the last step; NaN if there is an error.
         seconds: that it took.
+        error: why it does not run, in one sentence; empty if it took its steps.
     """
 
     row: Row
     loss: float
     seconds: float
+    error: str = ""
+
+
+class Record:
+    """A report on the trainings that were tried, written anew after each.
+
+    Args:
+        path: the .json file.
+        size: as in check.
+        accelerator: as in check.
+
+    Raises:
+        TrackerError: if the file cannot be written.
+    """
+
+    def __init__(self, path: Path, size: int | None, accelerator: str) -> None:
+        self.path = path
+        self.head = {"commit": commit(), "size": size, "accelerator": accelerator, "steps": STEPS}
+        self.lines: list[str] = []
+        self._write()
+
+    def add(self, one: Checked) -> None:
+        """Add a training; TrackerError if the file cannot be written."""
+        found = {"error": one.error} if one.error else {"loss": float(f"{one.loss:.4g}")}
+        line = {"training": one.row.id, "status": int(bool(one.error)), "seconds": round(one.seconds, 1), **found}
+        self.lines.append(json.dumps(line))
+        self._write()
+
+    def _write(self) -> None:
+        trainings = ",".join(f"\n  {line}" for line in self.lines)
+        try:
+            write_whole(self.path, f'{json.dumps(self.head)[:-1]}, "trainings": [{trainings}\n]}}\n'.encode())
+        except OSError as error:
+            raise unwritable(self.path, error) from None
 
 
 def check(rows: Iterable[Row], size: int | None = None, accelerator: str = "cpu") -> Iterator[Checked]:
     """Train each row for two steps of one face as train.run does, with its own net, objective and augmentation.
+
+    A row that starts from the weights of another one does so, and that one is trained before it.
 
     Args:
         rows: to train.
         size: side of the crop in pixels; None for the paper's.
         accelerator: as trainer.accelerator.
 
-    Raises:
-        TrackerError: naming the row, for one that does not run or whose loss is not finite.
+    Yields:
+        What came of each training, in order.
     """
     with tempfile.TemporaryDirectory() as folder:
-        for row in rows:
-            begun = time.perf_counter()
-            try:
-                loss = _steps(row, Path(folder), size, accelerator)
-            except (Exception, SystemExit) as error:
-                raise TrackerError(f"{row.id} does not run: {type(error).__name__}: {error}") from error
-            if not math.isfinite(loss):
-                raise TrackerError(f"{row.id}: its loss is {loss} after {STEPS} steps")
-            yield Checked(row, loss, time.perf_counter() - begun)
+        done: set[str] = set()
+        for row in (one for each in rows for one in (*starts(each, ROWS), each)):
+            if row.id not in done:
+                done.add(row.id)
+                yield _checked(row, Path(folder), size, accelerator)
+
+
+def _checked(row: Row, folder: Path, size: int | None, accelerator: str) -> Checked:
+    begun, loss, error = time.perf_counter(), math.nan, ""
+    try:
+        loss = _steps(row, folder, size, accelerator)
+        if not math.isfinite(loss):
+            error = f"its loss is {loss} after {STEPS} steps"
+    except (Exception, SystemExit) as caught:
+        error = " ".join(f"{type(caught).__name__}: {caught}".split())
+    return Checked(row, loss, time.perf_counter() - begun, error)
 
 
 def _steps(row: Row, folder: Path, size: int | None, accelerator: str) -> float:
     """Train a row; return the loss of the last step."""
-    options = configured(row, runs=folder)
+    options = configured(row, Places(runs=folder))
     scheme = options["model"]["scheme"]
     options = over(options, _small(_faces(folder, scheme), scheme, folder / row.id, accelerator))
-    options["model"].pop("start", None)
     if size is not None:
         options["data"]["size"] = size
         if options["model"]["net"]["class_path"].endswith("HihNet"):
@@ -83,6 +130,8 @@ def _steps(row: Row, folder: Path, size: int | None, accelerator: str) -> float:
         cli = TrainingCLI.run(args=["fit", f"--config={config}"])
     if cli.trainer.global_step != STEPS:
         raise TrackerError(f"expected {STEPS} steps, it took {cli.trainer.global_step}")
+    if row.id in {each.start for each in ROWS.values()}:
+        cli.trainer.save_checkpoint(folder / row.id / "last.ckpt")
     return float(cli.trainer.callback_metrics["train_loss"])
 
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePath
 from typing import Any, Literal
 
 Paper = Literal["yang_yeh", "star", "subpixel", "hih"]
 Options = dict[str, Any]
+TEST = "test"
+"""The report on the test faces of the configuration itself."""
 Published = Mapping[str, Mapping[str, float]]
 """By metric, as train.report prints it, then by subset; NME and FR in percent."""
 
@@ -36,9 +39,11 @@ class Row:
         row: What the table calls it.
         data: What it is trained on and tested on, in words.
         published: The paper's figures.
-        options: The configuration of train.run, but for the folder of the training.
+        options: The configuration of train.run, but for the folders of the training and of its report.
         departures: In what the options, or this code, differ from the paper, one sentence each.
-        test: Options of `train.run test` where it is tested on another set than the one it is trained on.
+        tests: By the name of a report, the options of `train.run test` below data that give the published figures, on
+            top of those of the configuration.
+        exported: The options of tracker.evaluate where it gives the published figures, of the exported model.
     """
 
     id: str
@@ -49,7 +54,14 @@ class Row:
     published: Published
     options: Options
     departures: tuple[str, ...]
-    test: Mapping[str, str] = field(default_factory=dict)
+    tests: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: {TEST: {}})
+    exported: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def start(self) -> str | None:
+        """The id of the row whose training it starts from; None for random weights."""
+        checkpoint = self.options["model"].get("start")
+        return None if checkpoint is None else PurePath(checkpoint).parent.name
 
     @property
     def figures(self) -> str:
@@ -137,7 +149,7 @@ DATA = "data"
 
 SHARED_DEPARTURES = (
     "The crop is a square of 1.25 times the larger extent of the labels; the paper's crop is not published in full.",
-    "The last weights are the result: nothing is chosen by test faces, as the public code of such papers does.",
+    "The last weights are the result; none are chosen by their error on test faces.",
 )
 
 

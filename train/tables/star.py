@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from train.tables.row import (
     AUC,
+    DATA,
     FR,
     NME,
     PUPIL_NME,
     SCHEMES,
     SHARED_DEPARTURES,
+    TEST,
     Options,
     Row,
     made,
@@ -102,7 +104,7 @@ def _table_2() -> Iterator[Row]:
             options = star_options("300W", kind) if with_star else baseline_options("300W", kind)
             published = {NME: {"A": a, "B": b, "C": c}}
             row = f"{kind}, {_with(with_star)} STAR"
-            test = {"source": "train.datasets.Video300", "source.root": "300VW"}
+            tests = {"300vw": {"source": "train.datasets.Video300", "source.root": f"{DATA}/300vw"}}
             note = ("The table does not say whether the attention module is in: it is, as in the default model.",)
             yield _row(
                 f"star-t2-{kind}-{_with(with_star)}",
@@ -112,7 +114,7 @@ def _table_2() -> Iterator[Row]:
                 published,
                 options,
                 note,
-                test,
+                tests,
             )
 
 
@@ -260,9 +262,8 @@ def _row(
     published: Any,
     options: Options,
     departures: tuple[str, ...] = (),
-    test: dict[str, str] | None = None,
+    tests: Mapping[str, Mapping[str, str]] | None = None,
 ) -> Row:
     of_star = OF_STAR if "Star" in options["model"]["objective"]["class_path"] else ()
-    return Row(
-        name.lower(), "star", table, row, data, published, options, (*DEPARTURES, *of_star, *departures), test or {}
-    )
+    everything = (*DEPARTURES, *of_star, *departures)
+    return Row(name.lower(), "star", table, row, data, published, options, everything, tests or {TEST: {}})
