@@ -249,8 +249,9 @@ def _maps_of(present: Tensor) -> Tensor:
 class Weights:
     """The weights of the terms that every training has, by their names; 0 leaves a term out.
 
-    STAR and ADNet have landmarks 1, points 10 and edges 10. Yang & Yeh (A14) have 5000, 10 and 10, but do not publish
-    how their losses are averaged: compare the gradient norms in the log rather than these numbers.
+    STAR and ADNet have landmarks 1, points 10 and edges 10. Yang & Yeh (A14) have landmarks 5000 and edges 1, and name
+    no point maps. They do not publish how their losses are averaged: compare the gradient norms in the log rather than
+    these numbers.
 
     Args:
         landmarks: of the objective's loss.

@@ -1,6 +1,6 @@
 """Adaptive Wing loss for heatmaps (Wang, Bo & Li, ICCV 2019).
 
-ADNet, STAR and Yang & Yeh's Eq. A14 put it on their point and edge maps.
+ADNet and STAR put it on their point and edge maps, Yang & Yeh (Eq. A14) on edge maps.
 """
 
 from __future__ import annotations

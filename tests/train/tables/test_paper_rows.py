@@ -7,7 +7,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
+import torch
+from torch.utils.flop_counter import FlopCounterMode
 
+from train.models.hih import HihNet
+from train.models.hourglass import StackedHourglass
 from train.tables import ROWS, Row
 from train.tables.configuration import distinct
 
@@ -402,3 +406,74 @@ def test_every_departure_is_a_sentence_and_every_row_has_some() -> None:
         assert len({*row.departures}) == len(row.departures), row.id
         for departure in row.departures:
             assert (departure[0].isupper() or departure.startswith("data.")) and departure.endswith("."), departure
+
+
+def header(row: str) -> str:
+    return " ".join(ROWS[row].departures)
+
+
+class TestWhatHeadersClaim:
+    """Figures in the departures, computed again."""
+
+    @pytest.mark.parametrize("row", ["star-t1-wflw", "star-t1-cofw", "star-t1-300w"])
+    def test_parameters_of_stars_net(self, row: str) -> None:
+        with torch.device("meta"):
+            net = StackedHourglass(**init_args(row, "net"))
+        millions = sum(p.numel() for p in net.parameters() if p.requires_grad) / 1e6
+        points = {"ibug68": "With 68 points that gives the published ", "wflw98": "98 points ", "cofw29": "29 points "}
+        assert f"{points[init_args(row, 'net')['scheme']]}{millions:.2f} M" in header(row)
+
+    @pytest.mark.parametrize(("row", "published"), [("baseline", 6.67), ("wov", 6.91), ("wom", 6.85), ("hih-l2", 6.93)])
+    def test_multiplications_of_hih(self, row: str, published: float) -> None:
+        """Table VI is of 300W's 68 points."""
+        counter = FlopCounterMode(display=False)
+        with torch.device("meta"), counter, torch.no_grad():
+            HihNet(**init_args(f"hih-t6-{row}", "net")).eval().fused()(torch.zeros(1, 3, 256, 256))
+        found = counter.get_total_flops() / 2e9
+        assert found / published == pytest.approx(0.99, abs=0.001)
+        if row == "hih-l2":
+            for other in ("baseline", "wov", "wom"):
+                assert f"({found:.2f} for {published})" in header(f"hih-t6-{other}")
+        else:
+            assert all(f"{number:.2f}" in header(f"hih-t6-{row}") for number in (found, published))
+
+    def test_the_weight_of_the_adaptive_wing_loss_is_a_departure(self) -> None:
+        """Eq. A14 prints 1, and the text names edge maps alone."""
+        for row in of("yang_yeh"):
+            if "Structured" in row.options["model"]["objective"]["class_path"]:
+                weights = row.options["model"]["weights"]
+                assert (weights["points"], weights["edges"]) == (10.0, 10.0)
+                assert "names edge maps alone; here edge maps have the weight 10" in header(row.id)
+
+    def test_rows_of_star_in_table_6_say_what_else_they_differ_in(self) -> None:
+        """From those of Eq. 11, besides the loss and the labels."""
+        for star, other in (("a", "b"), ("d", "e")):
+            of_star, of_other = (ROWS[f"yy-t6{letter}"].options for letter in (star, other))
+            text = header(f"yy-t6{star}")
+            here, there = (text.partition("; there ")[i] for i in (0, 2))
+            for part, name, words in (
+                ("trainer", "max_epochs", "{} epochs"),
+                ("data", "batch", "batches of {}"),
+            ):
+                assert of_star[part][name] != of_other[part][name]
+                assert words.format(of_star[part][name]) in here
+                assert words.format(of_other[part][name]) in there
+            assert (of_star["average"]["decay"], of_other["average"]["decay"]) == (0.0, 0.999)
+            assert "no average of the weights" in here and "an average" in there
+            masks = [options["model"]["net"]["init_args"]["masking"] for options in (of_star, of_other)]
+            assert masks == ["multiply", "none"]
+            assert "under the attention mask" in here and "raw maps without a mask" in there
+            weights = [options["model"]["weights"]["landmarks"] for options in (of_star, of_other)]
+            assert weights == [1, 5000]
+            assert "the weight 1 of the landmarks" in here and "the weight 5000" in there
+            edges = {options["data"]["edges"] for options in (of_star, of_other)}
+            assert (len(edges) == 2) is ("The edge maps are STAR's lines" in text)
+
+    def test_the_width_of_unaware_labels_is_said_to_be_of_another_set(self) -> None:
+        assert ROWS["yy-t6c"].data == "WFLW"
+        assert "measured on faces of 300W; this row is trained on WFLW" in header("yy-t6c")
+
+    def test_star_names_its_restrictions_as_the_paper_does(self) -> None:
+        rows = [ROWS[f"star-t5-{name}-basic"].row for name in ("baseline", "none", "value", "detach")]
+        names = ("baseline", "wo. restriction", "w. value restriction", "w. detach restriction")
+        assert rows == [f"{name}, basic" for name in names]
