@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import numpy as np
 import torch
 from matplotlib.animation import FuncAnimation, PillowWriter
 from matplotlib.axes import Axes
@@ -30,6 +31,7 @@ LABEL = 5
 START = torch.maximum(*(top * torch.exp(-(torch.arange(11.0) - cell).square() / 8) for cell, top in ((9, 4), (1, 2))))
 RATE = 0.4
 LEAST_ARROW = 1e-4  # of the largest update of a step: smaller ones have no arrow
+LONGEST_ARROW = 1.8  # of a step, in units of the heatmap
 SHOWN = (10, 20, 50)  # steps, as in the paper's figure
 
 Loss = Callable[[Tensor], Tensor]
@@ -66,16 +68,28 @@ def moving(update: Tensor) -> Tensor:
     return (update.abs() > LEAST_ARROW * update.abs().max()).nonzero().flatten()
 
 
+def arrows(update: Tensor) -> Tensor:
+    """The lengths (11,) of the arrows of an update (11,): in proportion to it, the longest is LONGEST_ARROW."""
+    return LONGEST_ARROW * update / update.abs().max()
+
+
 def draw(axes: Axes, heatmap: Tensor, update: Tensor, title: str) -> None:
-    """Draw the heatmap as bars, the label and the highest cell in colour, and arrows for changes of cells."""
+    """Draw the heatmap as bars, the label and the highest cell in colour, and arrows for changes of cells.
+
+    The changes of the label's cell and of the one that changes most stand beside their arrows as numbers.
+    """
     colours = ["#c8ccd2"] * len(heatmap)
     colours[int(heatmap.argmax())] = "#d1495b"
     colours[LABEL] = "#2e7d5b"
     axes.bar(range(len(heatmap)), heatmap.tolist(), color=colours)
-    moved = moving(update)
-    arrows = {"angles": "xy", "scale_units": "xy", "scale": 1, "width": 0.006}
-    axes.quiver(moved, heatmap[moved], 0 * moved, 0.7 * update[moved].sign(), **arrows)
-    axes.set(title=title, xticks=range(len(heatmap)), ylim=(-0.8, 8.6))
+    moved, lengths = moving(update), arrows(update)
+    form = {"angles": "xy", "scale_units": "xy", "scale": 1, "width": 0.006, "minlength": 0.1}
+    axes.quiver(moved, heatmap[moved], 0 * moved, lengths[moved], **form)
+    for cell in {LABEL, int(update.abs().argmax())}:
+        above = float(heatmap[cell] + lengths[cell].clamp(min=0)) + 0.2
+        number = np.format_float_positional(float(update[cell]), precision=2, fractional=False, sign=True)
+        axes.text(cell, above, number, ha="center", va="bottom", fontsize=9)
+    axes.set(title=title, xticks=range(len(heatmap)), ylim=(-0.8, 10.2))
 
 
 def figure(path: Path) -> None:
@@ -85,7 +99,10 @@ def figure(path: Path) -> None:
         heatmaps, updates = descend(loss, max(SHOWN))
         for axes, step in zip(row, SHOWN):
             draw(axes, heatmaps[step], updates[step], f"{name}, step {step}")
-    picture.suptitle("green: the label; red: the highest cell, where that is another one; arrows: the next step")
+    picture.suptitle(
+        "green: the label; red: the highest cell, where that is another one\n"
+        "arrows: what the next step adds, each panel to its own scale; numbers: of the label and of the largest change"
+    )
     picture.savefig(path, dpi=120)
     plt.close(picture)
 

@@ -10,7 +10,10 @@ import torch
 from torch import Tensor
 
 pytest.importorskip("matplotlib")
-from demos.toy_1d import LABEL, LOSSES, SHOWN, START, descend, main, moving
+import matplotlib.pyplot as plt
+from matplotlib.quiver import Quiver
+
+from demos.toy_1d import LABEL, LONGEST_ARROW, LOSSES, SHOWN, START, descend, draw, main, moving
 
 
 def peaks(heatmap: Tensor) -> list[int]:
@@ -51,6 +54,23 @@ def test_the_small_correct_update_of_soft_argmax_is_drawn(step: int) -> None:
     assert LABEL in moving(updates[step])
     assert 0 < updates[step, LABEL] < updates[step].abs().max() / 20
     assert updates[step].abs().max() > 1e-3  # it has not converged
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("step", SHOWN)
+def test_arrows_are_as_long_as_their_update_and_its_number_stands_at_the_label(loss: str, step: int) -> None:
+    """Else the label's update by soft-argmax looks as large as that of the peaks."""
+    heatmaps, updates = descend(LOSSES[loss], max(SHOWN))
+    update = updates[step]
+    picture, axes = plt.subplots()
+    draw(axes, heatmaps[step], update, "")
+    (quiver,) = (each for each in axes.collections if isinstance(each, Quiver))
+    cells = moving(update)
+    torch.testing.assert_close(torch.as_tensor(quiver.V) / LONGEST_ARROW, update[cells] / update.abs().max())
+    numbers = {text.get_position()[0]: float(text.get_text()) for text in axes.texts}
+    assert {*numbers} == {LABEL, int(update.abs().argmax())}
+    assert numbers == {cell: pytest.approx(float(update[cell]), rel=0.05) for cell in numbers}
+    plt.close(picture)
 
 
 def test_soft_argmax_moves_the_higher_peak_by_a_cell_and_no_further() -> None:
