@@ -24,6 +24,8 @@ from train.targets.branches import branches
 from train.targets.label_smoothing import ImageAware, covariances, deviations
 
 STRIDE = 4
+EYE_CELLS = (4, 5, 6, 7, 8, 9, 10, 11, 12)
+"""Where the ranges of the width of an eye end, in cells."""
 
 
 class Axes(NamedTuple):
@@ -51,6 +53,7 @@ def label_axes(
     edges: Sequence[EdgeProcedure] = ("distance",),
     half_width: int = 8,
     gamma: float = 0.2,
+    eye_widths: bool = False,
 ) -> None:
     """Measure direction and shape of image-aware labels on the labelled faces of a folder.
 
@@ -61,10 +64,13 @@ def label_axes(
         edges: How edge maps are drawn.
         half_width: Of train.targets.label_smoothing.ImageAware.
         gamma: Likewise.
+        eye_widths: Also print them for the eyes by their width, the largest distance of two landmarks of an eye.
     """
     shape, aware = scheme_of(scheme), aware_of(half_width, gamma)
     for size in sizes:
         expect_size(size)
+    if eye_widths and not eyes_of(shape):
+        raise TrackerError(f"--eye-widths: {scheme} has no group of landmarks for an eye")
     try:
         faces = [sample.points_px for sample in read_custom(path, scheme)]
     except DatasetError as error:
@@ -75,13 +81,19 @@ def label_axes(
         for procedure in edges:
             maps = draw_edges(points, shape, size, procedure)
             for whose, smoothing in aware.items():
-                found = measure(points, maps, shape, smoothing)
                 print(f"{size} px, {procedure}, edges {whose}:")
-                for group, axes in found.items():
-                    print(
-                        f"  {group:<10} {axes.degrees:3.0f} {axes.ratio:5.2f}  {axes.across:.2f} x {axes.along:.2f}",
-                        flush=True,
-                    )
+                for group, axes in measure(points, maps, shape, smoothing).items():
+                    print(f"  {group:<10} {described(axes)}", flush=True)
+                if eye_widths:
+                    width = float(eye_cells(points, shape).median())
+                    print(f"  eyes by width in cells, median {width:.1f}:")
+                    for cells, (count, axes) in measure_eyes(points, maps, shape, smoothing).items():
+                        print(f"    {cells:<10} {count:5} eyes {described(axes)}", flush=True)
+
+
+def described(axes: Axes) -> str:
+    """Return them as a line of the table."""
+    return f"{axes.degrees:3.0f} {axes.ratio:5.2f}  {axes.across:.2f} x {axes.along:.2f}"
 
 
 def scheme_of(name: str) -> Scheme:
@@ -128,6 +140,43 @@ def measure(points: Tensor, edges: Tensor, scheme: Scheme, smoothing: ImageAware
             values = (degrees[:, shown], along / across, across, along)
             measured[group] = Axes(*(float(value.median()) for value in values))
     return measured
+
+
+def measure_eyes(points: Tensor, edges: Tensor, scheme: Scheme, smoothing: ImageAware) -> dict[str, tuple[int, Axes]]:
+    """Return the number of eyes of each range of width that has some, and the medians over their landmarks.
+
+    Args:
+        points: (N, K, 2) in pixels.
+        edges: (N, E, cells, cells).
+        scheme: of the landmarks.
+        smoothing: of the labels.
+    """
+    full = covariances(edges, points, STRIDE, smoothing, scheme.curves)
+    degrees, widths = degrees_off(points, full, scheme), deviations(full)
+    cells, eyes = eye_cells(points, scheme), eyes_of(scheme)
+    measured = {}
+    for low, high in zip((-np.inf, *EYE_CELLS), (*EYE_CELLS, np.inf)):
+        inside = (cells >= low) & (cells < high)
+        if not inside.any():
+            continue
+        angles = torch.cat([degrees[chosen][:, eye].flatten() for chosen, eye in zip(inside.unbind(1), eyes)])
+        shapes = torch.cat([widths[chosen][:, eye].flatten(0, 1) for chosen, eye in zip(inside.unbind(1), eyes)])
+        across, along = shapes.unbind(-1)
+        axes = Axes(*(float(value.nanmedian()) for value in (angles, along / across, across, along)))
+        name = f"below {high}" if low < 0 else f"from {low}" if high == np.inf else f"{low} to {high}"
+        measured[name] = (int(inside.sum()), axes)
+    return measured
+
+
+def eyes_of(scheme: Scheme) -> list[list[int]]:
+    """Return the landmarks of each eye."""
+    return [[*indices] for group, indices in scheme.groups.items() if group.endswith("eye")]
+
+
+def eye_cells(points: Tensor, scheme: Scheme) -> Tensor:
+    """Return the widths (N, eyes) in cells of the eyes of points (N, K, 2) in pixels."""
+    corners = [points[:, eye] for eye in eyes_of(scheme)]
+    return torch.stack([torch.cdist(eye, eye).amax((1, 2)) for eye in corners], 1) / STRIDE
 
 
 def degrees_off(points: Tensor, covariances: Tensor, scheme: Scheme) -> Tensor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,15 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 from torch import Tensor
 
-from benchmarks.label_axes import Axes, draw_edges, in_crops, measure
+from benchmarks.label_axes import (
+    Axes,
+    draw_edges,
+    eye_cells,
+    in_crops,
+    label_axes,
+    measure,
+    measure_eyes,
+)
 from tracker.datasets.pts_files import read_pts
 from tracker.face.schemes import COFW29, IBUG68, WFLW98, Curve, Scheme
 from train.codecs import gaussian
@@ -386,6 +395,14 @@ class TestRealFaces:
             assert axes.degrees <= 20, group
             assert axes.ratio >= 1.25, group
 
+    def test_the_wider_an_eye_the_longer_its_labels(self, points: Tensor, edges: Tensor) -> None:
+        found = measure_eyes(points, edges, IBUG68, ImageAware(8, edges="own"))
+        assert sum(count for count, _ in found.values()) == 2 * len(points)
+        ratios = [axes.ratio for count, axes in found.values() if count >= 8]
+        assert len(ratios) > 2
+        assert ratios == sorted(ratios)
+        assert max(axes.degrees for count, axes in found.values() if count >= 8) < 20
+
     def test_are_as_wide_as_the_image_unaware_ones_that_the_paper_compares_with(
         self, points: Tensor, edges: Tensor
     ) -> None:
@@ -424,3 +441,33 @@ class TestRealFaces:
         x, y = gaussian.cells_from_pixels(points, 4).round().long().unbind(-1)
         at_label = maps.flatten(2).gather(2, (y * 64 + x)[..., None])[..., 0]
         assert (at_label > 0.9 * maps.amax((-2, -1))).double().mean() > 0.95
+
+
+class TestEyeWidths:
+    def test_is_the_distance_of_the_corners_in_cells(self) -> None:
+        points = torch.zeros(2, 68, 2, dtype=torch.float64)
+        points[:, 39, 0], points[1, 45, 1] = 4 * 7.5, 4 * 3.0
+        assert eye_cells(points, IBUG68).tolist() == [[7.5, 0.0], [7.5, 3.0]]
+
+    def test_each_eye_is_in_the_range_of_its_own_width(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """A right eye of 7 cells and a left one of 5; covariances by the landmark tell which one was taken."""
+        monkeypatch.setattr("benchmarks.label_axes.EYE_CELLS", (6,))
+        full = torch.tensor([1.0, 0.0, 1.0], dtype=torch.float64).repeat(1, 68, 1)
+        full[:, 36:42, 0], full[:, 42:48, 0] = 4.0, 9.0
+        monkeypatch.setattr("benchmarks.label_axes.covariances", lambda *_: full)
+        points = torch.zeros(1, 68, 2, dtype=torch.float64)
+        points[:, 39, 0], points[:, 45, 0] = 4 * 7.0, 4 * 5.0
+        found = measure_eyes(points, torch.zeros(1), IBUG68, ImageAware(8, edges="own"))
+        assert {name: (count, axes.ratio) for name, (count, axes) in found.items()} == {
+            "below 6": (1, pytest.approx(3.0)),
+            "from 6": (1, pytest.approx(2.0)),
+        }
+
+    def test_are_printed(self, w300: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        label_axes(w300 / "afw", sizes=[128])
+        assert "eyes" not in capsys.readouterr().out
+        label_axes(w300 / "afw", sizes=[128], eye_widths=True)
+        printed = capsys.readouterr().out
+        assert printed.count("eyes by width in cells, median ") == 2  # edges of all curves, and the own one
+        counts = [int(count) for count in re.findall(r"(\d+) eyes ", printed)]
+        assert sum(counts) == 4 * int(printed.split(maxsplit=1)[0])
