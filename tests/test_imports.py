@@ -70,6 +70,7 @@ MAY_IMPORT = {
             "train.objectives",
         ),
         "train.checkpoints",
+        "train.exported",
         "train.extras",
         "train.packaged_configs",
         "landmark_tracker",
