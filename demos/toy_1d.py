@@ -5,11 +5,11 @@ updates, its label is cell 5, and it starts with a peak on cell 9 and a lower on
 the peaks' shape, nor the step size, nor the unit of the margin: here they are START, RATE (the same for both losses),
 and cells over [-1, 1], as train/losses/structured.py has them.
 
-Soft-argmax updates the label's cell in the right direction, but by a twentieth of the largest update and less. It moves
-the higher peak towards the label, from cell 9 to cell 8, and stops there: a cell's update is its probability times the
-error times its distance from the mean, so that cell 9 sinks faster than cell 8, until the mean is right. That
-takes wide peaks, with cell 8 higher than cell 1, and departs from the paper, whose two highest values are at cells 9
-and 1: from there both peaks stay.
+Soft-argmax updates the label's cell in the right direction, but by an eighteenth of the largest update and less. It
+moves the higher peak towards the label, from cell 9 to cell 8, as a cell's update is its probability times the error
+times its distance from the mean, so that cell 9 sinks faster than cell 8. From step 52 on the highest cell is 1, on the
+other side; when the mean is right, neither peak is on the label. That takes wide peaks, with cell 8 higher than cell 1,
+and departs from the paper, whose two highest values are at cells 9 and 1: from there both peaks stay.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ with needs_extra(__name__, "export.run", "export", "cv2", "torch", "lightning", 
     from tracker.system.commit import commit
     from train.checkpoints import build, load_weights, read_checkpoint
     from train.codecs.reading import HEAD_DECODERS, ReadingName
-    from train.exported import is_exported, load_exported, read_exported
+    from train.exported import expect_start, is_exported, load_exported, read_exported
     from train.loaders import AugmentedCrops, FaceData
     from train.packaged_configs import find_config, with_found_configs
     from train.task import LandmarkTask
@@ -62,21 +62,22 @@ def export(
     trust: str = "",
     allow_untrained: bool = False,
     provenance: Path | None = None,
-    deviation_scale: float = 1.0,
+    deviation_scale: float | None = None,
 ) -> None:
     """Write a checkpoint as an ONNX model that includes its decoding, verified on its own validation faces.
 
     OUTPUT.modelinfo is written, too, because GStreamer's onnxinference needs it.
 
     Args:
-        checkpoint: a file that train.run wrote; or an exported model in float32, or the name of a packaged one, whose
-            training faces are where they were.
+        checkpoint: a file that train.run wrote; or an exported model in FP32 or FP16, or the name of a packaged one, if
+            its training faces are where they were.
         output: the .onnx file to write.
         licence: the terms of use of the model; stored in the file.
         precision: number format of the net. Pixels are always normalised and heatmaps decoded in float32. int8 is
             calibrated on training faces, for TensorRT if an engine is built, otherwise for CPUs.
-        decoder: how points are computed from the heatmaps; by default the decoder of the objective. The covariances are
-            calibrated on the validation faces, and so is the temperature if the heatmaps were trained as distributions.
+        decoder: how points are computed from the heatmaps; by default that of the exported model, or of the objective.
+            The covariances are calibrated on the validation faces, and so is the temperature if the heatmaps were
+            trained as distributions.
         budget: the largest allowed difference between the model and PyTorch; by default that of the precision.
         to: onnx, or another format to make in addition. tensorrt and tensorrt_rtx build an engine in the folder engines
             beside the .onnx file. triton adds the model to triton_models, a model repository of Triton Inference
@@ -87,22 +88,30 @@ def export(
             is imported and run.
         allow_untrained: also write a model that is no better than the mean face on its validation faces.
         provenance: a YAML file of texts by name (pictures, labels, teacher, their licences); stored in the file, and
-            printed by tracker.doctor.
+            printed by tracker.doctor. By default that of the exported model.
         deviation_scale: factor on the deviations that the model states of its points, after they were fitted to its
             errors on the validation faces. Above 1 if the labels of these faces have errors of their own, as those of
-            a teacher; `python -m benchmarks.model_errors` measures it on faces labelled by hand.
+            a teacher; `python -m benchmarks.model_errors` measures it on faces labelled by hand. By default that of the
+            exported model, or 1.
 
     Raises:
         TrackerError: if an option or file is invalid, or the model does not agree with PyTorch.
     """
-    if not 0.01 <= deviation_scale <= 100:
+    if deviation_scale is not None and not 0.01 <= deviation_scale <= 100:
         raise TrackerError(f"--deviation-scale: expected a number from 0.01 to 100, got {deviation_scale:g}")
+    expect_start(checkpoint, "--checkpoint")
+    exported = read_exported(checkpoint, trust) if is_exported(checkpoint) else None
     if provenance is not None:
         provenance = find_config(provenance, "provenance")
-    inputs = [checkpoint, *filter(None, [provenance]), *files_read()]
+    inputs = [exported.path if exported else checkpoint, *filter(None, [provenance]), *files_read()]
     check_output(output, ".onnx", inputs)
     check_output(info_path(output), ".modelinfo", inputs)
     chain = {} if provenance is None else read_provenance(provenance)
+    if exported:
+        print(f"{exported.path} is exported again; its licence: {exported.spec.licence}")
+        chain = chain or exported.spec.provenance
+        decoder = decoder or exported.decoder
+        deviation_scale = deviation_scale or exported.deviation_scale
     if to == "triton":
         check_name(output.stem)
         import_client()
@@ -116,7 +125,9 @@ def export(
             f"{checkpoint}: decoder {decoder} reads a head that its net does not have; leave --decoder out"
         )
     try:
-        engine, spec, reference, told = _prepared(task, data, config, precision, decoder, licence, deviation_scale)
+        engine, spec, reference, told = _prepared(
+            task, data, config, precision, decoder, licence, deviation_scale or 1.0
+        )
         spec = replace(spec, provenance=chain)
         if not allow_untrained:
             _expect_trained(checkpoint, reference, data)
@@ -233,7 +244,7 @@ def load(checkpoint: Path, trust: str = "") -> tuple[LandmarkTask, FaceData, dic
     """Load a checkpoint.
 
     Args:
-        checkpoint: the file; or an exported model in float32 or its name, whose faces must be where they were.
+        checkpoint: the file; or an exported model in FP32 or FP16, or its name, whose faces must be where they were.
         trust: packages, separated by commas, whose classes it may name besides those of train.
 
     Returns:
@@ -242,8 +253,9 @@ def load(checkpoint: Path, trust: str = "") -> tuple[LandmarkTask, FaceData, dic
     Raises:
         TrackerError: if the file is neither, names classes of other packages, or has no validation faces.
     """
+    expect_start(checkpoint, "--checkpoint")
     exported = is_exported(checkpoint)
-    raw = read_exported(checkpoint, trust) if exported else read_checkpoint(checkpoint, trust)
+    raw = read_exported(checkpoint, trust).raw if exported else read_checkpoint(checkpoint, trust)
     config = {"model": raw["hyper_parameters"], "data": raw["datamodule_hyper_parameters"], "epoch": raw["epoch"]}
     if "mixed" in raw:  # by train.mix
         config["mixed"] = raw["mixed"]

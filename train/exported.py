@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -13,6 +14,8 @@ from tracker.cli.suggestions import suggest
 from tracker.engines.spec import ModelSpec
 from tracker.weights.packaged import PACKAGED, RESEARCH, landmark_model
 from train.checkpoints import CheckpointError, check_configuration, refuse_url
+from train.codecs.decoders import DECODERS
+from train.codecs.reading import HEAD_DECODERS, ReadingName
 
 if TYPE_CHECKING:
     from train.task import LandmarkTask
@@ -21,6 +24,9 @@ FACES = 512
 """By which the statistics of the BatchNorms are estimated."""
 NAMES = tuple(name for name in (*PACKAGED, *RESEARCH) if not name.endswith("_int8"))
 """The packaged models that a training can start from."""
+
+
+_QUANTISED = ("DequantizeLinear", "QLinearConv", "ConvInteger")
 
 
 class Layer(NamedTuple):
@@ -46,11 +52,12 @@ def is_exported(start: Path) -> bool:
     return start.suffix.lower() == ".onnx" or (str(start) in (*PACKAGED, *RESEARCH) and not start.exists())
 
 
-def expect_start(start: Path) -> None:
+def expect_start(start: Path, option: str = "model.start") -> None:
     """Check that there is something to start from, before anything is read.
 
     Args:
         start: a checkpoint, an .onnx file, or the name of a packaged model.
+        option: that names it, for messages.
 
     Raises:
         CheckpointError: if there is no such file, or for a URL.
@@ -62,31 +69,50 @@ def expect_start(start: Path) -> None:
     elif not start.is_file():
         found = "a folder" if start.is_dir() else "no file" if not start.exists() else "a device or a pipe"
         raise CheckpointError(
-            f"{start}: model.start: expected a checkpoint, an .onnx file or one of {', '.join(NAMES)}, got {found}"
+            f"{start}: {option}: expected a checkpoint, an .onnx file or one of {', '.join(NAMES)}, got {found}"
             f"{suggest(str(start), NAMES)}"
         )
 
 
-def read_exported(path: Path, trust: str = "") -> dict[str, Any]:
-    """Return what an exported model says of its training, as a checkpoint does.
+class Exported(NamedTuple):
+    """An exported model in the place of its checkpoint.
+
+    Attributes:
+        path: of the file.
+        spec: its spec.
+        raw: what it says of its training, as a checkpoint does: hyper_parameters, datamodule_hyper_parameters, epoch;
+            the state_dict holds as many weights as the net may have.
+        decoder: by which it computes points; None if that is unknown to this version.
+        deviation_scale: the factor on its deviations.
+    """
+
+    path: Path
+    spec: ModelSpec
+    raw: dict[str, Any]
+    decoder: ReadingName | None
+    deviation_scale: float
+
+
+def read_exported(start: Path, trust: str = "") -> Exported:
+    """Read what an exported model says of itself.
 
     Args:
-        path: an .onnx file, or the name of a packaged model.
+        start: an .onnx file, or the name of a packaged model.
         trust: packages, separated by commas, whose classes it may name besides those of train.
-
-    Returns:
-        hyper_parameters, datamodule_hyper_parameters and epoch; the state_dict holds as many weights as the net may
-        have.
 
     Raises:
         CheckpointError: if it is damaged, does not say, or names classes of other packages.
         TrackerError: if there is no such model, or it is no landmark model.
     """
-    file = path if path.suffix else landmark_model(path)
-    spec, given = _read(file)
+    path = start if start.suffix else landmark_model(start)
+    spec, given = _read(path)
     config = spec.config
     if not all(isinstance(config.get(name), dict) for name in ("model", "data")):
-        raise CheckpointError(f"{file}: expected a model that says how it was trained; give its checkpoint instead")
+        raise CheckpointError(f"{path}: expected a model that says how it was trained; give its checkpoint instead")
+    if config["model"].get("size") != spec.size:
+        raise CheckpointError(
+            f"{path}: it takes crops of {spec.size} px, and says that its training had {config['model'].get('size')}"
+        )
     weights = [each.clone() for layer in given for each in (layer.weight, layer.bias, layer.bias)]  # BatchNorm has two
     raw = {
         "state_dict": dict(enumerate(weights)),
@@ -95,8 +121,11 @@ def read_exported(path: Path, trust: str = "") -> dict[str, Any]:
         "epoch": config.get("epoch", 0),
         **({"mixed": config["mixed"]} if "mixed" in config else {}),
     }
-    check_configuration(file, raw, trust)
-    return raw
+    check_configuration(path, raw, trust)
+    factor = re.search(r"deviations times ([0-9.]+)", spec.decode)
+    name = spec.decode.partition(";")[0]
+    decoder = next((each for each in (*DECODERS, *HEAD_DECODERS) if each == name), None)
+    return Exported(path, spec, raw, decoder, float(factor[1]) if factor else 1.0)
 
 
 def load_exported(task: LandmarkTask, start: Path, crops: Iterable[Tensor] | None = None) -> ModelSpec:
@@ -151,22 +180,37 @@ def _read(path: Path) -> tuple[ModelSpec, list[Folded]]:
         reason = " ".join(str(error).split())[:100] or type(error).__name__
         raise CheckpointError(f"{path}: expected an exported model (.onnx), it cannot be read ({reason})") from None
     spec = ModelSpec.from_metadata({entry.key: entry.value for entry in model.metadata_props}, str(path))
-    values = {each.name: onnx.numpy_helper.to_array(each) for each in model.graph.initializer}
-    convolutions = []
-    for node in model.graph.node:
-        if node.op_type != "Conv":
-            continue
-        if any(name not in values for name in node.input[1:]):
-            raise CheckpointError(
-                f"{path}: expected a model in FP32 or FP16 to start from, one of {', '.join(NAMES)} or an .onnx file; "
-                "this one is quantised"
-            )
-        weight, *biases = (torch.from_numpy(values[name].copy()).float() for name in node.input[1:])
-        sizes: dict[str, Any] = {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}
-        convolutions.append(Folded(weight, biases[0] if biases else torch.zeros(len(weight)), sizes))
-    if not all(each.weight.isfinite().all() and each.bias.isfinite().all() for each in convolutions):
-        raise CheckpointError(f"{path}: its weights are damaged: some are not finite")
+    if any(node.op_type in _QUANTISED for node in model.graph.node):
+        raise CheckpointError(
+            f"{path}: expected a model in FP32 or FP16 to start from, one of {', '.join(NAMES)} or an .onnx file; "
+            "this one is quantised"
+        )
+    try:
+        values = {each.name: onnx.numpy_helper.to_array(each) for each in model.graph.initializer}
+        convolutions = [_folded(node, values) for node in model.graph.node if node.op_type == "Conv"]
+    except Exception as error:  # of onnx, NumPy and torch, which trust sizes and types of a file
+        reason = " ".join(str(error).split())[:100] or type(error).__name__
+        raise CheckpointError(f"{path}: its weights are damaged ({reason})") from None
     return spec, convolutions
+
+
+def _folded(node: Any, values: dict[str, Any]) -> Folded:
+    """Return a convolution of a file; raise ValueError or whatever onnx raises if it is damaged."""
+    import onnx
+
+    weight, *biases = (torch.from_numpy(values[name].copy()) for name in node.input[1:])
+    bias = biases[0] if biases else torch.zeros(len(weight))
+    if not (weight.is_floating_point() and bias.is_floating_point() and weight.ndim == 4):
+        raise ValueError(f"expected numbers with a point in four dimensions, got {weight.dtype} in {weight.ndim}")
+    if bias.shape != weight.shape[:1]:
+        raise ValueError(f"expected a bias for each of {len(weight)} channels, got {tuple(bias.shape)}")
+    if not (weight.isfinite().all() and bias.isfinite().all()):
+        raise ValueError("some are not finite")
+    sizes = {each.name: onnx.helper.get_attribute_value(each) for each in node.attribute}
+    lists = {name: [*sizes[name]] for name in ("strides", "pads", "dilations") if name in sizes}
+    if not all(isinstance(each, int) for sides in lists.values() for each in sides):
+        raise ValueError("expected whole numbers of strides, pads and dilations")
+    return Folded(weight.float(), bias.float(), lists)
 
 
 def _first(crops: Iterable[Tensor], device: torch.device) -> list[Tensor]:

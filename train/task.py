@@ -187,7 +187,7 @@ class LandmarkTask(lightning.LightningModule):
             SetupError: if Lightning would keep them in another precision: labels would be rounded (bfloat16 has half a
                 pixel at 128), and pictures would not fit the weights.
         """
-        if precision.endswith("-true") and precision != "32-true":
+        if precision not in ("32-true", "bf16-mixed", "16-mixed"):
             raise SetupError(
                 "trainer.precision: expected 32-true, bf16-mixed or 16-mixed, which keep labels and weights in "
                 f"float32, got {precision}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import json
 import os
 import sys
@@ -261,14 +262,36 @@ def test_a_file_goes_before_a_packaged_model_of_its_name(tmp_path: Path, monkeyp
 class TestExportedAgain:
     """An exported model may stand for its checkpoint in the export."""
 
-    def test_the_points_are_the_same(self, exported: Path, tmp_path: Path) -> None:
-        again = tmp_path / "again.onnx"
-        export(exported, again, licence="drawn", allow_untrained=True)
-        crops = some_crops(6).numpy()
-        first, second = OnnxEngine(exported), OnnxEngine(again)
-        np.testing.assert_allclose(second.run(crops).points_px, first.run(crops).points_px, atol=1e-3)
-        assert second.spec.config == first.spec.config
-        assert second.spec.temperature == first.spec.temperature
+    def test_it_is_the_same_model(self, one_stack: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+        """Also in what was chosen when it was exported, and is not chosen again."""
+        first, again, origin = tmp_path / "first.onnx", tmp_path / "again.onnx", tmp_path / "origin.yaml"
+        origin.write_text("pictures: drawn\n")
+        chosen = {"decoder": "dark", "deviation_scale": 1.52, "provenance": origin}
+        export(one_stack, first, "for a test", allow_untrained=True, **chosen)
+        capsys.readouterr()
+        export(first, again, "for another", allow_untrained=True)
+        assert f"{first} is exported again; its licence: for a test" in capsys.readouterr().out
+        crops, one, other = some_crops(6).numpy(), OnnxEngine(first), OnnxEngine(again)
+        for name in ("points_px", "scores", "covariances_px2"):
+            np.testing.assert_allclose(
+                getattr(other.run(crops), name), getattr(one.run(crops), name), rtol=1e-3, atol=1e-3
+            )
+        assert other.spec.decode.startswith("dark; ") and other.spec.decode.endswith("; deviations times 1.52")
+        same = {
+            "licence": "",
+            "decode": "",
+            "temperature": 1.0,
+            "visibility": {},
+        }  # what is fitted anew ends a digit off
+        assert dataclasses.replace(other.spec, **same) == dataclasses.replace(one.spec, **same)
+
+    def test_it_is_not_overwritten(self, exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        before = exported.read_bytes()
+        monkeypatch.setattr("train.exported.landmark_model", lambda name: exported)
+        for checkpoint in (exported, Path("edge68")):
+            with pytest.raises(TrackerError, match="which is read; give another --output"):
+                export(checkpoint, exported, "drawn", allow_untrained=True)
+        assert exported.read_bytes() == before
 
     def test_of_a_net_of_two_stacks_the_last_is_in_the_file(self, checkpoint: Path, tmp_path: Path) -> None:
         export(checkpoint, tmp_path / "model.onnx", licence="drawn", allow_untrained=True)
@@ -280,8 +303,12 @@ class TestExportedAgain:
         [
             ({}, "expected a model that says how it was trained; give its checkpoint instead"),
             ({"model": [], "data": {}}, "expected a model that says how it was trained"),
-            ({"model": {"net": {"class_path": "os.system"}}, "data": {}}, r"os\.system.* not part of train"),
-            ({"model": {"_instantiator": "os.system"}, "data": {}}, "name an instantiator other than"),
+            (
+                {"model": {"size": 32, "net": {"class_path": "os.system"}}, "data": {}},
+                r"os\.system.* not part of train",
+            ),
+            ({"model": {"size": 65536}, "data": {}}, "takes crops of 32 px, and says that its training had 65536"),
+            ({"model": {"size": 32, "_instantiator": "os.system"}, "data": {}}, "name an instantiator other than"),
         ],
     )
     def test_what_it_says_of_itself_is_not_trusted(
@@ -303,3 +330,68 @@ class TestExportedAgain:
         onnx.save(model, str(tmp_path / "model.onnx"))
         with pytest.raises(CheckpointError, match="the net has more of them"):
             load(tmp_path / "model.onnx")
+
+    @pytest.mark.parametrize(
+        ("name", "reason"),
+        [("edge68_fst", "did you mean edge68_fast"), ("http://a/b.onnx", "got a URL"), ("none.onnx", "got no file")],
+    )
+    def test_names_are_those_of_model_start(self, name: str, reason: str) -> None:
+        with pytest.raises(TrackerError, match=reason):
+            load(Path(name))
+
+
+def change_bytes(tensor: onnx.TensorProto) -> None:
+    tensor.raw_data = tensor.raw_data[:-4]
+
+
+def change_type(tensor: onnx.TensorProto) -> None:
+    tensor.data_type = 77
+
+
+def change_sizes(tensor: onnx.TensorProto) -> None:
+    tensor.dims[0] = 1 << 40
+
+
+def change_numbers(tensor: onnx.TensorProto) -> None:
+    values = numpy_helper.to_array(tensor)
+    tensor.CopyFrom(numpy_helper.from_array(np.ones(values.shape, np.uint16), tensor.name))
+
+
+def change_name(tensor: onnx.TensorProto) -> None:
+    tensor.name = "another"
+
+
+def shorten(tensor: onnx.TensorProto) -> None:
+    values = numpy_helper.to_array(tensor)
+    tensor.CopyFrom(numpy_helper.from_array(values[:1], tensor.name))
+
+
+@pytest.mark.parametrize("part", [1, 2], ids=["weight", "bias"])
+@pytest.mark.parametrize("change", [change_bytes, change_type, change_sizes, change_numbers, change_name, shorten])
+def test_damaged_numbers_are_one_sentence(
+    exported: Path, tmp_path: Path, part: int, change: Callable[[onnx.TensorProto], None]
+) -> None:
+    model = onnx.load(str(exported))
+    wanted = next(node for node in model.graph.node if node.op_type == "Conv").input[part]
+    change(next(each for each in model.graph.initializer if each.name == wanted))
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(CheckpointError, match=r"its weights (are damaged|do not fit the net)"):
+        load_exported(untrained(stacks=1), tmp_path / "model.onnx", [some_crops(4)])
+
+
+@pytest.mark.parametrize("value", [2.0, [1.5, 1.5]])
+def test_damaged_attributes_are_one_sentence(exported: Path, tmp_path: Path, value: object) -> None:
+    model = onnx.load(str(exported))
+    node = next(node for node in model.graph.node if node.op_type == "Conv")
+    (strides,) = (each for each in node.attribute if each.name == "strides")
+    strides.CopyFrom(onnx.helper.make_attribute("strides", value))
+    (tmp_path / "model.onnx").write_bytes(model.SerializeToString())
+    with pytest.raises(CheckpointError, match="its weights are damaged"):
+        load_exported(untrained(stacks=1), tmp_path / "model.onnx", [some_crops(4)])
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_is_refused_without_waiting(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.onnx")
+    with pytest.raises(CheckpointError, match="got a device or a pipe"):
+        load(tmp_path / "pipe.onnx")

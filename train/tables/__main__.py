@@ -6,6 +6,7 @@ import shlex
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Literal
 
 from train.extras import needs_extra
 
@@ -90,7 +91,7 @@ def check(
     paper: Paper | None = None,
     row: str | None = None,
     size: int | None = None,
-    accelerator: str = "cpu",
+    accelerator: Literal["cpu", "gpu", "mps", "auto"] = "cpu",
     report: Path | None = None,
 ) -> None:
     """Train rows for two steps on faces that are drawn at random; rows that are one training once.
@@ -101,11 +102,13 @@ def check(
         paper: yang_yeh, star, subpixel or hih; all if not given.
         row: the id of one row, or what ids begin with, such as star-t3-wflw.
         size: side of the crop in pixels, to be fast; the paper's if not given. A multiple of 64 from 128 on.
-        accelerator: as trainer.accelerator, such as cpu or gpu.
+        accelerator: as trainer.accelerator.
         report: the .json file to write: a line for each training, and the commit.
     """
     if size is not None and (size < 2 * SIDE or size % SIDE):  # at 64 the smallest maps have one cell, no variance
         raise TrackerError(f"--size: expected a multiple of {SIDE} from {2 * SIDE} on, got {size}")
+    if report is not None and report.suffix.lower() != ".json":
+        raise TrackerError(f"--report: expected the name of a file that ends in .json, got {report}")
     with needs_extra(__name__, "train.tables check", "train"):
         from train.tables.check import Record
         from train.tables.check import check as checked
@@ -128,7 +131,8 @@ def check(
 def _choose(paper: Paper | None, row: str | None) -> list[Row]:
     """Return the rows of a paper whose ids begin so; raise TrackerError where there is none."""
     named = [each for each in ROWS.values() if each.id.startswith(row or "")]
-    named = [each for each in named if each.id == row] or named
+    whole = [each for each in named if f"{each.id}-".startswith(f"{row}-")]  # hih-t1 is not hih-t10
+    named = [each for each in named if each.id == row] or whole or named
     found = [each for each in named if paper in (None, each.paper)]
     if named and not found:
         of = " and ".join(sorted({each.paper for each in named}))

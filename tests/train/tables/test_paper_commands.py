@@ -110,6 +110,13 @@ class TestList:
         assert any("--data.source.root '/my sets/300vw'" in line for line in steps)
         assert last.endswith("write files --data '/my sets' --runs trained")
 
+    def test_a_beginning_ends_at_a_dash_if_it_can(
+        self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        for row, count in (("hih-t1", 3), ("hih-t10", 4), ("hih-t", 42)):
+            run(monkeypatch, "list", "--row", row)
+            assert f"\n{count} rows; " in capsys.readouterr().out
+
     def test_all_trainings_are_listed(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
     ) -> None:
@@ -128,6 +135,8 @@ class TestList:
             (["list", "--paper", "hih", "--row", "yy-t1"], "--row yy-t1 is of the paper yang_yeh, --paper says hih"),
             (["check", "--row", "yy-t3", "--size", "100"], "--size: expected a multiple of 64 from 128 on, got 100"),
             (["check", "--row", "yy-t3", "--size", "64"], "--size: expected a multiple of 64 from 128 on, got 64"),
+            (["check", "--row", "yy-t3", "--report", "notes.txt"], "expected the name of a file that ends in .json"),
+            (["check", "--row", "yy-t3", "--accelerator", "gpuu"], "accelerator"),
             (["list", "--paper", "adnet"], "paper"),
             (["lists"], "did you mean list?"),
             ([], "expected one of list, write, check, got nothing"),
