@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import representations
 from benchmarks.sweeps import GROUPS, OWN_READING, PUBLISHED, Group, sweeps, table, trained
 
 ROOT = Path(__file__).parents[2]
@@ -32,10 +33,18 @@ def test_every_setting_trains_and_has_its_rows(
     assert (tmp_path / f"{group}.json").exists()
 
 
-def test_the_page_has_the_figures_of_the_trainings() -> None:
+@pytest.mark.parametrize("group", GROUPS)
+def test_the_page_has_the_figures_of_the_trainings(group: Group) -> None:
     pages = ROOT / "benchmarks"
-    runs = json.loads((pages / "trainings/structured.json").read_text())["12 epochs"]
-    assert table(runs, GROUPS["structured"]) in (pages / "sweeps.md").read_text()
+    runs = json.loads((pages / f"trainings/{group}.json").read_text())["12 epochs"]
+    assert table(runs, GROUPS[group]) in (pages / "sweeps.md").read_text()
+
+
+def test_the_page_of_representations_has_the_figures_of_theirs() -> None:
+    record = json.loads((ROOT / "benchmarks/trainings/representations.json").read_text())
+    assert (
+        representations.table(record["12 epochs"], record["ms"]) in (ROOT / "benchmarks/representations.md").read_text()
+    )
 
 
 def test_readings_read_the_same_maps_otherwise(root: Path) -> None:
