@@ -41,6 +41,7 @@ with needs_extra(__name__, "export.run", "export", "cv2", "torch", "lightning", 
     from tracker.engines.triton import import_client
     from tracker.errors import TrackerError
     from tracker.system.commit import commit
+    from tracker.weights.packaged import landmark_model
     from train.checkpoints import build, load_weights, read_checkpoint
     from train.codecs.reading import HEAD_DECODERS, ReadingName
     from train.exported import expect_start, is_exported, load_exported, read_exported
@@ -99,19 +100,13 @@ def export(
     """
     if deviation_scale is not None and not 0.01 <= deviation_scale <= 100:
         raise TrackerError(f"--deviation-scale: expected a number from 0.01 to 100, got {deviation_scale:g}")
-    expect_start(checkpoint, "--checkpoint")
-    exported = read_exported(checkpoint, trust) if is_exported(checkpoint) else None
     if provenance is not None:
         provenance = find_config(provenance, "provenance")
-    inputs = [exported.path if exported else checkpoint, *filter(None, [provenance]), *files_read()]
+    packaged = is_exported(checkpoint) and not checkpoint.suffix
+    inputs = [landmark_model(checkpoint) if packaged else checkpoint, *filter(None, [provenance]), *files_read()]
     check_output(output, ".onnx", inputs)
     check_output(info_path(output), ".modelinfo", inputs)
     chain = {} if provenance is None else read_provenance(provenance)
-    if exported:
-        print(f"{exported.path} is exported again; its licence: {exported.spec.licence}")
-        chain = chain or exported.spec.provenance
-        decoder = decoder or exported.decoder
-        deviation_scale = deviation_scale or exported.deviation_scale
     if to == "triton":
         check_name(output.stem)
         import_client()
@@ -120,6 +115,12 @@ def export(
     elif to != "onnx":
         check_runtime(to, output, precision, inputs)
     task, data, config = load(checkpoint, trust)
+    if is_exported(checkpoint):
+        exported = read_exported(checkpoint, trust)
+        print(f"{exported.path} is exported again; its licence: {exported.spec.licence}")
+        chain = chain or exported.spec.provenance
+        decoder = decoder or exported.decoder
+        deviation_scale = deviation_scale or exported.deviation_scale
     if decoder in HEAD_DECODERS and decoder != task.objective.head:
         raise TrackerError(
             f"{checkpoint}: decoder {decoder} reads a head that its net does not have; leave --decoder out"
@@ -253,8 +254,9 @@ def load(checkpoint: Path, trust: str = "") -> tuple[LandmarkTask, FaceData, dic
     Raises:
         TrackerError: if the file is neither, names classes of other packages, or has no validation faces.
     """
-    expect_start(checkpoint, "--checkpoint")
     exported = is_exported(checkpoint)
+    if not (exported or checkpoint.suffix):  # perhaps a misspelt name
+        expect_start(checkpoint, "--checkpoint")
     raw = read_exported(checkpoint, trust).raw if exported else read_checkpoint(checkpoint, trust)
     config = {"model": raw["hyper_parameters"], "data": raw["datamodule_hyper_parameters"], "epoch": raw["epoch"]}
     if "mixed" in raw:  # by train.mix

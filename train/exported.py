@@ -104,6 +104,7 @@ def read_exported(start: Path, trust: str = "") -> Exported:
         CheckpointError: if it is damaged, does not say, or names classes of other packages.
         TrackerError: if there is no such model, or it is no landmark model.
     """
+    expect_start(start, "--checkpoint")
     path = start if start.suffix else landmark_model(start)
     spec, given = _read(path)
     config = spec.config
