@@ -41,10 +41,9 @@ with needs_extra(__name__, "export.run", "export", "cv2", "torch", "lightning", 
     from tracker.engines.triton import import_client
     from tracker.errors import TrackerError
     from tracker.system.commit import commit
-    from tracker.weights.packaged import landmark_model
     from train.checkpoints import build, load_weights, read_checkpoint
     from train.codecs.reading import HEAD_DECODERS, ReadingName
-    from train.exported import expect_start, is_exported, load_exported, read_exported
+    from train.exported import expect_start, find_start, is_exported, load_exported, read_exported
     from train.loaders import AugmentedCrops, FaceData
     from train.packaged_configs import find_config, with_found_configs
     from train.task import LandmarkTask
@@ -102,8 +101,7 @@ def export(
         raise TrackerError(f"--deviation-scale: expected a number from 0.01 to 100, got {deviation_scale:g}")
     if provenance is not None:
         provenance = find_config(provenance, "provenance")
-    packaged = is_exported(checkpoint) and not checkpoint.suffix
-    inputs = [landmark_model(checkpoint) if packaged else checkpoint, *filter(None, [provenance]), *files_read()]
+    inputs = [find_start(checkpoint), *filter(None, [provenance]), *files_read()]
     check_output(output, ".onnx", inputs)
     check_output(info_path(output), ".modelinfo", inputs)
     chain = {} if provenance is None else read_provenance(provenance)

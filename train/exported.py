@@ -52,6 +52,18 @@ def is_exported(start: Path) -> bool:
     return start.suffix.lower() == ".onnx" or (str(start) in (*PACKAGED, *RESEARCH) and not start.exists())
 
 
+def find_start(start: Path) -> Path:
+    """Return the file that a training starts from, or an export reads.
+
+    Args:
+        start: a checkpoint, an .onnx file, or the name of a packaged model.
+
+    Raises:
+        TrackerError: if the packaged model is missing or damaged.
+    """
+    return landmark_model(start) if is_exported(start) and not start.suffix else start
+
+
 def expect_start(start: Path, option: str = "model.start") -> None:
     """Check that there is something to start from, before anything is read.
 
@@ -105,7 +117,7 @@ def read_exported(start: Path, trust: str = "") -> Exported:
         TrackerError: if there is no such model, or it is no landmark model.
     """
     expect_start(start, "--checkpoint")
-    path = start if start.suffix else landmark_model(start)
+    path = find_start(start)
     spec, given = _read(path)
     config = spec.config
     if not all(isinstance(config.get(name), dict) for name in ("model", "data")):
@@ -148,7 +160,7 @@ def load_exported(task: LandmarkTask, start: Path, crops: Iterable[Tensor] | Non
         CheckpointError: if the file is quantised or damaged, or its convolutions are not those of the net.
         TrackerError: if there is no such model, or it is no landmark model.
     """
-    path = start if start.suffix else landmark_model(start)
+    path = find_start(start)
     spec, given = _read(path)
     if spec.scheme != task.scheme.name:
         raise CheckpointError(f"{path}: expected a model of the scheme {task.scheme.name}, it has {spec.scheme}")

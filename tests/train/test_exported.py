@@ -287,8 +287,7 @@ class TestExportedAgain:
 
     def test_it_is_not_overwritten(self, exported: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         before = exported.read_bytes()
-        for module in ("train.exported", "export.run"):
-            monkeypatch.setattr(f"{module}.landmark_model", lambda name: exported)
+        monkeypatch.setattr("train.exported.landmark_model", lambda name: exported)
         for checkpoint in (exported, Path("edge68")):
             with pytest.raises(TrackerError, match="which is read; give another --output"):
                 export(checkpoint, exported, "drawn", allow_untrained=True)
