@@ -25,7 +25,7 @@ from train.targets.label_smoothing import ImageAware, covariances, deviations
 
 STRIDE = 4
 EYE_CELLS = (4, 5, 6, 7, 8, 9, 10, 11, 12)
-"""Where the ranges of the width of an eye end, in cells."""
+"""The widths of an eye, in cells, between which label_axes counts eyes together."""
 
 
 class Axes(NamedTuple):

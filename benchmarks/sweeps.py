@@ -14,7 +14,17 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks._lib.trainings import Record, edge_net, fit, kept, lfpw_test, mean_and_range, runs_of, task_of
+from benchmarks._lib.trainings import (
+    Precision,
+    Record,
+    edge_net,
+    fit,
+    kept,
+    lfpw_test,
+    mean_and_range,
+    runs_of,
+    task_of,
+)
 from tracker.cli.command import run_command
 from train.models.attention import Masking
 from train.models.hourglass import Activation, StackedHourglass
@@ -39,14 +49,14 @@ class Setting:
         make_net: returns the untrained net.
         weights: of the terms.
         readings: other objectives that read the same trained maps.
-        precision: of the training, as Lightning names it.
+        precision: of the training.
     """
 
     objective: Objective
     make_net: Callable[[], nn.Module] = edge_net
     weights: Weights = Weights()
     readings: Mapping[str, Objective] = field(default_factory=dict)
-    precision: Literal["32-true", "bf16-mixed"] = "32-true"
+    precision: Precision = "32-true"
 
 
 def _hourglass(activation: Activation, masking: Masking) -> StackedHourglass:

@@ -43,7 +43,7 @@ with needs_extra(__name__, "export.run", "export", "cv2", "torch", "lightning", 
     from tracker.system.commit import commit
     from train.checkpoints import build, load_weights, read_checkpoint
     from train.codecs.reading import HEAD_DECODERS, ReadingName
-    from train.exported import expect_start, find_start, is_exported, load_exported, read_exported
+    from train.exported import Exported, expect_start, find_start, is_exported, read_exported
     from train.loaders import AugmentedCrops, FaceData
     from train.packaged_configs import find_config, with_found_configs
     from train.task import LandmarkTask
@@ -112,9 +112,8 @@ def export(
         load_tensorrt(to)
     elif to != "onnx":
         check_runtime(to, output, precision, inputs)
-    task, data, config = load(checkpoint, trust)
-    if is_exported(checkpoint):
-        exported = read_exported(checkpoint, trust)
+    task, data, config, exported = _load(checkpoint, trust)
+    if exported is not None:
         print(f"{exported.path} is exported again; its licence: {exported.spec.licence}")
         chain = chain or exported.spec.provenance
         decoder = decoder or exported.decoder
@@ -252,18 +251,24 @@ def load(checkpoint: Path, trust: str = "") -> tuple[LandmarkTask, FaceData, dic
     Raises:
         TrackerError: if the file is neither, names classes of other packages, or has no validation faces.
     """
-    exported = is_exported(checkpoint)
-    if not (exported or checkpoint.suffix):  # perhaps a misspelt name
+    task, data, config, _ = _load(checkpoint, trust)
+    return task, data, config
+
+
+def _load(checkpoint: Path, trust: str) -> tuple[LandmarkTask, FaceData, dict[str, Any], Exported | None]:
+    """Load a checkpoint as load does; return the exported model, too, if it is one."""
+    exported = read_exported(checkpoint, trust) if is_exported(checkpoint) else None
+    if exported is None and not checkpoint.suffix:  # perhaps a misspelt name
         expect_start(checkpoint, "--checkpoint")
-    raw = read_exported(checkpoint, trust).raw if exported else read_checkpoint(checkpoint, trust)
+    raw = read_checkpoint(checkpoint, trust) if exported is None else exported.raw
     config = {"model": raw["hyper_parameters"], "data": raw["datamodule_hyper_parameters"], "epoch": raw["epoch"]}
     if "mixed" in raw:  # by train.mix
         config["mixed"] = raw["mixed"]
     task = build(LandmarkTask, raw, checkpoint)
-    if exported:
-        load_exported(task, checkpoint)
-    else:
+    if exported is None:
         load_weights(task, raw, checkpoint)
+    else:
+        exported.load(task)
     data = build(FaceData, raw, checkpoint)
     try:
         data.setup("validate")
@@ -271,7 +276,7 @@ def load(checkpoint: Path, trust: str = "") -> tuple[LandmarkTask, FaceData, dic
         raise TrackerError(f"{checkpoint} is verified on its own validation faces: {error}") from None
     if not len(data.validation):
         raise TrackerError(f"{checkpoint} is verified on its own validation faces, and has none")
-    return task.eval(), data, config
+    return task.eval(), data, config, exported
 
 
 def joined(arguments: list[str], option: str) -> list[str]:

@@ -24,8 +24,6 @@ FACES = 512
 """By which the statistics of the BatchNorms are estimated."""
 NAMES = tuple(name for name in (*PACKAGED, *RESEARCH) if not name.endswith("_int8"))
 """The packaged models that a training can start from."""
-
-
 _QUANTISED = ("DequantizeLinear", "QLinearConv", "ConvInteger")
 
 
@@ -76,9 +74,7 @@ def expect_start(start: Path, option: str = "model.start") -> None:
         TrackerError: if the packaged model is missing or damaged.
     """
     refuse_url(start)
-    if is_exported(start) and not start.suffix:
-        landmark_model(start)
-    elif not start.is_file():
+    if not find_start(start).is_file():
         found = "a folder" if start.is_dir() else "no file" if not start.exists() else "a device or a pipe"
         raise CheckpointError(
             f"{start}: {option}: expected a checkpoint, an .onnx file or one of {', '.join(NAMES)}, got {found}"
@@ -92,6 +88,7 @@ class Exported(NamedTuple):
     Attributes:
         path: of the file.
         spec: its spec.
+        convolutions: of the net, in the order in which they run.
         raw: what it says of its training, as a checkpoint does: hyper_parameters, datamodule_hyper_parameters, epoch;
             the state_dict holds as many weights as the net may have.
         decoder: by which it computes points; None if that is unknown to this version.
@@ -100,9 +97,21 @@ class Exported(NamedTuple):
 
     path: Path
     spec: ModelSpec
+    convolutions: list[Folded]
     raw: dict[str, Any]
     decoder: ReadingName | None
     deviation_scale: float
+
+    def load(self, task: LandmarkTask) -> None:
+        """Put the weights into the net of a task that is not trained on: its BatchNorms do not normalise.
+
+        Args:
+            task: as load_exported.
+
+        Raises:
+            CheckpointError: as load_exported.
+        """
+        _put(task, self.path, self.spec, self.convolutions)
 
 
 def read_exported(start: Path, trust: str = "") -> Exported:
@@ -138,10 +147,10 @@ def read_exported(start: Path, trust: str = "") -> Exported:
     factor = re.search(r"deviations times ([0-9.]+)", spec.decode)
     name = spec.decode.partition(";")[0]
     decoder = next((each for each in (*DECODERS, *HEAD_DECODERS) if each == name), None)
-    return Exported(path, spec, raw, decoder, float(factor[1]) if factor else 1.0)
+    return Exported(path, spec, given, raw, decoder, float(factor[1]) if factor else 1.0)
 
 
-def load_exported(task: LandmarkTask, start: Path, crops: Iterable[Tensor] | None = None) -> ModelSpec:
+def load_exported(task: LandmarkTask, start: Path, crops: Iterable[Tensor]) -> ModelSpec:
     """Put the weights of an exported model into a task's net, so that its maps are those of the file.
 
     A file has a convolution where the net has a convolution and a BatchNorm. The BatchNorms get the mean and the
@@ -150,8 +159,7 @@ def load_exported(task: LandmarkTask, start: Path, crops: Iterable[Tensor] | Non
     Args:
         task: whose net has the convolutions of the file, in the same order, and no other layers with weights.
         start: an .onnx file in FP32 or FP16, or the name of a packaged model.
-        crops: (N, S, S, 3) uint8 RGB, of the faces to train on; the first FACES are used. None for a net that is not
-            trained on: its BatchNorms do not normalise.
+        crops: (N, S, S, 3) uint8 RGB, of the faces to train on; the first FACES are used.
 
     Returns:
         The spec of the file, which states its licence.
@@ -162,10 +170,20 @@ def load_exported(task: LandmarkTask, start: Path, crops: Iterable[Tensor] | Non
     """
     path = find_start(start)
     spec, given = _read(path)
+    _put(task, path, spec, given, crops)
+    return spec
+
+
+def _put(
+    task: LandmarkTask, path: Path, spec: ModelSpec, given: list[Folded], crops: Iterable[Tensor] | None = None
+) -> None:
+    """Put convolutions into a net, whose BatchNorms get the statistics of the crops; without crops they do nothing."""
     if spec.scheme != task.scheme.name:
         raise CheckpointError(f"{path}: expected a model of the scheme {task.scheme.name}, it has {spec.scheme}")
-    blank = torch.zeros(1, task.size, task.size, 3, dtype=torch.uint8, device=task.device)
-    batches = [blank] if crops is None else _first(crops, task.device)
+    if crops is None:
+        batches = [torch.zeros(1, task.size, task.size, 3, dtype=torch.uint8, device=task.device)]
+    else:
+        batches = _first(crops, task.device)
     training = task.training
     task.eval()
     try:
@@ -176,7 +194,6 @@ def load_exported(task: LandmarkTask, start: Path, crops: Iterable[Tensor] | Non
             _normalise(task, [layer.norm for layer in layers if layer.norm is not None], batches)
     finally:
         task.train(training)
-    return spec
 
 
 def _read(path: Path) -> tuple[ModelSpec, list[Folded]]:
@@ -190,8 +207,9 @@ def _read(path: Path) -> tuple[ModelSpec, list[Folded]]:
     try:
         model = onnx.load(str(path))
     except Exception as error:  # of protobuf, of onnx, of the system
-        reason = " ".join(str(error).split())[:100] or type(error).__name__
-        raise CheckpointError(f"{path}: expected an exported model (.onnx), it cannot be read ({reason})") from None
+        raise CheckpointError(
+            f"{path}: expected an exported model (.onnx), it cannot be read ({_reason(error)})"
+        ) from None
     spec = ModelSpec.from_metadata({entry.key: entry.value for entry in model.metadata_props}, str(path))
     if any(node.op_type in _QUANTISED for node in model.graph.node):
         raise CheckpointError(
@@ -202,9 +220,12 @@ def _read(path: Path) -> tuple[ModelSpec, list[Folded]]:
         values = {each.name: onnx.numpy_helper.to_array(each) for each in model.graph.initializer}
         convolutions = [_folded(node, values) for node in model.graph.node if node.op_type == "Conv"]
     except Exception as error:  # of onnx, NumPy and torch, which trust sizes and types of a file
-        reason = " ".join(str(error).split())[:100] or type(error).__name__
-        raise CheckpointError(f"{path}: its weights are damaged ({reason})") from None
+        raise CheckpointError(f"{path}: its weights are damaged ({_reason(error)})") from None
     return spec, convolutions
+
+
+def _reason(error: Exception) -> str:
+    return " ".join(str(error).split())[:100] or type(error).__name__
 
 
 def _folded(node: Any, values: dict[str, Any]) -> Folded:
@@ -214,7 +235,7 @@ def _folded(node: Any, values: dict[str, Any]) -> Folded:
     weight, *biases = (torch.from_numpy(values[name].copy()) for name in node.input[1:])
     bias = biases[0] if biases else torch.zeros(len(weight))
     if not (weight.is_floating_point() and bias.is_floating_point() and weight.ndim == 4):
-        raise ValueError(f"expected numbers with a point in four dimensions, got {weight.dtype} in {weight.ndim}")
+        raise ValueError(f"expected floating-point numbers in four dimensions, got {weight.dtype} in {weight.ndim}")
     if bias.shape != weight.shape[:1]:
         raise ValueError(f"expected a bias for each of {len(weight)} channels, got {tuple(bias.shape)}")
     if not (weight.isfinite().all() and bias.isfinite().all()):

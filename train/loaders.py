@@ -200,15 +200,15 @@ class FaceData(lightning.LightningDataModule):
     def setup(self, stage: str) -> None:
         """Read the faces that a stage needs; SetupError or DatasetError if they do not fit."""
         task = getattr(self.trainer, "lightning_module", None)
-        if isinstance(task, LandmarkTask):
+        if isinstance(task, LandmarkTask):  # before the pictures are read, which takes long
             task.expect_precision(str(self.trainer.precision))  # type: ignore[union-attr]
+            if stage == "fit":
+                if self.edges is None:
+                    task.expect_edges(0)
+                task.expect_absent(self.augmentation.absent)
         if stage == "test":
             self.testing = self._crops("test", self.source.test())
             return
-        if stage == "fit" and self.edges is None and isinstance(task, LandmarkTask):
-            task.expect_edges(0)  # before the pictures are read, which takes long
-        if stage == "fit" and isinstance(task, LandmarkTask):
-            task.expect_absent(self.augmentation.absent)
         training, validation = self.source.faces()
         if stage == "fit":
             self._expect_nothing_chosen()

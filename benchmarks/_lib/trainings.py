@@ -24,6 +24,7 @@ from train.targets.boundaries import EdgeProcedure
 from train.task import Batch, LandmarkTask
 
 Record = dict[str, Any]
+Precision = Literal["32-true", "bf16-mixed"]  # as Lightning names them
 CHANNELS = (64, 96, 128, 128)
 
 
@@ -45,7 +46,7 @@ def fit(
     root: Path,
     epochs: int,
     callbacks: Sequence[lightning.Callback] = (),
-    precision: Literal["32-true", "bf16-mixed"] = "32-true",
+    precision: Precision = "32-true",
 ) -> tuple[FaceData, lightning.Trainer]:
     """Train with the complete schedule in so many epochs, without averaging; return the data and the trainer.
 

@@ -13,7 +13,7 @@ import torch
 from numpy.testing import assert_allclose
 
 pytest.importorskip("matplotlib")
-from benchmarks.figures.__main__ import COMMANDS, main
+from benchmarks.figures.__main__ import main
 from benchmarks.figures.models import answer, load_models, read_faces
 from benchmarks.figures.smoothing import joint_map
 from benchmarks.figures.variance import variances
@@ -67,15 +67,6 @@ def test_draws_what_a_checkpoint_answers(
     assert sentence is None or sentence in said
     picture = cv2.imread(str(output))
     assert picture is not None and picture.std() > 10
-
-
-@pytest.mark.parametrize("flag", ["-h", "--help"])
-def test_help_lists_the_commands(
-    flag: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(monkeypatch, flag) == 0
-    printed = capsys.readouterr().out
-    assert all(f"\n  {name} " in printed for name in COMMANDS)
 
 
 @pytest.mark.slow

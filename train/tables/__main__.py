@@ -47,18 +47,17 @@ def list_rows(
         papers: the folder that write was given.
     """
     chosen = _choose(paper, row)
-    first = first_alike(ROWS.values())
+    first, places = first_alike(ROWS.values()), Places(data, runs, papers)
     for each in chosen:
         trained = first[each.id]
         print(f"{each.id}: {each.paper}, {each.table}, {each.row} ({each.data})")
         print(f"  published  {each.figures}")
         if trained != each:
             print(f"  the same training as {trained.id}")
-        for step in commands(each, trained, ROWS, Places(data, runs, papers)):
+        for step in commands(each, trained, ROWS, places):
             print(f"  {step.name:<9}  {step.command}")
-    given = {"paper": paper, "row": row, "data": data, "runs": runs}
-    own = {name: str(value) for name, value in given.items() if value not in (None, PLACES.data, PLACES.runs)}
-    files = command_line(f"train.tables write {shlex.quote(str(papers))}", own)
+    given = {name: value for name, value in (("paper", paper), ("row", row)) if value is not None}
+    files = command_line(f"train.tables write {shlex.quote(str(papers))}", {**given, **Places(data, runs).options})
     print(f"{len(chosen)} row{'s' * (len(chosen) > 1)}; configurations: {files}")
 
 

@@ -34,6 +34,12 @@ class Places(NamedTuple):
     runs: Path = Path(RUNS)
     papers: Path = Path("papers")
 
+    @property
+    def options(self) -> dict[str, str]:
+        """The folders that are not the usual ones, by the names of their options."""
+        usual = self._field_defaults
+        return {name: str(value) for name, value in self._asdict().items() if value != usual[name]}
+
 
 PLACES = Places()
 
@@ -83,11 +89,10 @@ def as_yaml(row: Row, places: Places = PLACES) -> str:
         row: the row.
         places: the folders.
     """
-    own = {name: str(value) for name, value in places._asdict().items() if value != getattr(PLACES, name)}
     header = [
         f"{TITLES[row.paper]}: {row.table}, {row.row} ({row.data}).",
         f"Published: {row.figures}.",
-        f"Its commands are printed by {command_line('train.tables list', {'row': row.id, **own})}",
+        f"Its commands are printed by {command_line('train.tables list', {'row': row.id, **places.options})}",
         "Not trained to the end here. data.batch is the batch of one process: over several, give each its part.",
         "Departures from the paper:",
         *(f"- {departure}" for departure in row.departures),

@@ -11,14 +11,15 @@ from train.tables.row import (
     DATA,
     FR,
     NME,
+    OWN_TEST,
     PUPIL_FR,
     PUPIL_NME,
     SCHEMES,
     SHARED_DEPARTURES,
-    TEST,
     Options,
     Published,
     Row,
+    Tests,
     made,
     over,
     parts_of_300w,
@@ -194,7 +195,7 @@ def _against_solutions() -> Iterator[Row]:
             "data.source.test_root the folder of 01_Indoor and 02_Outdoor.",
         )
         apart = {"source.test_split": "private", "source.test_root": f"{DATA}/300w_private"}
-        tests: dict[str, Mapping[str, str]] = {TEST: {}, "private": apart}
+        tests = {**OWN_TEST, "private": apart}
         slug = name.replace(" with ", "-")
         yield _row(f"t6-{slug}", "Table VI", name, "300W", published, options, departures + note, tests)
 
@@ -278,8 +279,8 @@ def _row(
     published: Published,
     options: Options,
     departures: tuple[str, ...] = CELL,
-    tests: Mapping[str, Mapping[str, str]] | None = None,
+    tests: Tests = OWN_TEST,
 ) -> Row:
     of_data = SWAPPED if data == "WFLW" and len(published.get(NME, ())) > 1 else ()
     everything = (*DEPARTURES, *departures, *of_data)
-    return Row(f"hih-{name.lower()}", "hih", table, row, data, published, options, everything, tests or {TEST: {}})
+    return Row(f"hih-{name.lower()}", "hih", table, row, data, published, options, everything, tests)

@@ -12,6 +12,8 @@ Paper = Literal["yang_yeh", "star", "subpixel", "hih"]
 Options = dict[str, Any]
 TEST = "test"
 """The report on the test faces of the configuration itself."""
+Tests = Mapping[str, Mapping[str, str]]
+OWN_TEST: Tests = {TEST: {}}
 Published = Mapping[str, Mapping[str, float]]
 """By metric, as train.report prints it, then by subset; NME and FR in percent."""
 
@@ -54,7 +56,7 @@ class Row:
     published: Published
     options: Options
     departures: tuple[str, ...]
-    tests: Mapping[str, Mapping[str, str]] = field(default_factory=lambda: {TEST: {}})
+    tests: Tests = field(default_factory=lambda: OWN_TEST)
     exported: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -145,6 +147,7 @@ def source(data: str, **options: Any) -> Options:
 
 
 DATA = "data"
+ON_300VW: Tests = {"300vw": {"source": "train.datasets.Video300", "source.root": f"{DATA}/300vw"}}
 """Stands for the folder that holds the data sets until a configuration is written."""
 
 SHARED_DEPARTURES = (

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from train.tables.row import (
     AUC,
-    DATA,
     FR,
     NME,
+    ON_300VW,
+    OWN_TEST,
     PUPIL_NME,
     SCHEMES,
     SHARED_DEPARTURES,
-    TEST,
     Options,
     Row,
+    Tests,
     made,
     over,
     parts_of_300w,
@@ -106,7 +107,6 @@ def _table_2() -> Iterator[Row]:
             options = star_options("300W", kind) if with_star else baseline_options("300W", kind)
             published = {NME: {"A": a, "B": b, "C": c}}
             row = f"{kind}, {_with(with_star)} STAR"
-            tests = {"300vw": {"source": "train.datasets.Video300", "source.root": f"{DATA}/300vw"}}
             note = ("The table does not say whether the attention module is in: it is, as in the default model.",)
             yield _row(
                 f"star-t2-{kind}-{_with(with_star)}",
@@ -116,7 +116,7 @@ def _table_2() -> Iterator[Row]:
                 published,
                 options,
                 note,
-                tests,
+                ON_300VW,
             )
 
 
@@ -265,8 +265,8 @@ def _row(
     published: Any,
     options: Options,
     departures: tuple[str, ...] = (),
-    tests: Mapping[str, Mapping[str, str]] | None = None,
+    tests: Tests = OWN_TEST,
 ) -> Row:
     of_star = OF_STAR if "Star" in options["model"]["objective"]["class_path"] else ()
     everything = (*DEPARTURES, *of_star, *departures)
-    return Row(name.lower(), "star", table, row, data, published, options, everything, tests or {TEST: {}})
+    return Row(name.lower(), "star", table, row, data, published, options, everything, tests)

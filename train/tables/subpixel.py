@@ -13,12 +13,14 @@ from train.tables.row import (
     DATA,
     FR,
     NME,
+    ON_300VW,
+    OWN_TEST,
     SCHEMES,
     SHARED_DEPARTURES,
-    TEST,
     Options,
     Published,
     Row,
+    Tests,
     made,
     over,
     parts_of_300w,
@@ -144,7 +146,7 @@ def _other_sets() -> Iterator[Row]:
     menpo = {"source": "train.datasets.Menpo", **dict.fromkeys(("source.root", "source.test_root"), f"{DATA}/menpo")}
     cofw = {"source": "train.datasets.Cofw68", "source.root": f"{DATA}/cofw"}
     for name, nme, auc, tested, tests in (
-        ("300W", 2.04, 0.711, PRIVATE, {TEST: {}}),
+        ("300W", 2.04, 0.711, PRIVATE, OWN_TEST),
         ("Menpo", 1.95, 0.730, MENPO, {"menpo": menpo}),
         ("COFW-68", 2.47, 0.649, COFW_68, {"cofw68": cofw}),
     ):
@@ -164,8 +166,7 @@ def _other_sets() -> Iterator[Row]:
     table_8 = {"AUC ocular to 0.08, 49 points": {"C": 0.6010}}
     clips = {"dataset": "300vw", "root": f"{DATA}/300vw", "split": "C"}
     yield _row("t8-300vw", "Table 8", "Ours", data, table_8, options, (*SIAMESE, *which, *points), {}, exported=clips)
-    tests = {"300vw": {"source": "train.datasets.Video300", "source.root": f"{DATA}/300vw"}}
-    yield _row("t9-300vw", "Table 9", "Ours", data, {NME: {"C": 5.84}}, options, (*SIAMESE, *which), tests)
+    yield _row("t9-300vw", "Table 9", "Ours", data, {NME: {"C": 5.84}}, options, (*SIAMESE, *which), ON_300VW)
 
 
 QUARTER = (
@@ -237,7 +238,7 @@ def _row(
     published: Published,
     options: Options,
     departures: tuple[str, ...],
-    tests: Mapping[str, Mapping[str, str]] | None = None,
+    tests: Tests = OWN_TEST,
     exported: Mapping[str, str] | None = None,
 ) -> Row:
     return Row(
@@ -249,6 +250,6 @@ def _row(
         published,
         options,
         (*DEPARTURES, *departures),
-        {TEST: {}} if tests is None else tests,
+        tests,
         exported or {},
     )

@@ -47,15 +47,6 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> int:
     return main()
 
 
-@pytest.mark.parametrize("flag", ["-h", "--help"])
-def test_help_lists_the_commands(
-    flag: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert run(monkeypatch, flag) == 0
-    printed = capsys.readouterr().out
-    assert all(f"\n  {name} " in printed for name in COMMANDS)
-
-
 class TestList:
     def test_a_row_with_its_figure_and_its_commands(
         self, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -163,7 +154,7 @@ def steps_of(row: str, places: Places = PLACES) -> Iterator[Step]:
 
 
 def options_of(command: str) -> tuple[str, dict[str, str]]:
-    """What follows python -m, and the options by their names."""
+    """Return the module that a command runs, and the values of its options by their names."""
     words = shlex.split(command)
     first = next(i for i, word in enumerate(words) if word.startswith("--"))
     return " ".join(words[2:first]), {name[2:]: value for name, value in zip(words[first::2], words[first + 1 :: 2])}
