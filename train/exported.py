@@ -177,7 +177,7 @@ def load_exported(task: LandmarkTask, start: Path, crops: Iterable[Tensor]) -> M
 def _put(
     task: LandmarkTask, path: Path, spec: ModelSpec, given: list[Folded], crops: Iterable[Tensor] | None = None
 ) -> None:
-    """Put convolutions into a net, whose BatchNorms get the statistics of the crops; without crops they do nothing."""
+    """Put convolutions into a net; its BatchNorms normalise by the crops, or without crops only add the biases."""
     if spec.scheme != task.scheme.name:
         raise CheckpointError(f"{path}: expected a model of the scheme {task.scheme.name}, it has {spec.scheme}")
     if crops is None:
