@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from tracker.face.crop import roi_of_landmarks, warp
 from tracker.face.geometry import Array, compose, similarity, transform_points
 from tracker.face.schemes import Scheme
+from train.asymmetry import move_mirrored
 
 Image = NDArray[np.uint8]
 
@@ -206,7 +207,9 @@ def _draw_gamma(rng: np.random.Generator) -> float:
     return 0.25 + 0.75 * rng.random() if rng.random() < 0.5 else 1 + 3 * rng.random()
 
 
-def apply(image: Image, points_px: Array, scheme: Scheme, choices: Choices, size: int) -> tuple[Image, Array]:
+def apply(
+    image: Image, points_px: Array, scheme: Scheme, choices: Choices, size: int, mirror_offsets: Array | None = None
+) -> tuple[Image, Array]:
     """Return the crop of a face under the choices, and its points in it. Choices() gives the crop that evaluation uses.
 
     Args:
@@ -215,6 +218,8 @@ def apply(image: Image, points_px: Array, scheme: Scheme, choices: Choices, size
         scheme: of the points.
         choices: what is done.
         size: side of the crop in pixels.
+        mirror_offsets: (K, 2) by which the points of a mirrored face are moved (train.asymmetry); None if the labels
+            are symmetric.
 
     Returns:
         The crop (size, size, 3), and points (K, 2) in its pixels.
@@ -233,7 +238,11 @@ def apply(image: Image, points_px: Array, scheme: Scheme, choices: Choices, size
     crop = warp(image, crop_from_image, size)
     if choices.cover is not None:
         crop, _ = cover_part(crop, points, np.random.default_rng(choices.cover))
-    return _photometric(crop, choices), points[scheme.flip] if choices.flip else points
+    if choices.flip:
+        points = points[scheme.flip]
+        if mirror_offsets is not None:
+            points = move_mirrored(points, scheme, mirror_offsets)
+    return _photometric(crop, choices), points
 
 
 def cover_part(crop: Image, points_px: Array, rng: np.random.Generator) -> tuple[Image, NDArray[np.float32]]:

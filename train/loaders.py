@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 import lightning
@@ -16,6 +17,8 @@ from torch.utils.data import DataLoader, Dataset, DistributedSampler
 from tracker.datasets.collect import OnInvalid
 from tracker.datasets.pictures import Pictures
 from tracker.datasets.sample import DatasetError, Sample
+from tracker.face.geometry import Array
+from train.asymmetry import read_offsets
 from train.augmentation import Augmentation, Choices, apply
 from train.datasets import Source, split
 from train.errors import SetupError, check_range
@@ -38,6 +41,7 @@ class Crops(Dataset[Batch]):
         keep_gb: of decoded pictures that are cached (tracker.datasets.pictures).
         on_invalid: whether to refuse or skip invalid faces.
         source: the set, for messages.
+        mirror_offsets: (K, 2) for mirrored faces (train.asymmetry); None if the labels are symmetric.
 
     Raises:
         DatasetError: for invalid faces that are refused.
@@ -52,8 +56,9 @@ class Crops(Dataset[Batch]):
         keep_gb: float = KEEP_GB,
         on_invalid: OnInvalid = "refuse",
         source: str = "the set",
+        mirror_offsets: Array | None = None,
     ) -> None:
-        self.size, self.edges, self.stride = size, edges, stride
+        self.size, self.edges, self.stride, self.mirror_offsets = size, edges, stride, mirror_offsets
         self.pictures = Pictures(samples, keep_gb)
         self.samples = self.pictures.good(samples, on_invalid, source)
 
@@ -75,7 +80,8 @@ class Crops(Dataset[Batch]):
             choices: of the augmentation.
         """
         sample, cells = self.samples[index], self.size // self.stride
-        crop, points = apply(self.pictures.read(sample), sample.points_px, sample.scheme, choices, self.size)
+        image, scheme = self.pictures.read(sample), sample.scheme
+        crop, points = apply(image, sample.points_px, scheme, choices, self.size, self.mirror_offsets)
         edges = np.zeros((0, cells, cells), np.float32)
         if self.edges is not None:
             edges = edge_maps(points, sample.scheme, self.size, self.stride, self.edges)
@@ -163,6 +169,8 @@ class FaceData(lightning.LightningDataModule):
         seed: of the order of the faces and of their augmentation.
         keep_gb: of decoded pictures that are cached; the rest is decoded again each time, by the workers.
         views: crops of each face in a batch, neighbours in it, for terms that learn from their likeness.
+        mirror: the .csv file of train.mirror, for labels that are not symmetric: by how much those of mirrored faces
+            are moved; None for not at all.
 
     Raises:
         SetupError: for numbers that are out of range.
@@ -180,6 +188,7 @@ class FaceData(lightning.LightningDataModule):
         seed: int = 1,
         keep_gb: float = KEEP_GB,
         views: int = 1,
+        mirror: Path | None = None,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
@@ -195,7 +204,7 @@ class FaceData(lightning.LightningDataModule):
             check_range(f"data.{name}", value, least, most)
         self.source, self.size, self.batch, self.workers = source, size, batch, workers
         self.augmentation, self.edges, self.stride, self.seed = augmentation, edges, stride, seed
-        self.keep_gb, self.views = keep_gb, views
+        self.keep_gb, self.views, self.mirror = keep_gb, views, mirror
 
     def setup(self, stage: str) -> None:
         """Read the faces that a stage needs; SetupError or DatasetError if they do not fit."""
@@ -212,7 +221,8 @@ class FaceData(lightning.LightningDataModule):
         training, validation = self.source.faces()
         if stage == "fit":
             self._expect_nothing_chosen()
-            crops = self._crops("training", training, self.edges)
+            offsets = None if self.mirror is None else read_offsets(self.mirror, training[0].scheme)
+            crops = self._crops("training", training, self.edges, offsets)
             self.training = AugmentedCrops(crops, self.augmentation, self.seed, self.views)
         elif not self.source.chooses:
             _, validation = split(training, self.source.key)
@@ -240,9 +250,12 @@ class FaceData(lightning.LightningDataModule):
                     "data.source.validation to a share such as 0.07"
                 )
 
-    def _crops(self, use: str, faces: list[Sample], edges: EdgeProcedure | None = None) -> Crops:
+    def _crops(
+        self, use: str, faces: list[Sample], edges: EdgeProcedure | None = None, mirror_offsets: Array | None = None
+    ) -> Crops:
         source = f"the {use} faces of {faces[0].picture.parent}"
-        return Crops(faces, self.size, edges, self.stride, self.keep_gb, self.source.on_invalid, source)
+        invalid = self.source.on_invalid
+        return Crops(faces, self.size, edges, self.stride, self.keep_gb, invalid, source, mirror_offsets)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return the loader of the training faces; DatasetError if a process would have none."""

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 
@@ -20,6 +20,7 @@ from export.outputs import check_output
 from export.runtimes import coreml, heatmaps, litert, ncnn
 from export.runtimes.base import Contents, Target
 from export.verify import Budget, Difference, Reference, Runs, expect_within
+from tracker.engines.heatmaps import HeatmapDecoder
 from tracker.engines.spec import ModelSpec
 from tracker.errors import TrackerError
 from tracker.system.extras import describe_missing
@@ -152,10 +153,11 @@ def contents_of(to: RuntimeName, graph: LandmarkGraph, spec: ModelSpec, model: P
         **target.tensors(spec.size, (count, height, width)),
     }
     if target.cut:
-        if graph.decoder != "local_softmax":
+        if graph.decoder not in get_args(HeatmapDecoder):
             raise TrackerError(
-                f"--to {to} ends at the heatmaps, which decode_heatmaps decodes with local_softmax, not with "
-                f"{graph.decoder}; give --decoder local_softmax, or --to litert, which has its decoder inside"
+                f"--to {to} ends at the heatmaps, which decode_heatmaps decodes with "
+                f"{' or '.join(get_args(HeatmapDecoder))}, not with {graph.decoder}; give one of them as --decoder, or "
+                "--to litert, which has its decoder inside"
             )
         spread = graph.calibration.spread
         contents["decoding"] = {
@@ -165,6 +167,7 @@ def contents_of(to: RuntimeName, graph: LandmarkGraph, spec: ModelSpec, model: P
             "label_px2": spread.label_px2,
             "floor_px2": spread.floor_px2,
             "deviation_scale": spread.scale,
+            "decoder": graph.decoder,
         }
     return contents
 

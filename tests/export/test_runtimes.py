@@ -84,19 +84,20 @@ def write_to(folder: Path, to: RuntimeName, graph: LandmarkGraph, reference: Ref
 class TestCut:
     """What needs no other package: ONNX that ends at the heatmaps."""
 
+    @pytest.mark.parametrize("decoder", ["local_softmax", "softmax_mean"])
     @pytest.mark.parametrize("objective", [Structured(), HeatmapMse(window=5), SoftArgmax()])
-    def test_heatmaps_and_decoder_equal_the_graph(self, objective: Any) -> None:
+    def test_heatmaps_and_decoder_equal_the_graph(self, objective: Any, decoder: Any) -> None:
         torch.manual_seed(1)
         task = LandmarkTask(EdgeHourglass(channels=[8, 8], stem=8), objective, size=SIZE).eval()
         for head in task.net.heads:  # type: ignore[union-attr]
             nn.init.normal_(head.weight, std=2.0)  # maps with peaks
-        graph = LandmarkGraph(task).eval()
+        graph = LandmarkGraph(task, decoder=decoder).eval()
         crops = random_crops(6)
         with torch.no_grad():
             logits = CutNet(graph)(crops.float().permute(0, 3, 1, 2) / 127.5 - 1)
             points, scores, covariances = graph(crops)
         cells = SIZE // graph.stride
-        output = decode_heatmaps(logits.numpy(), graph.stride, min(objective.window, cells))
+        output = decode_heatmaps(logits.numpy(), graph.stride, min(objective.window, cells), decoder=decoder)
         np.testing.assert_allclose(output.points_px, points, atol=2e-4)
         np.testing.assert_allclose(output.scores, scores, atol=1e-5)
         np.testing.assert_allclose(output.covariances_px2, covariances, atol=5e-3)
@@ -138,7 +139,10 @@ class TestCut:
 
     def test_another_decoder_is_refused(self, tmp_path: Path, checkpoint: Path, reference: Reference) -> None:
         graph = LandmarkGraph(load(checkpoint)[0], decoder="dark").eval()
-        with pytest.raises(TrackerError, match="give --decoder local_softmax, or --to litert"):
+        with pytest.raises(
+            TrackerError,
+            match="local_softmax or softmax_mean, not with dark",
+        ):
             write_to(tmp_path, "heatmaps", graph, reference)
         assert not os.listdir(tmp_path)
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import math
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from tracker.engines.base import EngineOutput
 from tracker.errors import TrackerError
+
+HeatmapDecoder = Literal["local_softmax", "softmax_mean"]
+"""What of a heatmap makes the point: the cells around its peak, or all."""
 
 
 def decode_heatmaps(
@@ -19,14 +23,15 @@ def decode_heatmaps(
     label_px2: float = 0.0,
     floor_px2: float = 0.0,
     deviation_scale: float = 1.0,
+    decoder: HeatmapDecoder = "local_softmax",
 ) -> EngineOutput:
     """Decode heatmaps into landmarks, as a complete model does inside its graph.
 
-    The softmax is taken over each map. The window around its highest cell (of equal ones the first, row by row) holds
-    the landmark: its mass is the score, its mean the point, its covariance the covariance. A window that would leave
-    the map is moved inside it. The method is the local soft-argmax of Bulat et al., BMVC 2021, with the window's size
-    and the correction of the covariances that the model was verified with; `landmarks export` writes all the
-    parameters as the table `decoding` of the model's JSON file.
+    The softmax is taken over each map. The mass of the window around its highest cell (of equal ones the first, row by
+    row) is the score. A window that would leave the map is moved inside it. The point is the mean, and its covariance
+    the covariance, of that window (the local soft-argmax of Bulat et al., BMVC 2021) or of the whole map (the integral
+    of Sun et al., ECCV 2018). `landmarks export` writes all the parameters, with which the model was verified, as the
+    table `decoding` of the model's JSON file.
 
     Args:
         logits: (N, K, H, W) floating-point maps, before any softmax. Quantised ones must be dequantised before.
@@ -36,6 +41,7 @@ def decode_heatmaps(
         label_px2: the variance that is subtracted from the covariances in every direction, in squared pixels.
         floor_px2: the variance that is left at least in every direction, in squared pixels.
         deviation_scale: factor on the deviations after that.
+        decoder: local_softmax computes points and covariances from the window, softmax_mean from the whole map.
 
     Returns:
         Points (N, K, 2), scores (N, K) and covariances (N, K, 3), float32, in pixels of the crop.
@@ -58,6 +64,8 @@ def decode_heatmaps(
         raise TrackerError(f"label_px2, floor_px2: expected variances from 0 on, got {label_px2} and {floor_px2}")
     if not 0.01 <= deviation_scale <= 100:
         raise TrackerError(f"deviation_scale: expected a number from 0.01 to 100, got {deviation_scale}")
+    if decoder not in get_args(HeatmapDecoder):
+        raise TrackerError(f"decoder: expected {' or '.join(get_args(HeatmapDecoder))}, got {decoder!r}")
     faces, count, height, width = maps.shape
     flat = maps.reshape(faces, count, height * width).astype(np.float32) * np.float32(1 / temperature)
     mass = np.exp(flat - flat.max(-1, keepdims=True))
@@ -66,19 +74,28 @@ def decode_heatmaps(
     rows, columns = min(window, height), min(window, width)
     row = np.clip(row, rows // 2, height - rows + rows // 2)
     column = np.clip(column, columns // 2, width - columns + columns // 2)
-    dy, dx = (axis.ravel() for axis in np.mgrid[:rows, :columns] - np.array([rows // 2, columns // 2])[:, None, None])
+    dy, dx = _offsets(rows, columns)
     near = np.take_along_axis(mass, (row * width + column)[..., None] + dy * width + dx, -1)
-    x, y = dx.astype(np.float32) * stride, dy.astype(np.float32) * stride  # pixels from the window's middle
+    scores, middle = near.sum(-1), np.stack([column, row], -1)
+    if decoder == "softmax_mean":
+        near, (dy, dx), middle = mass, _offsets(height, width), np.array([width // 2, height // 2])
+    x, y = dx.astype(np.float64) * stride, dy.astype(np.float64) * stride  # pixels from the middle
     sums = near @ np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], -1)
     moments = sums[..., 1:] / sums[..., :1]
     mean, squares = moments[..., :2], moments[..., 2:]
-    middle = np.stack([column, row], -1).astype(np.float32) * stride + (stride - 1) / 2
+    middle_px = middle.astype(np.float32) * stride + (stride - 1) / 2
     covariances = squares - mean[..., [0, 0, 1]] * mean[..., [0, 1, 1]]
     return EngineOutput(
-        (middle + mean).astype(np.float32),
-        sums[..., 0].astype(np.float32),
+        (middle_px + mean).astype(np.float32),
+        scores.astype(np.float32),
         _narrowed(covariances, label_px2, floor_px2) * np.float32(deviation_scale**2),
     )
+
+
+def _offsets(rows: int, columns: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """(rows * columns,) how far each cell lies below and to the right of the middle one."""
+    dy, dx = np.mgrid[:rows, :columns] - np.array([rows // 2, columns // 2])[:, None, None]
+    return dy.ravel(), dx.ravel()
 
 
 def _narrowed(covariances: NDArray[np.float32], label_px2: float, floor_px2: float) -> NDArray[np.float32]:

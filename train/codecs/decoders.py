@@ -17,7 +17,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
-from train.codecs.gaussian import Peaks, clamp, decode, find_peaks, offsets, pixels_from_cells, read_window
+from train.codecs.gaussian import Peaks, clamp, decode, find_peaks, offsets, pixels_from_cells, read_map, read_window
 
 WINDOW = 7  # cells
 SMALLEST = 1e-10  # what DARK's code takes the logarithm of where a blurred map is empty
@@ -63,14 +63,14 @@ def quarter(logits: Tensor, stride: int, window: int = WINDOW) -> tuple[Tensor, 
 
 
 def softmax_mean(logits: Tensor, stride: int, window: int = WINDOW) -> tuple[Tensor, Tensor, Tensor]:
-    """Take the mean of the softmax over the whole map: soft-argmax, Sun et al., ECCV 2018.
+    """Take the mean of the softmax over the whole map (soft-argmax, Sun et al., ECCV 2018), and its covariance.
 
-    See train.losses.soft_argmax. The arguments are those of Decoder.
+    See train.losses.soft_argmax. The arguments are those of Decoder; the window is that of the score.
     """
     peaks = find_peaks(logits)
-    y, x = offsets(peaks.height, peaks.width, logits.device)
-    mean = torch.stack([(peaks.mass * x).sum(-1) + peaks.width // 2, (peaks.mass * y).sum(-1) + peaks.height // 2], -1)
-    return answer(peaks, mean, stride, window)
+    points, covariances = read_map(peaks, stride)
+    _, scores, _ = read_window(peaks, stride, window)
+    return points, scores, covariances
 
 
 def dark(logits: Tensor, stride: int, window: int = WINDOW, sigma_cells: float = 0.9) -> tuple[Tensor, Tensor, Tensor]:

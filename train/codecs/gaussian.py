@@ -154,6 +154,29 @@ def read_window(peaks: Peaks, stride: int, window: int) -> tuple[Tensor, Tensor,
     return pixels_from_cells(middle.float(), stride) + mean, sums[..., 0], covariances
 
 
+def read_map(peaks: Peaks, stride: int) -> tuple[Tensor, Tensor]:
+    """Return the mean and the covariance of whole maps: points (N, K, 2) in pixels, covariances (N, K, 3).
+
+    Rows and columns are summed first, which takes three passes over the maps.
+
+    Args:
+        peaks: of the maps.
+        stride: pixels per cell.
+    """
+    height, width = peaks.height, peaks.width
+    mass = peaks.mass.reshape(*peaks.mass.shape[:2], height, width)
+    y, x = (
+        (torch.arange(side, device=mass.device, dtype=torch.float32) - side // 2) * stride for side in (height, width)
+    )  # pixels from the map's middle
+    of_columns, of_rows, x_of_rows = mass.sum(-2), mass.sum(-1), (mass * x).sum(-1)
+    mean_x, mean_y = x_of_rows.sum(-1, keepdim=True), (of_rows * y).sum(-1, keepdim=True)
+    dx, dy = x - mean_x, y - mean_y  # products of uncentred ones would lose digits
+    products = of_columns * dx * dx, (x_of_rows - mean_x * of_rows) * dy, of_rows * dy * dy
+    middle = torch.tensor([float(width // 2), float(height // 2)], device=mass.device)
+    points = pixels_from_cells(middle, stride) + torch.cat([mean_x, mean_y], -1)
+    return points, torch.stack([each.sum(-1) for each in products], -1)
+
+
 def offsets(rows: int, columns: int, device: torch.device) -> tuple[Tensor, Tensor]:
     """Return the offsets of the cells of a window from its middle, row by row.
 

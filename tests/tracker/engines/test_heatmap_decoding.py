@@ -16,7 +16,7 @@ Array = np.ndarray[Any, np.dtype[np.float64]]
 
 
 def slowly(logits: Array, stride: int, window: int) -> tuple[Array, float, Array]:
-    """Point, score and covariance matrix of one map, cell by cell in float64."""
+    """Point, score and covariance matrix of one map's window, cell by cell in float64."""
     height, width = logits.shape
     rows, columns = min(window, height), min(window, width)
     peak = max(((y, x) for y in range(height) for x in range(width)), key=lambda at: (logits[at], -at[0], -at[1]))
@@ -46,10 +46,25 @@ def test_is_the_definition(seed: int, height: int, width: int, stride: int, wind
         np.testing.assert_allclose(output.covariances_px2[face, landmark], covariance[[0, 0, 1], [0, 1, 1]], atol=2e-3)
 
 
-def test_a_single_cell_is_its_middle() -> None:
+@settings(max_examples=60)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 9), st.integers(1, 9), st.integers(1, 8), st.sampled_from([1, 3, 7]))
+def test_of_the_whole_map_only_the_score_is_the_window_s(
+    seed: int, height: int, width: int, stride: int, window: int
+) -> None:
+    logits = np.random.default_rng(seed).normal(0, 3, (1, 1, height, width))
+    output = decode_heatmaps(logits, stride, window, decoder="softmax_mean")
+    exact = logits[0, 0].astype(np.float32).astype(np.float64)
+    point, _, covariance = slowly(exact, stride, max(height, width))
+    np.testing.assert_allclose(output.points_px[0, 0], point, atol=1e-3)
+    np.testing.assert_allclose(output.covariances_px2[0, 0], covariance[[0, 0, 1], [0, 1, 1]], atol=5e-3)
+    assert output.scores[0, 0] == pytest.approx(slowly(exact, stride, window)[1], abs=1e-5)
+
+
+@pytest.mark.parametrize("decoder", ["local_softmax", "softmax_mean"])
+def test_a_single_cell_is_its_middle(decoder: Any) -> None:
     logits = np.full((1, 1, 8, 8), -50.0)
     logits[0, 0, 2, 5] = 50
-    output = decode_heatmaps(logits, 4)
+    output = decode_heatmaps(logits, 4, decoder=decoder)
     np.testing.assert_allclose(output.points_px[0, 0], [21.5, 9.5])  # (5 + 0.5) * 4 - 0.5, (2 + 0.5) * 4 - 0.5
     assert output.scores[0, 0] == pytest.approx(1) and output.points_px.dtype == np.float32
 
@@ -94,6 +109,7 @@ def test_no_faces() -> None:
         ({"floor_px2": -1.0}, "expected variances from 0 on"),
         ({"deviation_scale": 0.0}, "deviation_scale: expected a number from 0.01 to 100"),
         ({"deviation_scale": 1e200}, "deviation_scale: expected a number from 0.01 to 100"),
+        ({"decoder": "dark"}, "decoder: expected local_softmax or softmax_mean, got 'dark'"),
         ({"deviation_scale": math.nan}, "deviation_scale: expected a number from 0.01 to 100"),
     ],
 )
