@@ -179,11 +179,13 @@ def _prepared(
     presence, presence_told = presence_of(graph, data)
     visibility = calibrate_visibility(graph, faces)
     window = min(task.objective.window, task.size // task.stride)
+    near = f"the {window} x {window} cells around its peak"
+    read = f"scores of {near}, the rest of the whole map" if graph.decoder == "softmax_mean" else near
     spec = ModelSpec(
         size=task.size,
         scheme=task.scheme.name,
         presence=round(presence, 4),
-        decode=f"{graph.decoder}; softmax over the map, {window} x {window} cells around its peak; "
+        decode=f"{graph.decoder}; softmax over the map; {read}; "
         f"the variance of the training labels, {calibration.spread.label_px2:g} px2, is subtracted from the "
         f"covariances, whose variances stay at least {calibration.spread.floor_px2:g} px2; deviations times "
         f"{deviation_scale:g}",

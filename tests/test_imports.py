@@ -94,7 +94,9 @@ ALSO = {
     "tracker.face.crop": ("cv2",),
     "train.exported": ("tracker.engines.spec", "tracker.weights", "onnx"),
     "train.mix": ("tracker.cli.command",),
-    "train.mirror": ("tracker.cli.command",),
+    "train.mirror": (
+        *("tracker.cli.command", "tracker.engines.onnx", "tracker.tracking.estimator", "tracker.weights.packaged"),
+    ),
     "train.widen": ("tracker.cli.command",),
     "train.tables.__main__": ("tracker.cli.command",),
     "tracker.datasets.matlab_process": ("scipy",),
