@@ -27,6 +27,7 @@ from tracker.errors import TrackerError
 from tracker.face.crop import eye_rotation_rad, roi_of_landmarks
 from tracker.face.geometry import Array
 from tracker.face.schemes import IBUG68
+from tracker.sources.picture_files import SUFFIXES
 from tracker.system.files import write_whole
 from tracker.tracking.estimator import LandmarkEstimator
 from tracker.weights.packaged import identify_model, landmark_model
@@ -173,7 +174,13 @@ def _read_groups(path: Path) -> dict[str, dict[str, str]]:
     if not rows:
         raise TrackerError(f"--groups {path}: expected a table with a header and rows, found none")
     key = next(iter(rows[0]))
-    return {Path(row.pop(key)).stem: row for row in rows}
+    return {_without_suffix(row.pop(key)): row for row in rows}
+
+
+def _without_suffix(name: str) -> str:
+    """Only a picture's suffix is one: in `ads_1072.Still005` there is none."""
+    path = Path(name)
+    return path.stem if path.suffix.lower() in SUFFIXES else path.name
 
 
 if __name__ == "__main__":

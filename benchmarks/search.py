@@ -68,6 +68,7 @@ def search(
     drawn: int = 200,
     speed: bool = False,
     report: Path = Path("runs/search.json"),
+    model: str = "edge68",
 ) -> None:
     """Count faces found right at any roll and in stills, false faces, and frames until a face is found.
 
@@ -80,24 +81,25 @@ def search(
         drawn: how many pictures are drawn of shapes, patterns and noise.
         speed: time steps without a face, too; on an otherwise idle machine.
         report: the .json file to write.
+        model: a landmark model, or the name of a packaged one.
     """
-    rng, found = np.random.default_rng(seed), {"machine": machine(), "seed": seed}
+    rng, found = np.random.default_rng(seed), {"machine": machine(), "seed": seed, "model": model}
     if rolled is not None:
-        found["rolled"] = measure_rolls(labelled_pictures(rolled), rng)
+        found["rolled"] = measure_rolls(labelled_pictures(rolled), rng, model)
     if stills is not None:
-        found["stills"] = {str(count): measure_stills(stills, count) for count in (1, 4)}
+        found["stills"] = {str(count): measure_stills(stills, count, model) for count in (1, 4)}
     pictures = list(faceless_pictures(faceless, drawn, rng))
-    found["faceless"] = measure_faceless(pictures)
+    found["faceless"] = measure_faceless(pictures, model)
     if speed:
-        found["step_ms"] = measure_speed([image for _, _, image in pictures])
+        found["step_ms"] = measure_speed([image for _, _, image in pictures], model)
     report.parent.mkdir(parents=True, exist_ok=True)
     report.write_text(json.dumps(found, indent=1))
     print(json.dumps({key: value for key, value in found.items() if key != "machine"}, indent=1))
 
 
-def measure_rolls(pairs: Sequence[tuple[Path, Path]], rng: np.random.Generator) -> dict[str, Any]:
+def measure_rolls(pairs: Sequence[tuple[Path, Path]], rng: np.random.Generator, model: str) -> dict[str, Any]:
     """By band of roll, of how many faces: found right in the first frame, and within 0.5 s of appearing in a video."""
-    tracker, rows = Tracker(), {}
+    tracker, rows = Tracker(model), {}
     chosen = pairs[:: max(1, len(pairs) // FACES)][:FACES]
     faces = [(read_picture(picture), read_pts(label)) for picture, label in chosen]
     for band in tqdm(BANDS, desc="rolls"):
@@ -150,9 +152,9 @@ def frames_until_found(tracker: Tracker, image: Image, truth: Array) -> int:
     return WANTED_FRAMES + 1
 
 
-def measure_stills(folder: Path, max_faces: int) -> dict[str, Any]:
+def measure_stills(folder: Path, max_faces: int, model: str) -> dict[str, Any]:
     """Count the labelled faces of a folder that are found, in all and by the flags of their pictures."""
-    tracker, flags, errors = Tracker(max_faces=max_faces), read_flags(folder / "flags.csv"), {}
+    tracker, flags, errors = Tracker(model, max_faces=max_faces), read_flags(folder / "flags.csv"), {}
     for picture, label in tqdm(labelled_pictures(folder), desc="stills"):
         image = read_picture(picture)
         assert image is not None
@@ -232,9 +234,9 @@ def draw(rng: np.random.Generator) -> Image:
     return np.asarray(image, np.uint8)
 
 
-def measure_faceless(pictures: Sequence[tuple[str, str, Image]]) -> dict[str, Any]:
+def measure_faceless(pictures: Sequence[tuple[str, str, Image]], model: str) -> dict[str, Any]:
     """Count by group the pictures in which a face is found with max_faces 1, and the faces found with max_faces 4."""
-    one, four = Tracker(), Tracker(max_faces=4)
+    one, four = Tracker(model), Tracker(model, max_faces=4)
     groups: dict[str, dict[str, Any]] = {}
     for group, name, image in tqdm(pictures, desc="faceless"):
         row = groups.setdefault(group, {"pictures": 0, "with_a_face": 0, "faces_of_four": 0, "names": []})
@@ -248,12 +250,12 @@ def measure_faceless(pictures: Sequence[tuple[str, str, Image]]) -> dict[str, An
     return groups
 
 
-def measure_speed(pictures: Sequence[Image]) -> dict[str, float]:
+def measure_speed(pictures: Sequence[Image], model: str) -> dict[str, float]:
     """Return quantiles of Tracker.step in milliseconds over frames without a face, except for the first one.
 
     Each picture is a video of its own, in 640 x 480, so that each turn of the search is among them.
     """
-    tracker, times = Tracker(), []
+    tracker, times = Tracker(model), []
     each = max(9, STEPS // len(pictures))
     for picture in pictures:
         image = np.asarray(cv2.resize(picture, (640, 480), interpolation=cv2.INTER_AREA), np.uint8)

@@ -72,3 +72,10 @@ def test_a_table_is_found_by_the_pictures_name(tmp_path: Path) -> None:
         _read_groups(table)
     with pytest.raises(TrackerError, match="cannot be read"):
         _read_groups(tmp_path / "gone.csv")
+
+
+def test_a_dot_in_a_name_begins_no_suffix(tmp_path: Path) -> None:
+    """InfAnFace's tables name pictures like ads_1072.Still005.jpg without .jpg."""
+    table = tmp_path / "flags.csv"
+    table.write_text("name,turned\nads_1072.Still005,1.0\ngoogle2.JPG,0.0\na/b.Still1.png,1.0\n")
+    assert [*_read_groups(table)] == ["ads_1072.Still005", "google2", "b.Still1"]

@@ -8,7 +8,9 @@ import onnx
 import pytest
 from onnx import ModelProto, NodeProto, TensorProto
 
-from tracker.weights.packaged import RESEARCH, landmark_model
+from tracker.weights.packaged import PACKAGED, RESEARCH, landmark_model
+
+TWINS = [name for name in RESEARCH if name.removesuffix("_300w") in PACKAGED]
 
 
 def read_graph(name: str) -> ModelProto:
@@ -28,7 +30,7 @@ def describe_tensor(tensor: TensorProto) -> tuple[str, int, tuple[int, ...]]:
     return tensor.name, tensor.data_type, tuple(tensor.dims)
 
 
-@pytest.mark.parametrize("name", RESEARCH)
+@pytest.mark.parametrize("name", TWINS)
 def test_the_same_operators_and_shapes(name: str) -> None:
     ours, research = read_graph(name.removesuffix("_300w")).graph, read_graph(name).graph
     assert len(ours.node) > 100
@@ -38,7 +40,7 @@ def test_the_same_operators_and_shapes(name: str) -> None:
         assert [*getattr(ours, part)] == [*getattr(research, part)]
 
 
-@pytest.mark.parametrize("name", RESEARCH)
+@pytest.mark.parametrize("name", TWINS)
 def test_other_weights(name: str) -> None:
     ours, research = read_graph(name.removesuffix("_300w")).graph, read_graph(name).graph
     changed = [a.name for a, b in zip(ours.initializer, research.initializer) if a.raw_data != b.raw_data]

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 PACKAGED = ("edge68", "edge68_fast", "edge68_int8")
 """Names of the packaged landmark models: the default, a smaller one at 0.57x its latency, and the default in INT8."""
-RESEARCH = ("edge68_300w", "edge68_fast_300w")
+RESEARCH = ("edge68_300w", "edge68_fast_300w", "mid68_300w")
 """Models trained on 300W, for research only: part of the repository, not of the installed package."""
 WEIGHTS = Path(str(resources.files("tracker"))) / "weights"
 LARGEST_DETECTOR = 64 << 20

@@ -17,7 +17,7 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
-from train.codecs.gaussian import Peaks, clamp, decode, find_peaks, offsets, pixels_from_cells, read_map, read_window
+from train.codecs.gaussian import Peaks, clamp, decode, find_peaks, offsets, pixels_from_cells, read_map, read_window, window_around
 
 WINDOW = 7  # cells
 SMALLEST = 1e-10  # what DARK's code takes the logarithm of where a blurred map is empty
@@ -69,8 +69,7 @@ def softmax_mean(logits: Tensor, stride: int, window: int = WINDOW) -> tuple[Ten
     """
     peaks = find_peaks(logits)
     points, covariances = read_map(peaks, stride)
-    _, scores, _ = read_window(peaks, stride, window)
-    return points, scores, covariances
+    return points, window_around(peaks, window).mass.sum(-1), covariances
 
 
 def dark(logits: Tensor, stride: int, window: int = WINDOW, sigma_cells: float = 0.9) -> tuple[Tensor, Tensor, Tensor]:
