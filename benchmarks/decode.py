@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast, get_args
 
 import cv2
 import numpy as np
@@ -20,9 +20,10 @@ from onnx.utils import Extractor
 from benchmarks._lib.machine import machine, versions
 from tracker.cli.command import run_command
 from tracker.engines.base import EngineOutput
-from tracker.engines.heatmaps import decode_heatmaps
+from tracker.engines.heatmaps import HeatmapDecoder, decode_heatmaps
 from tracker.engines.onnx import OnnxEngine
 from tracker.engines.spec import OUTPUTS
+from tracker.errors import TrackerError
 from tracker.system.onnx_runtime import import_onnxruntime
 from tracker.weights.packaged import landmark_model
 
@@ -43,13 +44,27 @@ def decode(model: Path | None = None, report: Path = Path("runs/decode.json")) -
     """Time the engine, its net alone, and the net with NumPy's decoding, in turns, on one thread.
 
     Args:
-        model: an .onnx file of export.run with the window softmax; the packaged one if not given.
+        model: an .onnx file of export.run that decode_heatmaps can decode, too; the packaged one if not given.
         report: the .json file to write.
+
+    Raises:
+        TrackerError: for a model with another decoder.
     """
     cv2.setNumThreads(1)
     path = landmark_model(model)
     engine, (net, logits) = session(path.read_bytes()), net_alone(path)
-    in_numpy = partial(decode_heatmaps, stride=STRIDE, window=WINDOW, temperature=OnnxEngine(path).spec.temperature)
+    spec = OnnxEngine(path).spec
+    decoder = spec.decode.partition(";")[0]
+    if decoder not in get_args(HeatmapDecoder):
+        known = " or ".join(get_args(HeatmapDecoder))
+        raise TrackerError(f"--model: expected one that is read by {known}, got {path} with {decoder}")
+    in_numpy = partial(
+        decode_heatmaps,
+        stride=STRIDE,
+        window=WINDOW,
+        temperature=spec.temperature,
+        decoder=cast(HeatmapDecoder, decoder),
+    )
     rng = np.random.default_rng(0)
     size = engine.get_inputs()[0].shape[1]
     record = {"machine": machine(), "versions": versions(), "ms": {}}

@@ -67,7 +67,7 @@ def main() -> int:
 
 def hidden(
     faces: Path,
-    models: Sequence[str] = ("edge68", "edge68_fast", "edge68_300w", "edge68_fast_300w"),
+    models: Sequence[str] = ("edge68", "edge68_fast", "edge68_300w", "edge68_fast_300w", "mid68_300w"),
     every: int = 3,
     report: Path = Path("runs/hidden.json"),
 ) -> None:

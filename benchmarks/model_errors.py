@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
+import logging
 import math
 import re
 import sys
@@ -38,6 +39,8 @@ MEDIAN_SIGMAS = math.sqrt(2 * math.log(2))
 """Half of a Gaussian's errors in two dimensions lie within so many standard deviations."""
 RESAMPLINGS, INTERVAL = 2000, (2.5, 97.5)  # of the bootstrap: how often, and between which percentiles
 
+LOG = logging.getLogger(__name__)
+
 
 def main() -> int:
     """Run the command line."""
@@ -46,7 +49,7 @@ def main() -> int:
 
 def model_errors(
     faces: Path,
-    models: Sequence[str] = ("edge68", "edge68_fast", "edge68_300w", "edge68_fast_300w"),
+    models: Sequence[str] = ("edge68", "edge68_fast", "edge68_300w", "edge68_fast_300w", "mid68_300w"),
     rolled: bool = False,
     groups: Path | None = None,
     held_back: bool = False,
@@ -71,6 +74,13 @@ def model_errors(
         names = {own.key(sample) for sample in split(own.labelled(), own.key)[1]}
         chosen = [face for face in chosen if face.picture.name in names]
     table = {} if groups is None else _read_groups(groups)
+    without = sum(face.picture.stem not in table for face in chosen) if table else 0
+    if table and without == len(chosen):
+        raise TrackerError(
+            f"--groups {groups}: expected rows named like the pictures, such as {chosen[0].picture.stem}"
+        )
+    if without:
+        LOG.warning("--groups %s: %d of %d pictures have no row and are in no group", groups, without, len(chosen))
     notes = [table.get(face.picture.stem, {}).pop("notes", "") for face in chosen]
     figures: dict[str, Any] = {"faces": len(chosen), "rolled": rolled, "models": {}}
     for name in models:

@@ -125,9 +125,9 @@ def run(
         smoothing: the filter of the landmarks, from accurate (least lag) to steady (least jitter).
         detector: the face detector; auto alternates YuNet and BlazeFace.
         detector_model: a YuNet file of your own, in place of the packaged one.
-        model: edge68, the default; edge68_fast, less accurate at 0.57x the latency; auto, which is edge68_int8 where
-            this CPU runs it faster and edge68 elsewhere; a file of export.run; or triton://HOST:PORT/MODEL, which
-            Triton Inference Server runs.
+        model: edge68, the default; edge68_fast, less accurate at 0.57x the latency; edge68_int8 and edge68_fast_int8,
+            for CPUs with VNNI; auto, which is edge68_int8 where this CPU runs it faster and edge68 elsewhere; a file of
+            export.run; or triton://HOST:PORT/MODEL, which Triton Inference Server runs.
         provider: the device that ONNX Runtime runs the model on; an error if it is not available.
         allow_cpu: run on the CPU, with a warning, if the provider is not available.
         follow: which faces are tracked first. A new face replaces a tracked one if its area is four times as large

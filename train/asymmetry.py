@@ -27,7 +27,7 @@ _HEADER = ["point", "x", "y"]
 def face_frame(points_px: Array, scheme: Scheme) -> Array:
     """Return (2, 2): a face's own axes in the picture, from its right eye to its left one and downwards.
 
-    Their length is the larger side of the landmarks' extent.
+    Their length is the larger side of the landmarks' extent in the picture, which changes a little with the roll.
 
     Args:
         points_px: (K, 2).

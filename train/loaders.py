@@ -221,6 +221,8 @@ class FaceData(lightning.LightningDataModule):
         training, validation = self.source.faces()
         if stage == "fit":
             self._expect_nothing_chosen()
+            if self.mirror is not None and not self.augmentation.flip:
+                raise SetupError("data.mirror moves labels of mirrored faces: set data.augmentation.flip above 0")
             offsets = None if self.mirror is None else read_offsets(self.mirror, training[0].scheme)
             crops = self._crops("training", training, self.edges, offsets)
             self.training = AugmentedCrops(crops, self.augmentation, self.seed, self.views)

@@ -17,12 +17,12 @@ with needs_extra(__name__, "train.mirror", "train", "torch", "lightning"):
     import numpy as np
 
     from tracker.cli.command import run_command
-    from tracker.datasets.sample import Sample
+    from tracker.datasets.sample import DatasetError, Sample
     from tracker.engines.onnx import OnnxEngine
     from tracker.errors import TrackerError
     from tracker.face.crop import Roi, roi_of_landmarks
     from tracker.face.geometry import Array
-    from tracker.system.files import expect_replaceable, unwritable
+    from tracker.system.files import expect_replaceable, expect_writable, unwritable
     from tracker.tracking.estimator import LandmarkEstimator
     from tracker.weights.packaged import landmark_model
     from train.asymmetry import face_frame, write_offsets
@@ -37,12 +37,12 @@ def main() -> int:
 def mirror(model: Path, source: Source, output: Path, faces: int = 1000) -> None:
     """Measure how the labels of a data set differ from those of mirrored pictures, and write it as offsets.
 
-    The model answers each training face and its mirror image; the mean difference is what its labels' places owe to
-    the side of the picture.
+    The model answers each face and its mirror image. Were the labels symmetric, both answers would lie on the same
+    places of the face; the mean difference is written.
 
     Args:
-        model: a model that was trained on the data set, in the end without mirrored faces (data.augmentation.flip 0) or
-            with offsets of its own; the .onnx file, or the name of a packaged one.
+        model: a model that was trained on the data set; its last epochs must have had no mirrored faces
+            (data.augmentation.flip 0) or data.mirror. The .onnx file, or the name of a packaged one.
         source: the data set, of which only training faces are taken.
         output: the .csv file to write, for data.mirror.
         faces: how many, evenly chosen; all if there are fewer.
@@ -54,20 +54,31 @@ def mirror(model: Path, source: Source, output: Path, faces: int = 1000) -> None
         raise TrackerError(f"--faces: expected a number from 1 on, got {faces}")
     if output.suffix != ".csv":
         raise TrackerError(f"--output: expected a .csv file, got {output}")
-    expect_replaceable(output)
+    try:
+        expect_replaceable(output)
+        expect_writable(output.parent)
+    except OSError as error:
+        raise unwritable(output, error) from None
+    try:
+        offsets, count = _measured(model, source, faces)
+        write_offsets(output, offsets)
+    except DatasetError as error:
+        raise TrackerError(str(error)) from None
+    except OSError as error:
+        raise unwritable(output, error) from None
+    x, y = 100 * offsets.mean(0)
+    print(f"{output}: of {count} faces; on the mean {x:.2f} and {y:.2f} % of the face to the right and down")
+
+
+def _measured(model: Path, source: Source, faces: int) -> tuple[Array, int]:
+    """The mean difference (K, 2), and of how many faces."""
     training, _ = source.faces()
     estimator = LandmarkEstimator(OnnxEngine(landmark_model(model)))
     answered, labelled = estimator.engine.spec.scheme, training[0].scheme.name
     if answered != labelled:
         raise TrackerError(f"--model: expected one with the points of the data set, {labelled}, got {answered}")
-    chosen = training[:: max(1, len(training) // faces)][:faces]
-    offsets = np.mean([_difference(estimator, face) for face in chosen], 0)
-    try:
-        write_offsets(output, offsets)
-    except OSError as error:
-        raise unwritable(output, error) from None
-    x, y = 100 * offsets.mean(0)
-    print(f"{output}: of {len(chosen)} faces; on the mean {x:.2f} and {y:.2f} % of the face to the right and down")
+    chosen = np.linspace(0, len(training) - 1, min(faces, len(training))).round().astype(int).tolist()
+    return np.mean([_difference(estimator, training[index]) for index in chosen], 0), len(chosen)
 
 
 def _difference(estimator: LandmarkEstimator, face: Sample) -> Array:

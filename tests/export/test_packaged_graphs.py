@@ -10,6 +10,7 @@ from onnx import ModelProto, NodeProto, TensorProto
 
 from tracker.weights.packaged import PACKAGED, RESEARCH, landmark_model
 
+# mid68_300w has none
 TWINS = [name for name in RESEARCH if name.removesuffix("_300w") in PACKAGED]
 
 

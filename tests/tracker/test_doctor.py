@@ -90,6 +90,7 @@ def test_every_model_that_loads_by_name_has_a_line(run: Any, monkeypatch: pytest
         starting(lines, "  edge68: "),
         starting(lines, "  edge68_fast: "),
         starting(lines, "  edge68_int8: "),
+        starting(lines, "  edge68_fast_int8: "),
     ]
 
 

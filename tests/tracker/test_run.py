@@ -427,7 +427,7 @@ class TestBadInput:
             path.write_bytes(part)
             sentence = refused("--demo", "--model", path)
             assert sentence.startswith(f"{path}: expected an ONNX model, ONNX Runtime cannot load it")
-        names = "edge68, edge68_fast, edge68_int8, edge68_300w, edge68_fast_300w"
+        names = "edge68, edge68_fast, edge68_int8, edge68_fast_int8, edge68_300w, edge68_fast_300w, mid68_300w"
         expected = f"landmark model: expected an .onnx or .plan file that exists, or one of {names}, got"
         assert refused("--demo", "--model", "none.onnx") == f"{expected} none.onnx"
         for given in ("edge86", "Edge68", "EDGE68", "edge68.onnx"):

@@ -18,8 +18,9 @@ from tracker.face.crop import Roi, roi_of_landmarks
 from tracker.face.schemes import IBUG68
 from train import mirror
 from train.asymmetry import LARGEST, face_frame, move_mirrored, read_offsets, write_offsets
-from train.augmentation import Choices, apply
+from train.augmentation import Augmentation, Choices, apply
 from train.datasets import W300
+from train.errors import SetupError
 from train.loaders import FaceData
 
 Array = np.ndarray[Any, np.dtype[np.float64]]
@@ -124,6 +125,8 @@ def test_a_training_moves_them_and_its_validation_does_not(w300: Path, tmp_path:
     for data in (plain, moved):
         data.setup("fit")
     flipped = Choices(flip=True)
+    with pytest.raises(SetupError, match=r"set data\.augmentation\.flip above 0"):
+        FaceData(W300(w300), augmentation=Augmentation(flip=0.0), mirror=tmp_path / "o.csv").setup("fit")
     before, after = (data.training.crops.crop(0, flipped).points_px.numpy() for data in (plain, moved))
     np.testing.assert_allclose(after, move_mirrored(before, IBUG68, offsets), atol=1e-3)
     np.testing.assert_array_equal(*(data.validation.crop(0, flipped).points_px for data in (plain, moved)))
@@ -173,7 +176,10 @@ class TestCommand:
         [
             ({"faces": 0}, "--faces: expected"),
             ({"output": Path("o.txt")}, "expected a .csv"),
-            ({"model": Path("n")}, "n"),
+            ({"model": Path("none.onnx")}, "none.onnx"),
+            ({"source": W300(Path("nowhere"))}, "nowhere"),
+            ({"output": Path("x" * 300 + ".csv")}, "cannot be written"),
+            ({"output": Path("no/folder/o.csv")}, "no"),
         ],
     )
     def test_a_mistake_is_one_sentence(self, w300: Path, tmp_path: Path, change: dict[str, Any], words: str) -> None:
@@ -181,6 +187,22 @@ class TestCommand:
         with pytest.raises(TrackerError, match=words):
             mirror.mirror(**given)
         assert not (tmp_path / "o.csv").exists()
+
+    @pytest.mark.usefixtures("fake")
+    def test_a_model_of_other_points_is_refused(self, w300: Path, tmp_path: Path) -> None:
+        mirror.OnnxEngine(Path()).spec.scheme = "wflw98"  # type: ignore[misc]
+        with pytest.raises(TrackerError, match="points of the data set, ibug68, got wflw98"):
+            mirror.mirror(Path("edge68"), W300(w300), tmp_path / "o.csv")
+
+    def test_faces_are_chosen_evenly(self, w300: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Of nine faces of three folders, five: the first, the last and those between."""
+        engine, chosen = SimpleNamespace(spec=SimpleNamespace(scheme="ibug68")), []
+        monkeypatch.setattr(mirror, "OnnxEngine", lambda path: engine)
+        monkeypatch.setattr(mirror, "LandmarkEstimator", lambda engine: SimpleNamespace(engine=engine))
+        monkeypatch.setattr(mirror, "_difference", lambda _, face: chosen.append(face.picture) or np.zeros((68, 2)))
+        _, count = mirror._measured(Path("edge68"), W300(w300), 5)
+        pictures = [face.picture for face in W300(w300).faces()[0]]
+        assert count == 5 and chosen == [pictures[index] for index in (0, 2, 4, 6, 8)]
 
     def test_of_300w_lie_to_the_right(self, shared: Path, tmp_path: Path) -> None:
         """About 1 % of the face: twice what README.md of the research models says of the labels."""

@@ -18,8 +18,8 @@ from tracker.system.files import read_plain
 if TYPE_CHECKING:
     from tracker.engines.base import Engine
 
-PACKAGED = ("edge68", "edge68_fast", "edge68_int8")
-"""Names of the packaged landmark models: the default, a smaller one at 0.57x its latency, and the default in INT8."""
+PACKAGED = ("edge68", "edge68_fast", "edge68_int8", "edge68_fast_int8")
+"""Names of the packaged landmark models: the default, a smaller one at 0.57x its latency, and both in INT8."""
 RESEARCH = ("edge68_300w", "edge68_fast_300w", "mid68_300w")
 """Models trained on 300W, for research only: part of the repository, not of the installed package."""
 WEIGHTS = Path(str(resources.files("tracker"))) / "weights"

@@ -1,9 +1,9 @@
 """The decoders that papers compare, each from the same logits to the same three answers.
 
 All take logits (N, K, H, W) and return points (N, K, 2), scores (N, K) and covariances (N, K, 3) xx, xy, yy, in
-pixels of the crop and float32; coordinates are those of train.codecs.gaussian. They differ in the points alone: the
-score is always the softmax's mass in the window x window cells around its peak, and the covariance that of the
-softmax in there, as train.codecs.gaussian.decode gives them, so both mean the same whichever decoder is used.
+pixels of the crop and float32; coordinates are those of train.codecs.gaussian. The score is always the
+softmax's mass in the window x window cells around its peak, and the covariance that of the softmax in there, as
+train.codecs.gaussian.decode gives them; but softmax_mean's covariance is that of the whole map, as its point is.
 
 All read the softmax of the logits. A net that was trained to draw heatmaps gives the heatmap's logarithm as logits;
 the softmax is then the heatmap itself, divided by its sum.
@@ -17,7 +17,17 @@ from typing import Literal, Protocol
 import torch
 from torch import Tensor
 
-from train.codecs.gaussian import Peaks, clamp, decode, find_peaks, offsets, pixels_from_cells, read_map, read_window, window_around
+from train.codecs.gaussian import (
+    Peaks,
+    clamp,
+    decode,
+    find_peaks,
+    offsets,
+    pixels_from_cells,
+    read_map,
+    read_window,
+    window_around,
+)
 
 WINDOW = 7  # cells
 SMALLEST = 1e-10  # what DARK's code takes the logarithm of where a blurred map is empty
@@ -33,7 +43,7 @@ class Decoder(Protocol):
         Args:
             logits: (N, K, H, W).
             stride: pixels per cell.
-            window: side in cells, for scores and covariances.
+            window: side in cells, for scores, and for covariances but softmax_mean's.
 
         Returns:
             Points (N, K, 2), scores (N, K), covariances (N, K, 3).
