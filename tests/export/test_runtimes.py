@@ -102,12 +102,15 @@ class TestCut:
         np.testing.assert_allclose(output.scores, scores, atol=1e-5)
         np.testing.assert_allclose(output.covariances_px2, covariances, atol=5e-3)
 
+    @pytest.mark.parametrize("decoder", ["local_softmax", "softmax_mean"])
     def test_the_file_with_the_parameters_beside_it(
-        self, tmp_path: Path, graph: LandmarkGraph, reference: Reference
+        self, tmp_path: Path, checkpoint: Path, reference: Reference, decoder: Any
     ) -> None:
         """As a user does it: any runtime, then decode_heatmaps with the table `decoding`."""
         import onnxruntime
 
+        graph = LandmarkGraph(load(checkpoint)[0], decoder=decoder).eval()
+        reference = Reference(graph, reference.crops, reference.truth_px, IBUG68)
         model, described = write_to(tmp_path, "heatmaps", graph, reference)
         contents = json.loads(described.read_text())
         assert [model.name, described.name] == ["é v1.2.heatmaps.onnx", "é v1.2.heatmaps.json"]

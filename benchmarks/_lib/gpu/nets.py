@@ -23,6 +23,7 @@ from export.uncertainty import narrowed
 from tracker.engines.onnx import OnnxEngine
 from tracker.weights.packaged import landmark_model
 from train.command_line import TrainingCLI
+from train.exported import read_exported
 from train.loaders import FaceData
 from train.models.hourglass import Affine, Residual
 from train.task import LandmarkTask, normalise
@@ -55,7 +56,7 @@ def edge_graph() -> LandmarkGraph:
     path = landmark_model(Path("edge68"))
     task, _ = configured(EDGE)
     calibration = Calibration(temperature=OnnxEngine(path).spec.temperature)
-    graph = LandmarkGraph(task, calibration=calibration).eval()
+    graph = LandmarkGraph(task, decoder=read_exported(path).decoder, calibration=calibration).eval()
     graph.net = fold_norms(graph.net)
     load_convolutions(graph.net, path)
     return graph
