@@ -54,16 +54,15 @@ def decode(model: Path | None = None, report: Path = Path("runs/decode.json")) -
     path = landmark_model(model)
     engine, (net, logits) = session(path.read_bytes()), net_alone(path)
     spec = OnnxEngine(path).spec
-    decoder = spec.decode.partition(";")[0]
-    if decoder not in get_args(HeatmapDecoder):
+    if spec.decoder not in get_args(HeatmapDecoder):
         known = " or ".join(get_args(HeatmapDecoder))
-        raise TrackerError(f"--model: expected one that is read by {known}, got {path} with {decoder}")
+        raise TrackerError(f"--model: expected one that is read by {known}, got {path} with {spec.decoder}")
     in_numpy = partial(
         decode_heatmaps,
         stride=STRIDE,
         window=WINDOW,
         temperature=spec.temperature,
-        decoder=cast(HeatmapDecoder, decoder),
+        decoder=cast(HeatmapDecoder, spec.decoder),
     )
     rng = np.random.default_rng(0)
     size = engine.get_inputs()[0].shape[1]

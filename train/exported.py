@@ -145,8 +145,7 @@ def read_exported(start: Path, trust: str = "") -> Exported:
     }
     check_configuration(path, raw, trust)
     factor = re.search(r"deviations times ([0-9.]+)", spec.decode)
-    name = spec.decode.partition(";")[0]
-    decoder = next((each for each in (*DECODERS, *HEAD_DECODERS) if each == name), None)
+    decoder = next((each for each in (*DECODERS, *HEAD_DECODERS) if each == spec.decoder), None)
     return Exported(path, spec, given, raw, decoder, float(factor[1]) if factor else 1.0)
 
 

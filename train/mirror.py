@@ -61,9 +61,10 @@ def mirror(model: Path, source: Source, output: Path, faces: int = 1000) -> None
         raise unwritable(output, error) from None
     try:
         offsets, count = _measured(model, source, faces)
-        write_offsets(output, offsets)
     except DatasetError as error:
         raise TrackerError(str(error)) from None
+    try:
+        write_offsets(output, offsets)
     except OSError as error:
         raise unwritable(output, error) from None
     x, y = 100 * offsets.mean(0)

@@ -137,11 +137,11 @@ class FakeEstimator:
 
     def __init__(self, engine: Any) -> None:
         self.engine = engine
-        self.faces = {sample.picture: sample for sample in W300(engine.root).faces()[0]}
+        self.faces, _ = W300(engine.root).faces()
         self.seen = 0
 
     def estimate(self, image: Any, rois: list[Roi]) -> list[Any]:
-        sample = [*self.faces.values()][self.seen // 2]
+        sample = self.faces[self.seen // 2]
         points = np.array(sample.points_px)
         if self.seen % 2:
             np.testing.assert_array_equal(image[:, ::-1], sample.read_image())

@@ -12,7 +12,7 @@ from tracker.engines.base import EngineOutput
 from tracker.errors import TrackerError
 
 HeatmapDecoder = Literal["local_softmax", "softmax_mean"]
-"""What of a heatmap makes the point: the cells around its peak, or all."""
+"""The point is the mean of the cells around the heatmap's peak, or of all its cells."""
 
 
 def decode_heatmaps(

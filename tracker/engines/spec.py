@@ -33,7 +33,7 @@ class ModelSpec:
         size: side of the crop in pixels.
         scheme: name of the landmark scheme.
         presence: threshold of the mean point score at which a crop counts as a face, fitted on validation data.
-        decode: name of the decoder, which computes points from heatmaps.
+        decode: how points are computed from heatmaps: the decoder's name, then a semicolon and its settings.
         licence: terms of use of the model.
         config: the training configuration.
         commit: of the code that exported the model.
@@ -58,6 +58,11 @@ class ModelSpec:
     contract: int = CONTRACT
     provenance: dict[str, str] = field(default_factory=dict)
     visibility: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def decoder(self) -> str:
+        """Name of the decoder, as decode begins with it."""
+        return self.decode.partition(";")[0]
 
     def landmark_scheme(self) -> Scheme:
         """Return the landmark scheme."""

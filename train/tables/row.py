@@ -147,8 +147,8 @@ def source(data: str, **options: Any) -> Options:
 
 
 DATA = "data"
-ON_300VW: Tests = {"300vw": {"source": "train.datasets.Video300", "source.root": f"{DATA}/300vw"}}
 """Stands for the folder that holds the data sets until a configuration is written."""
+ON_300VW: Tests = {"300vw": {"source": "train.datasets.Video300", "source.root": f"{DATA}/300vw"}}
 
 SHARED_DEPARTURES = (
     "The crop is a square of 1.25 times the larger extent of the labels; the paper's crop is not published in full.",

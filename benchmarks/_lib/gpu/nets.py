@@ -20,7 +20,6 @@ from benchmarks._lib.gpu.device import Device, HostConstants
 from benchmarks._lib.gpu.stages import Sizes
 from export.graph import Calibration, LandmarkGraph
 from export.uncertainty import narrowed
-from tracker.engines.onnx import OnnxEngine
 from tracker.weights.packaged import landmark_model
 from train.command_line import TrainingCLI
 from train.exported import read_exported
@@ -55,8 +54,8 @@ def edge_graph() -> LandmarkGraph:
     """The packaged edge68 with the weights of its .onnx file, float32, without its BatchNorms."""
     path = landmark_model(Path("edge68"))
     task, _ = configured(EDGE)
-    calibration = Calibration(temperature=OnnxEngine(path).spec.temperature)
-    graph = LandmarkGraph(task, decoder=read_exported(path).decoder, calibration=calibration).eval()
+    model = read_exported(path)
+    graph = LandmarkGraph(task, decoder=model.decoder, calibration=Calibration(model.spec.temperature)).eval()
     graph.net = fold_norms(graph.net)
     load_convolutions(graph.net, path)
     return graph
