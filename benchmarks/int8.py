@@ -17,7 +17,7 @@ from benchmarks._lib.machine import int8_instructions, machine, versions
 from benchmarks.decode import timed
 from export.calibration.fit import calibration_of
 from export.graph import LandmarkGraph
-from export.int8 import Quantisation, quantisation_for
+from export.int8.quantise import Quantisation, quantisation_for
 from export.onnx import write_onnx
 from export.run import load
 from export.verify import ANYTHING, BUDGETS, Budget, Difference, Reference

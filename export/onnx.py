@@ -9,7 +9,7 @@ import onnx
 import torch
 
 from export.graph import LandmarkGraph
-from export.int8 import Quantisation, convolutions, quantise
+from export.int8.quantise import Quantisation, convolutions, quantise
 from export.outputs import check_output
 from export.verify import Budget, Difference, Reference, expect_within
 from tracker.engines.spec import INPUT, OUTPUTS, ModelSpec

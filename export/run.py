@@ -24,7 +24,7 @@ with needs_extra(__name__, "export.run", "export", "cv2", "torch", "lightning", 
     from export.calibration.visibility import calibrate_visibility
     from export.graph import LandmarkGraph, Precision
     from export.gstreamer import info_path, write_model_info
-    from export.int8 import convolutions, quantisation_for
+    from export.int8.quantise import convolutions, quantisation_for
     from export.lint import lint
     from export.mean_face import mean_face_px
     from export.onnx import write_onnx

@@ -85,7 +85,7 @@ MAY_IMPORT = {
             "tracker.system.files",
             "tracker.system.onnx_runtime",
         ),
-        *("torch", "lightning", "onnx", "numpy", "scipy", "yaml", "tracker.cli.config_files"),
+        *("torch", "lightning", "networkx", "onnx", "numpy", "scipy", "yaml", "tracker.cli.config_files"),
     ),
 }
 # What one file alone may import besides.
@@ -105,7 +105,7 @@ ALSO = {
 }
 # What may be imported in these files only, and there only when it is used.
 WHEN_USED = {
-    "onnxruntime": ("tracker.system.onnx_runtime", "tracker.engines.onnx", "export.int8"),
+    "onnxruntime": ("tracker.system.onnx_runtime", "tracker.engines.onnx", "export.int8.quantise"),
     "tensorrt": ("tracker.engines.tensorrt.plan",),
     "tensorrt_rtx": ("tracker.engines.tensorrt.plan",),
     "h5py": ("tracker.datasets.cofw", "tracker.datasets.matlab_process"),

@@ -1,0 +1,192 @@
+"""Which nodes stay in float32: mixed precision by measured sensitivity, as in HAWQ (Dong et al., ICCV 2019).
+
+What rounding costs is measured for one tensor and one convolution after the other; the squared errors add up nearly, as
+they do not know of each other. What is gained is modelled by multiply-accumulates, less the conversions where int8 and
+float32 meet. For a price of the squared error, the best choice is then the minimum cut of a graph, which is exact
+(Greig et al., 1989). The price is the lowest one whose choice keeps to the budget when all is rounded together.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Callable, Collection, Mapping, Set
+from dataclasses import dataclass
+
+import networkx
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from export.int8.nodes import PASSED, Nodes
+
+# In multiply-accumulates, as many as take the time that int8 saves of them, on a CPU with VNNI:
+CONVERTED = 30  # rounding or restoring a number, with the change of its place in memory
+CONVERSION = 400_000  # calling the operators that do it
+ADDED = 30  # adding a number to another in float32, unless a convolution in float32 does it on the way
+STEPS = 11  # of the search for the price
+
+Errors = Callable[[Collection[str]], NDArray[np.float64]]
+"""Distances in pixels from the points in float32, of the model with these nodes in float32."""
+
+
+@dataclass(frozen=True)
+class Losses:
+    """Mean squared errors of the points, in square pixels, by rounding alone.
+
+    Attributes:
+        answers: what a node answers, by its name.
+        weights: the weights of a convolution, by its name.
+    """
+
+    answers: Mapping[str, float]
+    weights: Mapping[str, float]
+
+
+def choose(candidates: Candidates, losses: Losses, errors_px: Errors, within_px: float) -> frozenset[str]:
+    """Return the names of the nodes that must stay in float32.
+
+    Args:
+        candidates: the nodes that may be in int8.
+        losses: measured.
+        errors_px: measures all that is rounded together.
+        within_px: how far 99 % of the points may be from those in float32.
+    """
+
+    @functools.cache
+    def suffices(in_float: frozenset[str]) -> bool:
+        return bool(np.quantile(errors_px(in_float), 0.99) <= within_px)
+
+    found, refused = frozenset(candidates.names), frozenset[str]()
+    low, high = (math.log(candidates.macs * factor) for factor in (1e-3, 1e6))
+    for _ in range(STEPS):
+        middle = (low + high) / 2
+        in_float = candidates.cut(losses, math.exp(middle))
+        if suffices(in_float):
+            found, high = in_float, middle
+        else:
+            refused, low = in_float, middle
+    while back := _given_back(candidates, found, refused, suffices):
+        found = found - back
+    return found
+
+
+def _given_back(
+    candidates: Candidates,
+    in_float: frozenset[str],
+    refused: frozenset[str],
+    suffices: Callable[[frozenset[str]], bool],
+) -> frozenset[str]:
+    """The node that saves most of those that need not be in float32: some choices are the best one at no price."""
+    gains = {name: candidates.saved(in_float - {name}) - candidates.saved(in_float) for name in in_float - refused}
+    for name in sorted(gains, key=lambda name: (-gains[name], name)):
+        if gains[name] > 0 and suffices(in_float - {name}):
+            return frozenset([name])
+    return frozenset()
+
+
+class Candidates:
+    """The nodes that may be in int8, and what that saves.
+
+    Args:
+        model: in float32.
+        names: of the nodes.
+        answers: whether a node answers in int8 if it computes in int8, as on CPUs, where float32 and int8 are turned
+            into each other by nodes of their own. TensorRT's convolutions read and write both.
+
+    Attributes:
+        names: of the nodes.
+        macs: the multiply-accumulates of all of them.
+        answers: the tensors with which all nodes answer that are read or written by these, by the nodes' names.
+    """
+
+    def __init__(self, model: onnx.ModelProto, names: Set[str], answers: bool) -> None:
+        self.names = {*names}
+        nodes = Nodes(model)
+        shapes = {
+            value.name: [side.dim_value for side in value.type.tensor_type.shape.dim]
+            for value in onnx.shape_inference.infer_shapes(model).graph.value_info
+        }
+        weights = {tensor.name: math.prod(tensor.dims) for tensor in model.graph.initializer}
+        self.answers: dict[str, str] = {}
+        self._converts = answers
+        self._macs: dict[str, int] = dict.fromkeys(self.names, 0)
+        self._sums: dict[str, tuple[int, str]] = {}  # in float32: the cost, and the convolution that may take it over
+        self._readers: dict[str, set[str]] = {}
+        self._conversion: dict[str, int] = {}
+        for node in [each for each in nodes.all if each.op_type not in PASSED]:
+            sources = {each.name: each for each in map(nodes.source, node.input) if each is not None}
+            here = {node.name: node} if node.name in self.names else {}
+            for name, each in {**sources, **here}.items() if here or {*sources} & self.names else ():
+                self.answers[name] = nodes.answer(each)
+                size = math.prod(shapes[each.output[0]][1:])
+                self._conversion[name] = CONVERSION + CONVERTED * size if answers else 0
+                self._readers.setdefault(name, set()).update({node.name} - {name})
+                if name == node.name and node.op_type == "Conv":
+                    self._macs[name] = math.prod(shapes[node.output[0]][2:]) * weights[node.input[1]]
+                elif name == node.name:
+                    writers = [nodes.producer(tensor) for tensor in node.input]
+                    by = next((writer.name for writer in writers if writer and writer.op_type == "Conv"), "")
+                    self._sums[name] = ADDED * size if answers else 0, by
+        self.macs = sum(self._macs.values())
+        if self.saved() <= 0:  # so small a net is quantised for its size
+            self._conversion = dict.fromkeys(self._conversion, 0)
+            self._sums = {name: (0, by) for name, (_, by) in self._sums.items()}
+
+    def _rounds(self, name: str) -> set[str]:
+        """The nodes of which each that is in int8 has the answer of a node rounded."""
+        own = {name} & self.names if self._converts else set()
+        return (self._readers[name] & self.names) | own
+
+    def saved(self, in_float: Collection[str] = ()) -> int:
+        """Return the multiply-accumulates in int8 of a face, less what conversions take.
+
+        Args:
+            in_float: the names of the nodes in float32.
+        """
+        in_int8 = self.names.difference(in_float)
+        conversions = 0
+        for name, readers in self._readers.items():
+            kinds = {each in in_int8 for each in [name, *readers]}
+            conversions += self._conversion[name] if len(kinds) > 1 else 0
+        sums = sum(cost for name, (cost, by) in self._sums.items() if name not in in_int8 and (not by or by in in_int8))
+        return sum(self._macs[name] for name in in_int8) - conversions - sums
+
+    def lost(self, losses: Losses, in_float: Collection[str] = ()) -> float:
+        """Return the sum of the losses, in square pixels.
+
+        Args:
+            losses: measured.
+            in_float: the names of the nodes in float32.
+        """
+        in_int8 = self.names.difference(in_float)
+        rounded = sum(losses.answers[name] for name in self._readers if self._rounds(name) & in_int8)
+        return rounded + sum(losses.weights.get(name, 0.0) for name in in_int8)
+
+    def cut(self, losses: Losses, price: float) -> frozenset[str]:
+        """Return the names of the nodes in float32 for which saved less price times lost is the largest.
+
+        Args:
+            losses: measured.
+            price: of a square pixel, in multiply-accumulates.
+        """
+        graph = networkx.DiGraph()
+        for name in self.names:
+            if name not in self._sums:
+                graph.add_edge("int8", name, capacity=self._macs[name])
+            graph.add_edge(name, "float32", capacity=round(price * losses.weights.get(name, 0.0)))
+        for name, readers in self._readers.items():
+            for each in {name, *readers} - self.names:
+                graph.add_edge(each, "float32")  # without a capacity, which is an infinite one
+            rounded, some, all_ = (f"{name} {kind}" for kind in ("rounded", "some in int8", "all in int8"))
+            graph.add_edge(rounded, "float32", capacity=round(price * losses.answers[name]))
+            for each in self._rounds(name):
+                graph.add_edge(each, rounded)
+            graph.add_edge(some, all_, capacity=self._conversion[name])
+            for each in {name, *readers}:
+                graph.add_edge(each, some)
+                graph.add_edge(all_, each)
+        for name, (cost, by) in self._sums.items():
+            graph.add_edge(by or "int8", name, capacity=cost)
+        _, (_, in_float) = networkx.minimum_cut(graph, "int8", "float32")  # exact, as capacities are integers
+        return frozenset(self.names.intersection(in_float))

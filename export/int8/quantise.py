@@ -1,0 +1,305 @@
+"""INT8: the net's weights and activations as Q/DQ pairs in the ONNX file, with scales from training faces.
+
+Post-training quantisation (Jacob et al., CVPR 2018; Krishnamoorthi, 2018) with ONNX Runtime's tool, after channels were
+made alike in range (export.int8.equalise) and with weights rounded together (export.int8.weights). As in every
+precision, normalisation and decoding are in float32. So are the strided convolutions at the input and the last
+convolution, whose logits the decoding compares: in int8 these few would lose most of the accuracy for little time.
+Of the others so many stay in float32 as the budget asks for, those first that move the points most for the time that
+they take (export.int8.choice).
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import numpy_helper
+
+from export.int8.choice import Candidates, Losses, choose
+from export.int8.cpu import finish, in_int8
+from export.int8.equalise import equalise
+from export.int8.nodes import Nodes, batches
+from export.int8.rounding import measure_ranges, round_tensor
+from export.int8.weights import replace_weights, restored_weights, round_weights
+from tracker.engines.spec import INPUT
+from tracker.errors import TrackerError
+from tracker.system.onnx_runtime import import_onnxruntime
+from train.loaders import AugmentedCrops, Crops, FaceData
+
+FACES = 128  # from 16 to 512, the error differs no more than between two choices of faces
+TRIED = 128  # validation faces whose points say what stays in float32
+MARGIN = 0.95  # of the budget, for the other validation faces
+_NET = "/net/"  # the prefix of the nodes of LandmarkGraph.net
+
+
+@dataclass(frozen=True)
+class Target:
+    """What an engine requires of int8.
+
+    Attributes:
+        operators: whose inputs are quantised.
+        symmetric: int8 activations with zero points of 0; else uint8 with any zero point, which has twice the
+            resolution after a ReLU.
+        biases: whether biases are int32.
+        answers: whether a node computes in int8 only if its answer is rounded.
+    """
+
+    operators: tuple[str, ...]
+    symmetric: bool
+    biases: bool
+    answers: bool
+
+
+CPU = Target(
+    ("Conv", "Add"), symmetric=False, biases=True, answers=True
+)  # ONNX Runtime is slow with signed activations
+TENSORRT = Target(
+    ("Conv",), symmetric=True, biases=False, answers=False
+)  # float32 sums make up for the symmetry's loss
+
+
+@dataclass(frozen=True)
+class Quantisation:
+    """How to quantise a model.
+
+    Attributes:
+        crops: (N, S, S, 3) uint8 RGB, whose activations set the scales.
+        target: the engine that will run it.
+        views: (N, S, S, 3) uint8 RGB, whose points say what stays in float32; None if only the ends of the net do.
+    """
+
+    crops: NDArray[np.uint8]
+    target: Target
+    views: NDArray[np.uint8] | None = None
+
+
+def quantisation_for(data: FaceData, to: str) -> Quantisation:
+    """Prepare the quantisation on training faces.
+
+    Args:
+        data: of the checkpoint.
+        to: the target of export.run, such as "onnx" or "tensorrt".
+
+    Raises:
+        TrackerError: if the faces cannot be read.
+    """
+    faces = data.validation  # a net is surer of the faces that it was trained on, so they move less
+    drawn = np.random.default_rng(0).permutation(len(faces))[:TRIED]
+    views = np.stack([faces[int(i)].crops.numpy() for i in drawn])
+    return Quantisation(calibration_crops(data), TENSORRT if to.startswith("tensorrt") else CPU, views)
+
+
+def calibration_faces(data: FaceData, seed: int = 0) -> AugmentedCrops:
+    """Choose FACES training faces, or all if there are fewer, augmented as in training; no validation faces.
+
+    Args:
+        data: of the checkpoint.
+        seed: of the choice and the augmentation.
+
+    Raises:
+        TrackerError: if the faces cannot be read.
+    """
+    try:
+        training, _ = data.source.faces()
+        drawn = np.random.default_rng(seed).permutation(len(training))[:FACES]
+        crops = Crops([training[i] for i in drawn], data.size, on_invalid=data.source.on_invalid)
+    except ValueError as error:
+        raise TrackerError(f"int8 is calibrated on the checkpoint's own training faces: {error}") from None
+    return AugmentedCrops(crops, data.augmentation, seed)
+
+
+def calibration_crops(data: FaceData) -> NDArray[np.uint8]:
+    """Return crops (FACES, S, S, 3) of calibration_faces; if there are fewer faces, they are used repeatedly.
+
+    Args:
+        data: of the checkpoint.
+
+    Raises:
+        TrackerError: if the faces cannot be read.
+    """
+    faces = calibration_faces(data)
+    places = [divmod(view, len(faces)) for view in range(FACES)]
+    return np.concatenate([faces[place].crops.numpy() for place in places])
+
+
+def quantise(path: Path, quantisation: Quantisation, p99_px: float = math.inf) -> None:
+    """Quantise the net of an .onnx file of a LandmarkGraph in place; its metadata is lost.
+
+    Weights: int8, symmetric, with a scale per output channel. Activations: a scale per tensor, from the minimum and
+    the maximum over the crops.
+
+    Args:
+        path: of the file.
+        quantisation: crops and target.
+        p99_px: how far 99 % of the landmarks of the views may lie from those of float32.
+
+    Raises:
+        OSError: if the file cannot be read or written.
+    """
+    quantiser = _Quantiser(path, quantisation)
+    in_float: Collection[str] = ()
+    views = quantisation.views
+    if views is not None and math.isfinite(p99_px):
+        expected = points(onnx.load(str(path)), views)
+
+        def errors_px(model: onnx.ModelProto) -> NDArray[np.float64]:
+            return np.asarray(np.linalg.norm(points(model, views) - expected, axis=-1))
+
+        losses = quantiser.losses(lambda model: float(np.square(errors_px(model)).mean()))
+        in_float = choose(
+            quantiser.candidates, losses, lambda names: errors_px(quantiser.quantised(names)), MARGIN * p99_px
+        )
+    path.write_bytes(quantiser.quantised(in_float).SerializeToString())
+
+
+def convolutions(path: Path) -> tuple[int, int]:
+    """Return how many convolutions of an .onnx file are in int8, and how many it has.
+
+    Args:
+        path: of the file.
+    """
+    nodes = Nodes(onnx.load(str(path)))
+    found = [node for node in nodes.all if node.op_type == "Conv"]
+    return sum(in_int8(nodes, node) for node in found), len(found)
+
+
+def points(model: onnx.ModelProto, crops: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Return the points (N, K, 2) that a model answers, in pixels of the crop.
+
+    Args:
+        model: a LandmarkGraph, in any precision.
+        crops: (N, S, S, 3) uint8 RGB.
+    """
+    session = import_onnxruntime().InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    found: NDArray[np.float64] = np.concatenate(
+        [session.run(["points_px"], {INPUT: batch})[0].astype(np.float64) for batch in batches(crops)]
+    )
+    return found
+
+
+class _Quantiser:
+    """Quantises one model in several ways.
+
+    Args:
+        path: of the file in float32.
+        quantisation: crops and target.
+
+    Attributes:
+        candidates: the nodes that may be in int8.
+    """
+
+    def __init__(self, path: Path, quantisation: Quantisation) -> None:
+        self._crops, self._target = quantisation.crops, quantisation.target
+        self._model = _prepared(path)
+        self._ends = [*_kept_in_float(self._model)]
+        names = {node.name for node in self._model.graph.node if node.op_type in self._target.operators}
+        self.candidates = Candidates(self._model, names.difference(self._ends), self._target.answers)
+        equalise(self._model, self._crops)
+        self._rounded = round_weights(self._model, self._static([]), self._crops)
+        self._ranges = measure_ranges(self._model, self.candidates.answers.values(), self._crops)
+
+    def quantised(self, in_float: Collection[str]) -> onnx.ModelProto:
+        """Return the model with all nodes in int8 but the ends of the net and some others.
+
+        Args:
+            in_float: the names of the others.
+        """
+        model = self._static(in_float)
+        replace_weights(model, self._rounded)
+        if self._target.answers:
+            finish(model, self._ranges)
+        return model
+
+    def losses(self, loss: Callable[[onnx.ModelProto], float]) -> Losses:
+        """Measure what rounding costs, of one tensor and one convolution after the other.
+
+        Args:
+            loss: of a model.
+        """
+        answers = {}
+        for name, tensor in self.candidates.answers.items():
+            changed = _copied(self._model)
+            round_tensor(changed, tensor, *self._ranges[tensor], self._target.symmetric)
+            answers[name] = loss(changed)
+        whole = self._static([])
+        replace_weights(whole, self._rounded)
+        restored, weights = restored_weights(whole), {}
+        for node in self._model.graph.node:
+            if node.name in self.candidates.names and node.op_type == "Conv":
+                changed = _copied(self._model)
+                for tensor in changed.graph.initializer:
+                    if tensor.name == node.input[1]:
+                        tensor.CopyFrom(numpy_helper.from_array(restored[tensor.name], tensor.name))
+                weights[node.name] = loss(changed)
+        return Losses(answers, weights)
+
+    def _static(self, in_float: Collection[str]) -> onnx.ModelProto:
+        """The model as ONNX Runtime's tool quantises it."""
+        import_onnxruntime()
+        from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
+
+        kind = QuantType.QInt8 if self._target.symmetric else QuantType.QUInt8
+        with tempfile.TemporaryDirectory() as folder:
+            output = Path(folder) / "quantised.onnx"
+            quantize_static(
+                _copied(self._model),
+                output,
+                _Reader(self._crops),
+                quant_format=QuantFormat.QDQ,
+                op_types_to_quantize=list(self._target.operators),
+                nodes_to_exclude=[*self._ends, *in_float],
+                per_channel=True,
+                weight_type=QuantType.QInt8,
+                activation_type=kind,
+                extra_options={
+                    "ActivationSymmetric": self._target.symmetric,
+                    "QuantizeBias": self._target.biases,
+                    "OpTypesToExcludeOutputQuantization": list(self._target.operators),  # it would come before the ReLU
+                },
+            )
+            return onnx.load(str(output))
+
+
+def _copied(model: onnx.ModelProto) -> onnx.ModelProto:
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    return copy
+
+
+def _prepared(path: Path) -> onnx.ModelProto:
+    """The model of a file with the shapes of its tensors."""
+    import_onnxruntime()
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    with tempfile.TemporaryDirectory() as folder:
+        output = Path(folder) / "prepared.onnx"
+        quant_pre_process(path, output, skip_optimization=True, skip_symbolic_shape=True)
+        return onnx.load(str(output))
+
+
+def _kept_in_float(model: onnx.ModelProto) -> Iterator[str]:
+    """Yield the names of the nodes that are not quantised."""
+    convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
+    for node in model.graph.node:
+        strides = next((list(a.ints) for a in node.attribute if a.name == "strides"), [1])
+        shrinks = node.op_type == "Conv" and max(strides) > 1
+        if not node.name.startswith(_NET) or shrinks or node in convolutions[-1:]:
+            yield node.name
+
+
+class _Reader:
+    """Gives batches of crops by the protocol of ONNX Runtime's CalibrationDataReader."""
+
+    def __init__(self, crops: NDArray[np.uint8]) -> None:
+        self.batches = iter(batches(crops))
+
+    def get_next(self) -> dict[str, NDArray[np.uint8]] | None:
+        """Return the next batch by input name; None at the end."""
+        batch = next(self.batches, None)
+        return None if batch is None else {INPUT: batch}

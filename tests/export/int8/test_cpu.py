@@ -1,0 +1,87 @@
+"""What ONNX Runtime makes of the file for CPUs: the nodes that the file says are in int8 run in int8."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from export.int8.cpu import in_int8
+from export.int8.nodes import Nodes
+from export.int8.quantise import CPU, Quantisation, _Quantiser
+from tracker.system.onnx_runtime import import_onnxruntime
+
+PACKAGED = Path(__file__).parents[3] / "tracker/weights/research/edge68_300w.onnx"
+STEM, HOURGLASS = "/net/stem", "/net/hourglasses.0"
+FLOAT = {
+    "none": [],
+    "first": [f"{STEM}/stem.3/stem.3.0/Conv"],
+    "chosen": [f"{STEM}/stem.3/stem.3.0/Conv"]
+    + [f"{STEM}/stem.5/{name}" for name in ("body/body.0/body.0.0/Conv", "body/body.4/body.4.0/Conv", "Add")],
+    "before resizes": [f"{HOURGLASS}/Add", f"{HOURGLASS}/inner/Add"],
+}
+CASES = pytest.mark.parametrize("in_float", FLOAT.values(), ids=FLOAT.keys())
+
+
+@pytest.fixture(scope="module")
+def quantiser() -> _Quantiser:
+    crops = np.random.default_rng(0).integers(0, 256, (4, 128, 128, 3), np.uint8)
+    return _Quantiser(PACKAGED, Quantisation(crops, CPU))
+
+
+def optimised(model: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
+    """As ONNX Runtime runs it on this processor."""
+    onnxruntime = import_onnxruntime()
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(folder / "optimised.onnx")
+    options.log_severity_level = 3  # it warns that the file is for this processor
+    onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    return onnx.load(options.optimized_model_filepath)
+
+
+@CASES
+def test_all_that_may_be_in_int8_is(quantiser: _Quantiser, in_float: list[str], tmp_path: Path) -> None:
+    model = quantiser.quantised(in_float)
+    nodes = Nodes(model)
+    wanted = Counter(node.op_type for node in nodes.all if node.name in quantiser.candidates.names - {*in_float})
+    assert Counter(node.op_type for node in nodes.all if in_int8(nodes, node)) == wanted
+    runs = Counter(node.op_type for node in optimised(model, tmp_path).graph.node)
+    assert runs["QLinearConv"] == wanted["Conv"] and runs["QLinearAdd"] == wanted["Add"]
+
+
+@CASES
+def test_no_pooling_of_channels_in_int8(quantiser: _Quantiser, in_float: list[str], tmp_path: Path) -> None:
+    """ONNX Runtime has a fast one for pixels, com.microsoft.NhwcMaxPool, and a fast one in float32."""
+    nodes = Nodes(optimised(quantiser.quantised(in_float), tmp_path))
+    for node in nodes.all:
+        if node.op_type == "MaxPool":
+            source = nodes.source(node.input[0], ("Transpose", "MaxPool", "ReorderInput", "ReorderOutput"))
+            assert source is not None and source.op_type not in ("QuantizeLinear", "QLinearAdd", "QLinearConv")
+
+
+@CASES
+def test_float32_reads_float32_as_it_is(quantiser: _Quantiser, in_float: list[str]) -> None:
+    nodes = Nodes(quantiser.quantised(in_float))
+    for node in nodes.all:
+        for name in node.input if node.op_type in ("Conv", "Add", "MaxPool") and not in_int8(nodes, node) else ():
+            restored = nodes.producer(name)
+            if restored is None or restored.op_type != "DequantizeLinear":
+                continue
+            source = nodes.source(name, ("DequantizeLinear", "QuantizeLinear", "Relu"))
+            assert source is not None and in_int8(nodes, source), node.name
+
+
+def test_rounded_once(quantiser: _Quantiser) -> None:
+    """No answer is rounded twice in a row to other steps, which would lose more than once."""
+    model = quantiser.quantised(FLOAT["chosen"])
+    nodes = Nodes(model)
+    arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    for node in nodes.all:
+        if node.op_type == "QuantizeLinear":
+            before = nodes.source(node.input[0], ("MaxPool", "Resize"))
+            if before is not None and before.op_type == "DequantizeLinear":
+                assert arrays[node.input[1]] == pytest.approx(arrays[before.input[1]], rel=2e-6)
