@@ -24,6 +24,7 @@ from export.verify import ANYTHING, BUDGETS, Budget, Difference, Reference
 from tracker.cli.command import run_command
 from tracker.engines.onnx import OnnxEngine
 from tracker.engines.spec import ModelSpec
+from train.exported import is_exported, read_exported
 
 FACES = (1, 4)
 
@@ -37,7 +38,8 @@ def compare(checkpoint: Path, report: Path = Path("runs/int8.json")) -> None:
     """Time FP32 and the kinds of INT8 in ONNX Runtime, in turns, on one thread, and say how far each is from torch.
 
     Args:
-        checkpoint: what train.run wrote; calibrated on its training faces, compared on its validation faces.
+        checkpoint: what train.run wrote, or the name of a packaged model; calibrated on its training faces, compared
+            on its validation faces.
         report: the .json file to write.
     """
     with tempfile.TemporaryDirectory() as folder:
@@ -61,8 +63,9 @@ def write_engines(checkpoint: Path, folder: Path) -> dict[str, Difference]:
     """Write an .onnx file of each kind: "whole" is all in int8 that may be; return its difference from PyTorch."""
     task, data, _ = load(checkpoint)
     faces = data.validation.together()
-    calibration = calibration_of(task, faces)
-    graph = LandmarkGraph(task, calibration=calibration).eval()
+    decoder = read_exported(checkpoint).decoder if is_exported(checkpoint) else None
+    calibration = calibration_of(task, faces, decoder)
+    graph = LandmarkGraph(task, decoder=decoder, calibration=calibration).eval()
     reference = Reference(graph, faces.crops, faces.points_px.double().numpy(), task.scheme)
     spec = ModelSpec(
         task.size,

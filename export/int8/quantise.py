@@ -34,7 +34,6 @@ from train.loaders import AugmentedCrops, Crops, FaceData
 
 FACES = 128  # from 16 to 512, the error differs no more than between two choices of faces
 TRIED = 128  # validation faces whose points say what stays in float32
-MARGIN = 0.95  # of the budget, for the other validation faces
 _NET = "/net/"  # the prefix of the nodes of LandmarkGraph.net
 
 
@@ -152,9 +151,7 @@ def quantise(path: Path, quantisation: Quantisation, p99_px: float = math.inf) -
             return np.asarray(np.linalg.norm(points(model, views) - expected, axis=-1))
 
         losses = quantiser.losses(lambda model: float(np.square(errors_px(model)).mean()))
-        in_float = choose(
-            quantiser.candidates, losses, lambda names: errors_px(quantiser.quantised(names)), MARGIN * p99_px
-        )
+        in_float = choose(quantiser.candidates, losses, lambda names: errors_px(quantiser.quantised(names)), p99_px)
     path.write_bytes(quantiser.quantised(in_float).SerializeToString())
 
 
