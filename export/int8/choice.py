@@ -1,7 +1,7 @@
 """Which nodes stay in float32: mixed precision by measured sensitivity, as in HAWQ (Dong et al., ICCV 2019).
 
-What rounding costs is measured for one tensor and one convolution after the other; the squared errors add up nearly, as
-they do not know of each other. What is gained is modelled by multiply-accumulates, less the conversions where int8 and
+What rounding costs is measured for one tensor and one convolution after the other; the errors are nearly uncorrelated,
+so their squares add up. What is gained is modelled by multiply-accumulates, less the conversions where int8 and
 float32 meet. For a price of the squared error, the best choice is then the minimum cut of a graph, which is exact
 (Greig et al., 1989). The price is the lowest one whose choice keeps to the budget when all is rounded together.
 """
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from export.int8.nodes import PASSED, Nodes
 
-# In multiply-accumulates, as many as take the time that int8 saves of them, on a CPU with VNNI:
+# Costs on a CPU with VNNI, in units of the time that int8 saves per multiply-accumulate:
 CONVERTED = 30  # rounding or restoring a number, with the change of its place in memory
 CONVERSION = 400_000  # calling the operators that do it
 ADDED = 30  # adding a number to another in float32, unless a convolution in float32 does it on the way
@@ -57,6 +57,8 @@ def choose(candidates: Candidates, losses: Losses, errors_px: Errors, within_px:
     def suffices(in_float: frozenset[str]) -> bool:
         return bool(np.quantile(errors_px(in_float), 0.99) <= within_px)
 
+    if not candidates.macs:
+        return frozenset(candidates.names)
     found, refused = frozenset(candidates.names), frozenset[str]()
     low, high = (math.log(candidates.macs * factor) for factor in (1e-3, 1e6))
     for _ in range(STEPS):
@@ -77,7 +79,10 @@ def _given_back(
     refused: frozenset[str],
     suffices: Callable[[frozenset[str]], bool],
 ) -> frozenset[str]:
-    """The node that saves most of those that need not be in float32: some choices are the best one at no price."""
+    """The node that saves most of those that need not be in float32; the best choice may be a minimum cut for no price.
+
+    Those are left out that were in float32 in a cheaper choice already.
+    """
     gains = {name: candidates.saved(in_float - {name}) - candidates.saved(in_float) for name in in_float - refused}
     for name in sorted(gains, key=lambda name: (-gains[name], name)):
         if gains[name] > 0 and suffices(in_float - {name}):
@@ -97,7 +102,7 @@ class Candidates:
     Attributes:
         names: of the nodes.
         macs: the multiply-accumulates of all of them.
-        answers: the tensors with which all nodes answer that are read or written by these, by the nodes' names.
+        answers: the output tensor of each of these nodes and of each node that one reads, by node name.
     """
 
     def __init__(self, model: onnx.ModelProto, names: Set[str], answers: bool) -> None:
@@ -117,7 +122,9 @@ class Candidates:
         for node in [each for each in nodes.all if each.op_type not in PASSED]:
             sources = {each.name: each for each in map(nodes.source, node.input) if each is not None}
             here = {node.name: node} if node.name in self.names else {}
-            for name, each in {**sources, **here}.items() if here or {*sources} & self.names else ():
+            for name, each in {**sources, **here}.items():
+                if not here and name not in self.names:
+                    continue
                 self.answers[name] = nodes.answer(each)
                 size = math.prod(shapes[each.output[0]][1:])
                 self._conversion[name] = CONVERSION + CONVERTED * size if answers else 0
@@ -134,7 +141,7 @@ class Candidates:
             self._sums = {name: (0, by) for name, (_, by) in self._sums.items()}
 
     def _rounds(self, name: str) -> set[str]:
-        """The nodes of which each that is in int8 has the answer of a node rounded."""
+        """The candidates that, in int8, have the output of a node rounded."""
         own = {name} & self.names if self._converts else set()
         return (self._readers[name] & self.names) | own
 

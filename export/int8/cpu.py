@@ -1,15 +1,15 @@
-"""What ONNX Runtime's tool leaves out, without which its kernels for CPUs compute less in int8 than the file says."""
+"""Changes to the Q/DQ pairs of ONNX Runtime's tool, so that its CPU kernels run in int8 just what the file says."""
 
 from __future__ import annotations
 
 import numpy as np
 import onnx
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 from export.int8.nodes import PASSED, Nodes
 from export.int8.rounding import QUANTISE, RESTORE, Ranges, replace_input, round_tensor
 
-NEARLY = 1 + 1e-6  # a factor on a scale that changes nothing but that two scales are not the same
+NEARLY = 1 + 1e-6  # a factor that only makes two equal scales differ
 
 
 def finish(model: onnx.ModelProto, ranges: Ranges) -> None:
@@ -22,6 +22,7 @@ def finish(model: onnx.ModelProto, ranges: Ranges) -> None:
     _round_answers(model, ranges)
     _read_unrounded(model)
     _pool_in_float(model)
+    _keep_weights(model)
 
 
 def in_int8(nodes: Nodes, node: onnx.NodeProto) -> bool:
@@ -38,7 +39,7 @@ def in_int8(nodes: Nodes, node: onnx.NodeProto) -> bool:
 
 
 def _round_answers(model: onnx.ModelProto, ranges: Ranges) -> None:
-    """Round what nodes in int8 answer to others in float32: ONNX Runtime computes all in float32 else."""
+    """Round the outputs of int8 nodes that float32 nodes read; otherwise ONNX Runtime runs the node in float32."""
     for answer, (least, most) in ranges.items():
         nodes = Nodes(model)
         source = nodes.source(answer, ("Relu",))
@@ -55,7 +56,7 @@ def _is_rounded(nodes: Nodes, tensor: str) -> bool:
 
 
 def _read_unrounded(model: onnx.ModelProto) -> None:
-    """Let nodes in float32 read what others in float32 answer as it is, not what it was rounded to for one in int8."""
+    """Let float32 nodes read the unrounded outputs of convolutions and sums in float32."""
     nodes = Nodes(model)
     for restoring in [node for node in nodes.all if node.op_type == RESTORE]:
         rounding = nodes.producer(restoring.input[0])
@@ -69,7 +70,7 @@ def _read_unrounded(model: onnx.ModelProto) -> None:
 
 
 def _pool_in_float(model: onnx.ModelProto) -> None:
-    """Keep in float32 the pooling of numbers that lie channel by channel, which takes 25 times as long in int8.
+    """Keep the pooling of tensors in NCHW layout in float32: in int8 it takes 25 times as long.
 
     ONNX Runtime pools in int8 if the scales before and after are the same.
     """
@@ -77,7 +78,7 @@ def _pool_in_float(model: onnx.ModelProto) -> None:
     scales = {tensor.name: tensor for tensor in model.graph.initializer}
     for node in nodes.all:
         source = nodes.source(node.input[0], (RESTORE, QUANTISE, *PASSED)) if node.op_type == "MaxPool" else None
-        if source is None or _lies_by_pixels(nodes, source):
+        if source is None or _is_nhwc(nodes, source):
             continue
         for reader in nodes.readers(node.output[0]):
             if reader.op_type == QUANTISE:
@@ -86,9 +87,28 @@ def _pool_in_float(model: onnx.ModelProto) -> None:
                 scale.CopyFrom(numpy_helper.from_array(step, scale.name))
 
 
-def _lies_by_pixels(nodes: Nodes, node: onnx.NodeProto) -> bool:
-    """Whether the answer of a node lies pixel by pixel: that of a convolution in int8, or of a sum of such answers."""
+def _is_nhwc(nodes: Nodes, node: onnx.NodeProto) -> bool:
+    """Whether ONNX Runtime has the output of a node in NHWC layout: that of an int8 convolution, or a sum of such."""
     if not in_int8(nodes, node):
         return False
     sources = [nodes.source(name, (RESTORE, QUANTISE, *PASSED)) for name in node.input]
-    return node.op_type == "Conv" or all(each is not None and _lies_by_pixels(nodes, each) for each in sources)
+    return node.op_type == "Conv" or all(each is not None and _is_nhwc(nodes, each) for each in sources)
+
+
+def _keep_weights(model: onnx.ModelProto) -> None:
+    """Keep ONNX Runtime from rounding the weights of a convolution in float32 that lies between two in int8.
+
+    Its pass WeightBiasQuantization does, with one scale for all channels. A Clip without bounds changes nothing else.
+    """
+    nodes = Nodes(model)
+    changed: list[onnx.NodeProto] = []
+    for node in nodes.all:
+        restored = nodes.producer(node.input[0]) if node.op_type == "Conv" and not in_int8(nodes, node) else None
+        readers = nodes.readers(nodes.answer(node)) if restored is not None else []
+        if restored is not None and restored.op_type == RESTORE and any(each.op_type == QUANTISE for each in readers):
+            kept = f"{node.input[0]}_kept_{len(changed)}"
+            changed.append(helper.make_node("Clip", [node.input[0]], [kept], kept))
+            node.input[0] = kept
+        changed.append(node)
+    del model.graph.node[:]
+    model.graph.node.extend(changed)

@@ -1,4 +1,4 @@
-"""Channels of a net that are alike in range, so that one scale suits them all (Nagel et al., ICCV 2019, section 4.1).
+"""Cross-layer equalisation: channels get similar ranges, so that one scale suits them all (Nagel et al., ICCV 2019).
 
 A ReLU, a maximum, a resize and a sum commute with a positive factor per channel. So the convolutions before them may
 answer with any multiple of a channel if those after them expect it, and the net computes the same.
@@ -34,7 +34,7 @@ def equalise(model: onnx.ModelProto, crops: NDArray[np.uint8]) -> int:
     """
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
     weights = {name: numpy_helper.to_array(tensor).copy() for name, tensor in tensors.items()}
-    groups = _groups(Nodes(model), weights)
+    groups = _groups(Nodes(model), weights, _channels(model))
     ranges: dict[str, _Array] = {}
     for batch in values(model, [name for group in groups for name in group.rounded], crops):
         for name, value in batch.items():
@@ -72,7 +72,17 @@ class _Group:
     usable: bool = True
 
 
-def _groups(nodes: Nodes, weights: dict[str, _Array]) -> list[_Group]:
+def _channels(model: onnx.ModelProto) -> dict[str, int]:
+    """How many channels the tensors inside the graph have, of those with height and width."""
+    found = {}
+    for value in onnx.shape_inference.infer_shapes(model).graph.value_info:
+        sides = value.type.tensor_type.shape.dim
+        if len(sides) == 4:
+            found[value.name] = sides[1].dim_value
+    return found
+
+
+def _groups(nodes: Nodes, weights: dict[str, _Array], channels: dict[str, int]) -> list[_Group]:
     """The groups whose channels can be equalised."""
     names: dict[str, frozenset[str]] = {}  # by tensor, those of its group
     for node in nodes.all:
@@ -81,11 +91,15 @@ def _groups(nodes: Nodes, weights: dict[str, _Array]) -> list[_Group]:
         together = frozenset[str]().union(*(names.get(name, {name}) for name in alike))
         if len(alike) > 1:
             names.update(dict.fromkeys(together, together))
-    groups = {group: _Group() for group in dict.fromkeys(names.values())}
+    groups = {}
+    for group in dict.fromkeys(names.values()):
+        sizes = {channels.get(name) for name in group}
+        groups[group] = _Group(usable=len(sizes) == 1 and None not in sizes)
     of_tensor = {name: groups[group] for group in groups for name in group}
     for node in nodes.all:
-        for name in {*node.input, *node.output} & {*of_tensor}:
-            _note(of_tensor[name], nodes, node, name, weights)
+        for name in dict.fromkeys([*node.input, *node.output]):
+            if name in of_tensor:
+                _note(of_tensor[name], nodes, node, name, weights)
     return [group for group in groups.values() if group.usable and group.writers and group.readers]
 
 
@@ -98,7 +112,7 @@ def _note(group: _Group, nodes: Nodes, node: onnx.NodeProto, name: str, weights:
     """Note what a node does with a tensor of a group."""
     if node.op_type == "Conv":
         kernel = weights.get(node.input[1])
-        own = kernel is not None and all(len(nodes.readers(weight)) == 1 for weight in node.input[1:])
+        own = all(weight in weights and len(nodes.readers(weight)) == 1 for weight in node.input[1:])
         depthwise = kernel is not None and kernel.shape[:2] == (_channel_groups(node), 1)
         writes = name in node.output
         group.usable &= own and (writes or _channel_groups(node) == 1 or depthwise)

@@ -1,11 +1,10 @@
 """INT8: the net's weights and activations as Q/DQ pairs in the ONNX file, with scales from training faces.
 
-Post-training quantisation (Jacob et al., CVPR 2018; Krishnamoorthi, 2018) with ONNX Runtime's tool, after channels were
-made alike in range (export.int8.equalise) and with weights rounded together (export.int8.weights). As in every
-precision, normalisation and decoding are in float32. So are the strided convolutions at the input and the last
-convolution, whose logits the decoding compares: in int8 these few would lose most of the accuracy for little time.
-Of the others so many stay in float32 as the budget asks for, those first that move the points most for the time that
-they take (export.int8.choice).
+Post-training quantisation (Jacob et al., CVPR 2018; Krishnamoorthi, 2018) with ONNX Runtime's tool, after cross-layer
+equalisation (export.int8.equalise), with weights rounded by GPTQ (export.int8.weights). As in every
+precision, normalisation and decoding are in float32. So are strided convolutions and the last ones, whose logits are
+decoded: in int8 these few would lose most of the accuracy for little time. Of the rest, as few as the budget allows
+stay in float32, chosen by error per time saved (export.int8.choice).
 """
 
 from __future__ import annotations
@@ -60,7 +59,7 @@ CPU = Target(
 )  # ONNX Runtime is slow with signed activations
 TENSORRT = Target(
     ("Conv",), symmetric=True, biases=False, answers=False
-)  # float32 sums make up for the symmetry's loss
+)  # sums stay in float32: symmetric int8 has half the resolution
 
 
 @dataclass(frozen=True)
@@ -195,7 +194,9 @@ class _Quantiser:
         self._crops, self._target = quantisation.crops, quantisation.target
         self._model = _prepared(path)
         self._ends = [*_kept_in_float(self._model)]
-        names = {node.name for node in self._model.graph.node if node.op_type in self._target.operators}
+        maps = {value.name for value in self._model.graph.value_info if _is_map(value)}
+        nodes = [node for node in self._model.graph.node if {*node.output} <= maps]
+        names = {node.name for node in nodes if node.op_type in self._target.operators}
         self.candidates = Candidates(self._model, names.difference(self._ends), self._target.answers)
         equalise(self._model, self._crops)
         self._rounded = round_weights(self._model, self._static([]), self._crops)
@@ -277,17 +278,42 @@ def _prepared(path: Path) -> onnx.ModelProto:
     with tempfile.TemporaryDirectory() as folder:
         output = Path(folder) / "prepared.onnx"
         quant_pre_process(path, output, skip_optimization=True, skip_symbolic_shape=True)
-        return onnx.load(str(output))
+        model = onnx.load(str(output))
+    weights = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in [node for node in model.graph.node if node.op_type == "Identity" and node.input[0] in weights]:
+        copy = onnx.TensorProto()  # the exporter keeps equal weights once
+        copy.CopyFrom(weights[node.input[0]])
+        copy.name = node.output[0]
+        model.graph.initializer.append(copy)
+        model.graph.node.remove(node)
+    return model
+
+
+def _is_map(value: onnx.ValueInfoProto) -> bool:
+    """Whether a tensor has channels of height and width, of float32."""
+    tensor = value.type.tensor_type
+    return tensor.elem_type == onnx.TensorProto.FLOAT and len(tensor.shape.dim) == 4
 
 
 def _kept_in_float(model: onnx.ModelProto) -> Iterator[str]:
     """Yield the names of the nodes that are not quantised."""
-    convolutions = [node for node in model.graph.node if node.op_type == "Conv"]
-    for node in model.graph.node:
+    nodes = Nodes(model)
+    for node in nodes.all:
         strides = next((list(a.ints) for a in node.attribute if a.name == "strides"), [1])
-        shrinks = node.op_type == "Conv" and max(strides) > 1
-        if not node.name.startswith(_NET) or shrinks or node in convolutions[-1:]:
+        convolution = node.op_type == "Conv"
+        if not node.name.startswith(_NET) or (convolution and (max(strides) > 1 or _is_last(nodes, node))):
             yield node.name
+
+
+def _is_last(nodes: Nodes, convolution: onnx.NodeProto) -> bool:
+    """Whether the output of a convolution leaves the net without another convolution."""
+    left = [*convolution.output]
+    while left:
+        readers = nodes.readers(left.pop())
+        if not readers or any(not reader.name.startswith(_NET) for reader in readers):
+            return True
+        left += [name for reader in readers if reader.op_type != "Conv" for name in reader.output]
+    return False
 
 
 class _Reader:

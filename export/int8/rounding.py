@@ -1,4 +1,4 @@
-"""Tensors and weights of a model in FP32, rounded one by one."""
+"""Tensors of a model in FP32, rounded one by one."""
 
 from __future__ import annotations
 

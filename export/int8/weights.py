@@ -1,4 +1,4 @@
-"""Weights that are rounded one after the other, each making up for the error of those before (GPTQ).
+"""Weights that are rounded one after another, each compensating for the rounding errors before it (GPTQ).
 
 Frantar et al., ICLR 2023, after Optimal Brain Surgeon: what a convolution answers on real crops is to change least,
 not each weight. On edge68 the squared error of the answers falls to a fifth of that of rounding to the nearest.
@@ -18,6 +18,7 @@ from onnx import helper, numpy_helper
 from torch.nn import functional
 
 from export.int8.nodes import Nodes, values
+from export.int8.rounding import RESTORE
 
 DAMPING = 0.01  # of the mean square of the inputs, so that those which are never used do not matter
 MOST = 127
@@ -53,7 +54,10 @@ def round_weights(model: onnx.ModelProto, quantised: onnx.ModelProto, crops: NDA
     convolutions = [
         node
         for node in model.graph.node
-        if node.op_type == "Conv" and node.input[1] in steps and _attributes(node).get("group", 1) == 1
+        if node.op_type == "Conv"
+        and node.input[1] in steps
+        and kernels[node.input[1]].ndim == 4
+        and _attributes(node).get("group", 1) == 1
     ]
     found: dict[str, Rounded] = {}
     while convolutions:
@@ -107,7 +111,7 @@ def _steps(quantised: onnx.ModelProto) -> dict[str, NDArray[np.float32]]:
     found = {}
     for node in nodes.all:
         restored = nodes.producer(node.input[1]) if node.op_type == "Conv" else None
-        if restored is not None and restored.input[0] in arrays:
+        if restored is not None and restored.op_type == RESTORE and restored.input[0] in arrays:
             name = restored.input[0].removesuffix(_quantised_name(""))
             found[name] = np.atleast_1d(numpy_helper.to_array(arrays[restored.input[1]]))
     return found
@@ -122,12 +126,16 @@ def _products(inputs: NDArray[np.float32], kernel: NDArray[np.float32], node: on
     """The products of what a convolution multiplies its weights with, summed over the cells: (I H W, I H W)."""
     sizes, kernel_size = _attributes(node), kernel.shape[2:]
     top, left, bottom, right = sizes.get("pads", [0, 0, 0, 0])
-    padded = functional.pad(torch.from_numpy(inputs), (left, right, top, bottom))
-    patches = functional.unfold(
-        padded, kernel_size, dilation=sizes.get("dilations", [1, 1]), stride=sizes.get("strides", [1, 1])
-    )
-    flat = patches.permute(1, 0, 2).flatten(1).double()  # in float32, sums in another order round other weights
-    products: NDArray[np.float64] = (flat @ flat.T).numpy()
+    total = torch.zeros(
+        2 * [kernel[0].size], dtype=torch.float64
+    )  # in float32, sums in another order round other weights
+    for maps in torch.from_numpy(inputs):  # one by one, as patches are large
+        padded = functional.pad(maps, (left, right, top, bottom))
+        patches = functional.unfold(
+            padded, kernel_size, dilation=sizes.get("dilations", [1, 1]), stride=sizes.get("strides", [1, 1])
+        ).double()
+        total += patches @ patches.T
+    products: NDArray[np.float64] = total.numpy()
     return products
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 import torch
 
 from export.graph import LandmarkGraph
+from export.int8.quantise import convolutions
 from export.lint import lint
 from export.onnx import write_onnx
 from export.run import export, load
@@ -71,6 +73,33 @@ def variant(
     checkpoint, output = folder / "last.ckpt", folder / "model.onnx"
     export(checkpoint, output, LICENCE, **UNTRAINED)
     return request.param, checkpoint, output
+
+
+class TestInt8:
+    """What stays in float32 is chosen, for a budget that any net keeps."""
+
+    BUDGET = replace(ANYTHING, p99_px=1000.0)
+
+    def in_int8(self, checkpoint: Path, output: Path, to: str) -> int:
+        export(checkpoint, output, LICENCE, "int8", to=to, budget=self.BUDGET, allow_untrained=True)
+        crops = np.random.default_rng(0).integers(0, 256, (2, *2 * [OnnxEngine(output).spec.size], 3), np.uint8)
+        assert np.isfinite(OnnxEngine(output).run(crops).points_px).all()
+        return convolutions(output)[0]
+
+    def test_every_representation(self, variant: tuple[str, Path, Path], tmp_path: Path) -> None:
+        assert self.in_int8(variant[1], tmp_path / "m.onnx", "onnx") > 0
+
+    @pytest.mark.parametrize(
+        "options",
+        [
+            ["--data.size=40", "--model.net.channels=[8,8,8]"],  # maps whose side is odd
+            ["--model.net.stacks=2"],
+        ],
+        ids=["odd", "stacks"],
+    )
+    def test_other_nets(self, options: list[str], fit_tiny: Callable[..., None], tmp_path: Path) -> None:
+        fit_tiny(tmp_path, "--trainer.max_epochs=1", *options)
+        assert self.in_int8(tmp_path / "last.ckpt", tmp_path / "m.onnx", "onnx") > 0
 
 
 def test_the_engine_answers_as_the_net_is_validated(variant: tuple[str, Path, Path]) -> None:

@@ -22,7 +22,7 @@ NAMES = ("a", "b", "c", "sum", "d")
 
 def block() -> onnx.ModelProto:
     """first (float32) -> a -> b -> c -> sum with a's answer -> d -> last (float32)."""
-    rng, maps = np.random.default_rng(0), [1, 40, 16, 16]
+    rng, maps = np.random.default_rng(0), [1, 160, 16, 16]
     inputs = {"first": "x", "a": "first", "b": "a relu", "c": "b relu", "d": "sum relu", "last": "d"}
     nodes = []
     for name in ("first", "a", "b", "c", "sum", "d", "last"):
@@ -32,7 +32,7 @@ def block() -> onnx.ModelProto:
             nodes.append(helper.make_node("Conv", [inputs[name], f"{name} w"], [name], name))
         if name in ("a", "b", "sum"):
             nodes.append(helper.make_node("Relu", [name], [f"{name} relu"], f"{name} relu"))
-    weights = [numpy_helper.from_array(rng.normal(0, 1, (40, 40, 1, 1)).astype(np.float32), f"{n} w") for n in inputs]
+    weights = [numpy_helper.from_array(rng.normal(0, 1, (160, 160, 1, 1)).astype(np.float32), f"{n} w") for n in inputs]
     graph = helper.make_graph(
         nodes,
         "block",
@@ -49,7 +49,7 @@ def all_choices() -> list[frozenset[str]]:
 
 def test_what_int8_saves() -> None:
     candidates = Candidates(block(), {*NAMES}, answers=True)
-    macs, cells = 40 * 40 * 256, 40 * 256
+    macs, cells = 160 * 160 * 256, 160 * 256
     conversion = CONVERSION + CONVERTED * cells
     assert candidates.saved() == 4 * macs - 2 * conversion  # first answers to a, d to last
     assert candidates.saved({"d"}) == 3 * macs - 2 * conversion
@@ -110,6 +110,26 @@ def test_the_choice_keeps_to_the_budget_and_nothing_can_be_given_back(within_px:
     for name in in_float:
         rest = in_float - {name}
         assert candidates.lost(losses, rest) > within_px**2 or candidates.saved(rest) <= candidates.saved(in_float)
+
+
+def test_some_choices_are_mixed() -> None:
+    """Else the tests above say little."""
+    assert any(0 < len(found_with(within_px)[1]) < len(NAMES) for within_px in (0.1, 0.15, 0.2, 0.25))
+
+
+def test_no_convolution_may_be_in_int8() -> None:
+    candidates = Candidates(block(), {"sum"}, answers=True)
+    assert choose(candidates, Losses({}, {}), lambda _: np.zeros(1), 1.0) == {"sum"}
+
+
+def test_a_net_too_small_for_conversions_is_quantised_all_the_same() -> None:
+    candidates = Candidates(block(), {"a"}, answers=True)
+    assert candidates.saved() == 160 * 160 * 256 - 2 * (CONVERSION + CONVERTED * 160 * 256)
+    model = block()
+    for value in (*model.graph.input, *model.graph.output):
+        for side in value.type.tensor_type.shape.dim[2:]:
+            side.dim_value = 1
+    assert Candidates(model, {"a"}, answers=True).saved() == 160 * 160
 
 
 def test_a_budget_for_all_and_one_for_nothing() -> None:

@@ -22,6 +22,8 @@ FLOAT = {
     "first": [f"{STEM}/stem.3/stem.3.0/Conv"],
     "chosen": [f"{STEM}/stem.3/stem.3.0/Conv"]
     + [f"{STEM}/stem.5/{name}" for name in ("body/body.0/body.0.0/Conv", "body/body.4/body.4.0/Conv", "Add")],
+    "one in the middle": [f"{STEM}/stem.5/body/body.2/body.2.0/Conv"],
+    "some": [f"{HOURGLASS}/inner/skip/body/body.0/body.0.0/Conv", f"{HOURGLASS}/up/up.0/body/body.2/body.2.0/Conv"],
     "before resizes": [f"{HOURGLASS}/Add", f"{HOURGLASS}/inner/Add"],
 }
 CASES = pytest.mark.parametrize("in_float", FLOAT.values(), ids=FLOAT.keys())
