@@ -26,7 +26,7 @@ from train.task import LandmarkTask
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 FILES = sorted(CONFIGS.rglob("*.y*ml"))
-EDGE68, EDGE68_300W = CONFIGS / "train/edge68.yaml", CONFIGS / "train/edge68_300w.yaml"
+EDGE68, EDGE68_300W, MID68_300W = (CONFIGS / f"train/{name}.yaml" for name in ("edge68", "edge68_300w", "mid68_300w"))
 
 
 def load_training(*paths: Path) -> TrainingCLI:
@@ -37,9 +37,9 @@ def load_training(*paths: Path) -> TrainingCLI:
 
 
 def load_alone(path: Path) -> TrainingCLI:
-    """A whole configuration, or what goes on top of edge68.yaml or edge68_300w.yaml."""
-    base = EDGE68_300W if "300w" in path.name else EDGE68
-    return load_training(*dict.fromkeys((base, path))) if path.name.startswith("edge68") else load_training(path)
+    """A whole configuration, or what goes on top of edge68.yaml, edge68_300w.yaml or mid68_300w.yaml."""
+    base = MID68_300W if path.name.startswith("mid68") else EDGE68_300W if "300w" in path.name else EDGE68
+    return load_training(path) if "hourglass" in path.parts else load_training(*dict.fromkeys((base, path)))
 
 
 def load_options(function: Callable[..., Any]) -> Callable[[Path], Any]:
