@@ -159,19 +159,8 @@ class Candidates:
         sums = sum(cost for name, (cost, by) in self._sums.items() if name not in in_int8 and (not by or by in in_int8))
         return sum(self._macs[name] for name in in_int8) - conversions - sums
 
-    def lost(self, losses: Losses, in_float: Collection[str] = ()) -> float:
-        """Return the sum of the losses, in square pixels.
-
-        Args:
-            losses: measured.
-            in_float: the names of the nodes in float32.
-        """
-        in_int8 = self.names.difference(in_float)
-        rounded = sum(losses.answers[name] for name in self._readers if self._rounds(name) & in_int8)
-        return rounded + sum(losses.weights.get(name, 0.0) for name in in_int8)
-
     def cut(self, losses: Losses, price: float) -> frozenset[str]:
-        """Return the names of the nodes in float32 for which saved less price times lost is the largest.
+        """Return the names of the nodes in float32 for which saved less price times the sum of losses is the largest.
 
         Args:
             losses: measured.
