@@ -52,14 +52,15 @@ def write_onnx(
     check_output(output, ".onnx")
     try:
         with whole_file(output) as partial:
+            p99_px = budget.completed("int8").p99_px
+            assert p99_px is not None
             for share in SHARES:
                 _trace(graph, reference.crops[:2], partial)
                 if quantisation is not None:
-                    _quantise(partial, output, quantisation, budget, share)
+                    _quantise(partial, output, quantisation, p99_px, share)
                 _embed(partial, spec)
                 difference = _compare(partial, output, graph, reference)
-                p99_px = budget.completed(graph.precision).p99_px
-                if quantisation is None or p99_px is None or p99_px == math.inf or difference.p99_px <= p99_px:
+                if quantisation is None or p99_px == math.inf or difference.p99_px <= p99_px:
                     break
             expect_within(difference, budget, graph.precision, output)
             return difference
@@ -67,10 +68,8 @@ def write_onnx(
         raise unwritable(output, error) from None
 
 
-def _quantise(partial: Path, output: Path, quantisation: Quantisation, budget: Budget, share: float) -> None:
+def _quantise(partial: Path, output: Path, quantisation: Quantisation, p99_px: float, share: float) -> None:
     """Quantise as much as a share of the budget allows; raise TrackerError if that is nothing."""
-    p99_px = budget.completed("int8").p99_px
-    assert p99_px is not None
     quantise(partial, quantisation, share * p99_px)
     if not convolutions(partial)[0]:
         raise TrackerError(

@@ -1,4 +1,4 @@
-"""Which nodes stay in float32: mixed precision by measured sensitivity, as in HAWQ (Dong et al., ICCV 2019).
+"""Choose the nodes that stay in float32: mixed precision by measured sensitivity, as in HAWQ (Dong et al., ICCV 2019).
 
 What rounding costs is measured for one tensor and one convolution after the other; the errors are nearly uncorrelated,
 so their squares add up. What is gained is modelled by multiply-accumulates, less the conversions where int8 and
@@ -18,7 +18,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
-from export.int8.nodes import PASSED, Nodes
+from export.int8.nodes import PASSED, Nodes, shapes
 
 # Costs on a CPU with VNNI, in units of the time that int8 saves per multiply-accumulate:
 CONVERTED = 30  # rounding or restoring a number, with the change of its place in memory
@@ -35,11 +35,11 @@ class Losses:
     """Mean squared errors of the points, in square pixels, by rounding alone.
 
     Attributes:
-        answers: what a node answers, by its name.
+        activations: of a node, by its name.
         weights: the weights of a convolution, by its name.
     """
 
-    answers: Mapping[str, float]
+    activations: Mapping[str, float]
     weights: Mapping[str, float]
 
 
@@ -96,25 +96,22 @@ class Candidates:
     Args:
         model: in float32.
         names: of the nodes.
-        answers: whether a node answers in int8 if it computes in int8, as on CPUs, where float32 and int8 are turned
-            into each other by nodes of their own. TensorRT's convolutions read and write both.
+        converts: whether float32 and int8 are converted by nodes of their own, as on CPUs, where a node that computes
+            in int8 has its activation in int8, too. TensorRT's convolutions read and write both.
 
     Attributes:
         names: of the nodes.
         macs: the multiply-accumulates of all of them.
-        answers: the output tensor of each of these nodes and of each node that one reads, by node name.
+        activations: the activation of each of these nodes and of each node that one reads, by node name.
     """
 
-    def __init__(self, model: onnx.ModelProto, names: Set[str], answers: bool) -> None:
+    def __init__(self, model: onnx.ModelProto, names: Set[str], converts: bool) -> None:
         self.names = {*names}
         nodes = Nodes(model)
-        shapes = {
-            value.name: [side.dim_value for side in value.type.tensor_type.shape.dim]
-            for value in onnx.shape_inference.infer_shapes(model).graph.value_info
-        }
+        sizes = shapes(model)
         weights = {tensor.name: math.prod(tensor.dims) for tensor in model.graph.initializer}
-        self.answers: dict[str, str] = {}
-        self._converts = answers
+        self.activations: dict[str, str] = {}
+        self._converts = converts
         self._macs: dict[str, int] = dict.fromkeys(self.names, 0)
         self._sums: dict[str, tuple[int, str]] = {}  # in float32: the cost, and the convolution that may take it over
         self._readers: dict[str, set[str]] = {}
@@ -125,16 +122,16 @@ class Candidates:
             for name, each in {**sources, **here}.items():
                 if not here and name not in self.names:
                     continue
-                self.answers[name] = nodes.answer(each)
-                size = math.prod(shapes[each.output[0]][1:])
-                self._conversion[name] = CONVERSION + CONVERTED * size if answers else 0
+                self.activations[name] = nodes.activation(each)
+                size = math.prod(sizes[each.output[0]][1:])
+                self._conversion[name] = CONVERSION + CONVERTED * size if converts else 0
                 self._readers.setdefault(name, set()).update({node.name} - {name})
                 if name == node.name and node.op_type == "Conv":
-                    self._macs[name] = math.prod(shapes[node.output[0]][2:]) * weights[node.input[1]]
+                    self._macs[name] = math.prod(sizes[node.output[0]][2:]) * weights[node.input[1]]
                 elif name == node.name:
                     writers = [nodes.producer(tensor) for tensor in node.input]
                     by = next((writer.name for writer in writers if writer and writer.op_type == "Conv"), "")
-                    self._sums[name] = ADDED * size if answers else 0, by
+                    self._sums[name] = ADDED * size if converts else 0, by
         self.macs = sum(self._macs.values())
         if self.saved() <= 0:  # so small a net is quantised for its size
             self._conversion = dict.fromkeys(self._conversion, 0)
@@ -175,7 +172,7 @@ class Candidates:
             for each in {name, *readers} - self.names:
                 graph.add_edge(each, "float32")  # without a capacity, which is an infinite one
             rounded, some, all_ = (f"{name} {kind}" for kind in ("rounded", "some in int8", "all in int8"))
-            graph.add_edge(rounded, "float32", capacity=round(price * losses.answers[name]))
+            graph.add_edge(rounded, "float32", capacity=round(price * losses.activations[name]))
             for each in self._rounds(name):
                 graph.add_edge(each, rounded)
             graph.add_edge(some, all_, capacity=self._conversion[name])

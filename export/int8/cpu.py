@@ -17,9 +17,9 @@ def finish(model: onnx.ModelProto, ranges: Ranges) -> None:
 
     Args:
         model: with uint8 activations.
-        ranges: of what the nodes answer.
+        ranges: of the activations of the nodes.
     """
-    _round_answers(model, ranges)
+    _round_activations(model, ranges)
     _read_unrounded(model)
     _pool_in_float(model)
     _keep_weights(model)
@@ -28,7 +28,7 @@ def finish(model: onnx.ModelProto, ranges: Ranges) -> None:
 def in_int8(nodes: Nodes, node: onnx.NodeProto) -> bool:
     """Tell whether a node is a convolution or a sum that reads nothing but restored values.
 
-    On CPUs it computes in int8 if its answer is rounded, too.
+    On CPUs it computes in int8 if its activation is rounded, too.
 
     Args:
         nodes: of a file with Q/DQ pairs.
@@ -38,17 +38,17 @@ def in_int8(nodes: Nodes, node: onnx.NodeProto) -> bool:
     return node.op_type in ("Conv", "Add") and all(each is not None and each.op_type == RESTORE for each in sources)
 
 
-def _round_answers(model: onnx.ModelProto, ranges: Ranges) -> None:
+def _round_activations(model: onnx.ModelProto, ranges: Ranges) -> None:
     """Round the outputs of int8 nodes that float32 nodes read; otherwise ONNX Runtime runs the node in float32."""
-    for answer, (least, most) in ranges.items():
+    for activation, (least, most) in ranges.items():
         nodes = Nodes(model)
-        source = nodes.source(answer, ("Relu",))
-        if source is not None and in_int8(nodes, source) and not _is_rounded(nodes, answer):
-            round_tensor(model, answer, least, most, symmetric=False)
+        source = nodes.source(activation, ("Relu",))
+        if source is not None and in_int8(nodes, source) and not _is_rounded(nodes, activation):
+            round_tensor(model, activation, least, most, symmetric=False)
 
 
 def _is_rounded(nodes: Nodes, tensor: str) -> bool:
-    """Whether all that read a tensor read it rounded; ONNX Runtime rounds before a pooling what is rounded after it."""
+    """Whether every reader of a tensor rounds it first. ONNX Runtime moves the rounding after a MaxPool before it."""
     return all(
         reader.op_type == QUANTISE or (reader.op_type == "MaxPool" and _is_rounded(nodes, reader.output[0]))
         for reader in nodes.readers(tensor)
@@ -88,7 +88,7 @@ def _pool_in_float(model: onnx.ModelProto) -> None:
 
 
 def _is_nhwc(nodes: Nodes, node: onnx.NodeProto) -> bool:
-    """Whether ONNX Runtime has the output of a node in NHWC layout: that of an int8 convolution, or a sum of such."""
+    """Whether ONNX Runtime has the output of a node in NHWC layout, as those of int8 convolutions and their sums."""
     if not in_int8(nodes, node):
         return False
     sources = [nodes.source(name, (RESTORE, QUANTISE, *PASSED)) for name in node.input]
@@ -104,7 +104,7 @@ def _keep_weights(model: onnx.ModelProto) -> None:
     changed: list[onnx.NodeProto] = []
     for node in nodes.all:
         restored = nodes.producer(node.input[0]) if node.op_type == "Conv" and not in_int8(nodes, node) else None
-        readers = nodes.readers(nodes.answer(node)) if restored is not None else []
+        readers = nodes.readers(nodes.activation(node)) if restored is not None else []
         if restored is not None and restored.op_type == RESTORE and any(each.op_type == QUANTISE for each in readers):
             kept = f"{node.input[0]}_kept_{len(changed)}"
             changed.append(helper.make_node("Clip", [node.input[0]], [kept], kept))

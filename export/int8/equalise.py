@@ -1,7 +1,7 @@
 """Cross-layer equalisation: channels get similar ranges, so that one scale suits them all (Nagel et al., ICCV 2019).
 
-A ReLU, a maximum, a resize and a sum commute with a positive factor per channel. So the convolutions before them may
-answer with any multiple of a channel if those after them expect it, and the net computes the same.
+A ReLU, a maximum, a resize and a sum commute with a positive factor per channel. So the output channels of a
+convolution may be divided by any factors if the weights that read them are multiplied by these.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from export.int8.nodes import PASSED, Nodes, values
+from export.int8.nodes import PASSED, Nodes, attributes, shapes, values
 
 POWER = 0.75  # of a channel's range; with 1, the weights lose as much as the activations gain
 LEAST = 0.02  # of the widest channel's factor
@@ -34,7 +34,8 @@ def equalise(model: onnx.ModelProto, crops: NDArray[np.uint8]) -> int:
     """
     tensors = {tensor.name: tensor for tensor in model.graph.initializer}
     weights = {name: numpy_helper.to_array(tensor).copy() for name, tensor in tensors.items()}
-    groups = _groups(Nodes(model), weights, _channels(model))
+    channels = {name: shape[1] for name, shape in shapes(model).items() if len(shape) == 4}
+    groups = _groups(Nodes(model), weights, channels)
     ranges: dict[str, _Array] = {}
     for batch in values(model, [name for group in groups for name in group.rounded], crops):
         for name, value in batch.items():
@@ -70,16 +71,6 @@ class _Group:
     readers: list[onnx.NodeProto] = field(default_factory=list)
     rounded: list[str] = field(default_factory=list)
     usable: bool = True
-
-
-def _channels(model: onnx.ModelProto) -> dict[str, int]:
-    """How many channels the tensors inside the graph have, of those with height and width."""
-    found = {}
-    for value in onnx.shape_inference.infer_shapes(model).graph.value_info:
-        sides = value.type.tensor_type.shape.dim
-        if len(sides) == 4:
-            found[value.name] = sides[1].dim_value
-    return found
 
 
 def _groups(nodes: Nodes, weights: dict[str, _Array], channels: dict[str, int]) -> list[_Group]:
@@ -124,7 +115,7 @@ def _note(group: _Group, nodes: Nodes, node: onnx.NodeProto, name: str, weights:
 
 
 def _channel_groups(convolution: onnx.NodeProto) -> int:
-    return next((attribute.i for attribute in convolution.attribute if attribute.name == "group"), 1)
+    return int(attributes(convolution).get("group", 1))
 
 
 def _along(factors: _Array, weights: _Array, axis: int) -> _Array:
@@ -133,7 +124,7 @@ def _along(factors: _Array, weights: _Array, axis: int) -> _Array:
 
 
 def _factors(ranges: _Array) -> _Array:
-    """What channels (C,) are divided by, from the ranges (T, C) of the tensors that have them."""
+    """Compute the divisor of each channel (C,) from its ranges (T, C) in the tensors of a group."""
     relative = ranges / np.maximum(ranges.max(1, keepdims=True), np.finfo(np.float32).tiny)
     together = np.exp(np.log(np.maximum(relative, UNUSED)).mean(0))
     found: _Array = np.maximum((together / together.max()) ** POWER, LEAST).astype(np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import onnx
@@ -46,12 +47,48 @@ class Nodes:
             node = self.producer(node.input[0])
         return node
 
-    def answer(self, node: onnx.NodeProto) -> str:
-        """Return the tensor that a node answers with: that of the ReLU after it, if nothing else reads its output."""
+    def activation(self, node: onnx.NodeProto) -> str:
+        """Return the activation of a node: the output of the ReLU after it, if nothing else reads the node's output."""
         readers = self.readers(node.output[0])
         last = readers[0] if [reader.op_type for reader in readers] == ["Relu"] else node
         name: str = last.output[0]
         return name
+
+
+def attributes(node: onnx.NodeProto) -> dict[str, Any]:
+    """Return the attributes of a node by name.
+
+    Args:
+        node: of a graph.
+    """
+    return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}
+
+
+def shapes(model: onnx.ModelProto) -> dict[str, list[int]]:
+    """Return the shapes of the float32 tensors inside a graph by name; a size that is not fixed is 0.
+
+    Args:
+        model: of the graph.
+    """
+    tensors = {
+        value.name: value.type.tensor_type for value in onnx.shape_inference.infer_shapes(model).graph.value_info
+    }
+    return {
+        name: [side.dim_value for side in tensor.shape.dim]
+        for name, tensor in tensors.items()
+        if tensor.elem_type == onnx.TensorProto.FLOAT
+    }
+
+
+def copied(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a copy of a model.
+
+    Args:
+        model: to be copied.
+    """
+    copy = onnx.ModelProto()
+    copy.CopyFrom(model)
+    return copy
 
 
 def values(
@@ -65,8 +102,7 @@ def values(
         crops: (N, S, S, 3) uint8 RGB.
     """
     names = [*dict.fromkeys(tensors)]
-    shown = onnx.ModelProto()
-    shown.CopyFrom(model)
+    shown = copied(model)
     shown.graph.output.extend(helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in names)
     session = import_onnxruntime().InferenceSession(shown.SerializeToString(), providers=["CPUExecutionProvider"])
     for batch in batches(crops):

@@ -23,7 +23,7 @@ from onnx import numpy_helper
 from export.int8.choice import Candidates, Losses, choose
 from export.int8.cpu import finish, in_int8
 from export.int8.equalise import equalise
-from export.int8.nodes import Nodes, batches
+from export.int8.nodes import Nodes, attributes, batches, copied, shapes
 from export.int8.rounding import measure_ranges, round_tensor
 from export.int8.weights import replace_weights, restored_weights, round_weights
 from tracker.engines.spec import INPUT
@@ -38,33 +38,29 @@ _NET = "/net/"  # the prefix of the nodes of LandmarkGraph.net
 
 @dataclass(frozen=True)
 class Target:
-    """What an engine requires of int8.
+    """The form of int8 that an inference engine requires.
 
     Attributes:
         operators: whose inputs are quantised.
         symmetric: int8 activations with zero points of 0; else uint8 with any zero point, which has twice the
             resolution after a ReLU.
-        biases: whether biases are int32.
-        answers: whether a node computes in int8 only if its answer is rounded.
+        biases: whether biases are int32; a node then computes in int8 only if its activation is rounded.
     """
 
     operators: tuple[str, ...]
     symmetric: bool
     biases: bool
-    answers: bool
 
 
-CPU = Target(
-    ("Conv", "Add"), symmetric=False, biases=True, answers=True
-)  # ONNX Runtime is slow with signed activations
+CPU = Target(("Conv", "Add"), symmetric=False, biases=True)  # ONNX Runtime is slow with signed activations
 TENSORRT = Target(
-    ("Conv",), symmetric=True, biases=False, answers=False
+    ("Conv",), symmetric=True, biases=False
 )  # sums stay in float32: symmetric int8 has half the resolution
 
 
 @dataclass(frozen=True)
 class Quantisation:
-    """How to quantise a model.
+    """The data and the target of a quantisation.
 
     Attributes:
         crops: (N, S, S, 3) uint8 RGB, whose activations set the scales.
@@ -166,7 +162,7 @@ def convolutions(path: Path) -> tuple[int, int]:
 
 
 def points(model: onnx.ModelProto, crops: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Return the points (N, K, 2) that a model answers, in pixels of the crop.
+    """Return the points (N, K, 2) that a model computes, in pixels of the crop.
 
     Args:
         model: a LandmarkGraph, in any precision.
@@ -194,13 +190,16 @@ class _Quantiser:
         self._crops, self._target = quantisation.crops, quantisation.target
         self._model = _prepared(path)
         self._ends = [*_kept_in_float(self._model)]
-        maps = {value.name for value in self._model.graph.value_info if _is_map(value)}
+        maps = {name for name, shape in shapes(self._model).items() if len(shape) == 4}
         nodes = [node for node in self._model.graph.node if {*node.output} <= maps]
         names = {node.name for node in nodes if node.op_type in self._target.operators}
-        self.candidates = Candidates(self._model, names.difference(self._ends), self._target.answers)
+        self.candidates = Candidates(self._model, names.difference(self._ends), self._target.biases)
         equalise(self._model, self._crops)
-        self._rounded = round_weights(self._model, self._static([]), self._crops)
-        self._ranges = measure_ranges(self._model, self.candidates.answers.values(), self._crops)
+        whole = self._static([])
+        self._rounded = round_weights(self._model, whole, self._crops)
+        replace_weights(whole, self._rounded)
+        self._restored = restored_weights(whole)
+        self._ranges = measure_ranges(self._model, self.candidates.activations.values(), self._crops)
 
     def quantised(self, in_float: Collection[str]) -> onnx.ModelProto:
         """Return the model with all nodes in int8 but the ends of the net and some others.
@@ -210,7 +209,7 @@ class _Quantiser:
         """
         model = self._static(in_float)
         replace_weights(model, self._rounded)
-        if self._target.answers:
+        if self._target.biases:
             finish(model, self._ranges)
         return model
 
@@ -220,22 +219,20 @@ class _Quantiser:
         Args:
             loss: of a model.
         """
-        answers = {}
-        for name, tensor in self.candidates.answers.items():
-            changed = _copied(self._model)
+        activations = {}
+        for name, tensor in self.candidates.activations.items():
+            changed = copied(self._model)
             round_tensor(changed, tensor, *self._ranges[tensor], self._target.symmetric)
-            answers[name] = loss(changed)
-        whole = self._static([])
-        replace_weights(whole, self._rounded)
-        restored, weights = restored_weights(whole), {}
+            activations[name] = loss(changed)
+        weights = {}
         for node in self._model.graph.node:
             if node.name in self.candidates.names and node.op_type == "Conv":
-                changed = _copied(self._model)
+                changed = copied(self._model)
                 for tensor in changed.graph.initializer:
                     if tensor.name == node.input[1]:
-                        tensor.CopyFrom(numpy_helper.from_array(restored[tensor.name], tensor.name))
+                        tensor.CopyFrom(numpy_helper.from_array(self._restored[tensor.name], tensor.name))
                 weights[node.name] = loss(changed)
-        return Losses(answers, weights)
+        return Losses(activations, weights)
 
     def _static(self, in_float: Collection[str]) -> onnx.ModelProto:
         """The model as ONNX Runtime's tool quantises it."""
@@ -246,7 +243,7 @@ class _Quantiser:
         with tempfile.TemporaryDirectory() as folder:
             output = Path(folder) / "quantised.onnx"
             quantize_static(
-                _copied(self._model),
+                copied(self._model),
                 output,
                 _Reader(self._crops),
                 quant_format=QuantFormat.QDQ,
@@ -262,12 +259,6 @@ class _Quantiser:
                 },
             )
             return onnx.load(str(output))
-
-
-def _copied(model: onnx.ModelProto) -> onnx.ModelProto:
-    copy = onnx.ModelProto()
-    copy.CopyFrom(model)
-    return copy
 
 
 def _prepared(path: Path) -> onnx.ModelProto:
@@ -289,24 +280,17 @@ def _prepared(path: Path) -> onnx.ModelProto:
     return model
 
 
-def _is_map(value: onnx.ValueInfoProto) -> bool:
-    """Whether a tensor has channels of height and width, of float32."""
-    tensor = value.type.tensor_type
-    return tensor.elem_type == onnx.TensorProto.FLOAT and len(tensor.shape.dim) == 4
-
-
 def _kept_in_float(model: onnx.ModelProto) -> Iterator[str]:
     """Yield the names of the nodes that are not quantised."""
     nodes = Nodes(model)
     for node in nodes.all:
-        strides = next((list(a.ints) for a in node.attribute if a.name == "strides"), [1])
-        convolution = node.op_type == "Conv"
-        if not node.name.startswith(_NET) or (convolution and (max(strides) > 1 or _is_last(nodes, node))):
+        shrinks = max(attributes(node).get("strides", [1])) > 1
+        if not node.name.startswith(_NET) or (node.op_type == "Conv" and (shrinks or _is_last(nodes, node))):
             yield node.name
 
 
 def _is_last(nodes: Nodes, convolution: onnx.NodeProto) -> bool:
-    """Whether the output of a convolution leaves the net without another convolution."""
+    """Whether a path leads from a convolution out of the net without another convolution."""
     left = [*convolution.output]
     while left:
         readers = nodes.readers(left.pop())

@@ -1,23 +1,22 @@
 """Weights that are rounded one after another, each compensating for the rounding errors before it (GPTQ).
 
-Frantar et al., ICLR 2023, after Optimal Brain Surgeon: what a convolution answers on real crops is to change least,
-not each weight. On edge68 the squared error of the answers falls to a fifth of that of rounding to the nearest.
+Frantar et al., ICLR 2023, after Optimal Brain Surgeon: the output of a convolution on real crops is to change least,
+not each weight. On edge68 the squared error of the outputs falls to a fifth of that of rounding to the nearest.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import onnx
 import torch
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
+from onnx import numpy_helper
 from torch.nn import functional
 
-from export.int8.nodes import Nodes, values
+from export.int8.nodes import Nodes, attributes, values
 from export.int8.rounding import RESTORE
 
 DAMPING = 0.01  # of the mean square of the inputs, so that those which are never used do not matter
@@ -57,7 +56,7 @@ def round_weights(model: onnx.ModelProto, quantised: onnx.ModelProto, crops: NDA
         if node.op_type == "Conv"
         and node.input[1] in steps
         and kernels[node.input[1]].ndim == 4
-        and _attributes(node).get("group", 1) == 1
+        and attributes(node).get("group", 1) == 1
     ]
     found: dict[str, Rounded] = {}
     while convolutions:
@@ -124,7 +123,7 @@ def _quantised_name(name: str) -> str:
 
 def _products(inputs: NDArray[np.float32], kernel: NDArray[np.float32], node: onnx.NodeProto) -> NDArray[np.float64]:
     """The products of what a convolution multiplies its weights with, summed over the cells: (I H W, I H W)."""
-    sizes, kernel_size = _attributes(node), kernel.shape[2:]
+    sizes, kernel_size = attributes(node), kernel.shape[2:]
     top, left, bottom, right = sizes.get("pads", [0, 0, 0, 0])
     total = torch.zeros(
         2 * [kernel[0].size], dtype=torch.float64
@@ -151,7 +150,3 @@ def _round(kernel: NDArray[np.float32], steps: NDArray[np.float32], products: ND
         rounded[:, i] = left[:, i].round().clip(-MOST, MOST)
         left[:, i + 1 :] -= np.outer((left[:, i] - rounded[:, i]) / factor[i, i], factor[i, i + 1 :])
     return rounded[:, np.argsort(order)].reshape(kernel.shape).astype(np.int8)
-
-
-def _attributes(node: onnx.NodeProto) -> dict[str, Any]:
-    return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute}

@@ -76,7 +76,7 @@ def variant(
 
 
 class TestInt8:
-    """What stays in float32 is chosen, for a budget that any net keeps."""
+    """Export in INT8 with a finite budget that every net keeps, so that the choice of nodes runs."""
 
     BUDGET = replace(ANYTHING, p99_px=1000.0)
 

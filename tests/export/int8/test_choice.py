@@ -1,4 +1,4 @@
-"""Which nodes stay in float32: held against every choice there is, on a small net."""
+"""The choice of the nodes that stay in float32, compared with all possible choices on a small net."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NAMES = ("a", "b", "c", "sum", "d")
 
 
 def block() -> onnx.ModelProto:
-    """first (float32) -> a -> b -> c -> sum with a's answer -> d -> last (float32)."""
+    """first (float32) -> a -> b -> c -> sum with a's activation -> d -> last (float32)."""
     rng, maps = np.random.default_rng(0), [1, 160, 16, 16]
     inputs = {"first": "x", "a": "first", "b": "a relu", "c": "b relu", "d": "sum relu", "last": "d"}
     nodes = []
@@ -46,7 +46,7 @@ def block() -> onnx.ModelProto:
 def lost(candidates: Candidates, losses: Losses, in_float: Collection[str] = ()) -> float:
     """The sum of the losses, in square pixels, that the cut weighs."""
     in_int8 = candidates.names.difference(in_float)
-    rounded = sum(losses.answers[name] for name in candidates.answers if candidates._rounds(name) & in_int8)
+    rounded = sum(losses.activations[name] for name in candidates.activations if candidates._rounds(name) & in_int8)
     return rounded + sum(losses.weights.get(name, 0.0) for name in in_int8)
 
 
@@ -55,27 +55,27 @@ def all_choices() -> list[frozenset[str]]:
 
 
 def test_what_int8_saves() -> None:
-    candidates = Candidates(block(), {*NAMES}, answers=True)
+    candidates = Candidates(block(), {*NAMES}, converts=True)
     macs, cells = 160 * 160 * 256, 160 * 256
     conversion = CONVERSION + CONVERTED * cells
-    assert candidates.saved() == 4 * macs - 2 * conversion  # first answers to a, d to last
+    assert candidates.saved() == 4 * macs - 2 * conversion  # between first and a, and between d and last
     assert candidates.saved({"d"}) == 3 * macs - 2 * conversion
     assert candidates.saved({"b"}) == 3 * macs - 4 * conversion
     assert candidates.saved({"sum"}) == 4 * macs - 5 * conversion - ADDED * cells
     assert candidates.saved({"sum", "c"}) == 3 * macs - 5 * conversion  # which adds on the way
     assert candidates.saved(NAMES) == 0
-    assert Candidates(block(), {*NAMES} - {"sum"}, answers=False).saved() == 4 * macs  # TensorRT
+    assert Candidates(block(), {*NAMES} - {"sum"}, converts=False).saved() == 4 * macs  # TensorRT
 
 
 def test_what_rounding_loses() -> None:
     losses = Losses({"first": 1, "a": 2, "b": 4, "c": 8, "sum": 16, "d": 32}, {"a": 100, "d": 200})
-    candidates = Candidates(block(), {*NAMES}, answers=True)
+    candidates = Candidates(block(), {*NAMES}, converts=True)
     assert lost(candidates, losses) == 363
     assert lost(candidates, losses, {"a"}) == 262  # b and the sum still read it rounded
     assert lost(candidates, losses, {"a", "b", "sum"}) == 4 + 8 + 16 + 32 + 200  # c, and d reads the sum
     assert lost(candidates, losses, NAMES) == 0
-    rtx = Candidates(block(), {*NAMES} - {"sum"}, answers=False)
-    assert lost(rtx, losses, {"a", "b", "c"}) == 16 + 200  # d answers in float32
+    rtx = Candidates(block(), {*NAMES} - {"sum"}, converts=False)
+    assert lost(rtx, losses, {"a", "b", "c"}) == 16 + 200  # nothing rounds d's output
 
 
 @settings(max_examples=60, deadline=None)
@@ -100,9 +100,9 @@ def test_the_cut_is_the_best_of_all_choices(
 
 
 def found_with(within_px: float) -> tuple[Candidates, frozenset[str], Losses]:
-    """What is chosen where squared errors add up."""
+    """Choose for a budget, with losses that add up exactly."""
     losses = Losses({"first": 0.04, "a": 0.01, "b": 0.002, "c": 0.001, "sum": 0.001, "d": 0.02}, {"a": 0.005})
-    candidates = Candidates(block(), {*NAMES}, answers=True)
+    candidates = Candidates(block(), {*NAMES}, converts=True)
 
     def errors_px(in_float: Collection[str]) -> NDArray[np.float64]:
         return np.array([lost(candidates, losses, in_float) ** 0.5])
@@ -125,18 +125,18 @@ def test_some_choices_are_mixed() -> None:
 
 
 def test_no_convolution_may_be_in_int8() -> None:
-    candidates = Candidates(block(), {"sum"}, answers=True)
+    candidates = Candidates(block(), {"sum"}, converts=True)
     assert choose(candidates, Losses({}, {}), lambda _: np.zeros(1), 1.0) == {"sum"}
 
 
 def test_a_net_too_small_for_conversions_is_quantised_all_the_same() -> None:
-    candidates = Candidates(block(), {"a"}, answers=True)
+    candidates = Candidates(block(), {"a"}, converts=True)
     assert candidates.saved() == 160 * 160 * 256 - 2 * (CONVERSION + CONVERTED * 160 * 256)
     model = block()
     for value in (*model.graph.input, *model.graph.output):
         for side in value.type.tensor_type.shape.dim[2:]:
             side.dim_value = 1
-    assert Candidates(model, {"a"}, answers=True).saved() == 160 * 160
+    assert Candidates(model, {"a"}, converts=True).saved() == 160 * 160
 
 
 def test_a_budget_for_all_and_one_for_nothing() -> None:
@@ -147,6 +147,6 @@ def test_a_budget_for_all_and_one_for_nothing() -> None:
 def test_the_packaged_net() -> None:
     model = onnx.load(STEM)
     names = {node.name for node in model.graph.node if node.op_type in ("Conv", "Add") and "/hourglasses" in node.name}
-    candidates = Candidates(onnx.shape_inference.infer_shapes(model), names, answers=True)
-    assert candidates.names < candidates.answers.keys()  # with the stem's, which the hourglass reads
-    assert candidates.answers["/net/stem/stem.5/Add"] == "/net/stem/stem.5/Relu_output_0"
+    candidates = Candidates(onnx.shape_inference.infer_shapes(model), names, converts=True)
+    assert candidates.names < candidates.activations.keys()  # with the stem's, which the hourglass reads
+    assert candidates.activations["/net/stem/stem.5/Add"] == "/net/stem/stem.5/Relu_output_0"

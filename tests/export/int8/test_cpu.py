@@ -1,4 +1,4 @@
-"""What ONNX Runtime makes of the file for CPUs: the nodes that the file says are in int8 run in int8."""
+"""The file for CPUs as ONNX Runtime runs it: just the nodes that the file has in int8 run in int8."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_float32_reads_float32_as_it_is(quantiser: _Quantiser, in_float: list[st
 
 
 def test_rounded_once(quantiser: _Quantiser) -> None:
-    """No answer is rounded twice in a row to other steps, which would lose more than once."""
+    """No activation is rounded twice in a row to other scales, which would lose more than once."""
     model = quantiser.quantised(FLOAT["chosen"])
     nodes = Nodes(model)
     arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}

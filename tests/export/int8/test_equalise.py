@@ -77,7 +77,7 @@ def ranges_of(model: onnx.ModelProto) -> NDArray[np.float32]:
 
 
 def unevenness(ranges: NDArray[np.float32]) -> float:
-    """How many times as wide the widest channel is as the narrowest, on the mean of the tensors."""
+    """Divide the range of the widest channel by that of the narrowest, both as geometric means over the tensors."""
     together = np.exp(np.log(ranges).mean(0))
     return float(together.max() / together.min())
 
