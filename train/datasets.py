@@ -333,6 +333,37 @@ class CustomDataset(Source):
 
 
 @dataclass
+class Combined(Source):
+    """Several data sets with the same landmarks: trained on all of them, validated and tested on the first.
+
+    Args:
+        sources: the data sets, such as 300W and faces with labels by train.label.
+    """
+
+    sources: list[Source]
+
+    def __post_init__(self) -> None:
+        """Take what holds for all from the first."""
+        if not self.sources:
+            raise DatasetError("data.source.sources: expected a list of data sets, got an empty one")
+        self.on_invalid, self.validation = self.sources[0].on_invalid, self.sources[0].validation
+
+    def labelled(self) -> Faces:
+        """See Source."""
+        return [sample for source in self.sources for sample in source.labelled()]
+
+    def faces(self) -> tuple[Faces, Faces]:
+        """See Source."""
+        training, validation = self.sources[0].faces()
+        others = [sample for source in self.sources[1:] for sample in source.labelled()]
+        return training + others, _apart(others, validation)
+
+    def test(self) -> Faces:
+        """See Source."""
+        return self.sources[0].test()
+
+
+@dataclass
 class StarTable(Source):
     """One of STAR's .tsv tables.
 

@@ -24,6 +24,7 @@ from train.datasets import (
     VALIDATION_SHARE,
     W300,
     Cofw68,
+    Combined,
     CustomDataset,
     Menpo,
     Official,
@@ -153,6 +154,38 @@ def test_300w_can_be_trained_on_as_a_whole(w300: Path) -> None:
         W300(w300, validation=Path("elsewhere")).faces()  # type: ignore[arg-type]
 
 
+class TestCombined:
+    def test_the_first_set_is_validated_and_tested_on(self, own: Path, w300: Path) -> None:
+        alone = W300(w300)
+        both = Combined([alone, CustomDataset(own / "few", "ibug68"), CustomDataset(own / "others", "ibug68")])
+        (training, validation), (expected, held_back) = both.faces(), alone.faces()
+        assert [face.name for face in validation] == [face.name for face in held_back]
+        assert [face.name for face in training[: len(expected)]] == [face.name for face in expected]
+        assert len(training) == len(expected) + 12 + 2
+        assert len(both.labelled()) == len(alone.labelled()) + 12 + 2
+
+    def test_tested_on_the_first_alone(self, own: Path) -> None:
+        first = CustomDataset(own / "few", "ibug68", test_path=own / "others")
+        both = Combined([first, CustomDataset(own / "all", "ibug68", test_path=own / "all")])
+        assert [face.name for face in both.test()] == [face.name for face in first.test()]
+
+    def test_no_picture_is_on_both_sides(self, own: Path) -> None:
+        first = CustomDataset(own / "few", "ibug68", validation=own / "others")
+        with pytest.raises(DatasetError, match="expected other pictures to validate with than to train on"):
+            Combined([first, CustomDataset(own / "others", "ibug68")]).faces()
+
+    @pytest.mark.parametrize("validation", ["none", 0.3])
+    def test_the_first_set_says_whether_weights_are_chosen(self, own: Path, validation: Any) -> None:
+        first = CustomDataset(own / "few", "ibug68", validation=validation, on_invalid="skip")
+        both = Combined([first, CustomDataset(own / "others", "ibug68")])
+        assert (both.chooses, both.on_invalid) == (first.chooses, "skip")
+        assert len(both.faces()[1]) == len(first.faces()[1])
+
+    def test_no_data_set_is_refused(self) -> None:
+        with pytest.raises(DatasetError, match=r"sources: expected a list of data sets, got an empty one"):
+            Combined([])
+
+
 MADE = [
     cls
     for _, cls in inspect.getmembers(datasets, inspect.isclass)
@@ -164,6 +197,7 @@ MADE = [
 def test_a_missing_set_is_one_sentence(cls: type[Source], tmp_path: Path) -> None:
     fields, gone = inspect.signature(cls).parameters, tmp_path / "gone"
     options = {"root": gone, "path": gone, "pictures": tmp_path, "scheme": "ibug68", "name": "wflw"}
+    options |= {"sources": [CustomDataset(gone, "ibug68")]}
     with pytest.raises(DatasetError, match="gone") as error:
         cls(**{name: value for name, value in options.items() if name in fields}).faces()
     assert "\n" not in str(error.value)
