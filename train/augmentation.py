@@ -1,4 +1,4 @@
-"""Augmentation in STAR's order: mirror, one warp, cover, occlusion, colour, blur, gamma, noise, grey.
+"""Augmentation in STAR's order: turn, mirror, one warp, cover, occlusion, colour, blur, gamma, noise, grey.
 
 The steps and the defaults are those of STAR's code (Zhou et al., CVPR 2023), which has no colour jitter.
 
@@ -20,6 +20,7 @@ from tracker.face.crop import roi_of_landmarks, warp
 from tracker.face.geometry import Array, compose, similarity, transform_points
 from tracker.face.schemes import Scheme
 from train.asymmetry import move_mirrored
+from train.turning import turn_head
 
 Image = NDArray[np.uint8]
 
@@ -43,6 +44,7 @@ class Choices:
         stretch: what the face's width is multiplied by; its height is divided by it.
         cover: the seed that the shape, place and colour of a cover follow from (cover_part).
         absent: whether the crop shows no upright face: it is turned, or beside the face.
+        turn_rad: yaw and pitch by which the head is turned (train.turning).
     """
 
     flip: bool = False
@@ -59,10 +61,11 @@ class Choices:
     stretch: float = 1.0
     cover: int | None = None
     absent: bool = False
+    turn_rad: tuple[float, float] | None = None
 
 
 SOFTEST = 0.02
-LARGEST = {"rotation_deg": 180, "near": 10}
+LARGEST = {"rotation_deg": 180, "near": 10, "turn_deg": 45}
 """The largest values of Augmentation; all others are shares or fractions, of 1 at the most."""
 
 
@@ -95,6 +98,8 @@ class Augmentation:
         stretch: Standard deviation of the natural logarithm of what the width is multiplied by.
         absent: Share of crops without an upright face, of faces that are turned by 100 to 180 degrees and of what lies
             beside a face, to learn from them where no face is (train.task).
+        turn: Share of faces whose head is turned further, by a warp of the picture (train.turning).
+        turn_deg: Standard deviation of that yaw, in degrees; that of the pitch is half of it.
 
     Raises:
         ValueError: A number is out of range.
@@ -118,6 +123,8 @@ class Augmentation:
     cover: float = 0.0
     stretch: float = 0.0
     absent: float = 0.0
+    turn: float = 0.0
+    turn_deg: float = 20.0
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -158,6 +165,9 @@ class Augmentation:
             choices = replace(choices, cover=int(rng.integers(2**32)))
         if self.absent and rng.random() < self.absent:
             choices = _draw_absent(choices, rng)
+        if self.turn and rng.random() < self.turn:
+            yaw, pitch = np.radians(rng.normal(0, [self.turn_deg, self.turn_deg / 2])).tolist()
+            choices = replace(choices, turn_rad=(yaw, pitch))
         return choices
 
     def draw_other(self, choices: Choices, rng: np.random.Generator) -> Choices:
@@ -224,6 +234,8 @@ def apply(
     Returns:
         The crop (size, size, 3), and points (K, 2) in its pixels.
     """
+    if choices.turn_rad is not None:
+        image, points_px = turn_head(image, points_px, *choices.turn_rad, size)
     crop_from_image = roi_of_landmarks(points_px).crop_from_image(size)
     if choices.flip:
         crop_from_image = compose(np.array([[-1.0, 0.0, size - 1.0], [0.0, 1.0, 0.0]]), crop_from_image)

@@ -18,6 +18,7 @@ from tracker.datasets.collect import OnInvalid
 from tracker.datasets.pictures import Pictures
 from tracker.datasets.sample import DatasetError, Sample
 from tracker.face.geometry import Array
+from tracker.face.schemes import IBUG68
 from train.asymmetry import read_offsets
 from train.augmentation import Augmentation, Choices, apply
 from train.datasets import Source, split
@@ -223,6 +224,11 @@ class FaceData(lightning.LightningDataModule):
             self._expect_nothing_chosen()
             if self.mirror is not None and not self.augmentation.flip:
                 raise SetupError("data.mirror moves labels of mirrored faces: set data.augmentation.flip above 0")
+            if self.augmentation.turn and training[0].scheme is not IBUG68:
+                raise SetupError(
+                    f"data.augmentation.turn: expected faces with the landmarks of {IBUG68.name}, whose depths are "
+                    f"known, got {training[0].scheme.name}; set it to 0"
+                )
             offsets = None if self.mirror is None else read_offsets(self.mirror, training[0].scheme)
             crops = self._crops("training", training, self.edges, offsets)
             self.training = AugmentedCrops(crops, self.augmentation, self.seed, self.views)

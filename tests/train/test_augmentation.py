@@ -347,8 +347,8 @@ def test_a_crop_without_an_upright_face_is_turned_or_beside_it(face: tuple[Image
 def test_what_is_not_asked_for_is_drawn_as_before() -> None:
     """Options that came later draw nothing, so that older trainings can go on."""
     rng, later = np.random.default_rng(5), np.random.default_rng(5)
-    first, other = Augmentation().draw(rng), Augmentation(cover=0.5, stretch=0.1, absent=0.1).draw(later)
-    assert (first.cover, first.stretch, first.absent) == (None, 1.0, False)
-    assert replace(other, cover=None, stretch=1.0, absent=False, shift=(0, 0), rotation_rad=0, scale=1) == replace(
-        first, shift=(0, 0), rotation_rad=0, scale=1
-    )
+    first, other = Augmentation().draw(rng), Augmentation(cover=0.5, stretch=0.1, absent=0.1, turn=0.9).draw(later)
+    assert (first.cover, first.stretch, first.absent, first.turn_rad) == (None, 1.0, False, None)
+    assert replace(
+        other, cover=None, stretch=1.0, absent=False, turn_rad=None, shift=(0, 0), rotation_rad=0, scale=1
+    ) == replace(first, shift=(0, 0), rotation_rad=0, scale=1)

@@ -17,7 +17,7 @@ from lightning.pytorch.callbacks import EarlyStopping, ModelCheckpoint
 from tracker.datasets.pictures import Pictures
 from tracker.datasets.sample import DatasetError
 from tracker.datasets.w300 import read_folder
-from tracker.face.schemes import IBUG68
+from tracker.face.schemes import IBUG68, SCHEMES
 from train.augmentation import Augmentation, Choices
 from train.datasets import W300
 from train.errors import SetupError
@@ -214,6 +214,15 @@ def test_crops_without_a_face_and_their_term_go_together(w300: Path, absent: flo
     task = small_task(Weights(absence=weight))
     data.trainer = SimpleNamespace(lightning_module=task, precision="32-true")  # type: ignore[assignment]
     with pytest.raises(SetupError, match=rf"absent is {absent:g} and model\.weights\.absence {weight:g}: set both"):
+        data.setup("fit")
+
+
+def test_heads_of_another_scheme_are_not_turned(w300: Path) -> None:
+    source, scheme = W300(w300), SCHEMES["ibug51"]
+    faces = [replace(face, points_px=face.points_px[17:], scheme=scheme) for face in source.labelled()]
+    source.labelled = lambda: faces  # type: ignore[method-assign]
+    data = FaceData(source, size=32, workers=0, augmentation=Augmentation(turn=0.3))
+    with pytest.raises(SetupError, match=r"augmentation\.turn: expected faces with the landmarks of ibug68, .*, got"):
         data.setup("fit")
 
 
