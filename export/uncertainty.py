@@ -50,13 +50,13 @@ def narrowed(covariances: Tensor, spread: Spread) -> Tensor:
         (..., 3) xx, xy, yy.
     """
     xx, xy, yy = torch.split(covariances, 1, -1)
-    trace, across, slant = xx + yy, xx - yy, xy + xy
-    gap = (across * across + slant * slant).sqrt()  # between the eigenvalues
-    twice = (torch.cat([trace - gap, trace + gap], -1) - 2 * spread.label_px2).clamp_min(2 * spread.floor_px2)
-    small, large = torch.split(twice, 1, -1)
-    middle, shrink = small + large, (large - small) / gap.clamp_min(1e-9)
-    across = shrink * across
-    return torch.cat([middle + across, shrink * slant, middle - across], -1) * (0.25 * spread.scale**2)
+    direction = torch.cat([xx - yy, xy + xy], -1)
+    gap = direction.norm(dim=-1, keepdim=True)  # between the eigenvalues
+    trace = xx + yy - 2 * spread.label_px2
+    small, large = (twice.clamp_min(2 * spread.floor_px2) for twice in (trace - gap, trace + gap))
+    middle, direction = small + large, direction * ((large - small) / gap.clamp_min(1e-9))
+    across, slant = torch.split(direction, 1, -1)
+    return torch.cat([middle + across, slant, middle - across], -1) * (0.25 * spread.scale**2)
 
 
 def fit_spread(errors_px: Tensor, covariances: Tensor) -> Spread:

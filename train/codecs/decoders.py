@@ -19,9 +19,9 @@ from torch import Tensor
 
 from train.codecs.gaussian import (
     Peaks,
-    clamp,
     decode,
     find_peaks,
+    gather_cells,
     offsets,
     pixels_from_cells,
     read_map,
@@ -152,24 +152,24 @@ def highest(peaks: Peaks) -> Tensor:
 
 def _inside(peaks: Peaks, cells: int) -> Tensor:
     """(N, K) whether there are that many cells on every side of the highest one."""
-    rows = (peaks.row >= cells) & (peaks.row < peaks.height - cells)
-    return rows & (peaks.column >= cells) & (peaks.column < peaks.width - cells)
+    height, width = peaks.size
+    rows = (peaks.row >= cells) & (peaks.row < height - cells)
+    return rows & (peaks.column >= cells) & (peaks.column < width - cells)
 
 
 def _patch(values: Tensor, peaks: Peaks, side: int) -> Tensor:
     """(N, K, side, side) what flat maps (N, K, H * W) hold around the highest cells; the border's cells repeat."""
     dy, dx = offsets(side, side, values.device)
-    row = clamp(peaks.row[..., None] + dy, 0, peaks.height - 1)
-    column = clamp(peaks.column[..., None] + dx, 0, peaks.width - 1)
-    near = values.gather(2, (row * peaks.width + column).long())
+    row, column = (torch.arange(cells, device=dy.device)[:, None] for cells in peaks.size)
+    of_row, of_column = (row + dy).clamp(0, len(row) - 1) * len(column), (column + dx).clamp(0, len(column) - 1)
+    near = gather_cells(values, peaks, of_row, of_column)
     return near.reshape(*near.shape[:2], side, side)
 
 
 def _blur(peaks: Peaks, sigma_cells: float) -> Tensor:
     """(N, K, H * W) the distributions, zero outside the map, under a Gaussian of peak 1."""
-    down, across = (_band(side, sigma_cells, peaks.mass.device) for side in (peaks.height, peaks.width))
-    maps = peaks.mass.reshape(*peaks.mass.shape[:2], peaks.height, peaks.width)
-    return (down @ maps @ across).flatten(2)
+    down, across = (_band(side, sigma_cells, peaks.mass.device) for side in peaks.size)
+    return (down @ peaks.maps @ across).flatten(2)
 
 
 def _band(cells: int, sigma_cells: float, device: torch.device) -> Tensor:

@@ -7,7 +7,6 @@ Convention: the crop has S pixels, the map S / stride cells; cell j covers the p
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -76,18 +75,22 @@ class Peaks(NamedTuple):
     """Maps as distributions, and where each is highest.
 
     Attributes:
-        mass: (N, K, height * width) each map's softmax.
-        row: (N, K) of the highest cell, int32.
-        column: (N, K) of the highest cell, int32.
-        height: of the maps.
-        width: of the maps.
+        mass: (N, K, H * W) each map's softmax.
+        maps: (N, K, H, W) the same; the exporter writes an operator for each reshape, so it is done once.
+        row: (N, K) of the highest cell, int64.
+        column: (N, K) of the highest cell, int64.
     """
 
     mass: Tensor
+    maps: Tensor
     row: Tensor
     column: Tensor
-    height: int
-    width: int
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width of the maps, which are constants of an exported graph."""
+        height, width = self.maps.shape[-2:]
+        return int(height), int(width)
 
     @property
     def cell(self) -> Tensor:
@@ -123,10 +126,10 @@ def find_peaks(logits: Tensor) -> Peaks:
     """
     count, height, width = (int(side) for side in logits.shape[1:])  # constants of an exported graph
     mass = torch.softmax(logits.float().reshape(-1, count, height * width), -1)
-    row = mass.reshape(-1, count, height, width).amax(-1).argmax(-1).int()
-    line = row[..., None] * width + torch.arange(width, dtype=torch.int32, device=mass.device)
-    column = mass.gather(2, line.long()).argmax(-1).int()
-    return Peaks(mass, row, column, height, width)
+    maps = mass.reshape(-1, count, height, width)
+    row = maps.amax(-1).argmax(-1)
+    lines = torch.arange(height * width, device=mass.device).reshape(height, width)
+    return Peaks(mass, maps, row, mass.gather(2, lines[row]).argmax(-1))
 
 
 class Window(NamedTuple):
@@ -134,8 +137,8 @@ class Window(NamedTuple):
 
     Attributes:
         mass: (N, K, rows * columns) of each cell.
-        middle: (N, K, 2) the middle cell as (x, y), int32.
-        dy: (rows * columns,) how far each cell lies below the middle one, int32.
+        middle: (N, K, 2) the middle cell as (x, y), float32.
+        dy: (rows * columns,) how far each cell lies below the middle one, int64.
         dx: (rows * columns,) how far to the right.
     """
 
@@ -152,14 +155,29 @@ def window_around(peaks: Peaks, window: int) -> Window:
         peaks: of the maps.
         window: side in cells.
     """
-    mass, height, width = peaks.mass, peaks.height, peaks.width
+    height, width = peaks.size
     rows, columns = min(window, height), min(window, width)
-    first = columns // 2, rows // 2
-    last = width - columns + first[0], height - rows + first[1]
-    middle = clamp(peaks.cell, first, last)
-    dy, dx = offsets(rows, columns, mass.device)
-    cells = middle[..., 1:] * width + middle[..., :1] + (dy * width + dx)
-    return Window(mass.gather(2, cells.long()), middle, dy, dx)
+    dy, dx = offsets(rows, columns, peaks.mass.device)
+    middle_row = torch.arange(height, device=dy.device).clamp(rows // 2, height - rows + rows // 2)
+    middle_column = torch.arange(width, device=dx.device).clamp(columns // 2, width - columns + columns // 2)
+    near = gather_cells(peaks.mass, peaks, middle_row[:, None] * width + (dy * width + dx), middle_column[:, None])
+    middle = torch.stack([middle_column.float()[peaks.column], middle_row.float()[peaks.row]], -1)
+    return Window(near, middle, dy, dx)
+
+
+def gather_cells(values: Tensor, peaks: Peaks, of_row: Tensor, of_column: Tensor) -> Tensor:
+    """Return C cells of each map, which depend on where its peak is. Tables take few operations in an exported graph.
+
+    Args:
+        values: (N, K, H * W) of the maps.
+        peaks: of the maps.
+        of_row: (H, C) for a peak in each row, and
+        of_column: (W, C) or (W, 1) for a peak in each column: their sum is the place in H * W, int64.
+
+    Returns:
+        (N, K, C).
+    """
+    return values.gather(2, of_row[peaks.row] + of_column[peaks.column])
 
 
 def read_window(peaks: Peaks, stride: int, window: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -173,34 +191,42 @@ def read_window(peaks: Peaks, stride: int, window: int) -> tuple[Tensor, Tensor,
         window: side in cells.
     """
     near, middle, dy, dx = window_around(peaks, window)
-    x, y = dx.float() * stride, dy.float() * stride  # pixels from the window's middle
-    sums = (near[..., None, :] * torch.stack([torch.ones_like(x), x, y, x * x, x * y, y * y])).sum(-1)
-    _, mean, squares = torch.split(sums / sums[..., :1], [1, 2, 3], -1)
-    covariances = squares - mean[..., [0, 0, 1]] * mean[..., [0, 1, 1]]
-    return pixels_from_cells(middle.float(), stride) + mean, sums[..., 0], covariances
+    places = torch.stack([dx, dy]).float() * stride  # pixels from the window's middle
+    scores = near.sum(-1, keepdim=True)
+    share = (near / scores)[..., None, :]
+    mean = (share * places).sum(-1)
+    away = places - mean[..., None]
+    covariances = (share * away[..., [0, 0, 1], :] * away[..., [0, 1, 1], :]).sum(-1)
+    return pixels_from_cells(middle, stride) + mean, scores[..., 0], covariances
 
 
 def read_map(peaks: Peaks, stride: int) -> tuple[Tensor, Tensor]:
     """Return the mean and the covariance of whole maps: points (N, K, 2) in pixels, covariances (N, K, 3).
 
-    Sums of rows and of columns give all but xy; ONNX Runtime takes twice as long for one product by columns as for xy.
+    Sums of columns and of rows give all but xy; ONNX Runtime takes twice as long for one product by columns as for xy.
+    Both are read side by side, as each operation costs an engine a microsecond.
 
     Args:
         peaks: of the maps.
         stride: pixels per cell.
     """
-    height, width = peaks.height, peaks.width
-    maps = peaks.mass.reshape(*peaks.mass.shape[:2], height, width)
-    rows, columns = offsets(height, width, maps.device)
-    xy = (rows * columns).float() * stride**2  # pixels from the map's middle
-    y, x = rows.float()[::width] * stride, columns.float()[:width] * stride
-    of_columns, of_rows = maps.sum(-2), maps.sum(-1)
-    mean_x, mean_y = (of_columns * x).sum(-1, keepdim=True), (of_rows * y).sum(-1, keepdim=True)
-    xx = (of_columns * (x - mean_x).square()).sum(-1, keepdim=True)
-    yy = (of_rows * (y - mean_y).square()).sum(-1, keepdim=True)
-    covariances = torch.cat([xx, (peaks.mass * xy).sum(-1, keepdim=True) - mean_x * mean_y, yy], -1)
-    middle = torch.tensor([float(width // 2), float(height // 2)], device=maps.device)
-    return pixels_from_cells(middle, stride) + torch.cat([mean_x, mean_y], -1), covariances
+    side = max(peaks.size)
+    sums = torch.stack([_padded(peaks.maps.sum(-2), side), _padded(peaks.maps.sum(-1), side)], -2)  # (N, K, 2, side)
+    x, y = (torch.arange(side, device=sums.device) - cells // 2 for cells in reversed(peaks.size))
+    axes = torch.stack([x, y]).float() * stride  # pixels from the map's middle
+    mean = (sums * axes).sum(-1)
+    variances = (sums * (axes - mean[..., None]).square()).sum(-1)
+    height, width = peaks.size
+    xy = (axes[1, :height, None] * axes[0, :width]).flatten()
+    covariance = (peaks.mass * xy).sum(-1, keepdim=True) - mean.prod(-1, keepdim=True)
+    middle = torch.tensor([float(width // 2), float(height // 2)], device=mean.device)
+    return pixels_from_cells(middle, stride) + mean, torch.cat([variances[..., :1], covariance, variances[..., 1:]], -1)
+
+
+def _padded(sums: Tensor, side: int) -> Tensor:
+    """Return sums (N, K, cells) with zeros up to a side."""
+    missing = side - int(sums.shape[-1])
+    return torch.nn.functional.pad(sums, (0, missing)) if missing else sums
 
 
 def offsets(rows: int, columns: int, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -212,22 +238,8 @@ def offsets(rows: int, columns: int, device: torch.device) -> tuple[Tensor, Tens
         device: of the result.
 
     Returns:
-        dy, dx (rows * columns,), int32.
+        dy, dx (rows * columns,), int64.
     """
-    dy = (torch.arange(rows, device=device, dtype=torch.int32) - rows // 2).repeat_interleave(columns)
-    dx = (torch.arange(columns, device=device, dtype=torch.int32) - columns // 2).repeat(rows)
+    dy = (torch.arange(rows, device=device) - rows // 2).repeat_interleave(columns)
+    dx = (torch.arange(columns, device=device) - columns // 2).repeat(rows)
     return dy, dx
-
-
-def clamp(x: Tensor, least: int | Sequence[int], most: int | Sequence[int]) -> Tensor:
-    """Return integers moved into a range, which may differ along the last axis.
-
-    TensorRT 10.3 has Min and Max of integers, but not Clip.
-
-    Args:
-        x: the integers.
-        least: the lowest values.
-        most: the highest values.
-    """
-    low, high = (torch.tensor(limit, dtype=x.dtype, device=x.device) for limit in (least, most))
-    return torch.minimum(torch.maximum(x, low), high)

@@ -77,5 +77,5 @@ def decode(
         Points, scores and covariances as train.codecs.integer.join.
     """
     decimals = find_peaks(decimal_maps)
-    size = torch.tensor([decimals.width, decimals.height], dtype=torch.float32, device=logits.device)
+    size = torch.tensor([*reversed(decimals.size)], dtype=torch.float32, device=logits.device)
     return integer.join(find_peaks(logits), (highest(decimals) + FIRST[places]) / size, stride, window)
