@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from export.int8.nodes import PASSED, Nodes
+from export.int8.nodes import PASSED, Nodes, attributes, replace_nodes, shapes
 from export.int8.rounding import QUANTISE, RESTORE, Ranges, replace_input, round_tensor
 
 NEARLY = 1 + 1e-6  # a factor that only makes two equal scales differ
@@ -22,6 +24,7 @@ def finish(model: onnx.ModelProto, ranges: Ranges) -> None:
     _round_activations(model, ranges)
     _read_unrounded(model)
     _pool_in_float(model)
+    _copy_pixels(model)
     _keep_weights(model)
 
 
@@ -95,6 +98,54 @@ def _is_nhwc(nodes: Nodes, node: onnx.NodeProto) -> bool:
     return node.op_type == "Conv" or all(each is not None and _is_nhwc(nodes, each) for each in sources)
 
 
+def _copy_pixels(model: onnx.ModelProto) -> None:
+    """Write an enlargement by two between nodes in int8 as copies of pixels and of rows.
+
+    ONNX Runtime has these values in NHWC layout, in which its Resize takes five times as long as the copies.
+    """
+    nodes = Nodes(model)
+    sizes = shapes(model)
+    changed: list[onnx.NodeProto] = []
+    for node in nodes.all:
+        restoring, readers = nodes.producer(node.input[0]) if node.input else None, nodes.readers(node.output[0])
+        if restoring is None or not _doubles(node, sizes) or not _same_steps(model, restoring, *readers):
+            changed.append(node)
+            continue
+        name, (channels, height, width) = node.name, sizes[node.output[0]][1:]
+        wide, high = f"{name}_wide", f"{name}_high"
+        for tensor, shape in ((wide, [-1, height // 2, 1, width * channels]), (high, [-1, height, width, channels])):
+            model.graph.initializer.append(numpy_helper.from_array(np.array(shape), tensor))
+        steps: list[tuple[str, list[str], dict[str, Any]]] = [
+            ("Transpose", [restoring.input[0]], {"perm": (0, 2, 3, 1)}),
+            ("Concat", [f"{name}_0", f"{name}_0"], {"axis": 3}),
+            ("Reshape", [f"{name}_1", wide], {}),
+            ("Concat", [f"{name}_2", f"{name}_2"], {"axis": 2}),
+            ("Reshape", [f"{name}_3", high], {}),
+            ("Transpose", [f"{name}_4"], {"perm": (0, 3, 1, 2)}),
+        ]
+        for step, (operator, inputs, options) in enumerate(steps):
+            changed.append(helper.make_node(operator, inputs, [f"{name}_{step}"], f"{name}_{step}", **options))
+        for reader in nodes.readers(readers[0].output[0]):
+            replace_input(reader, readers[0].output[0], f"{name}_5")
+    replace_nodes(model, changed)
+
+
+def _doubles(node: onnx.NodeProto, sizes: dict[str, list[int]]) -> bool:
+    """Whether a node makes four equal pixels of each."""
+    if node.op_type != "Resize" or attributes(node)["mode"] != b"nearest":
+        return False
+    return [2 * side for side in sizes[node.input[0]][2:]] == sizes[node.output[0]][2:] != [0, 0]
+
+
+def _same_steps(model: onnx.ModelProto, restoring: onnx.NodeProto, *readers: onnx.NodeProto) -> bool:
+    """Whether a value is restored and, by its only reader, rounded again to the same numbers."""
+    if [node.op_type for node in (restoring, *readers)] != [RESTORE, QUANTISE]:
+        return False
+    arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    (scale, zero), (again, zero_again) = ([arrays[name] for name in node.input[1:3]] for node in (restoring, *readers))
+    return bool(zero == zero_again and np.isclose(scale, again, rtol=1e-5))  # both are measured
+
+
 def _keep_weights(model: onnx.ModelProto) -> None:
     """Keep ONNX Runtime from rounding the weights of a convolution in float32 that lies between two in int8.
 
@@ -110,5 +161,4 @@ def _keep_weights(model: onnx.ModelProto) -> None:
             changed.append(helper.make_node("Clip", [node.input[0]], [kept], kept))
             node.input[0] = kept
         changed.append(node)
-    del model.graph.node[:]
-    model.graph.node.extend(changed)
+    replace_nodes(model, changed)

@@ -80,6 +80,26 @@ def shapes(model: onnx.ModelProto) -> dict[str, list[int]]:
     }
 
 
+def replace_nodes(model: onnx.ModelProto, changed: Sequence[onnx.NodeProto]) -> None:
+    """Let a graph have other nodes, without those of them that nothing reads and the initialisers that they alone read.
+
+    Args:
+        model: changed in place.
+        changed: the nodes, in topological order.
+    """
+    read = {output.name for output in model.graph.output}
+    used: list[onnx.NodeProto] = []
+    for node in reversed(changed):
+        if read.intersection(node.output):
+            used.append(node)
+            read.update(node.input)
+    initialisers = [tensor for tensor in model.graph.initializer if tensor.name in read]
+    for repeated, kept in ((model.graph.node, reversed(used)), (model.graph.initializer, initialisers)):
+        kept = [*kept]
+        del repeated[:]
+        repeated.extend(kept)
+
+
 def copied(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return a copy of a model.
 
