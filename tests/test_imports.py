@@ -24,6 +24,7 @@ MAY_IMPORT = {
     "train": (
         "train",
         "landmark_tracker",
+        "tracker.analysis.head_pose",
         "tracker.face",
         "tracker.datasets",
         "tracker.metrics",
