@@ -10,7 +10,7 @@ import onnx
 import torch
 
 from export.graph import LandmarkGraph
-from export.int8.quantise import Quantisation, convolutions, quantise
+from export.int8.quantise import Quantisation, Quantiser, convolutions
 from export.outputs import check_output
 from export.verify import Budget, Difference, Reference, expect_within
 from tracker.engines.spec import INPUT, OUTPUTS, ModelSpec
@@ -54,10 +54,11 @@ def write_onnx(
         with whole_file(output) as partial:
             p99_px = budget.completed("int8").p99_px
             assert p99_px is not None
+            _trace(graph, reference.crops[:2], partial)
+            quantiser = None if quantisation is None else Quantiser(partial, quantisation)
             for share in SHARES:
-                _trace(graph, reference.crops[:2], partial)
-                if quantisation is not None:
-                    _quantise(partial, output, quantisation, p99_px, share)
+                if quantiser is not None:
+                    _quantise(quantiser, partial, output, p99_px, share)
                 _embed(partial, spec)
                 difference = _compare(partial, output, graph, reference)
                 if quantisation is None or p99_px == math.inf or difference.p99_px <= p99_px:
@@ -68,9 +69,9 @@ def write_onnx(
         raise unwritable(output, error) from None
 
 
-def _quantise(partial: Path, output: Path, quantisation: Quantisation, p99_px: float, share: float) -> None:
+def _quantise(quantiser: Quantiser, partial: Path, output: Path, p99_px: float, share: float) -> None:
     """Quantise as much as a share of the budget allows; raise TrackerError if that is nothing."""
-    quantise(partial, quantisation, share * p99_px)
+    partial.write_bytes(quantiser.within(share * p99_px).SerializeToString())
     if not convolutions(partial)[0]:
         raise TrackerError(
             f"{output}: not written: no convolution can be in int8 if 99 % of the landmarks may move by {p99_px:g} px "

@@ -13,6 +13,7 @@ import math
 import tempfile
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -122,34 +123,6 @@ def calibration_crops(data: FaceData) -> NDArray[np.uint8]:
     return np.concatenate([faces[place].crops.numpy() for place in places])
 
 
-def quantise(path: Path, quantisation: Quantisation, p99_px: float = math.inf) -> None:
-    """Quantise the net of an .onnx file of a LandmarkGraph in place; its metadata is lost.
-
-    Weights: int8, symmetric, with a scale per output channel. Activations: a scale per tensor, from the minimum and
-    the maximum over the crops.
-
-    Args:
-        path: of the file.
-        quantisation: crops and target.
-        p99_px: how far 99 % of the landmarks of the views may lie from those of float32.
-
-    Raises:
-        OSError: if the file cannot be read or written.
-    """
-    quantiser = _Quantiser(path, quantisation)
-    in_float: Collection[str] = ()
-    views = quantisation.views
-    if views is not None and math.isfinite(p99_px):
-        expected = points(onnx.load(str(path)), views)
-
-        def errors_px(model: onnx.ModelProto) -> NDArray[np.float64]:
-            return np.asarray(np.linalg.norm(points(model, views) - expected, axis=-1))
-
-        losses = quantiser.losses(lambda model: float(np.square(errors_px(model)).mean()))
-        in_float = choose(quantiser.candidates, losses, lambda names: errors_px(quantiser.quantised(names)), p99_px)
-    path.write_bytes(quantiser.quantised(in_float).SerializeToString())
-
-
 def convolutions(path: Path) -> tuple[int, int]:
     """Return how many convolutions of an .onnx file are in int8, and how many it has.
 
@@ -175,20 +148,27 @@ def points(model: onnx.ModelProto, crops: NDArray[np.uint8]) -> NDArray[np.float
     return found
 
 
-class _Quantiser:
-    """Quantises one model in several ways.
+class Quantiser:
+    """Quantises the net of an .onnx file of a LandmarkGraph in several ways; what they share is measured once.
+
+    Weights: int8, symmetric, with a scale per output channel. Activations: a scale per tensor, from the minimum and
+    the maximum over the crops.
 
     Args:
-        path: of the file in float32.
+        path: of the file in float32, which stays as it is.
         quantisation: crops and target.
 
     Attributes:
         candidates: the nodes that may be in int8.
+
+    Raises:
+        OSError: if the file cannot be read.
     """
 
     def __init__(self, path: Path, quantisation: Quantisation) -> None:
-        self._crops, self._target = quantisation.crops, quantisation.target
+        self._crops, self._target, self._views = quantisation.crops, quantisation.target, quantisation.views
         self._model = _prepared(path)
+        self._expected_px = None if self._views is None else points(self._model, self._views)
         self._ends = [*_kept_in_float(self._model)]
         maps = {name for name, shape in shapes(self._model).items() if len(shape) == 4}
         nodes = [node for node in self._model.graph.node if {*node.output} <= maps]
@@ -200,6 +180,27 @@ class _Quantiser:
         replace_weights(whole, self._rounded)
         self._restored = restored_weights(whole)
         self._ranges = measure_ranges(self._model, self.candidates.activations.values(), self._crops)
+
+    def within(self, p99_px: float = math.inf) -> onnx.ModelProto:
+        """Return the model with as much in int8 as a budget allows, without metadata.
+
+        Args:
+            p99_px: how far 99 % of the landmarks of the views may lie from those of float32.
+        """
+        if self._views is None or not math.isfinite(p99_px):
+            return self.quantised([])
+        return self.quantised(choose(self.candidates, self._losses, self._errors_px, p99_px))
+
+    @cached_property
+    def _losses(self) -> Losses:
+        return self.losses(lambda model: float(np.square(self._distances_px(model)).mean()))
+
+    def _errors_px(self, in_float: Collection[str]) -> NDArray[np.float64]:
+        return self._distances_px(self.quantised(in_float))
+
+    def _distances_px(self, model: onnx.ModelProto) -> NDArray[np.float64]:
+        assert self._views is not None and self._expected_px is not None
+        return np.asarray(np.linalg.norm(points(model, self._views) - self._expected_px, axis=-1))
 
     def quantised(self, in_float: Collection[str]) -> onnx.ModelProto:
         """Return the model with all nodes in int8 but the ends of the net and some others.

@@ -14,7 +14,7 @@ from onnx import numpy_helper
 from export.int8 import cpu
 from export.int8.cpu import in_int8
 from export.int8.nodes import Nodes
-from export.int8.quantise import CPU, Quantisation, _Quantiser, points
+from export.int8.quantise import CPU, Quantisation, Quantiser, points
 from tracker.system.onnx_runtime import import_onnxruntime
 
 PACKAGED = Path(__file__).parents[3] / "tracker/weights/research/edge68_300w.onnx"
@@ -32,9 +32,9 @@ CASES = pytest.mark.parametrize("in_float", FLOAT.values(), ids=FLOAT.keys())
 
 
 @pytest.fixture(scope="module")
-def quantiser() -> _Quantiser:
+def quantiser() -> Quantiser:
     crops = np.random.default_rng(0).integers(0, 256, (4, 128, 128, 3), np.uint8)
-    return _Quantiser(PACKAGED, Quantisation(crops, CPU))
+    return Quantiser(PACKAGED, Quantisation(crops, CPU))
 
 
 def optimised(model: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
@@ -48,7 +48,7 @@ def optimised(model: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
 
 
 @CASES
-def test_all_that_may_be_in_int8_is(quantiser: _Quantiser, in_float: list[str], tmp_path: Path) -> None:
+def test_all_that_may_be_in_int8_is(quantiser: Quantiser, in_float: list[str], tmp_path: Path) -> None:
     model = quantiser.quantised(in_float)
     nodes = Nodes(model)
     wanted = Counter(node.op_type for node in nodes.all if node.name in quantiser.candidates.names - {*in_float})
@@ -58,7 +58,7 @@ def test_all_that_may_be_in_int8_is(quantiser: _Quantiser, in_float: list[str], 
 
 
 @CASES
-def test_no_pooling_of_channels_in_int8(quantiser: _Quantiser, in_float: list[str], tmp_path: Path) -> None:
+def test_no_pooling_of_channels_in_int8(quantiser: Quantiser, in_float: list[str], tmp_path: Path) -> None:
     """ONNX Runtime has a fast one for pixels, com.microsoft.NhwcMaxPool, and a fast one in float32."""
     nodes = Nodes(optimised(quantiser.quantised(in_float), tmp_path))
     for node in nodes.all:
@@ -68,7 +68,7 @@ def test_no_pooling_of_channels_in_int8(quantiser: _Quantiser, in_float: list[st
 
 
 @CASES
-def test_float32_reads_float32_as_it_is(quantiser: _Quantiser, in_float: list[str]) -> None:
+def test_float32_reads_float32_as_it_is(quantiser: Quantiser, in_float: list[str]) -> None:
     nodes = Nodes(quantiser.quantised(in_float))
     for node in nodes.all:
         for name in node.input if node.op_type in ("Conv", "Add", "MaxPool") and not in_int8(nodes, node) else ():
@@ -81,7 +81,7 @@ def test_float32_reads_float32_as_it_is(quantiser: _Quantiser, in_float: list[st
 
 @CASES
 def test_pixels_are_copied_in_int8(
-    quantiser: _Quantiser, in_float: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    quantiser: Quantiser, in_float: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """ONNX Runtime's Resize is slow for pixels, so none is left between nodes in int8; the answers are the same."""
     model = quantiser.quantised(in_float)
@@ -95,7 +95,7 @@ def test_pixels_are_copied_in_int8(
 
 
 @CASES
-def test_nothing_is_left_that_nothing_reads(quantiser: _Quantiser, in_float: list[str]) -> None:
+def test_nothing_is_left_that_nothing_reads(quantiser: Quantiser, in_float: list[str]) -> None:
     model = quantiser.quantised(in_float)
     read = {name for node in model.graph.node for name in node.input} | {each.name for each in model.graph.output}
     assert all(read.intersection(node.output) for node in model.graph.node)
@@ -103,7 +103,7 @@ def test_nothing_is_left_that_nothing_reads(quantiser: _Quantiser, in_float: lis
     onnx.checker.check_model(model, full_check=True)
 
 
-def test_rounded_once(quantiser: _Quantiser) -> None:
+def test_rounded_once(quantiser: Quantiser) -> None:
     """No activation is rounded twice in a row to other scales, which would lose more than once."""
     model = quantiser.quantised(FLOAT["chosen"])
     nodes = Nodes(model)

@@ -21,11 +21,11 @@ from export.int8.quantise import (
     FACES,
     TENSORRT,
     Quantisation,
+    Quantiser,
     Target,
     calibration_crops,
     calibration_faces,
     convolutions,
-    quantise,
 )
 from export.lint import lint
 from export.onnx import write_onnx
@@ -96,8 +96,8 @@ class TestFile:
         np.testing.assert_allclose(together, alone, atol=1e-3)
 
     @TARGETS
-    def test_only_the_net_is_quantised_and_not_its_ends(self, tmp_path: Path, target: Target) -> None:
-        nodes = Nodes(quantised(PACKAGED, tmp_path, noise(8), target))
+    def test_only_the_net_is_quantised_and_not_its_ends(self, target: Target) -> None:
+        nodes = Nodes(quantised(PACKAGED, noise(8), target))
         sources = {
             node.name: [nodes.producer(name) for name in node.input[:2]]
             for node in nodes.all
@@ -115,9 +115,8 @@ class TestFile:
         assert all(name.startswith("/net/") for name in rounded)
 
     @TARGETS
-    def test_is_small(self, tmp_path: Path, target: Target) -> None:
-        quantised(PACKAGED, tmp_path, noise(8), target)
-        assert (tmp_path / "model.onnx").stat().st_size < 0.4 * PACKAGED.stat().st_size
+    def test_is_small(self, target: Target) -> None:
+        assert quantised(PACKAGED, noise(8), target).ByteSize() < 0.4 * PACKAGED.stat().st_size
 
 
 class TestMixed:
@@ -130,9 +129,8 @@ class TestMixed:
     ) -> None:
         """Part of the net is in int8, and the faces keep to the budget, half of which were not looked at."""
         (crops, reference), allowed_px, path = real, 0.2, tmp_path / "model.onnx"
-        path.write_bytes(PACKAGED.read_bytes())
-        quantise(path, Quantisation(crops[:32], target, reference.crops[::2].numpy()), 0.85 * allowed_px)
-        model = onnx.load(path)
+        quantisation = Quantisation(crops[:32], target, reference.crops[::2].numpy())
+        model = Quantiser(PACKAGED, quantisation).within(0.85 * allowed_px)
         helper.set_model_props(model, OnnxEngine(PACKAGED).spec.to_metadata())
         onnx.save(model, path)
         assert 0 < convolutions(path)[0] < 42
@@ -143,12 +141,9 @@ def noise(count: int) -> NDArray[np.uint8]:
     return np.random.default_rng(0).integers(0, 256, (count, 128, 128, 3), np.uint8)
 
 
-def quantised(source: Path, folder: Path, crops: NDArray[np.uint8], target: Target) -> onnx.ModelProto:
-    """Rewritten in place, as quantise does."""
-    path = folder / "model.onnx"
-    path.write_bytes(source.read_bytes())
-    quantise(path, Quantisation(crops, target))
-    return onnx.load(path)
+def quantised(source: Path, crops: NDArray[np.uint8], target: Target) -> onnx.ModelProto:
+    """All that may be in int8 is."""
+    return Quantiser(source, Quantisation(crops, target)).within()
 
 
 @pytest.fixture(scope="session")
@@ -180,7 +175,7 @@ def test_real_faces_are_within_the_budget(
     real: tuple[NDArray[np.uint8], Reference], tmp_path: Path, target: Target
 ) -> None:
     crops, reference = real
-    model = quantised(PACKAGED, tmp_path, crops, target)
+    model = quantised(PACKAGED, crops, target)
     helper.set_model_props(model, OnnxEngine(PACKAGED).spec.to_metadata())
     onnx.save(model, tmp_path / "model.onnx")
     difference = reference.compare(tmp_path / "model.onnx", "int8")
@@ -196,7 +191,7 @@ def test_equalising_and_compensating_make_errors_smaller(
     crops, reference = real
 
     def error_px() -> float:
-        model = quantised(PACKAGED, tmp_path, crops, CPU)
+        model = quantised(PACKAGED, crops, CPU)
         helper.set_model_props(model, OnnxEngine(PACKAGED).spec.to_metadata())
         onnx.save(model, tmp_path / "model.onnx")
         return reference.compare(tmp_path / "model.onnx", "int8").mean_px
