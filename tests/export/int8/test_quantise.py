@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import torch
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+import export.onnx as export_onnx
 from export.graph import LandmarkGraph
 from export.int8.nodes import Nodes
 from export.int8.quantise import (
@@ -31,7 +33,7 @@ from export.lint import lint
 from export.onnx import write_onnx
 from export.run import export, load
 from export.tensorrt import build, engine_key
-from export.verify import ANYTHING, Budget, Reference
+from export.verify import ANYTHING, Budget, Difference, Reference
 from tracker.engines.onnx import OnnxEngine
 from tracker.engines.spec import ModelSpec
 from tracker.engines.tensorrt.plan import described_plan
@@ -199,6 +201,39 @@ def test_equalising_and_compensating_make_errors_smaller(
     with_it = error_px()
     monkeypatch.setattr(f"export.int8.quantise.{part}", lambda *_: {})
     assert error_px() > 1.03 * with_it
+
+
+def test_a_second_try_measures_nothing_again(checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Faces that were not tried may move further than the budget; then less of it is used."""
+    made: list[Path] = []
+    tried: list[float] = []
+
+    class Watched(Quantiser):
+        def __init__(self, path: Path, quantisation: Quantisation) -> None:
+            made.append(path)
+            super().__init__(path, quantisation)
+
+        def within(self, p99_px: float = math.inf) -> onnx.ModelProto:
+            tried.append(p99_px)
+            return super().within(p99_px)
+
+    def too_far_at_first(*arguments: Any) -> Difference:
+        found = compare(*arguments)
+        return dataclasses.replace(found, p99_px=500.0) if len(tried) == 1 else found
+
+    compare = export_onnx._compare
+    monkeypatch.setattr(export_onnx, "Quantiser", Watched)
+    monkeypatch.setattr(export_onnx, "_compare", too_far_at_first)
+    graph = LandmarkGraph(load(checkpoint)[0]).eval()
+    crops = torch.randint(0, 256, (4, 32, 32, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    reference = Reference(graph, crops, np.random.default_rng(0).uniform(0, 32, (4, 68, 2)), IBUG68)
+    wide = dataclasses.replace(ANYTHING, p99_px=100.0)
+    spec = ModelSpec(32, "ibug68", 0.5, "", "", {}, "")
+    quantisation = Quantisation(crops.numpy(), CPU, crops.numpy())
+    difference = write_onnx(graph, spec, reference, tmp_path / "m.onnx", wide, quantisation)
+    assert (len(made), tried) == (1, pytest.approx([95.0, 80.0]))
+    assert difference.p99_px <= 100
+    assert OnnxEngine(tmp_path / "m.onnx").run(crops.numpy()).points_px.shape == (4, 68, 2)
 
 
 class TestRefused:
