@@ -85,7 +85,7 @@ class Augmentation:
         gray: Share of gray faces.
         near: How far other views of the same face are from the first, as a part of shift, rotation_deg and scale; or
             "independent", where each view is drawn for itself, as in Subpixel's Siamese training (section 3.4). All
-            views of a face are mirrored, or none.
+            views of a face are mirrored, turned and stretched alike.
         spread: What shift, rotation_deg and scale are: standard deviations of normal distributions ("normal", STAR's
             code), or the ends of uniform ones ("uniform", as papers print their ranges).
         shifted: Share of shifted faces.
@@ -99,7 +99,8 @@ class Augmentation:
         absent: Share of crops without an upright face, of faces that are turned by 100 to 180 degrees and of what lies
             beside a face, to learn from them where no face is (train.task).
         turn: Share of faces whose head is turned further, by a warp of the picture (train.turning).
-        turn_deg: Standard deviation of that yaw, in degrees; that of the pitch is half of it.
+        turn_deg: Standard deviation of that yaw, in degrees; that of the pitch is half of it. Turns that would fold the
+            face are made smaller: of 20 degrees, 10 are left on 300W.
 
     Raises:
         ValueError: A number is out of range.
@@ -165,7 +166,7 @@ class Augmentation:
             choices = replace(choices, cover=int(rng.integers(2**32)))
         if self.absent and rng.random() < self.absent:
             choices = _draw_absent(choices, rng)
-        if self.turn and rng.random() < self.turn:
+        if self.turn and not choices.absent and rng.random() < self.turn:
             yaw, pitch = np.radians(rng.normal(0, [self.turn_deg, self.turn_deg / 2])).tolist()
             choices = replace(choices, turn_rad=(yaw, pitch))
         return choices
@@ -178,7 +179,8 @@ class Augmentation:
             rng: of the random numbers.
         """
         if isinstance(self.near, str):
-            return replace(self.draw(rng), flip=choices.flip)
+            drawn = self.draw(rng)
+            return replace(drawn, flip=choices.flip, stretch=choices.stretch, turn_rad=choices.turn_rad)
         x, y = (self._draw(rng, middle, self.near * self.shift) for middle in choices.shift)
         return replace(
             choices,

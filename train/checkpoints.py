@@ -6,6 +6,7 @@ before anything is imported.
 
 from __future__ import annotations
 
+import copy
 import enum
 import importlib
 import inspect
@@ -112,7 +113,7 @@ def build(kind: type[Built], checkpoint: Mapping[str, Any], path: str | Path, la
     if issubclass(kind, nn.Module) and not larger:
         expect_no_larger(kind, checkpoint, path)
     try:
-        return instantiate_module(kind, _settings(kind, checkpoint))
+        return instantiate_module(kind, copy.deepcopy(_settings(kind, checkpoint)))  # jsonargparse changes lists in it
     except Exception as error:  # jsonargparse's own, or whatever a class makes of odd values
         raise CheckpointError(f"{path}: its {key} are not understood by this version ({_first(error)})") from None
 

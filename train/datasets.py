@@ -95,6 +95,10 @@ class Source(ABC):
         """Return what a face has in common with those that must stay on its side: the picture's name."""
         return sample.picture.name
 
+    def trained_on(self) -> Faces:
+        """Return training faces to validate with where none is held back, whose errors come out too small."""
+        return split(self.labelled(), self.key)[1]
+
     def read_validation(self, path: Path) -> Faces:
         """Return the faces of a set of one's own to validate with; raise DatasetError if the data set takes none."""
         raise DatasetError(f"data.source.validation: expected a share, {NONE} or {REPORT}, got {path}")
@@ -337,7 +341,11 @@ class Combined(Source):
     """Several data sets with the same landmarks: trained on all of them, validated and tested on the first.
 
     Args:
-        sources: the data sets, such as 300W and faces with labels by train.label.
+        sources: the data sets, such as 300W and faces with labels by train.label. What the others say of validation is
+            not read.
+
+    Raises:
+        DatasetError: if there is none, or if some refuse and others skip invalid faces.
     """
 
     sources: list[Source]
@@ -346,21 +354,42 @@ class Combined(Source):
         """Take what holds for all from the first."""
         if not self.sources:
             raise DatasetError("data.source.sources: expected a list of data sets, got an empty one")
+        kinds = {source.on_invalid for source in self.sources}
+        if len(kinds) > 1:
+            raise DatasetError(
+                f"data.source.sources: expected the same on_invalid of all, got {' and '.join(sorted(kinds))}"
+            )
         self.on_invalid, self.validation = self.sources[0].on_invalid, self.sources[0].validation
 
     def labelled(self) -> Faces:
         """See Source."""
-        return [sample for source in self.sources for sample in source.labelled()]
+        first, *others = [source.labelled() for source in self.sources]
+        return first + _alike(first, others)
 
     def faces(self) -> tuple[Faces, Faces]:
         """See Source."""
         training, validation = self.sources[0].faces()
-        others = [sample for source in self.sources[1:] for sample in source.labelled()]
+        others = _alike(training, [source.labelled() for source in self.sources[1:]])
         return training + others, _apart(others, validation)
+
+    def trained_on(self) -> Faces:
+        """See Source."""
+        return self.sources[0].trained_on()
 
     def test(self) -> Faces:
         """See Source."""
         return self.sources[0].test()
+
+
+def _alike(first: Faces, others: list[Faces]) -> Faces:
+    """Return the others as one list; raise DatasetError if they have other landmarks than the first."""
+    for sample in (faces[0] for faces in others):
+        if sample.scheme is not first[0].scheme:
+            raise DatasetError(
+                f"{sample.picture}: expected the landmarks of the first data set, {first[0].scheme.name}, got "
+                f"{sample.scheme.name}; convert its labels, or leave the set out"
+            )
+    return [sample for faces in others for sample in faces]
 
 
 @dataclass

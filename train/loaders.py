@@ -21,7 +21,7 @@ from tracker.face.geometry import Array
 from tracker.face.schemes import IBUG68
 from train.asymmetry import read_offsets
 from train.augmentation import Augmentation, Choices, apply
-from train.datasets import Source, split
+from train.datasets import Source
 from train.errors import SetupError, check_range
 from train.targets.boundaries import EdgeProcedure, edge_maps
 from train.task import Batch, LandmarkTask
@@ -220,6 +220,11 @@ class FaceData(lightning.LightningDataModule):
             self.testing = self._crops("test", self.source.test())
             return
         training, validation = self.source.faces()
+        if isinstance(task, LandmarkTask) and training[0].scheme is not task.scheme:
+            raise SetupError(
+                f"model.scheme is {task.scheme.name}, but {training[0].picture} has the landmarks of "
+                f"{training[0].scheme.name}: set one of them"
+            )
         if stage == "fit":
             self._expect_nothing_chosen()
             if self.mirror is not None and not self.augmentation.flip:
@@ -233,7 +238,7 @@ class FaceData(lightning.LightningDataModule):
             crops = self._crops("training", training, self.edges, offsets)
             self.training = AugmentedCrops(crops, self.augmentation, self.seed, self.views)
         elif not self.source.chooses:
-            _, validation = split(training, self.source.key)
+            validation = self.source.trained_on()
             LOG.warning(
                 "data.source.validation is %s: all faces were trained on, %d of them are validated with, so that "
                 "errors come out too small",

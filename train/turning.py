@@ -2,7 +2,7 @@
 
 The landmarks have the depths of the mean head in the face's pose, and are turned with it. Between them and the border,
 which stays, the picture follows a thin-plate spline. It is one-to-one: what a turn would uncover is stretched from what
-is around it, and a turn that would fold the face over itself is made smaller.
+is around it, and a turn that would fold the face over itself is halved, halved again, or left out.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ def turn_head(image: Image, points_px: Array, yaw_rad: float, pitch_rad: float, 
 
     Returns:
         A square picture of the face and what is around it, and the landmarks (68, 2) in its pixels. If they do not
-        look like a head, it is not turned.
+        look like a head, or if a quarter of the turn would fold the face, it is not turned.
     """
     side = SIDE * size
     x, y, width, height = extent(points_px)
@@ -55,7 +55,10 @@ def turn_head(image: Image, points_px: Array, yaw_rad: float, pitch_rad: float, 
         return near, points
     for share in (1.0, 0.5, 0.25):
         before, after = _moved(points, pose, share * np.array([pitch_rad, yaw_rad, 0.0]), side)
-        sources = _spline(after, before, side)
+        try:
+            sources = _spline(after, before, side)
+        except np.linalg.LinAlgError:  # two points at the same place
+            continue
         if _can_be_drawn(sources, side):
             x, y = np.moveaxis(_enlarged(sources, side), -1, 0)
             turned = np.asarray(cv2.remap(near, x, y, cv2.INTER_LINEAR), np.uint8)

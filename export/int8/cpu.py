@@ -132,9 +132,11 @@ def _copy_pixels(model: onnx.ModelProto) -> None:
 
 def _doubles(node: onnx.NodeProto, sizes: dict[str, list[int]]) -> bool:
     """Whether a node makes four equal pixels of each."""
-    if node.op_type != "Resize" or attributes(node)["mode"] != b"nearest":
+    kind = [attributes(node).get(name) for name in ("mode", "nearest_mode", "coordinate_transformation_mode")]
+    if node.op_type != "Resize" or kind != [b"nearest", b"floor", b"asymmetric"]:
         return False
-    return [2 * side for side in sizes[node.input[0]][2:]] == sizes[node.output[0]][2:] != [0, 0]
+    before, after = sizes[node.input[0]][2:], sizes[node.output[0]][2:]
+    return 0 not in before and after == [2 * side for side in before]
 
 
 def _same_steps(model: onnx.ModelProto, restoring: onnx.NodeProto, *readers: onnx.NodeProto) -> bool:

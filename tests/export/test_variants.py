@@ -191,3 +191,21 @@ class TestMisfits:
         with pytest.raises(SystemExit) as ended:
             fit_tiny(tmp_path, *options)
         assert f"train.run: {sentence}; set model.net.init_args.cell_head" in str(ended.value)
+
+
+def test_a_checkpoint_trained_on_several_sets(tmp_path: Path, fit_tiny: Callable[..., None], w300: Path) -> None:
+    """jsonargparse changes settings inside a list, and they are written into the file."""
+    made = tmp_path / "own"
+    made.mkdir()
+    for path in (w300 / "afw").iterdir():
+        (made / f"own_{path.name}").write_bytes(path.read_bytes())
+    first = {"class_path": "train.datasets.W300", "init_args": {"root": str(w300)}}
+    second = {"class_path": "train.datasets.CustomDataset", "init_args": {"path": str(made), "scheme": "ibug68"}}
+    config = tmp_path / "several.yaml"
+    source = {"class_path": "train.datasets.Combined", "init_args": {"sources": [first, second]}}
+    config.write_text(json.dumps({"data": {"source": source}}))
+    fit_tiny(tmp_path, f"--config={config}", "--data.augmentation.turn=0.5", "--trainer.max_epochs=1")
+    export(tmp_path / "last.ckpt", tmp_path / "m.onnx", "drawn", allow_untrained=True)
+    spec = OnnxEngine(tmp_path / "m.onnx").spec
+    paths = [each["class_path"] for each in spec.config["data"]["source"]["init_args"]["sources"]]
+    assert paths == ["train.datasets.W300", "train.datasets.CustomDataset"]

@@ -317,6 +317,23 @@ def test_a_cover_hides_the_same_part_in_another_view(face: tuple[Image, Array]) 
     assert other.cover == first.cover
 
 
+def test_independent_views_of_a_face_differ_by_a_similarity() -> None:
+    """As the terms that compare views assume."""
+    augmentation = Augmentation(near="independent", stretch=0.1, turn=1.0)
+    first = augmentation.draw(np.random.default_rng(0))
+    other = augmentation.draw_other(first, np.random.default_rng(1))
+    assert (other.flip, other.stretch, other.turn_rad) == (first.flip, first.stretch, first.turn_rad)
+    assert other.shift != first.shift
+
+
+def test_no_crop_without_an_upright_face_shows_a_turned_head() -> None:
+    """It would show what lies beside the warped square: black, by which a net could tell it."""
+    augmentation = Augmentation(absent=0.5, turn=1.0)
+    drawn = [augmentation.draw(np.random.default_rng(i)) for i in range(200)]
+    assert {each.turn_rad is None for each in drawn if each.absent} == {True}
+    assert {each.turn_rad is None for each in drawn if not each.absent} == {False}
+
+
 @pytest.mark.parametrize("stretch", [0.7, 1.0, 1.4])
 def test_a_stretch_keeps_the_area_and_widens_the_face(face: tuple[Image, Array], stretch: float) -> None:
     image, points = face

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from scipy.io import loadmat, savemat
 from tracker.datasets.pts_files import write_pts
 from tracker.datasets.registry import SETS, LabelledSet
 from tracker.datasets.sample import DatasetError, Sample
-from tracker.face.schemes import IBUG68
+from tracker.face.schemes import IBUG68, SCHEMES
 from train import datasets
 from train.datasets import (
     VALIDATION_SHARE,
@@ -34,6 +35,7 @@ from train.datasets import (
     _number,
     split,
 )
+from train.loaders import FaceData
 
 
 def sample(name: str) -> Sample:
@@ -177,9 +179,32 @@ class TestCombined:
     @pytest.mark.parametrize("validation", ["none", 0.3])
     def test_the_first_set_says_whether_weights_are_chosen(self, own: Path, validation: Any) -> None:
         first = CustomDataset(own / "few", "ibug68", validation=validation, on_invalid="skip")
-        both = Combined([first, CustomDataset(own / "others", "ibug68")])
+        both = Combined([first, CustomDataset(own / "others", "ibug68", on_invalid="skip")])
         assert (both.chooses, both.on_invalid) == (first.chooses, "skip")
         assert len(both.faces()[1]) == len(first.faces()[1])
+
+    @pytest.mark.parametrize("validation", ["none", "test-for-reporting-only"])
+    def test_without_validation_faces_those_of_the_first_set_are_shown(self, own: Path, validation: Any) -> None:
+        first = CustomDataset(own / "few", "ibug68", own / "others", validation=validation)
+        both = Combined([first, CustomDataset(own / "all", "ibug68")])
+        assert [face.name for face in both.trained_on()] == [face.name for face in first.trained_on()]
+        data = FaceData(both, size=32, workers=0)
+        data.setup("validate")
+        assert len(data.validation) == len(first.trained_on() if validation == "none" else first.test())
+
+    def test_other_landmarks_are_refused(self, own: Path) -> None:
+        other = CustomDataset(own / "others", "ibug68")
+        face = replace(other.labelled()[0], scheme=SCHEMES["ibug51"])
+        other.labelled = lambda: [face]  # type: ignore[method-assign]
+        both = Combined([CustomDataset(own / "few", "ibug68"), other])
+        for use in (both.faces, both.labelled):
+            with pytest.raises(DatasetError, match="expected the landmarks of the first data set, ibug68, got ibug51"):
+                use()
+
+    def test_invalid_faces_are_refused_in_all_or_skipped_in_all(self, own: Path) -> None:
+        sets = [CustomDataset(own / "few", "ibug68"), CustomDataset(own / "others", "ibug68", on_invalid="skip")]
+        with pytest.raises(DatasetError, match="expected the same on_invalid of all, got refuse and skip"):
+            Combined(list(sets))
 
     def test_no_data_set_is_refused(self) -> None:
         with pytest.raises(DatasetError, match=r"sources: expected a list of data sets, got an empty one"):

@@ -217,6 +217,17 @@ def test_crops_without_a_face_and_their_term_go_together(w300: Path, absent: flo
         data.setup("fit")
 
 
+@pytest.mark.parametrize("stage", ["fit", "validate"])
+def test_faces_of_another_scheme_than_the_net_are_refused(w300: Path, stage: str) -> None:
+    source, scheme = W300(w300), SCHEMES["ibug51"]
+    faces = [replace(face, points_px=face.points_px[17:], scheme=scheme) for face in source.labelled()]
+    source.labelled = lambda: faces  # type: ignore[method-assign]
+    data = FaceData(source, size=32, workers=0)
+    data.trainer = SimpleNamespace(lightning_module=small_task(), precision="32-true")  # type: ignore[assignment]
+    with pytest.raises(SetupError, match=r"model\.scheme is ibug68, but .*face\d+\.png has the landmarks of ibug51"):
+        data.setup(stage)
+
+
 def test_heads_of_another_scheme_are_not_turned(w300: Path) -> None:
     source, scheme = W300(w300), SCHEMES["ibug51"]
     faces = [replace(face, points_px=face.points_px[17:], scheme=scheme) for face in source.labelled()]

@@ -18,7 +18,7 @@ from tracker.face.crop import Roi, warp
 from tracker.face.geometry import Array, extent, transform_points
 from tracker.face.schemes import IBUG68
 from train.augmentation import Augmentation, Choices, apply
-from train.turning import AROUND, SIDE, turn_head
+from train.turning import AROUND, PIVOT_MM, SIDE, turn_head
 
 Image = NDArray[np.uint8]
 SIZE = 128
@@ -58,6 +58,42 @@ def test_positive_yaw_is_to_the_left_and_positive_pitch_down() -> None:
     _, down = turn_head(places(), before, 0.0, 0.2, SIZE)
     assert (down - plain)[nose, 1] > 5 and abs((down - plain)[nose, 0]) < 1
     assert ((left - plain)[ears, 0] > 0).all() and ((down - plain)[ears, 1] < 0).all()
+
+
+def test_the_head_turns_about_a_point_inside_it() -> None:
+    before = photographed()
+    _, plain = turn_head(places(), before, 0.0, 0.0, SIZE)
+    _, left = turn_head(places(), before, 0.2, 0.0, SIZE)
+    scale = SIDE * SIZE / (AROUND * max(extent(before)[2:])) * PX_PER_MM
+    depths = mean_head_mm()[:, 2] - PIVOT_MM[2]
+    expected = scale * (math.sin(0.2) * depths + (math.cos(0.2) - 1) * mean_head_mm()[:, 0])
+    assert_allclose((left - plain)[:, 0], expected, atol=1.5)
+
+
+def test_the_forehead_turns_with_the_head() -> None:
+    before = photographed()
+    scale = SIDE * SIZE / (AROUND * max(extent(before)[2:])) * PX_PER_MM
+    shown, _ = turn_head(places(), before, 0.2, 0.0, SIZE)
+    plain, _ = turn_head(places(), before, 0.0, 0.0, SIZE)
+    forehead, depth = np.array([0.0, -60.0]), -3.0
+    middle = (SIDE * SIZE - 1) / 2 + scale * (forehead - np.array([0, 39.2]))
+    moved = middle + [scale * math.sin(0.2) * (depth - PIVOT_MM[2]), 0]
+    there, source = (image[round(y), round(x), :2].astype(int) for image, (x, y) in ((shown, moved), (plain, middle)))
+    assert np.abs(there - source).max() <= 3
+
+
+def test_a_turn_that_would_fold_the_face_is_halved_and_halved_again() -> None:
+    before = photographed()
+    for yaw_deg, done_deg in ((35, 17.5), (70, 17.5)):
+        _, turned = turn_head(places(), before, math.radians(yaw_deg), 0.0, SIZE)
+        _, expected = turn_head(places(), before, math.radians(done_deg), 0.0, SIZE)
+        assert_allclose(turned, expected, atol=1e-6)
+
+
+def test_two_points_at_one_place_are_no_error() -> None:
+    before = photographed((0, 90, 0))
+    shown, turned = turn_head(places(), before, 0.0, 0.0, SIZE)
+    assert shown.shape == (SIDE * SIZE, SIDE * SIZE, 3) and np.isfinite(turned).all()
 
 
 @given(yaw=st.floats(-0.4, 0.4), pitch=st.floats(-0.2, 0.2), start=st.floats(-20, 20))

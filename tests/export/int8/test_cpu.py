@@ -94,6 +94,21 @@ def test_pixels_are_copied_in_int8(
     assert_array_equal(points(model, crops), points(quantiser.quantised(in_float), crops))
 
 
+def test_an_enlargement_between_other_steps_is_left(quantiser: Quantiser, monkeypatch: pytest.MonkeyPatch) -> None:
+    def copy_after_a_change(model: onnx.ModelProto) -> None:
+        nodes = Nodes(model)
+        resize = next(node for node in nodes.all if node.op_type == "Resize")
+        scale = nodes.readers(resize.output[0])[0].input[1]
+        tensor = next(each for each in model.graph.initializer if each.name == scale)
+        tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) * np.float32(1.01), scale))
+        copy_pixels(model)
+
+    copy_pixels = cpu._copy_pixels
+    monkeypatch.setattr(cpu, "_copy_pixels", copy_after_a_change)
+    kinds = Counter(node.op_type for node in quantiser.quantised([]).graph.node)
+    assert kinds["Resize"] == 1
+
+
 @CASES
 def test_nothing_is_left_that_nothing_reads(quantiser: Quantiser, in_float: list[str]) -> None:
     model = quantiser.quantised(in_float)
