@@ -27,27 +27,28 @@ def main() -> int:
     return run_command(faces, "benchmarks.faces")
 
 
-def faces(report: Path = Path("runs/faces.json")) -> None:
+def faces(report: Path = Path("runs/faces.json"), model: str = "edge68") -> None:
     """Time Tracker.step with one and with four faces of the demo clip in 640 x 480, in turns; Linux only.
 
     Args:
         report: the .json file to write.
+        model: a landmark model, or the name of a packaged one.
     """
     cv2.setNumThreads(1)
     all_cores = os.sched_getaffinity(0)
-    record = {"machine": machine(), "versions": versions(), "ms": {}}
+    record = {"machine": machine(), "versions": versions(), "model": model, "ms": {}}
     for cores in ({max(all_cores)}, all_cores):
         os.sched_setaffinity(0, cores)  # before the trackers are made, which look how many there are
-        record["ms"][str(len(cores))] = timed()  # type: ignore[index]
+        record["ms"][str(len(cores))] = timed(model)  # type: ignore[index]
     report.parent.mkdir(parents=True, exist_ok=True)
     report.write_text(json.dumps(record, indent=1))
     print(table(record["ms"]), record["machine"], sep="\n")  # type: ignore[arg-type]
 
 
-def timed() -> dict[int, list[float]]:
+def timed(model: str) -> dict[int, list[float]]:
     """Return the median in ms of each round, over frames without the detector; the first round is a warm-up."""
     pictures = {count: [picture(index, count) for index in range(60)] for count in FACES}
-    trackers = {count: Tracker(max_faces=count) for count in FACES}
+    trackers = {count: Tracker(model, max_faces=count) for count in FACES}
     medians: dict[int, list[float]] = {count: [] for count in FACES}
     for turn in range(ROUNDS + 1):
         for count, tracker in trackers.items():
