@@ -231,7 +231,10 @@ class TestNets:
             def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
                 self.made += ["lift_fresh"] * ("lift_fresh" in str(func))
                 if "index.Tensor" in str(func):
-                    self.places += [index.data_ptr() for index in args[1] if index is not None]
+                    constants = [index for index in args[1] if index is not None and index.dim() == 1]
+                    self.places += [
+                        index.data_ptr() for index in constants
+                    ]  # peaks, (N, K), are computed on the device
                 return func(*args, **(kwargs or {}))
 
         seen = []
