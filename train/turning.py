@@ -86,7 +86,7 @@ def _moved(points_px: Array, pose: HeadPose, turn_rad: Array, side: int) -> tupl
 
 
 def _spline(after: Array, before: Array, side: int) -> NDArray[np.float32]:
-    """Where the corners of the cells (CELLS + 1, CELLS + 1, 2) lie in the picture before the turn, as x and y."""
+    """Return (CELLS + 1, CELLS + 1, 2): for each corner of a cell, its (x, y) in the picture before the turn."""
     corners = np.linspace(0, side - 1, CELLS + 1)
     grid = np.stack(np.meshgrid(corners, corners), -1)
     moved = RBFInterpolator(after, before - after, kernel="thin_plate_spline")(grid.reshape(-1, 2))
@@ -101,7 +101,7 @@ def _enlarged(sources: NDArray[np.float32], side: int) -> NDArray[np.float32]:
 
 
 def _can_be_drawn(sources: NDArray[np.float32], side: int) -> bool:
-    """Whether no cell is folded over another, or shows far more than its own area."""
+    """Whether no cell is folded over another, and no side of what a cell shows is longer than LONGEST allows."""
     cells = sources * (CELLS / (side - 1))
     right, down = np.diff(cells, axis=1)[:-1], np.diff(cells, axis=0)[:, :-1]
     areas = right[..., 0] * down[..., 1] - right[..., 1] * down[..., 0]

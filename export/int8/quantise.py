@@ -291,7 +291,7 @@ def _kept_in_float(model: onnx.ModelProto) -> Iterator[str]:
 
 
 def _is_last(nodes: Nodes, convolution: onnx.NodeProto) -> bool:
-    """Whether a path leads from a convolution out of the net without another convolution."""
+    """Whether an output of the net can be reached from a convolution without passing another convolution."""
     left = [*convolution.output]
     while left:
         readers = nodes.readers(left.pop())

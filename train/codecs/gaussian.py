@@ -171,8 +171,8 @@ def gather_cells(values: Tensor, peaks: Peaks, of_row: Tensor, of_column: Tensor
     Args:
         values: (N, K, H * W) of the maps.
         peaks: of the maps.
-        of_row: (H, C) for a peak in each row, and
-        of_column: (W, C) or (W, 1) for a peak in each column: their sum is the place in H * W, int64.
+        of_row: (H, C) int64, a part of the index for a peak in each row.
+        of_column: (W, C) or (W, 1) int64, the rest of it for a peak in each column; the sum is an index in H * W.
 
     Returns:
         (N, K, C).
