@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 import pytest
 from numpy.testing import assert_array_equal
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 from export.int8 import cpu
 from export.int8.cpu import in_int8
@@ -107,6 +107,28 @@ def test_an_enlargement_between_other_steps_is_left(quantiser: Quantiser, monkey
     monkeypatch.setattr(cpu, "_copy_pixels", copy_after_a_change)
     kinds = Counter(node.op_type for node in quantiser.quantised([]).graph.node)
     assert kinds["Resize"] == 1
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "kind", "doubles"),
+    [
+        ([0, 8, 5, 7], [0, 8, 10, 14], {}, True),
+        ([1, 8, 5, 7], [1, 8, 10, 14], {}, True),
+        ([0, 8, 0, 7], [0, 8, 0, 14], {}, False),  # 0: a size that the file leaves open
+        ([0, 8, 5, 0], [0, 8, 10, 0], {}, False),
+        ([0, 8, 5, 7], [0, 8, 10, 7], {}, False),
+        ([0, 8, 5, 7], [0, 8, 15, 21], {}, False),
+        ([0, 8, 5, 7], [0, 8, 10, 14], {"mode": "linear"}, False),
+        ([0, 8, 5, 7], [0, 8, 10, 14], {"nearest_mode": "ceil"}, False),
+        ([0, 8, 5, 7], [0, 8, 10, 14], {"coordinate_transformation_mode": "half_pixel"}, False),
+    ],
+)
+def test_what_doubles_both_sides_of_maps(
+    before: list[int], after: list[int], kind: dict[str, str], doubles: bool
+) -> None:
+    options = {"mode": "nearest", "nearest_mode": "floor", "coordinate_transformation_mode": "asymmetric", **kind}
+    node = helper.make_node("Resize", ["maps", "", "scales"], ["larger"], **options)
+    assert cpu._doubles(node, {"maps": before, "larger": after}) is doubles
 
 
 @CASES
