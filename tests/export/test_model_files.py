@@ -21,7 +21,7 @@ from onnx import TensorProto, helper, numpy_helper
 from tracker.doctor import doctor
 from tracker.engines.onnx import OnnxEngine
 from tracker.engines.onnx_file import external_files, metadata_of, model_sha256
-from tracker.engines.spec import DEEPEST, KEY, LONGEST, SIZES, ModelSpec, parse_json
+from tracker.engines.spec import DEEPEST, KEY, LONGEST, OUTPUTS, SIZES, ModelSpec, parse_json
 from tracker.errors import TrackerError
 from tracker.face.schemes import SCHEMES
 
@@ -241,6 +241,28 @@ class TestGraph:
         with pytest.raises(TrackerError) as error:
             OnnxEngine(path).run(np.zeros((1, SIZE, SIZE, 3), np.uint8))
         assert str(error.value).startswith(f"{path}: ")
+
+    def test_no_faces_have_no_landmarks(self, saved: Save) -> None:
+        engine = OnnxEngine(saved(model(spec_with())))
+        output = engine.run(np.zeros((0, SIZE, SIZE, 3), np.uint8))
+        shapes = [values.shape for values in (output.points_px, output.scores, output.covariances_px2)]
+        assert shapes == [(0, *engine.spec.shapes()[name]) for name in OUTPUTS]
+
+    @pytest.mark.parametrize(
+        ("crops", "found"),
+        [
+            (None, "NoneType"),
+            ([[1]], "list"),
+            (np.zeros((SIZE, SIZE, 3), np.uint8), r"\(32, 32, 3\) uint8"),
+            (np.zeros((1, SIZE, 31, 3), np.uint8), r"\(1, 32, 31, 3\) uint8"),
+            (np.zeros((1, SIZE, SIZE, 3)), r"\(1, 32, 32, 3\) float64"),
+            (np.uint8(3), "uint8"),
+        ],
+    )
+    def test_other_crops_are_refused(self, saved: Save, crops: Any, found: str) -> None:
+        engine = OnnxEngine(saved(model(spec_with())))
+        with pytest.raises(TrackerError, match=rf"expected crops \(N, {SIZE}, {SIZE}, 3\) uint8, got .*{found}"):
+            engine.run(crops)
 
     def test_one_that_fails_when_it_runs(self, saved: Save) -> None:
         made = model(spec_with())

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tracker.engines.spec import ModelSpec
+from tracker.errors import TrackerError
 from tracker.face.geometry import Array
 from tracker.gpu_frame import GpuFrame
 
@@ -41,13 +42,13 @@ class Engine(Protocol):
         """Compute the landmarks of crops.
 
         Args:
-            crops: (N, S, S, 3) uint8 RGB; S is spec.size.
+            crops: (N, S, S, 3) uint8 RGB; S is spec.size. N may be 0.
 
         Returns:
             The landmarks of each crop.
 
         Raises:
-            TrackerError: the model cannot be run on them.
+            TrackerError: the crops have another shape or type, or the model cannot be run on them.
         """
         ...
 
@@ -70,3 +71,16 @@ class GpuEngine(Engine, Protocol):
             TrackerError: the crops cannot be made, or the model cannot be run.
         """
         ...
+
+
+def expect_crops(crops: object, size: int) -> None:
+    """Raise TrackerError unless crops are an array (N, size, size, 3) of uint8.
+
+    Args:
+        crops: what an engine is asked to run on.
+        size: side of the crops of its model, in pixels.
+    """
+    shape, kind = getattr(crops, "shape", None), getattr(crops, "dtype", type(crops).__name__)
+    if not isinstance(crops, np.ndarray) or shape != (len(crops), size, size, 3) or kind != np.uint8:
+        found = kind if shape is None else f"{shape} {kind}"
+        raise TrackerError(f"expected crops (N, {size}, {size}, 3) uint8, got {found}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from numbers import Real
 from typing import Literal, get_args
 
 import numpy as np
@@ -47,28 +48,37 @@ def decode_heatmaps(
         Points (N, K, 2), scores (N, K) and covariances (N, K, 3), float32, in pixels of the crop.
 
     Raises:
-        TrackerError: if the maps have another shape or are integers, or a parameter is out of its range.
+        TrackerError: if the maps have another shape, are integers or hold NaN, or a parameter is out of its range.
     """
-    maps = np.asarray(logits)
+    try:
+        maps = np.asarray(logits)
+    except ValueError as error:  # lists of different lengths
+        raise TrackerError(f"logits: expected heatmaps (N, K, H, W), got no array ({error})") from None
     if maps.ndim != 4 or 0 in maps.shape[1:] or not np.issubdtype(maps.dtype, np.floating):
         raise TrackerError(
             f"logits: expected floating-point heatmaps (N, K, H, W), got {maps.dtype} {maps.shape}; "
             "add the dimension of the faces, and dequantise integers"
         )
     for name, value, least in (("stride", stride, 1), ("window", window, 1)):
-        if value != int(value) or value < least:
-            raise TrackerError(f"{name}: expected a whole number from {least} on, got {value}")
-    if not 0 < temperature < math.inf:
-        raise TrackerError(f"temperature: expected a number above 0, got {temperature}")
-    if not (0 <= label_px2 < math.inf and 0 <= floor_px2 < math.inf):
-        raise TrackerError(f"label_px2, floor_px2: expected variances from 0 on, got {label_px2} and {floor_px2}")
-    if not 0.01 <= deviation_scale <= 100:
-        raise TrackerError(f"deviation_scale: expected a number from 0.01 to 100, got {deviation_scale}")
+        if not _is_finite(value) or value != int(value) or value < least:
+            raise TrackerError(f"{name}: expected a whole number from {least} on, got {value!r}")
+    stride, window = int(stride), int(window)
+    if not _is_finite(temperature) or temperature <= 0:
+        raise TrackerError(f"temperature: expected a number above 0, got {temperature!r}")
+    for name, variance in (("label_px2", label_px2), ("floor_px2", floor_px2)):
+        if not _is_finite(variance) or variance < 0:
+            raise TrackerError(f"{name}: expected a variance from 0 on, got {variance!r}")
+    if not _is_finite(deviation_scale) or not 0.01 <= deviation_scale <= 100:
+        raise TrackerError(f"deviation_scale: expected a number from 0.01 to 100, got {deviation_scale!r}")
     if decoder not in get_args(HeatmapDecoder):
         raise TrackerError(f"decoder: expected {' or '.join(get_args(HeatmapDecoder))}, got {decoder!r}")
     faces, count, height, width = maps.shape
-    flat = maps.reshape(faces, count, height * width).astype(np.float32) * np.float32(1 / temperature)
-    mass = np.exp(flat - flat.max(-1, keepdims=True))
+    with np.errstate(over="ignore", invalid="ignore"):
+        flat = maps.reshape(faces, count, height * width).astype(np.float32) * np.float32(1 / temperature)
+    peaks = flat.max(-1, keepdims=True)
+    if not np.isfinite(peaks).all():  # a map of -inf except for some cells is one
+        raise TrackerError("logits: expected a finite peak in each map, got NaN or inf (after the temperature)")
+    mass = np.exp(flat - peaks)
     mass /= mass.sum(-1, keepdims=True)
     row, column = np.divmod(mass.argmax(-1), width)
     rows, columns = min(window, height), min(window, width)
@@ -90,6 +100,10 @@ def decode_heatmaps(
         scores.astype(np.float32),
         _narrowed(covariances, label_px2, floor_px2) * np.float32(deviation_scale**2),
     )
+
+
+def _is_finite(value: object) -> bool:
+    return isinstance(value, Real) and math.isfinite(value)
 
 
 def _offsets(rows: int, columns: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.engines.base import EngineOutput
+from tracker.engines.base import EngineOutput, expect_crops
 from tracker.engines.onnx_file import external_files, read_model
 from tracker.engines.onnx_plugins import (
     PLUGINS,
@@ -99,8 +99,12 @@ class OnnxEngine:
         """Compute the landmarks of crops (N, S, S, 3), see Engine.run.
 
         Raises:
-            TrackerError: the model cannot be run on them, or its outputs have wrong shapes.
+            TrackerError: the crops have another shape or type, the model cannot be run on them, or its outputs have
+                wrong shapes.
         """
+        expect_crops(crops, self.spec.size)
+        if not len(crops):  # the decoding in the graph needs a face
+            return EngineOutput(*(np.empty((0, *shape), np.float32) for shape in self._shapes))
         try:
             answers = self._session.run(list(OUTPUTS), {INPUT: crops})
         except Exception as error:  # onnxruntime raises its own types, all derived from Exception only

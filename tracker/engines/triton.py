@@ -13,7 +13,7 @@ from urllib.parse import quote, unquote, urlsplit
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.engines.base import EngineOutput
+from tracker.engines.base import EngineOutput, expect_crops
 from tracker.engines.spec import INPUT, KEY, OUTPUTS, ModelSpec
 from tracker.errors import TrackerError
 from tracker.redaction import redact_source
@@ -70,8 +70,10 @@ class TritonEngine:
         """Compute the landmarks of crops (N, S, S, 3), in batches of the server's largest size, see Engine.run.
 
         Raises:
-            TrackerError: the server fails, is too slow, or returns wrong shapes or invalid values.
+            TrackerError: the crops have another shape or type, or the server fails, is too slow, or returns wrong
+                shapes or invalid values.
         """
+        expect_crops(crops, self.spec.size)
         results = [np.empty((len(crops), *self._tensors[name][1]), np.float32) for name in OUTPUTS]
         for start in range(0, len(crops), self._most):
             part = slice(start, start + self._most)

@@ -92,6 +92,21 @@ def test_deviations_are_scaled() -> None:
     np.testing.assert_array_equal(scaled.points_px, alone.points_px)
 
 
+def test_whole_numbers_may_be_floats() -> None:
+    logits = np.random.default_rng(0).normal(0, 3, (1, 2, 16, 16))
+    as_floats, whole = decode_heatmaps(logits, 4.0, 7.0), decode_heatmaps(logits, 4, 7)  # type: ignore[arg-type]
+    np.testing.assert_array_equal(as_floats.points_px, whole.points_px)
+    np.testing.assert_array_equal(as_floats.covariances_px2, whole.covariances_px2)
+
+
+def test_cells_of_minus_infinity_have_no_mass() -> None:
+    logits = np.full((1, 1, 8, 8), -np.inf)
+    logits[0, 0, 2, 5] = 1.0
+    output = decode_heatmaps(logits, 4)
+    np.testing.assert_allclose(output.points_px[0, 0], [21.5, 9.5])
+    assert output.scores[0, 0] == 1
+
+
 def test_no_faces() -> None:
     assert decode_heatmaps(np.zeros((0, 68, 32, 32), np.float32), 4).points_px.shape == (0, 68, 2)
 
@@ -106,7 +121,17 @@ def test_no_faces() -> None:
         ({"window": 2.5}, "window: expected a whole number"),
         ({"temperature": 0.0}, "temperature: expected a number above 0"),
         ({"temperature": math.nan}, "temperature: expected a number above 0"),
-        ({"floor_px2": -1.0}, "expected variances from 0 on"),
+        ({"floor_px2": -1.0}, "floor_px2: expected a variance from 0 on, got -1.0"),
+        ({"label_px2": math.inf}, "label_px2: expected a variance from 0 on, got inf"),
+        ({"stride": math.nan}, "stride: expected a whole number from 1 on, got nan"),
+        ({"stride": math.inf}, "stride: expected a whole number"),
+        ({"window": None}, "window: expected a whole number from 1 on, got None"),
+        ({"temperature": "2"}, "temperature: expected a number above 0, got '2'"),
+        ({"temperature": 1e-320, "logits": np.ones((1, 2, 4, 4))}, "expected a finite peak in each map"),
+        ({"logits": [[[[1.0], [1.0, 2.0]]]]}, "logits: expected heatmaps"),
+        ({"logits": np.full((1, 2, 4, 4), math.nan)}, "expected a finite peak in each map"),
+        ({"logits": np.full((1, 2, 4, 4), -math.inf)}, "expected a finite peak in each map"),
+        ({"logits": np.full((1, 2, 4, 4), 1e300)}, "expected a finite peak in each map"),
         ({"deviation_scale": 0.0}, "deviation_scale: expected a number from 0.01 to 100"),
         ({"deviation_scale": 1e200}, "deviation_scale: expected a number from 0.01 to 100"),
         ({"decoder": "dark"}, "decoder: expected local_softmax or softmax_mean, got 'dark'"),

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.engines.base import EngineOutput
+from tracker.engines.base import EngineOutput, expect_crops
 from tracker.engines.spec import INPUT, OUTPUTS, ModelSpec
 from tracker.engines.tensorrt.cuda import Buffer, Cuda, PyCuda
 from tracker.engines.tensorrt.gpu_crop import VIEW, CropKernel, views_of
@@ -82,12 +82,9 @@ class TensorRtEngine:
         See Engine.run.
 
         Raises:
-            ValueError: the crops have another shape or type.
-            TrackerError: the GPU fails.
+            TrackerError: the crops have another shape or type, or the GPU fails.
         """
-        size = self.spec.size
-        if crops.shape[1:] != (size, size, 3) or crops.dtype != np.uint8:
-            raise ValueError(f"expected crops (N, {size}, {size}, 3) uint8, got {crops.shape} {crops.dtype}")
+        expect_crops(crops, self.spec.size)
         return self._in_parts(crops, _Bucket.run)
 
     def run_on(self, frame: GpuFrame, crops_from_image: Sequence[Array]) -> EngineOutput:

@@ -239,7 +239,7 @@ class TestRuns:
     @pytest.mark.parametrize("wrong", ["type", "shape"])
     def test_other_crops_are_refused(self, setup: Setup, crops: NDArray[np.uint8], wrong: str) -> None:
         given: Any = crops[:1].astype(np.float32) if wrong == "type" else crops[:1, :1]
-        with pytest.raises(ValueError, match=rf"expected crops \(N, {SIZE}, {SIZE}, 3\) uint8, got \(1, "):
+        with pytest.raises(TrackerError, match=rf"expected crops \(N, {SIZE}, {SIZE}, 3\) uint8, got \(1, "):
             setup.engine().run(given)
 
     def test_the_spec_is_the_models(self, setup: Setup, onnx_engine: OnnxEngine) -> None:
