@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -15,6 +14,7 @@ import cv2
 import numpy as np
 
 from benchmarks._lib.machine import machine, versions
+from benchmarks._lib.reports import check_report, write_report
 from tracker import TrackerError, unfinished_videos
 from tracker.cli.command import run_command
 from tracker.sources.demo import DemoClip
@@ -56,9 +56,9 @@ def archives(
         workers: how many workers Ray and Daft have: one, and so many.
         report: the .json file to write.
     """
+    check_report(report)
     if find_spec("pyarrow") is None:
         raise TrackerError(f"the benchmark {describe_missing('pyarrow', 'parquet')}")
-    report.parent.mkdir(parents=True, exist_ok=True)
     about = machine()
     sides: dict[str, tuple[list[str], list[str]]] = {"loop": (["-c", LOOP], [])}  # before the folders, and after
     pools = [("ray", 1), ("ray", workers), ("daft", 1), ("daft", workers)]
@@ -79,7 +79,7 @@ def archives(
                     seconds_by_side[name].append(taken_s)
     rates = {name: [round(frames / taken_s, 1) for taken_s in taken] for name, taken in seconds_by_side.items()}
     record = {"machine": about, "versions": versions(PACKAGES), "frames": frames, "frames_per_s": rates}
-    report.write_text(json.dumps(record, indent=1), encoding="utf-8")
+    write_report(report, record)
     loop = float(np.median(rates["loop"]))
     for name, values in rates.items():
         median = float(np.median(values))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 from pathlib import Path
@@ -21,6 +20,7 @@ from benchmarks._lib.browser import (
     write_y4m,
 )
 from benchmarks._lib.machine import machine, versions
+from benchmarks._lib.reports import check_report, write_report
 from tracker.cli.command import run_command
 from tracker.errors import TrackerError
 from tracker.sources.demo import DemoClip
@@ -48,9 +48,9 @@ def browser(seconds: float = 10.0, report: Path = Path("runs/browser.json"), scr
         report: the .json file to write.
         screenshot: a .png file to write, of the page with the clip as its camera.
     """
+    check_report(report)
     if missing := find_missing():
         raise TrackerError(f"this benchmark {missing}")
-    report.parent.mkdir(parents=True, exist_ok=True)
     about = {"machine": machine(), "versions": versions()}
     clip = DemoClip(seconds=seconds, fps=RATE)
     expected = track_in_python(clip)
@@ -79,7 +79,7 @@ def browser(seconds: float = 10.0, report: Path = Path("runs/browser.json"), scr
         "compressed_mb": size / 1e6,
     }
     record = {**about, "chromium": fed["version"], **{name: round(value, 3) for name, value in figures.items()}}
-    report.write_text(json.dumps(record, indent=1))
+    write_report(report, record)
     print(table(record), f"report: {report}", sep="\n")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 import time
@@ -18,6 +17,7 @@ from numpy.typing import NDArray
 from onnx.utils import Extractor
 
 from benchmarks._lib.machine import machine, versions
+from benchmarks._lib.reports import check_report, write_report
 from tracker.cli.command import run_command
 from tracker.engines.base import EngineOutput
 from tracker.engines.heatmaps import HeatmapDecoder, decode_heatmaps
@@ -50,6 +50,7 @@ def decode(model: Path | None = None, report: Path = Path("runs/decode.json")) -
     Raises:
         TrackerError: for a model with another decoder.
     """
+    check_report(report)
     cv2.setNumThreads(1)
     path = landmark_model(model)
     engine, (net, logits) = session(path.read_bytes()), net_alone(path)
@@ -76,8 +77,7 @@ def decode(model: Path | None = None, report: Path = Path("runs/decode.json")) -
             "net + NumPy": lambda crops=crops: in_numpy(net.run([logits], {"crops": crops})[0]),  # type: ignore[misc]
         }
         record["ms"][f"{faces} faces"] = timed(ways)  # type: ignore[index]
-    report.parent.mkdir(parents=True, exist_ok=True)
-    report.write_text(json.dumps(record, indent=1))
+    write_report(report, record)
     print(table(record["ms"]), record["machine"], sep="\n")  # type: ignore[arg-type]
 
 

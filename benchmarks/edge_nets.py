@@ -14,6 +14,7 @@ import torch
 
 from benchmarks._lib.latency import medians_ms
 from benchmarks._lib.machine import machine
+from benchmarks._lib.reports import check_report, write_report
 from export.graph import LandmarkGraph
 from export.onnx import write_onnx
 from export.verify import BUDGETS, Reference
@@ -55,6 +56,7 @@ def edge_nets(
         epochs: of each training.
         report: the .json file to keep results in.
     """
+    check_report(report)
     torch.manual_seed(1)
     record = json.loads(report.read_text()) if report.exists() else {}
     record["machine"], record["ms"] = machine(), latencies_ms()
@@ -62,8 +64,7 @@ def edge_nets(
     for name in NETS:
         if name not in nme:
             nme[name] = trained_nme_percent(name, root, epochs)
-            report.parent.mkdir(parents=True, exist_ok=True)
-            report.write_text(json.dumps(record, indent=1))
+            write_report(report, record)
     print(table(record["ms"], nme, epochs), record["machine"], sep="\n")
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks._lib.reports import check_report, write_report
 from tracker.cli.command import run_command
 from tracker.datasets.sample import Sample
 from tracker.engines.onnx import OnnxEngine
@@ -75,11 +75,11 @@ def equivariance(
         models: .onnx files; null is the packaged one, which alone is measured if none are given.
         report: the .json file to write.
     """
+    check_report(report)
     _, faces = W300(root).faces()
     paths = [landmark_model(model) for model in models]
     rows = {str(path): measured(LandmarkEstimator(OnnxEngine(path)), faces) for path in paths}
-    report.parent.mkdir(parents=True, exist_ok=True)
-    report.write_text(json.dumps({name: asdict(row) for name, row in rows.items()}, indent=1))
+    write_report(report, {name: asdict(row) for name, row in rows.items()})
     print(table(rows))
 
 

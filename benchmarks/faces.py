@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import time
@@ -13,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks._lib.machine import machine, versions
+from benchmarks._lib.reports import check_report, write_report
 from tracker import Frame, Tracker
 from tracker.cli.command import run_command
 from tracker.sources.demo import DemoClip
@@ -34,14 +34,14 @@ def faces(report: Path = Path("runs/faces.json"), model: str = "edge68") -> None
         report: the .json file to write.
         model: a landmark model, or the name of a packaged one.
     """
+    check_report(report)
     cv2.setNumThreads(1)
     all_cores = os.sched_getaffinity(0)
     record = {"machine": machine(), "versions": versions(), "model": model, "ms": {}}
     for cores in ({max(all_cores)}, all_cores):
         os.sched_setaffinity(0, cores)  # before the trackers are made, which look how many there are
         record["ms"][str(len(cores))] = timed(model)  # type: ignore[index]
-    report.parent.mkdir(parents=True, exist_ok=True)
-    report.write_text(json.dumps(record, indent=1))
+    write_report(report, record)
     print(table(record["ms"]), record["machine"], sep="\n")  # type: ignore[arg-type]
 
 

@@ -13,12 +13,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks._lib.reports import check_report, write_report
 from tracker import Frame, Tracker
 from tracker.cli.command import run_command
 from tracker.datasets.labelled import labelled_faces, read_face
 from tracker.datasets.sample import Sample
 from tracker.face.geometry import Array
-from tracker.system.files import write_whole
 from tracker.weights.packaged import identify_engine, landmark_model
 
 Image = NDArray[np.uint8]
@@ -79,6 +79,7 @@ def hidden(
         every: only every so many of the pictures.
         report: the .json file to write.
     """
+    check_report(report)
     chosen = labelled_faces("folder", faces)[::every]
     figures: dict[str, Any] = {"faces": len(chosen), "models": {}}
     for name in models:
@@ -86,8 +87,7 @@ def hidden(
         tracker = Tracker(path, max_faces=4)
         measured = {kind: measure(tracker, chosen, cover) for kind, cover in COVERS.items()}
         figures["models"][name] = {"model": str(identify_engine(tracker.engine)), **measured}
-    report.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(report, json.dumps(figures, indent=1).encode())
+    write_report(report, figures)
     print(json.dumps(figures, indent=1))
 
 

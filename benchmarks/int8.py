@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 from collections.abc import Callable
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks._lib.machine import int8_instructions, machine, versions
+from benchmarks._lib.reports import check_report, write_report
 from benchmarks.decode import timed
 from export.calibration.fit import calibration_of
 from export.graph import LandmarkGraph
@@ -42,6 +42,7 @@ def compare(checkpoint: Path, report: Path = Path("runs/int8.json")) -> None:
             on its validation faces.
         report: the .json file to write.
     """
+    check_report(report)
     with tempfile.TemporaryDirectory() as folder:
         errors = write_engines(checkpoint, Path(folder))
         engines = {name: OnnxEngine(Path(folder) / f"{name}.onnx") for name in errors}
@@ -53,8 +54,7 @@ def compare(checkpoint: Path, report: Path = Path("runs/int8.json")) -> None:
         ways: dict[str, Callable[[], object]] = {name: partial(e.run, crops) for name, e in engines.items()}
         record.setdefault("ms", {})[f"{faces} faces"] = timed(ways)
     record["error"] = {name: asdict(difference) for name, difference in errors.items()}
-    report.parent.mkdir(parents=True, exist_ok=True)
-    report.write_text(json.dumps(record, indent=1))
+    write_report(report, record)
     print(table(record["ms"], errors), record["machine"], sep="\n")
     print("instructions for int8:", ", ".join(record["int8_instructions"]) or "none known")
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks._lib.reports import check_report, write_report
 from tracker.cli.command import run_command
 from tracker.datasets.pts_files import read_pts
 from tracker.errors import TrackerError
 from tracker.face.geometry import Array, box_iou, extent
 from tracker.face.schemes import Scheme, scheme_named
-from tracker.system.files import write_whole
 
 SAME_FACE = 0.3  # overlap of the points' boxes: below, the labeller has labelled another face of the picture
 
@@ -37,6 +37,7 @@ def label_accuracy(
         scheme: of both.
         report: the .json file to write.
     """
+    check_report(report)
     known = scheme_named(scheme)
     names = sorted({path.name for path in truth.glob("*.pts")} & {path.name for path in labels.glob("*.pts")})
     pairs = [(read_pts(labels / name), read_pts(truth / name)) for name in names]
@@ -50,8 +51,7 @@ def label_accuracy(
         "another_face": len(names) - len(same),
         **raw_and_removed(errors, known),
     }
-    report.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(report, json.dumps(figures, indent=1).encode())
+    write_report(report, figures)
     print(json.dumps(figures, indent=1))
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks._lib.machine import machine, versions
+from benchmarks._lib.reports import check_report, write_report
 from tracker import Frame, Tracker
 from tracker.cli.command import run_command
 from tracker.errors import TrackerError
@@ -45,7 +46,7 @@ def live(rounds: int = 6, seconds: float = 15.0, report: Path = Path("runs/live.
         seconds: of each turn, after two seconds to warm up.
         report: the .json file to write.
     """
-    report.parent.mkdir(parents=True, exist_ok=True)
+    check_report(report)
     about = machine()
     tracker = Tracker()
     frames = cycle(list(DemoClip(seconds=1.5)))  # a face that moves, before it is covered
@@ -69,7 +70,7 @@ def live(rounds: int = 6, seconds: float = 15.0, report: Path = Path("runs/live.
     medians = {name: float(np.median([side["p95_ms"] for side in sides])) for name, sides in turns.items()}
     ratio = medians["with"] / medians["without"]
     record = {"machine": about, "versions": versions(), "p95_ms": medians, "ratio": round(ratio, 3), "turns": turns}
-    report.write_text(json.dumps(record, indent=1), encoding="utf-8")
+    write_report(report, record)
     print(
         f"p95 of the step: {medians['without']:.2f} ms without, {medians['with']:.2f} ms with, median of {rounds} turns"
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 import time
@@ -12,6 +11,7 @@ import cv2
 import numpy as np
 
 from benchmarks._lib.machine import machine, versions
+from benchmarks._lib.reports import check_report, write_report
 from tracker.cli.command import run_command
 from tracker.datasets.sample import Sample
 from tracker.datasets.w300 import read_folder
@@ -39,6 +39,7 @@ def loading(
         size: of the crops.
         report: the .json file to write.
     """
+    check_report(report)
     cv2.setNumThreads(1)  # what one worker does
     faces = read_folder(root / "afw")[:PICTURES]
     with tempfile.TemporaryDirectory() as folder:
@@ -58,8 +59,7 @@ def loading(
         "crop": size,
         "faces_per_s": {f"{side} px, {'kept' if kept else 'decoded anew'}": r for (side, kept), r in rates.items()},
     }
-    report.parent.mkdir(parents=True, exist_ok=True)
-    report.write_text(json.dumps(record, indent=1))
+    write_report(report, record)
     print(table(rates), record["machine"], sep="\n")
 
 

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from benchmarks._lib.reports import check_report, write_report
 from benchmarks.label_accuracy import in_eyes_frame, raw_and_removed
 from export.uncertainty import squared_sigmas
 from tracker.cli.command import run_command
@@ -29,7 +30,6 @@ from tracker.face.crop import eye_rotation_rad, roi_of_landmarks
 from tracker.face.geometry import Array
 from tracker.face.schemes import IBUG68
 from tracker.sources.picture_files import SUFFIXES
-from tracker.system.files import write_whole
 from tracker.tracking.estimator import LandmarkEstimator
 from tracker.weights.packaged import identify_model, landmark_model
 from train.datasets import CustomDataset, split
@@ -68,6 +68,7 @@ def model_errors(
         without_guesses: leave out the points that the column notes of groups calls guesses, as in "guess 7-9 12: hair".
         report: the .json file to write.
     """
+    check_report(report)
     chosen = labelled_faces("folder", faces)
     if held_back:
         own = CustomDataset(faces, IBUG68.name)
@@ -95,8 +96,7 @@ def model_errors(
             **raw_and_removed(errors, IBUG68),
             "groups": by_group(errors, [table.get(face.picture.stem, {}) for face in chosen]),
         }
-    report.parent.mkdir(parents=True, exist_ok=True)
-    write_whole(report, json.dumps(figures, indent=1).encode())
+    write_report(report, figures)
     print(json.dumps(figures, indent=1))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
@@ -13,6 +12,7 @@ import numpy as np
 from tqdm import tqdm
 
 from benchmarks._lib.moving import MovingPicture
+from benchmarks._lib.reports import check_report, write_report
 from tracker import Frame, Tracker, TrackerError
 from tracker.cli.command import run_command
 from tracker.datasets.pts_files import PICTURE_SUFFIXES, read_pts
@@ -94,13 +94,13 @@ def multiface(
         detector: what finds the faces.
         only: the name of one picture.
     """
+    check_report(report)
     pictures = labelled_pictures(root, only)
-    report.parent.mkdir(parents=True, exist_ok=True)
     tracker = Tracker(model, detector, max_faces=max_faces)
     rows: dict[str, Counts] = {}
     for name, clip in tqdm(((p.stem, moving(p, labels, frames)) for p, labels in pictures), total=len(pictures)):
         rows[name] = follow(tracker, clip)
-    report.write_text(json.dumps({name: asdict(counts) for name, counts in rows.items()}, indent=1))
+    write_report(report, {name: asdict(counts) for name, counts in rows.items()})
     print(table(rows), f"detector {tracker.detector.name}; report: {report}", sep="\n")
 
 

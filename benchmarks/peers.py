@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from benchmarks._lib.machine import machine
 from benchmarks._lib.peers import frames, systems
 from benchmarks._lib.peers.measuring import measure
 from benchmarks._lib.peers.page import page
+from benchmarks._lib.reports import check_report, write_report
 from tracker.cli.command import run_command
 from tracker.errors import TrackerError
 from tracker.system.files import write_whole
@@ -70,6 +70,8 @@ def peers(
         report: the .json file to write.
         markdown: the page to write.
     """
+    for path in (report, markdown):
+        check_report(path)
     about = machine()  # before this puts any load on it
     core = max(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
     asked = [
@@ -116,9 +118,8 @@ def peers(
                     "licence": system.licence,
                     **measured["systems"][system.name],
                 }
-    for path, text in ((report, json.dumps(record, indent=1)), (markdown, page(record))):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, text.encode())
+    write_report(report, record)
+    write_whole(markdown, page(record).encode())
     print(page(record), f"report: {report}, page: {markdown}", sep="\n")
 
 

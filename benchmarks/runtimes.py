@@ -5,7 +5,6 @@ Needs the files that `landmarks export --to litert`, `--to ncnn` and `--to heatm
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -17,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks._lib.machine import PACKAGES, machine, versions
+from benchmarks._lib.reports import check_report, write_report
 from benchmarks.decode import timed
 from benchmarks.speed import BUSY
 from export.runtimes.write import TARGETS, RuntimeName, contents_path, open_runtime
@@ -48,6 +48,7 @@ def compare(model: Path, threads: int = 1, report: Path = Path("runs/runtimes.js
         threads: of the CPU, for each runtime.
         report: the .json file to write.
     """
+    check_report(report)
     cv2.setNumThreads(1)
     engines: dict[str, Runs] = {COMPLETE: OnnxEngine(model, threads)}
     for name in COMPARED:
@@ -72,8 +73,7 @@ def compare(model: Path, threads: int = 1, report: Path = Path("runs/runtimes.js
             for name, each in engines.items()
         },
     }
-    report.parent.mkdir(parents=True, exist_ok=True)
-    report.write_text(json.dumps(record, indent=1))
+    write_report(report, record)
     print(table(record), f"report: {report}", sep="\n")
 
 

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from benchmarks._lib.machine import machine
+from benchmarks._lib.reports import check_report, write_report
 from tracker import Frame, Tracker
 from tracker.cli.command import run_command
 from tracker.datasets.pts_files import labelled_pictures, read_pts
@@ -83,6 +84,7 @@ def search(
         report: the .json file to write.
         model: a landmark model, or the name of a packaged one.
     """
+    check_report(report)
     rng, found = np.random.default_rng(seed), {"machine": machine(), "seed": seed, "model": model}
     if rolled is not None:
         found["rolled"] = measure_rolls(labelled_pictures(rolled), rng, model)
@@ -92,8 +94,7 @@ def search(
     found["faceless"] = measure_faceless(pictures, model)
     if speed:
         found["step_ms"] = measure_speed([image for _, _, image in pictures], model)
-    report.parent.mkdir(parents=True, exist_ok=True)
-    report.write_text(json.dumps(found, indent=1))
+    write_report(report, found)
     print(json.dumps({key: value for key, value in found.items() if key != "machine"}, indent=1))
 
 

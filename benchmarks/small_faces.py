@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks._lib.reports import check_report, write_report
 from tracker.cli.command import run_command
 from tracker.datasets.labelled import labelled_faces, read_face
 from tracker.detectors.base import resize
@@ -39,11 +39,11 @@ def small_faces(
         models: .onnx files or names of packaged models.
         report: the .json file to write.
     """
+    check_report(report)
     faces = [read_face(face) for face in labelled_faces("folder", root)]
     estimators = {model: LandmarkEstimator(OnnxEngine(landmark_model(Path(model)))) for model in models}
     rows = {name: {side: error_percent(each, faces, side) for side in SIDES_PX} for name, each in estimators.items()}
-    report.parent.mkdir(parents=True, exist_ok=True)
-    report.write_text(json.dumps(rows, indent=1))
+    write_report(report, rows)
     print(table(rows))
 
 

@@ -5,7 +5,6 @@ With --clips also on real clips, whose truth is what the model measures, smoothe
 
 from __future__ import annotations
 
-import json
 import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -23,6 +22,7 @@ from tqdm import tqdm
 
 from benchmarks._lib.moving import MovingPicture
 from benchmarks._lib.one_euro import OneEuro
+from benchmarks._lib.reports import check_report, write_report
 from benchmarks.speed import MEDIAPIPE, REPOSITORY, mediapipe_environment
 from benchmarks.talking_face import FACEMESH, POINTS, FaceMesh
 from tracker import Frame, Tracker, TrackerError
@@ -136,11 +136,11 @@ def smoothing(
         report: the .json file to write.
         plot: the .png file to write.
     """
+    check_report(report)
     videos = [] if clips is None else [path for path in sorted(clips.glob("*")) if path.is_file()]
     if clips is not None and not videos:
         raise TrackerError(f"--clips: expected a folder of videos, {clips} has no file")
     python = mediapipe_python or mediapipe_environment(REPOSITORY / "runs" / MEDIAPIPE.replace("==", "-"))
-    report.parent.mkdir(parents=True, exist_ok=True)
     stills = squares(root, faces)
     with ExitStack() as stack:
         size = (SIDE, SIDE)
@@ -151,7 +151,7 @@ def smoothing(
         }
     record = figures(tracks)
     of_clips = means_of_clips([filmed_face(path) for path in videos]) if videos else {}
-    report.write_text(json.dumps({"faces": faces, "frames": frames, "sides": record, "clips": of_clips}, indent=1))
+    write_report(report, {"faces": faces, "frames": frames, "sides": record, "clips": of_clips})
     draw(record, plot)
     print(table(record), *better(record), f"report: {report}, plot: {plot}", sep="\n")
     print(table_of_clips(of_clips))

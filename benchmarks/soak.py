@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import sys
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from benchmarks._lib.machine import machine, versions
+from benchmarks._lib.reports import check_report, write_report
 from tracker import Frame, Tracker, TrackerError
 from tracker.cli.command import run_command
 from tracker.datasets.pts_files import PICTURE_SUFFIXES, read_pts
@@ -73,11 +73,11 @@ def soak(
         model: a landmark model; the packaged one if not given.
         detector: what finds the faces.
     """
+    check_report(report)
     if not PROC.exists():
         raise TrackerError(f"the process is looked at in {PROC}, which Linux has and {sys.platform} has not")
     if frames <= SETTLED:
         raise TrackerError(f"--frames must be more than {SETTLED}, from which on growth is counted, got {frames}")
-    report.parent.mkdir(parents=True, exist_ok=True)
     faces = people(root)
     about, start = machine(), time.monotonic()
     looks, visits = run(Tracker(model, detector, max_faces=FACES), faces, frames, start + 60 * minutes)
@@ -89,7 +89,7 @@ def soak(
         "versions": versions(),
         "looks": [asdict(look) for look in looks],
     }
-    report.write_text(json.dumps(record, indent=1))
+    write_report(report, record)
     print(table(record), f"report: {report}", sep="\n")
 
 

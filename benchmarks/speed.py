@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks._lib.machine import machine
+from benchmarks._lib.reports import check_report, write_report
 from tracker.cli.command import run_command
 from tracker.detectors.loading import DetectorName
 from tracker.errors import TrackerError
@@ -61,8 +62,8 @@ def speed(
         block: how many frames a turn has.
         report: the .json file to write.
     """
+    check_report(report)
     python = mediapipe_python or mediapipe_environment(REPOSITORY / "runs" / MEDIAPIPE.replace("==", "-"))
-    report.parent.mkdir(parents=True, exist_ok=True)
     about = machine()
     core = max(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
     options = {"model": str(landmark_model(model).resolve()), "detector": detector}
@@ -87,7 +88,7 @@ def speed(
         "ratio_by_round": list(map(ratio, *(side["p50_ms_by_round"] for side in sides.values()))),
         **sides,
     }
-    report.write_text(json.dumps(record, indent=1))
+    write_report(report, record)
     print(table(record), f"report: {report}", sep="\n")
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks._lib.reports import check_report, write_report
 from benchmarks.speed import MEDIAPIPE, REPOSITORY, mediapipe_environment
 from tracker import Tracker, TrackerError
 from tracker.cli.command import run_command
@@ -64,8 +65,8 @@ def talking_face(
         mediapipe_python: a Python that has mediapipe; if not given, an environment is made in runs/.
         report: the .json file to write.
     """
+    check_report(report)
     python = mediapipe_python or mediapipe_environment(REPOSITORY / "runs" / MEDIAPIPE.replace("==", "-"))
-    report.parent.mkdir(parents=True, exist_ok=True)
     (clip,), _ = labelled_clips("talking-face", root)
     tracker = Tracker(model, detector)
     truth: list[Array] = []
@@ -89,7 +90,7 @@ def talking_face(
         "versions": {name: side.versions for name, side in sides.items()},
         "sides": {name: figures(track, np.array(truth), clip.fps, name in sides) for name, track in points.items()},
     }
-    report.write_text(json.dumps(record, indent=1))
+    write_report(report, record)
     print(table(record), f"report: {report}", sep="\n")
 
 

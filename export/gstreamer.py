@@ -7,6 +7,8 @@ GStreamer 1.28.
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from train.extras import needs_extra
@@ -16,7 +18,7 @@ with needs_extra(__name__, "export.gstreamer", "cpu", "cv2"):
     from tracker.engines.onnx_file import metadata_of, read_model
     from tracker.engines.spec import INPUT, ModelSpec
     from tracker.errors import TrackerError
-    from tracker.system.files import unwritable, write_whole
+    from tracker.system.files import unwritable, whole_file
 
 
 def model_info(spec: ModelSpec) -> str:
@@ -46,21 +48,29 @@ def info_path(model: Path) -> Path:
     return model.with_name(f"{model.name}.modelinfo")
 
 
-def write_model_info(model: Path, spec: ModelSpec) -> Path:
-    """Write the .modelinfo of a model beside it, whole or not at all, in the place of an older one.
+@contextmanager
+def whole_model_info(model: Path, spec: ModelSpec) -> Iterator[Path]:
+    """Write the .modelinfo of a model beside it at the end of the with block, in the place of an older one.
 
-    Returns:
-        Its path.
+    After an error in the block, and if it cannot be written, nothing has changed.
+
+    Args:
+        model: the .onnx file.
+        spec: of the model.
+
+    Yields:
+        The path of the .modelinfo.
 
     Raises:
-        TrackerError: it cannot be written.
+        TrackerError: it cannot be written; before the block, if that is known by then.
     """
     path = info_path(model)
     try:
-        write_whole(path, model_info(spec).encode())
+        with whole_file(path) as part:
+            part.write_bytes(model_info(spec).encode())
+            yield path
     except OSError as error:
         raise unwritable(path, error) from None
-    return path
 
 
 def export(model: Path) -> None:
@@ -71,7 +81,9 @@ def export(model: Path) -> None:
     """
     if model.suffix.lower() != ".onnx":
         raise TrackerError(f"--model expected an .onnx file that export.run wrote, got {model}")
-    print(f"written: {write_model_info(model, ModelSpec.from_metadata(metadata_of(read_model(model)), str(model)))}")
+    with whole_model_info(model, ModelSpec.from_metadata(metadata_of(read_model(model)), str(model))) as path:
+        pass
+    print(f"written: {path}")
 
 
 def main() -> int:

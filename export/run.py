@@ -23,7 +23,7 @@ with needs_extra(__name__, "export.run", "export", "cv2", "torch", "lightning", 
     from export.calibration.presence import face_scores, fit_presence, views_upside_down, views_without_face
     from export.calibration.visibility import calibrate_visibility
     from export.graph import LandmarkGraph, Precision
-    from export.gstreamer import info_path, write_model_info
+    from export.gstreamer import info_path, whole_model_info
     from export.int8.quantise import convolutions, quantisation_for
     from export.lint import lint
     from export.mean_face import mean_face_px
@@ -132,9 +132,10 @@ def export(
         quantisation = quantisation_for(data, to) if precision == "int8" else None
     except (ValueError, OSError) as error:  # pictures or labels have changed
         raise TrackerError(f"{checkpoint}: its faces cannot be read: {' '.join(str(error).split())}") from None
-    difference = write_onnx(engine, spec, reference, output, budget, quantisation)
+    with whole_model_info(output, spec) as info:  # both are written or neither
+        difference = write_onnx(engine, spec, reference, output, budget, quantisation)
     print(f"{output}: {output.stat().st_size / 1e6:.2f} MB, {precision}")
-    print(f"{write_model_info(output, spec)}: for GStreamer")
+    print(f"{info}: for GStreamer")
     print("\n".join(told))
     print(difference)
     if precision == "int8":

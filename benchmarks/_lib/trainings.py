@@ -14,6 +14,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from benchmarks._lib.machine import machine
+from benchmarks._lib.reports import check_report, write_report
 from tracker.datasets.w300 import read_folder
 from train.augmentation import Augmentation
 from train.datasets import W300
@@ -74,14 +75,14 @@ def kept(
     report: Path, epochs: int, seeds: int, names: Iterable[str], trained: Callable[[str, int], Record]
 ) -> tuple[Record, Record]:
     """Return the report and its runs by "name, seed S"; runs that it does not have are trained and added."""
+    check_report(report)
     record: Record = json.loads(report.read_text()) if report.exists() else {}
     runs = record.setdefault(f"{epochs} epochs", {})
-    report.parent.mkdir(parents=True, exist_ok=True)
     for seed, name in product(range(1, seeds + 1), names):
         if f"{name}, seed {seed}" not in runs:
             runs[f"{name}, seed {seed}"] = trained(name, seed)
             record["machine"] = machine()
-            report.write_text(json.dumps(record, indent=1))
+            write_report(report, record)
     return record, runs
 
 

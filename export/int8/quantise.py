@@ -9,9 +9,13 @@ stay in float32, chosen by error per time saved (export.int8.choice).
 
 from __future__ import annotations
 
+import errno
 import math
+import os
+import shutil
 import tempfile
 from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -34,6 +38,7 @@ from train.loaders import AugmentedCrops, Crops, FaceData
 
 FACES = 128  # from 16 to 512, the error differs no more than between two choices of faces
 TRIED = 128  # validation faces whose points say what stays in float32
+LEAST_FREE_BYTES = 16 << 20  # with less, a failure is taken for one of a full disk
 _NET = "/net/"  # the prefix of the nodes of LandmarkGraph.net
 
 
@@ -236,13 +241,12 @@ class Quantiser:
         return Losses(activations, weights)
 
     def _static(self, in_float: Collection[str]) -> onnx.ModelProto:
-        """The model as ONNX Runtime's tool quantises it."""
+        """The model as ONNX Runtime's tool quantises it; TrackerError if a temporary file cannot be written."""
         import_onnxruntime()
         from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
         kind = QuantType.QInt8 if self._target.symmetric else QuantType.QUInt8
-        with tempfile.TemporaryDirectory() as folder:
-            output = Path(folder) / "quantised.onnx"
+        with _temporary("quantised.onnx") as output:
             quantize_static(
                 copied(self._model),
                 output,
@@ -262,13 +266,33 @@ class Quantiser:
             return onnx.load(str(output))
 
 
+@contextmanager
+def _temporary(name: str) -> Iterator[Path]:
+    """Give the name of a temporary file for ONNX Runtime's tools; TrackerError if it cannot be written.
+
+    On a full disk they leave a file that is cut off, or raise errors of many kinds: so the space that is left is asked.
+    """
+    try:
+        with tempfile.TemporaryDirectory() as folder:
+            try:
+                yield Path(folder) / name
+            except Exception as error:
+                if shutil.disk_usage(folder).free < LEAST_FREE_BYTES:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+                raise
+    except OSError as error:
+        raise TrackerError(
+            f"temporary files cannot be written in {tempfile.gettempdir()}: {error.strerror}; name a folder with free "
+            "space in $TMPDIR"
+        ) from None
+
+
 def _prepared(path: Path) -> onnx.ModelProto:
-    """The model of a file with the shapes of its tensors."""
+    """The model of a file with the shapes of its tensors; TrackerError if a temporary file cannot be written."""
     import_onnxruntime()
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
-    with tempfile.TemporaryDirectory() as folder:
-        output = Path(folder) / "prepared.onnx"
+    with _temporary("prepared.onnx") as output:
         quant_pre_process(path, output, skip_optimization=True, skip_symbolic_shape=True)
         model = onnx.load(str(output))
     weights = {tensor.name: tensor for tensor in model.graph.initializer}

@@ -12,8 +12,9 @@ from tests.conftest import ROOT
 
 onnx = pytest.importorskip("onnx", reason="needs onnx, of the extra export")
 
-from export.gstreamer import info_path, main, model_info  # noqa: E402
+from export.gstreamer import info_path, main, model_info, whole_model_info  # noqa: E402
 from tracker.engines.spec import ModelSpec  # noqa: E402
+from tracker.errors import TrackerError  # noqa: E402
 
 MODELS = sorted((ROOT / "tracker/weights").glob("edge68*.onnx"))
 DTYPES = {onnx.TensorProto.UINT8: "uint8", onnx.TensorProto.FLOAT: "float32"}
@@ -83,3 +84,28 @@ def test_one_sentence_for_what_is_no_model(
     error = capsys.readouterr().err
     assert error.startswith("export.gstreamer: ") and error.count("\n") == 1 and "own.onnx" in error
     assert not info_path(model).exists()
+
+
+@pytest.mark.parametrize("failing", ["the model", "the .modelinfo"])
+def test_beside_a_model_that_is_not_written_the_old_one_stays(
+    failing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    model = tmp_path / "own.onnx"
+    info_path(model).write_text("old")
+    spec = ModelSpec(32, "ibug68", 0.5, "", "", {}, "")
+    if failing == "the .modelinfo":
+        monkeypatch.setattr(Path, "write_bytes", fail)
+
+    def write_both() -> None:
+        with whole_model_info(model, spec):
+            model.touch()
+            raise TrackerError("the model cannot be written")
+
+    with pytest.raises(TrackerError, match="cannot be written"):
+        write_both()
+    assert model.exists() == (failing == "the model")  # it is not begun without the other
+    assert info_path(model).read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []

@@ -7,6 +7,7 @@ import math
 import os
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -261,19 +262,35 @@ class TestRefused:
             export(checkpoint, tmp_path / "m.onnx", "drawn", "int8", budget=Budget(p99_px=1e-6), allow_untrained=True)
         assert os.listdir(tmp_path) == []
 
-    def test_a_failure_on_the_way_leaves_nothing(
-        self, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    @pytest.mark.parametrize("tool", ["quantize_static", "shape_inference.quant_pre_process"])
+    @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), ValueError("a file is cut off")])
+    def test_a_full_temporary_folder_leaves_nothing(
+        self, tool: str, error: Exception, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        def full(*_: Any, **__: Any) -> None:
-            raise OSError(28, "No space left on device")
+        def fail(*_: Any, **__: Any) -> None:
+            raise error
 
-        monkeypatch.setattr("onnxruntime.quantization.quantize_static", full)
+        monkeypatch.setattr(f"onnxruntime.quantization.{tool}", fail)
+        monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=0))
         graph = LandmarkGraph(load(checkpoint)[0]).eval()
         crops = torch.zeros(2, 32, 32, 3, dtype=torch.uint8)
         reference = Reference(graph, crops, np.random.default_rng(0).uniform(0, 32, (2, 68, 2)), IBUG68)
-        with pytest.raises(TrackerError, match=r"m\.onnx cannot be written \(No space left on device\)"):
+        told = r"temporary files cannot be written in .*: No space left on device; name a folder .* in \$TMPDIR"
+        with pytest.raises(TrackerError, match=told):
             write_onnx(graph, self.spec(), reference, tmp_path / "m.onnx", ANYTHING, Quantisation(crops.numpy(), CPU))
         assert os.listdir(tmp_path) == []
+
+    def test_other_failures_are_not_taken_for_a_full_disk(
+        self, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def fail(*_: Any, **__: Any) -> None:
+            raise ValueError("a bug")
+
+        model = tmp_path / "m.onnx"
+        export(checkpoint, model, "drawn", allow_untrained=True)
+        monkeypatch.setattr("onnxruntime.quantization.shape_inference.quant_pre_process", fail)
+        with pytest.raises(ValueError, match="a bug"):
+            Quantiser(model, Quantisation(np.zeros((2, 32, 32, 3), np.uint8), CPU))
 
 
 @pytest.mark.slow
