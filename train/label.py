@@ -36,9 +36,19 @@ with needs_extra(__name__, "train.label", "train", "cv2", "tqdm"):
     from tracker.errors import TrackerError
     from tracker.face.geometry import Array, extent
     from tracker.face.schemes import Scheme
-    from tracker.system.files import held_folder, write_whole
+    from tracker.system.files import held_folder, read_text, write_whole
     from train.datasets import split
-    from train.labels.folder import SPREAD, SUMMARY, LabelFolder, hold_to, percentiles, pictures_in, read_spread
+    from train.labels.folder import (
+        SPREAD,
+        SUMMARY,
+        LabelFolder,
+        digest_of,
+        hold_to,
+        is_another,
+        percentiles,
+        pictures_in,
+        read_spread,
+    )
     from train.labels.teachers import FACEMESH, Teacher, open_teacher
     from train.labels.views import Variation, average, generator, random_views
 
@@ -147,10 +157,11 @@ class Views:
 
         Raises:
             Unusable: for a picture that does not decode or shows no face.
-            TrackerError: for a damaged file in the folder.
+            TrackerError: for a damaged file in the folder, and for the points of another picture.
         """
         path = None if self.keep is None else self.keep / f"{picture.stem}.npy"
         if path is not None and os.path.exists(path):
+            _expect_points_of(picture, path)
             try:
                 kept = np.asarray(np.load(path), np.float64)
                 if kept.ndim != 3 or len(kept) != self.count:
@@ -160,6 +171,7 @@ class Views:
                 raise TrackerError(f"{path}: expected an array, the file is damaged; delete it") from None
         seen = self.look(picture).astype(np.float32)  # as it is kept: labels shall be the same
         if path is not None:
+            write_whole(_identity(path), digest_of(picture).encode())  # first: points of no known picture are none
             write_array(path, seen)
         return np.asarray(seen, np.float64)
 
@@ -246,11 +258,23 @@ def summary(folder: LabelFolder, pictures: list[Path], scheme: Scheme) -> dict[s
         "scheme": scheme.name,
         "pictures": len(pictures),
         "labelled": len(labelled),
-        "left_out": dict(Counter(re.sub(r"[0-9.]+", "N", reason) for reason in folder.left_out.values())),
+        "left_out": dict(Counter(re.sub(r"[0-9.]+", "N", reason) for reason, _ in folder.left_out.values())),
         "split": {"training": len(training), "held_back": len(held_back)},
         "spread": {"faces": percentiles(spreads.mean(1)), "points": percentiles(spreads.ravel())},
         "spread_by_part": {name: round(float(value), 5) for name, value in parts.items()} if labelled else {},
     }
+
+
+def _identity(points: Path) -> Path:
+    """The file beside kept points that has the SHA-256 of their picture."""
+    return points.with_suffix(".sha256")
+
+
+def _expect_points_of(picture: Path, points: Path) -> None:
+    """Raise TrackerError if kept points are another picture's; earlier versions kept them without its SHA-256."""
+    identity = _identity(points)
+    if os.path.exists(identity) and is_another(picture, read_text(identity, 1 << 10)):
+        raise TrackerError(f"{points}: has the points of another picture than {picture}; give another --keep")
 
 
 def write_array(path: Path, array: NDArray[np.floating[Any]]) -> None:

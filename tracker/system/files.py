@@ -207,6 +207,14 @@ def _kind_of(mode: int) -> str:
     return kinds.get(stat.S_IFMT(mode), "a device")
 
 
+def is_same(one: str | Path, other: str | Path) -> bool:
+    """Tell whether two names lead to one file; names that lead to none, or cannot be looked at, do not."""
+    try:
+        return os.path.samefile(one, other)
+    except (OSError, ValueError):  # a ValueError for a zero byte
+        return False
+
+
 def make_folder(folder: Path) -> None:
     """Make a folder to write into, and those above it. Raises TrackerError where that is not possible."""
     try:

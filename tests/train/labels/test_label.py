@@ -178,15 +178,70 @@ class TestLeftOut:
 
 
 class TestResume:
-    def test_does_only_what_is_left(self, options: list[object], tmp_path: Path) -> None:
+    def test_does_only_what_is_left(
+        self, options: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        seen: list[object] = []
+        detect = FakeDetector.detect
         draw(tmp_path / "in/b.png", red=50)
         run(*options)
         before = (tmp_path / "out/a.pts").stat().st_mtime_ns
-        draw(tmp_path / "in/b.png")  # left out before: not looked at again
         draw(tmp_path / "in/c.png")
+        monkeypatch.setattr(FakeDetector, "detect", lambda self, image: seen.append(image) or detect(self, image))
         assert run(*options) == 0
+        assert len(seen) == 1  # b was left out before
         assert (tmp_path / "out/a.pts").stat().st_mtime_ns == before
         assert not (tmp_path / "out/b.pts").exists() and (tmp_path / "out/c.pts").exists()
+
+    def test_looks_again_at_what_has_changed_since_it_was_left_out(self, options: list[object], tmp_path: Path) -> None:
+        draw(tmp_path / "in/b.png", red=50)
+        assert run(*options) == 0
+        draw(tmp_path / "in/b.png")
+        assert run(*options) == 0
+        assert (tmp_path / "out/b.pts").exists()
+        assert (tmp_path / "out/left_out.csv").read_text() == "picture,reason,digest\n"
+
+    def test_goes_on_in_a_folder_of_an_earlier_version(self, options: list[object], tmp_path: Path) -> None:
+        """It has no digests: what was left out stays so."""
+        draw(tmp_path / "in/b.png")
+        assert run(*options, "--limit", 0.03) == 0
+        (tmp_path / "out/left_out.csv").write_text("picture,reason\nb.png,yunet finds no face\n")
+        (tmp_path / "out/b.pts").unlink()
+        assert run(*options, "--limit", 0.03) == 0
+        assert not (tmp_path / "out/b.pts").exists()
+        assert (tmp_path / "out/left_out.csv").read_text() == "picture,reason,digest\nb.png,yunet finds no face,\n"
+
+    @pytest.mark.parametrize("copied", [False, True])
+    @pytest.mark.parametrize("name", ["a.png", "a.bmp"])
+    def test_refuses_another_picture_of_the_name(
+        self,
+        options: list[object],
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+        name: str,
+        copied: bool,
+    ) -> None:
+        assert run(*options) == 0
+        if copied:
+            (tmp_path / "out/a.png").unlink()
+            shutil.copy(tmp_path / "in/a.png", tmp_path / "out/a.png")
+        draw(tmp_path / "others" / name, red=1)
+        before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+        assert run("--images", tmp_path / "others", *options[2:]) == 2
+        assert f"a.png: is another picture than {tmp_path / 'others' / name}; give" in capsys.readouterr().err
+        assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+        shutil.copytree(tmp_path / "in", tmp_path / "moved")
+        assert run("--images", tmp_path / "moved", *options[2:]) == 0
+
+    def test_refuses_kept_points_of_another_picture(
+        self, options: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        keep = ["--keep", tmp_path / "keep"]
+        assert run(*options, *keep) == 0
+        draw(tmp_path / "others/a.png", red=1)
+        assert run("--images", tmp_path / "others", "--output", tmp_path / "again", *options[4:], *keep) == 2
+        assert f"a.npy: has the points of another picture than {tmp_path / 'others'}" in capsys.readouterr().err
+        assert not (tmp_path / "again/a.pts").exists()
 
     def test_goes_on_after_the_teacher_has_ended(
         self, options: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -217,10 +272,12 @@ class TestResume:
         assert f"was made with {option}" in error and "another folder" in error and error.count("\n") == 1
         assert sorted(path.name for path in (tmp_path / "out").iterdir()) == files
 
-    def test_kept_points_need_no_teacher(self, options: list[object], tmp_path: Path) -> None:
+    def test_kept_points_need_no_teacher(
+        self, options: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         keep = ["--keep", tmp_path / "keep"]
         assert run(*options, *keep) == 0
-        draw(tmp_path / "in/a.png", red=150)  # would end the teacher
+        monkeypatch.delattr(teachers.FaceMesh, "look")
         assert run(*options[:3], tmp_path / "again", *options[4:], *keep, "--limit", 0.03) == 0
         ours, theirs = (read_pts(tmp_path / folder / "a.pts") for folder in ("out", "again"))
         assert np.abs(ours - theirs).max() < 1e-3  # they are kept as float32
