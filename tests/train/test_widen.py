@@ -39,6 +39,37 @@ def test_answers_as_the_narrow_net(checkpoint: Path, channels: list[int], tmp_pa
         torch.testing.assert_close(wider(crops)[-1], narrow(crops)[-1], rtol=1e-5, atol=1e-5)
 
 
+@pytest.fixture
+def unequal(tmp_path: Path, fit_tiny: Callable[..., None]) -> Path:
+    """A checkpoint of a net with the channels 8, 16, 16."""
+    fit_tiny(tmp_path / "run", "--model.net.channels=[8,16,16]", "--trainer.max_epochs=1")
+    return tmp_path / "run/last.ckpt"
+
+
+@pytest.mark.parametrize("wide", [(8, 24, 24), (16, 17, 17), (20, 16, 16)])
+def test_levels_may_be_widened_by_different_factors(unequal: Path, tmp_path: Path, wide: tuple[int, ...]) -> None:
+    widen(unequal, wide, tmp_path / "wide.ckpt")
+    narrow, wider = task_in(unequal).eval(), task_in(tmp_path / "wide.ckpt").eval()
+    crops = torch.randint(0, 256, (2, narrow.size, narrow.size, 3), dtype=torch.uint8)
+    with torch.no_grad():
+        torch.testing.assert_close(wider(crops)[-1], narrow(crops)[-1], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("wide", "words"),
+    [
+        ((16, 16, 16), "expected different numbers for the levels 1 and 2, which have 8 and 16 in the checkpoint; got"),
+        ((8, 16, 24), "expected equal numbers for the levels 2 and 3, which have 16 and 16 .*; got 16 and 24"),
+    ],
+)
+def test_neighbouring_levels_stay_equal_or_different(
+    unequal: Path, tmp_path: Path, wide: tuple[int, ...], words: str
+) -> None:
+    with pytest.raises(TrackerError, match=words):
+        widen(unequal, wide, tmp_path / "wide.ckpt")
+    assert not (tmp_path / "wide.ckpt").exists()
+
+
 def test_every_weight_learns_after_a_step(checkpoint: Path, channels: list[int], tmp_path: Path) -> None:
     """At first nothing reads the new channels; the first step changes that."""
     widen(checkpoint, tuple(2 * each for each in channels), tmp_path / "wide.ckpt")
