@@ -128,7 +128,7 @@ def label(
         ) from None
     finally:
         stack.close()
-    print(f"{len(pictures) - len(labels.left_out)} of {len(pictures)} pictures labelled, see {output / SUMMARY}")
+    print(f"{len(labels.labelled(pictures))} of {len(pictures)} pictures labelled, see {output / SUMMARY}")
 
 
 @dataclass(frozen=True)
@@ -242,7 +242,8 @@ def summary(folder: LabelFolder, pictures: list[Path], scheme: Scheme) -> dict[s
     Raises:
         TrackerError: for a damaged label.
     """
-    labelled = [picture for picture in pictures if picture.name not in folder.left_out]
+    labelled = folder.labelled(pictures)
+    reasons = [folder.left_out[picture.name].reason for picture in pictures if picture.name in folder.left_out]
     spreads = np.empty((len(labelled), scheme.count))
     for row, picture in zip(spreads, labelled):
         try:
@@ -258,7 +259,7 @@ def summary(folder: LabelFolder, pictures: list[Path], scheme: Scheme) -> dict[s
         "scheme": scheme.name,
         "pictures": len(pictures),
         "labelled": len(labelled),
-        "left_out": dict(Counter(re.sub(r"[0-9.]+", "N", reason) for reason, _ in folder.left_out.values())),
+        "left_out": dict(Counter(re.sub(r"[0-9.]+", "N", reason) for reason in reasons)),
         "split": {"training": len(training), "held_back": len(held_back)},
         "spread": {"faces": percentiles(spreads.mean(1)), "points": percentiles(spreads.ravel())},
         "spread_by_part": {name: round(float(value), 5) for name, value in parts.items()} if labelled else {},

@@ -146,6 +146,10 @@ class LabelFolder:
         self._has(picture)
         return True
 
+    def labelled(self, pictures: Iterable[Path]) -> list[Path]:
+        """Return those that were not left out; earlier runs may have left out others, which are gone."""
+        return [picture for picture in pictures if picture.name not in self.left_out]
+
     def add(self, picture: Path, points_px: Array, spread_px: Array) -> None:
         """Write the labels of a picture, the .pts file last: if it is there, the rest is.
 

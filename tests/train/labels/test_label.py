@@ -201,6 +201,20 @@ class TestResume:
         assert (tmp_path / "out/b.pts").exists()
         assert (tmp_path / "out/left_out.csv").read_text() == "picture,reason,digest\n"
 
+    def test_counts_the_pictures_that_are_there(
+        self, options: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        for name in ("b", "c"):
+            draw(tmp_path / f"in/{name}.png", red=50)
+        assert run(*options) == 0
+        assert "1 of 3 pictures labelled" in capsys.readouterr().out
+        for name in ("b", "c"):
+            (tmp_path / f"in/{name}.png").unlink()
+        assert run(*options) == 0
+        assert "1 of 1 pictures labelled" in capsys.readouterr().out
+        summary = json.loads((tmp_path / "out/summary.json").read_text())
+        assert (summary["pictures"], summary["labelled"], summary["left_out"]) == (1, 1, {})
+
     def test_goes_on_in_a_folder_of_an_earlier_version(self, options: list[object], tmp_path: Path) -> None:
         """It has no digests: what was left out stays so."""
         draw(tmp_path / "in/b.png")
