@@ -180,8 +180,8 @@ class Views:
         teacher = self.teacher
         try:
             image = Sample(picture, np.empty((0, 2)), teacher.scheme).read_image()
-        except (DatasetError, OSError):
-            raise Unusable("does not decode as a picture") from None
+        except DatasetError as error:
+            raise Unusable(str(error).replace(f"{picture} ", "")) from None
         found = self.detector.detect(image)
         if not found:
             raise Unusable(f"{self.detector.name} finds no face")

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import shutil
+import struct
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,9 @@ import cv2
 import numpy as np
 import pytest
 
+import tracker.sources.pictures
 import train.label
+import train.labels.folder
 from tools.london import ibug68, read_template
 from tracker.cli.command import run_command
 from tracker.datasets.folder import read_custom
@@ -148,8 +151,12 @@ class TestLeftOut:
     @pytest.mark.parametrize(
         ("make", "reason"),
         [
-            (lambda path: path.write_bytes(b"no picture"), "does not decode as a picture"),
-            (lambda path: path.write_bytes(b""), "does not decode as a picture"),
+            (lambda path: path.write_bytes(b"no picture"), "cannot be decoded as a picture"),
+            (lambda path: path.write_bytes(b""), "cannot be decoded as a picture"),
+            (
+                lambda path: path.write_bytes(b"BM" + bytes(12) + struct.pack("<IiiHH", 40, 30_000, 9000, 1, 24)),
+                "cannot be decoded as a picture: its header states 30000 x 9000 pixels, at most 89,000,000 in all",
+            ),
             (lambda path: draw(path, face=False), "yunet finds no face"),
             (lambda path: draw(path, red=50), "the teacher sees the face in 0 of 8 views"),
             (lambda path: draw(path, red=100), "the views disagree by"),
@@ -200,6 +207,31 @@ class TestResume:
         assert run(*options) == 0
         assert (tmp_path / "out/b.pts").exists()
         assert (tmp_path / "out/left_out.csv").read_text() == "picture,reason,digest\n"
+
+    def test_looks_again_at_what_could_not_be_read(
+        self,
+        options: list[object],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        """As after an error of a disk, which says nothing of the picture."""
+        draw(tmp_path / "in/b.png")
+
+        def fail(path: Path, most_bytes: int | None = None) -> bytes:
+            if path.name == "b.png":
+                raise OSError(errno.EIO, "Input/output error")
+            return path.read_bytes()
+
+        with monkeypatch.context() as patch:
+            for module in (train.labels.folder, tracker.sources.pictures):
+                patch.setattr(module, "read_plain", fail)
+            for _ in range(2):
+                assert run(*options) == 0
+            assert "b.png: cannot be decoded as a picture: Input/output error" in capsys.readouterr().err
+            assert not (tmp_path / "out/b.pts").exists()
+        assert run(*options) == 0
+        assert (tmp_path / "out/b.pts").exists()
 
     def test_counts_the_pictures_that_are_there(
         self, options: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
