@@ -108,6 +108,11 @@ def test_weights_that_are_not_finite_are_refused(two: tuple[Path, Path], tmp_pat
     assert not (tmp_path / "mixed.ckpt").exists()
 
 
+def test_a_name_that_is_too_long_is_one_sentence(two: tuple[Path, Path], tmp_path: Path) -> None:
+    with pytest.raises(TrackerError, match="File name too long"):
+        mix(*two, tmp_path / (300 * "a" + ".ckpt"))
+
+
 def test_no_input_is_overwritten(two: tuple[Path, Path]) -> None:
     before = two[1].read_bytes()
     with pytest.raises(TrackerError, match="--output: expected another file than the checkpoints that are read"):

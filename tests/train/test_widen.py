@@ -120,6 +120,11 @@ def test_other_nets_are_refused(checkpoint: Path, channels: list[int], tmp_path:
         widen(tmp_path / "other.ckpt", tuple(channels), tmp_path / "wide.ckpt")
 
 
+def test_a_name_that_is_too_long_is_one_sentence(checkpoint: Path, channels: list[int], tmp_path: Path) -> None:
+    with pytest.raises(TrackerError, match="File name too long"):
+        widen(checkpoint, tuple(channels), tmp_path / (300 * "a" + ".ckpt"))
+
+
 def test_no_input_is_overwritten(checkpoint: Path, channels: list[int]) -> None:
     before = checkpoint.read_bytes()
     with pytest.raises(TrackerError, match="--output: expected another file"):

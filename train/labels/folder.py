@@ -17,7 +17,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from tracker.datasets.collect import list_folder
 from tracker.datasets.pts_files import PICTURE_SUFFIXES
+from tracker.datasets.sample import DatasetError
 from tracker.engines.spec import parse_json
 from tracker.errors import TrackerError
 from tracker.face.geometry import Array
@@ -38,11 +40,14 @@ def pictures_in(folder: Path) -> list[Path]:
         folder: the folder.
 
     Raises:
-        TrackerError: for none, and for two that differ in their suffix only, which could not have a label each.
+        TrackerError: for none, a folder that cannot be read, and two that differ in their suffix only, which could not
+            have a label each.
     """
-    if not os.path.isdir(folder):
-        raise TrackerError(f"{folder}: expected a folder of pictures, there is no such folder; correct --images")
-    pictures = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
+    try:
+        files = list_folder(folder, "a folder of pictures")
+    except DatasetError as error:
+        raise TrackerError(f"{error}; correct --images") from None
+    pictures = [path for path in files if path.suffix.lower() in PICTURE_SUFFIXES]
     if not pictures:
         raise TrackerError(f"{folder}: expected pictures, found none; correct --images")
     by_stem: dict[str, Path] = {}
