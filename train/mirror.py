@@ -17,7 +17,7 @@ with needs_extra(__name__, "train.mirror", "train", "torch", "lightning"):
     import numpy as np
 
     from tracker.cli.command import run_command
-    from tracker.datasets.sample import DatasetError, Sample
+    from tracker.datasets.sample import Sample
     from tracker.engines.onnx import OnnxEngine
     from tracker.errors import TrackerError
     from tracker.face.crop import Roi, roi_of_landmarks
@@ -59,10 +59,7 @@ def mirror(model: Path, source: Source, output: Path, faces: int = 1000) -> None
         expect_writable(output.parent)
     except OSError as error:
         raise unwritable(output, error) from None
-    try:
-        offsets, count = _measured(model, source, faces)
-    except DatasetError as error:
-        raise TrackerError(str(error)) from None
+    offsets, count = _measured(model, source, faces)
     try:
         write_offsets(output, offsets)
     except OSError as error:

@@ -188,6 +188,27 @@ class TestCommand:
             mirror.mirror(**given)
         assert not (tmp_path / "o.csv").exists()
 
+    @pytest.mark.parametrize(
+        ("options", "words"),
+        [
+            (["--source.sources", "[]"], "data.source.sources: expected a list of data sets, got an empty one"),
+            ([], "the following arguments are required: sources"),
+        ],
+    )
+    def test_a_data_set_that_cannot_be_built_is_one_sentence(
+        self,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+        options: list[str],
+        words: str,
+    ) -> None:
+        given = f"--model edge68 --source train.datasets.Combined --output {tmp_path / 'o.csv'}"
+        monkeypatch.setattr(sys, "argv", ["mirror.py", *given.split(), *options])
+        assert mirror.main() == 2
+        said = capsys.readouterr().err
+        assert said.startswith(f"train.mirror: {words}") and said.count("\n") == 1
+
     @pytest.mark.usefixtures("fake")
     def test_a_model_of_other_points_is_refused(self, w300: Path, tmp_path: Path) -> None:
         mirror.OnnxEngine(Path()).spec.scheme = "wflw98"  # type: ignore[misc]
