@@ -38,6 +38,7 @@ with needs_extra(__name__, "train.label", "train", "cv2", "tqdm"):
     from tracker.face.schemes import Scheme
     from tracker.system.files import held_folder, read_text, write_whole
     from train.datasets import split
+    from train.errors import check_seed
     from train.labels.folder import (
         SPREAD,
         SUMMARY,
@@ -92,6 +93,7 @@ def label(
         keep: a folder for the teacher's points in every view; if it has them, the teacher is not run again.
     """
     _check(views, limit, least_views)
+    check_seed("--seed", seed)
     pictures = pictures_in(images)
     finder = load_detector(detector)
     asked = open_teacher(teacher if isinstance(teacher, list) else [teacher], teacher_python, finder)

@@ -22,7 +22,7 @@ from tracker.face.schemes import IBUG68
 from train.asymmetry import read_offsets
 from train.augmentation import Augmentation, Choices, apply
 from train.datasets import Source
-from train.errors import SetupError, check_range
+from train.errors import SetupError, check_range, check_seed
 from train.targets.boundaries import EdgeProcedure, edge_maps
 from train.task import Batch, LandmarkTask
 
@@ -199,10 +199,10 @@ class FaceData(lightning.LightningDataModule):
             ("workers", workers, 0, 1024),
             ("stride", stride, 1, size),
             ("views", views, 1, 64),
-            ("seed", seed, 0, (1 << 32) - 1),
             ("keep_gb", keep_gb, 0, 1 << 20),
         ):
             check_range(f"data.{name}", value, least, most)
+        check_seed("data.seed", seed)
         self.source, self.size, self.batch, self.workers = source, size, batch, workers
         self.augmentation, self.edges, self.stride, self.seed = augmentation, edges, stride, seed
         self.keep_gb, self.views, self.mirror = keep_gb, views, mirror

@@ -26,6 +26,7 @@ with needs_extra(__name__, "train.widen", "train", "torch", "lightning"):
     from tracker.system.files import is_same
     from train.checkpoint_io import save_weights
     from train.checkpoints import CheckpointError, build, load_weights, read_checkpoint
+    from train.errors import check_seed
     from train.task import LandmarkTask
 
 
@@ -48,11 +49,12 @@ def widen(checkpoint: Path, channels: tuple[int, ...], output: Path, seed: int =
         trust: packages, separated by commas, whose classes the checkpoint may name besides those of train.
 
     Raises:
-        TrackerError: if the file is no checkpoint of an EdgeHourglass, a level would be narrower, neighbouring
-            levels would become equal or unequal, or the output cannot be written.
+        TrackerError: if the file is no checkpoint of an EdgeHourglass, a level would be narrower, neighbouring levels
+            would become equal or unequal, the seed is none, or the output cannot be written.
     """
     if is_same(output, checkpoint):
         raise TrackerError(f"--output: expected another file than the checkpoint that is read, got {output}")
+    check_seed("--seed", seed)
     source = read_checkpoint(checkpoint, trust)
     parameters = copy.deepcopy(source["hyper_parameters"])
     settings = parameters["net"].get("init_args", {})

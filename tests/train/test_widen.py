@@ -93,6 +93,13 @@ def test_the_seed_decides(checkpoint: Path, channels: list[int], tmp_path: Path)
     assert any(not a[name].equal(c[name]) for name in a)
 
 
+@pytest.mark.parametrize("seed", [-1, 1 << 32, 10**23])
+def test_a_seed_that_is_none_is_refused(checkpoint: Path, channels: list[int], tmp_path: Path, seed: int) -> None:
+    with pytest.raises(TrackerError, match="--seed: expected a number from 0 to 4294967295, got"):
+        widen(checkpoint, tuple(channels), tmp_path / "wide.ckpt", seed)
+    assert not (tmp_path / "wide.ckpt").exists()
+
+
 @pytest.mark.parametrize("change", [lambda c: c[:-1], lambda c: [c[0] - 1, *c[1:]], lambda c: []])
 def test_other_channels_are_refused(
     checkpoint: Path, channels: list[int], tmp_path: Path, change: Callable[[list[int]], list[int]]

@@ -335,6 +335,8 @@ class TestRefuses:
         [
             (["--views", 1], "--views must be at least 2"),
             (["--limit", 0], "--limit must be positive"),
+            (["--seed", -1], "--seed: expected a number from 0 to 4294967295, got -1"),
+            (["--seed", 1 << 32], "--seed: expected a number from 0 to 4294967295, got 4294967296"),
             (["--least-views", 0], "--least-views must lie above 0"),
             (["--images", "nowhere"], "nowhere: expected a folder of pictures"),
             (["--teacher-python", "nowhere/python"], "cannot start the teacher nowhere/python"),
@@ -349,6 +351,7 @@ class TestRefuses:
         assert run(*options, *change) == 2
         error = capsys.readouterr().err
         assert sentence in error and error.count("\n") == 1
+        assert not Path(str(options[3])).exists()
 
     def test_facemesh_without_its_python(self, options: list[object], capsys: pytest.CaptureFixture[str]) -> None:
         assert run(*options[:4]) == 2
