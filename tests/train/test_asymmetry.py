@@ -112,6 +112,14 @@ class TestFile:
             read_offsets(path, IBUG68)
         assert str(path) in str(raised.value) and "\n" not in str(raised.value)
 
+    @pytest.mark.parametrize("wrong", [0.304, -0.21, float("nan")])
+    def test_what_a_training_would_refuse_is_not_written(self, tmp_path: Path, wrong: float) -> None:
+        offsets = np.full((68, 2), 0.01)
+        offsets[3, 1] = wrong
+        with pytest.raises(TrackerError, match="of at most 0.2 of the face, got .*the model does not fit the faces"):
+            write_offsets(tmp_path / "o.csv", offsets)
+        assert not (tmp_path / "o.csv").exists()
+
     @pytest.mark.parametrize("name", ["missing.csv", ""])
     def test_one_that_cannot_be_read(self, tmp_path: Path, name: str) -> None:
         with pytest.raises(TrackerError, match="cannot be read"):
