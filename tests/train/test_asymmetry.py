@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -116,7 +117,7 @@ class TestFile:
     def test_what_a_training_would_refuse_is_not_written(self, tmp_path: Path, wrong: float) -> None:
         offsets = np.full((68, 2), 0.01)
         offsets[3, 1] = wrong
-        with pytest.raises(TrackerError, match="of at most 0.2 of the face, got .*the model does not fit the faces"):
+        with pytest.raises(TrackerError, match=r"of at most 0\.2 of the face, got .*the model does not fit the faces"):
             write_offsets(tmp_path / "o.csv", offsets)
         assert not (tmp_path / "o.csv").exists()
 
@@ -228,10 +229,25 @@ class TestCommand:
         engine, chosen = SimpleNamespace(spec=SimpleNamespace(scheme="ibug68")), []
         monkeypatch.setattr(mirror, "OnnxEngine", lambda path: engine)
         monkeypatch.setattr(mirror, "LandmarkEstimator", lambda engine: SimpleNamespace(engine=engine))
-        monkeypatch.setattr(mirror, "_difference", lambda _, face: chosen.append(face.picture) or np.zeros((68, 2)))
+        monkeypatch.setattr(
+            mirror, "_difference", lambda _, face, image: chosen.append(face.picture) or np.zeros((68, 2))
+        )
         _, count = mirror._measured(Path("edge68"), W300(w300), 5)
         pictures = [face.picture for face in W300(w300).faces()[0]]
         assert count == 5 and chosen == [pictures[index] for index in (0, 2, 4, 6, 8)]
+
+    def test_pictures_that_do_not_decode_are_as_on_invalid_says(
+        self, w300: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        shutil.copytree(w300, tmp_path / "faces")
+        W300(tmp_path / "faces").faces()[0][3].picture.write_bytes(b"no picture")
+        monkeypatch.setattr(mirror, "OnnxEngine", lambda path: SimpleNamespace(spec=SimpleNamespace(scheme="ibug68")))
+        monkeypatch.setattr(mirror, "LandmarkEstimator", lambda engine: SimpleNamespace(engine=engine))
+        monkeypatch.setattr(mirror, "_difference", lambda _, face, image: np.zeros((68, 2)))
+        _, count = mirror._measured(Path("edge68"), W300(tmp_path / "faces", on_invalid="skip"), 1000)
+        assert count == 8
+        with pytest.raises(TrackerError, match=r"cannot be decoded as a picture .*leave them out with on_invalid=skip"):
+            mirror._measured(Path("edge68"), W300(tmp_path / "faces"), 1000)
 
     def test_of_300w_lie_to_the_right(self, shared: Path, tmp_path: Path) -> None:
         """About 1 % of the face: twice what README.md of the research models says of the labels."""
