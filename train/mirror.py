@@ -24,7 +24,7 @@ with needs_extra(__name__, "train.mirror", "train", "torch", "lightning"):
     from tracker.errors import TrackerError
     from tracker.face.crop import Roi, roi_of_landmarks
     from tracker.face.geometry import Array
-    from tracker.system.files import expect_replaceable, expect_writable, unwritable
+    from tracker.system.files import expect_replaceable, expect_writable, kind_of, unwritable
     from tracker.tracking.estimator import LandmarkEstimator
     from tracker.weights.packaged import landmark_model
     from train.asymmetry import face_frame, write_offsets
@@ -58,6 +58,10 @@ def mirror(model: Path, source: Source, output: Path, faces: int = 1000) -> None
         raise TrackerError(f"--faces: expected a number from 1 on, got {faces}")
     if output.suffix != ".csv":
         raise TrackerError(f"--output: expected a .csv file, got {output}")
+    if (found := kind_of(output.parent)) != "a folder":
+        raise TrackerError(
+            f"--output: expected the name of a file in a folder, got {output}: {output.parent} is {found}"
+        )
     try:
         expect_replaceable(output)
         expect_writable(output.parent)

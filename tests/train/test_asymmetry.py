@@ -188,7 +188,7 @@ class TestCommand:
             ({"model": Path("none.onnx")}, "none.onnx"),
             ({"source": W300(Path("nowhere"))}, "nowhere"),
             ({"output": Path("x" * 300 + ".csv")}, "cannot be written"),
-            ({"output": Path("no/folder/o.csv")}, "no"),
+            ({"output": Path("no/folder/o.csv")}, "no/folder is no file"),
         ],
     )
     def test_a_mistake_is_one_sentence(self, w300: Path, tmp_path: Path, change: dict[str, Any], words: str) -> None:
