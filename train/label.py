@@ -36,7 +36,7 @@ with needs_extra(__name__, "train.label", "train", "cv2", "tqdm"):
     from tracker.errors import TrackerError
     from tracker.face.geometry import Array, extent
     from tracker.face.schemes import Scheme
-    from tracker.system.files import held_folder, read_text, write_whole
+    from tracker.system.files import held_folder, read_plain, read_text
     from train.datasets import split
     from train.errors import check_seed
     from train.labels.folder import (
@@ -49,9 +49,13 @@ with needs_extra(__name__, "train.label", "train", "cv2", "tqdm"):
         percentiles,
         pictures_in,
         read_spread,
+        write_file,
     )
     from train.labels.teachers import FACEMESH, Teacher, open_teacher
     from train.labels.views import Variation, average, generator, random_views
+
+
+MOST_BYTES = 1 << 28  # of kept points
 
 
 class Unusable(Exception):
@@ -123,7 +127,7 @@ def label(
                     tqdm.write(f"{picture.name}: {reason}", file=sys.stderr)
         finally:
             labels.save()
-        write_whole(output / SUMMARY, json.dumps(summary(labels, pictures, asked.scheme), indent=1).encode())
+        write_file(output / SUMMARY, json.dumps(summary(labels, pictures, asked.scheme), indent=1).encode())
     except OSError as error:
         raise TrackerError(
             f"{output}: cannot be written: {error.strerror}; free space or give another folder"
@@ -164,16 +168,10 @@ class Views:
         path = None if self.keep is None else self.keep / f"{picture.stem}.npy"
         if path is not None and os.path.exists(path):
             _expect_points_of(picture, path)
-            try:
-                kept = np.asarray(np.load(path), np.float64)
-                if kept.ndim != 3 or len(kept) != self.count:
-                    raise ValueError
-                return kept
-            except (ValueError, EOFError, MemoryError, OverflowError):
-                raise TrackerError(f"{path}: expected an array, the file is damaged; delete it") from None
+            return read_array(path, (self.count, len(self.teacher.flip), self.teacher.dimensions))
         seen = self.look(picture).astype(np.float32)  # as it is kept: labels shall be the same
         if path is not None:
-            write_whole(_identity(path), digest_of(picture).encode())  # first: points of no known picture are none
+            write_file(_identity(path), digest_of(picture).encode())  # first: points of no known picture are none
             write_array(path, seen)
         return np.asarray(seen, np.float64)
 
@@ -276,19 +274,47 @@ def _identity(points: Path) -> Path:
 def _expect_points_of(picture: Path, points: Path) -> None:
     """Raise TrackerError if kept points are another picture's; earlier versions kept them without its SHA-256."""
     identity = _identity(points)
-    if os.path.exists(identity) and is_another(picture, read_text(identity, 1 << 10)):
+    if not os.path.exists(identity):
+        return
+    try:
+        digest = read_text(identity, MOST_BYTES)
+    except OSError as error:
+        raise TrackerError(f"{identity}: cannot be read: {error.strerror}; delete it or give another --keep") from None
+    if is_another(picture, digest):
         raise TrackerError(f"{points}: has the points of another picture than {picture}; give another --keep")
 
 
+def read_array(path: Path, shape: tuple[int, ...]) -> Array:
+    """Read a .npy file of numbers.
+
+    Args:
+        path: of the file.
+        shape: that it must have.
+
+    Raises:
+        TrackerError: if it cannot be read or has another shape.
+    """
+    try:
+        content = io.BytesIO(read_plain(path, MOST_BYTES))
+        array = np.asarray(np.lib.format.read_array(content, allow_pickle=False), np.float64)
+    except OSError as error:
+        raise TrackerError(f"{path}: cannot be read: {error.strerror}; delete it or give another --keep") from None
+    except (ValueError, TypeError, EOFError, MemoryError, OverflowError):
+        raise TrackerError(f"{path}: expected an array, the file is damaged; delete it") from None
+    if array.shape != shape:
+        raise TrackerError(f"{path}: expected an array of the shape {shape}, it has {array.shape}; delete it")
+    return array
+
+
 def write_array(path: Path, array: NDArray[np.floating[Any]]) -> None:
-    """Write an array as a .npy file, whole or not at all.
+    """Write an array as a .npy file, whole or not at all; raise TrackerError that names it if that fails.
 
     Args:
         path: of the file.
         array: to write.
     """
     np.save(content := io.BytesIO(), array)
-    write_whole(path, content.getvalue())
+    write_file(path, content.getvalue())
 
 
 def _check(views: int, limit: float, least_views: float) -> None:

@@ -24,7 +24,7 @@ from tracker.engines.spec import parse_json
 from tracker.errors import TrackerError
 from tracker.face.geometry import Array
 from tracker.face.pts import as_pts
-from tracker.system.files import is_same, read_plain, read_text, write_whole
+from tracker.system.files import is_same, read_plain, read_text, unwritable, write_whole
 
 SETTINGS, LEFT_OUT, SUMMARY, SPREAD = "settings.json", "left_out.csv", "summary.json", ".spread.csv"
 LARGEST_BYTES = 1 << 20  # of settings
@@ -70,6 +70,14 @@ def digest_of(picture: Path) -> str:
 def is_another(picture: Path, digest: str) -> bool:
     """Tell whether a picture is not the one of a digest; one that cannot be read now may be it."""
     return digest_of(picture) not in (digest, UNREADABLE)
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file, whole or not at all; raise TrackerError that names it if that fails."""
+    try:
+        write_whole(path, content)
+    except OSError as error:
+        raise unwritable(path, error) from None
 
 
 def hold_to(folder: Path, settings: Mapping[str, Any]) -> None:
@@ -165,8 +173,8 @@ class LabelFolder:
         """
         self._link(picture)
         rows = "\n".join(["spread_px", *(f"{spread:.4f}" for spread in spread_px), ""])
-        write_whole(self.folder / f"{picture.stem}{SPREAD}", rows.encode("ascii"))
-        write_whole(self.folder / f"{picture.stem}.pts", as_pts(points_px))
+        write_file(self.folder / f"{picture.stem}{SPREAD}", rows.encode("ascii"))
+        write_file(self.folder / f"{picture.stem}.pts", as_pts(points_px))
         self.left_out.pop(picture.name, None)
 
     def leave_out(self, picture: Path, reason: str) -> None:
@@ -182,7 +190,7 @@ class LabelFolder:
         table = csv.writer(rows, lineterminator="\n")
         table.writerow(("picture", *LeftOut._fields))
         table.writerows((name, *why) for name, why in sorted(self.left_out.items()))
-        write_whole(self.folder / LEFT_OUT, rows.getvalue().encode("utf-8", "surrogateescape"))
+        write_file(self.folder / LEFT_OUT, rows.getvalue().encode("utf-8", "surrogateescape"))
         self._unsaved = 0
 
     def _read_left_out(self) -> dict[str, LeftOut]:
@@ -192,6 +200,8 @@ class LabelFolder:
         try:
             with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
                 rows = list(csv.reader(file))
+        except OSError as error:
+            raise TrackerError(f"{path}: cannot be read: {error.strerror}; give another --output") from None
         except csv.Error:
             rows = []
         columns = ["picture", *LeftOut._fields]
@@ -219,7 +229,11 @@ class LabelFolder:
             target.unlink(missing_ok=True)  # a link to what is gone
             target.symlink_to(os.path.relpath(picture.resolve(), self.folder.resolve()))
         except OSError:
-            write_whole(target, picture.read_bytes())
+            try:
+                content = read_plain(picture)
+            except OSError as error:
+                raise TrackerError(f"{picture}: cannot be read: {error.strerror}; correct --images") from None
+            write_file(target, content)
 
 
 def read_spread(path: Path) -> Array:

@@ -44,6 +44,7 @@ class Teacher(Protocol):
         scheme: of the labels.
         flip: (K,) its point that takes place k in a mirrored picture.
         view_px: the side of its views.
+        dimensions: of its points, 3 if they have depths, else 2.
     """
 
     about: dict[str, Any]
@@ -51,6 +52,7 @@ class Teacher(Protocol):
     scheme: Scheme
     flip: NDArray[np.intp]
     view_px: int
+    dimensions: int
 
     def roi(self, image_rgb: Image, found: Detection) -> Roi:
         """Return the square that the views of a face vary around.
@@ -92,6 +94,7 @@ class FaceMesh:
 
     scheme = IBUG68
     view_px = FACEMESH_PX
+    dimensions = 3
 
     def __init__(self, command: list[str]) -> None:
         self._complaints = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
@@ -178,6 +181,8 @@ class Models:
     Raises:
         TrackerError: for models of different points or sizes, and for a file that is no model.
     """
+
+    dimensions = 2
 
     def __init__(self, paths: Sequence[Path], detector: CalibratedDetector) -> None:
         if not paths:

@@ -329,6 +329,59 @@ class TestResume:
         assert np.abs(ours - theirs).max() < 1e-3  # they are kept as float32
 
 
+class TestKept:
+    """A mistake in the folder of --keep is told of its file."""
+
+    @pytest.fixture
+    def keep(self, options: list[object], tmp_path: Path) -> list[object]:
+        """A command line of which the points are kept already."""
+        assert run(*options, "--keep", tmp_path / "keep") == 0
+        return [*options[:3], tmp_path / "again", *options[4:], "--keep", tmp_path / "keep"]
+
+    @pytest.mark.parametrize(
+        ("content", "words"),
+        [
+            (b"", "expected an array, the file is damaged; delete it"),
+            (b"PK\3\4 no archive", "expected an array, the file is damaged; delete it"),
+            (b"\x93NUMPY\1\0\2\0{}", "expected an array, the file is damaged; delete it"),
+            (np.zeros((8, 5, 2)), "expected an array of the shape (8, 478, 3), it has (8, 5, 2); delete it"),
+            (np.zeros((3, 478, 3)), "expected an array of the shape (8, 478, 3), it has (3, 478, 3); delete it"),
+            (None, "cannot be read: it is a folder; delete it or give another --keep"),
+        ],
+    )
+    def test_points_that_are_none(
+        self,
+        keep: list[object],
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+        content: bytes | np.ndarray | None,
+        words: str,
+    ) -> None:
+        path = tmp_path / "keep/a.npy"
+        path.unlink()
+        if content is None:
+            path.mkdir()
+        elif isinstance(content, bytes):
+            path.write_bytes(content)
+        else:
+            np.save(path, content)
+        assert run(*keep) == 2
+        assert f"{path}: {words}" in capsys.readouterr().err
+        assert "a.png" not in (tmp_path / "again/left_out.csv").read_text()
+
+    def test_a_disk_that_is_full(
+        self, options: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        def fail(path: Path, content: bytes) -> None:
+            if path.suffix == ".npy":
+                raise OSError(errno.ENOSPC, "No space left on device")
+            path.write_bytes(content)
+
+        monkeypatch.setattr(train.labels.folder, "write_whole", fail)
+        assert run(*options, "--keep", tmp_path / "keep") == 2
+        assert f"{tmp_path / 'keep/a.npy'} cannot be written (No space left" in capsys.readouterr().err
+
+
 class TestRefuses:
     @pytest.mark.parametrize(
         ("change", "sentence"),
