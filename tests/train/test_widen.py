@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from tracker.cli.command import run_command
 from tracker.errors import TrackerError
 from train.checkpoints import build, load_weights, read_checkpoint
 from train.task import LandmarkTask
@@ -130,6 +131,14 @@ def test_other_nets_are_refused(checkpoint: Path, channels: list[int], tmp_path:
 def test_a_name_that_is_too_long_is_one_sentence(checkpoint: Path, channels: list[int], tmp_path: Path) -> None:
     with pytest.raises(TrackerError, match="File name too long"):
         widen(checkpoint, tuple(channels), tmp_path / (300 * "a" + ".ckpt"))
+
+
+def test_a_list_without_brackets_is_one_sentence(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["--checkpoint", str(checkpoint), "--channels", "16,16", "--output", str(tmp_path / "wide.ckpt")]
+    assert run_command(widen, "train.widen", given) == 2
+    assert "--channels: expected a list in brackets, such as [1,2], got 16,16" in capsys.readouterr().err
 
 
 def test_no_input_is_overwritten(checkpoint: Path, channels: list[int]) -> None:

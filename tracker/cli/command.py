@@ -32,7 +32,13 @@ USER_ERROR = 2
 LONGEST = 1000
 """The largest number of characters of a message about options."""
 _SEVERAL = re.compile(r"list\[(\w+)\] \| \1\b")
-_KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "NoneType": ""}
+_KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "tuple": "a list in brackets, such as [1,2]",
+    "NoneType": "",
+}
 
 
 class _Redacting(logging.Formatter):

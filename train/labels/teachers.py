@@ -179,7 +179,7 @@ class Models:
         detector: whose boxes they are given.
 
     Raises:
-        TrackerError: for models of different points or sizes, and for a file that is no model.
+        TrackerError: for models of different points or sizes, one that is given twice, and a file that is no model.
     """
 
     dimensions = 2
@@ -199,6 +199,8 @@ class Models:
                     f"{self.view_px} px) and {path} ({other.scheme.name}, {other.engine.spec.size} px)"
                 )
         named = [{"name": path.name, "sha256": sha256_of(file)} for path, file in zip(paths, files)]
+        if len({each["sha256"] for each in named}) < len(named):
+            raise TrackerError(f"--teacher: expected different models, got one twice: {', '.join(map(str, paths))}")
         self.about: dict[str, Any] = named[0] if len(named) == 1 else {"mean_of": named}
         self.rules: dict[str, str] | None = None
         self.flip = self.scheme.flip
@@ -231,9 +233,14 @@ def open_teacher(names: Sequence[Path], python: Path | None, detector: Calibrate
         detector: finds the faces.
 
     Raises:
-        TrackerError: for one that is not available, and for facemesh together with others.
+        TrackerError: for one that is not available, facemesh together with others, and a Python that none needs.
     """
     if FACEMESH not in map(str, names):
+        if python is not None:
+            raise TrackerError(
+                f"--teacher-python: expected it for the teacher {FACEMESH} alone, got the teacher "
+                f"{', '.join(map(str, names))}; leave it out"
+            )
         return Models(names, detector)
     if len(names) > 1:
         raise TrackerError(

@@ -393,8 +393,7 @@ class TestRefuses:
             (["--least-views", 0], "--least-views must lie above 0"),
             (["--images", "nowhere"], "nowhere: expected a folder of pictures"),
             (["--teacher-python", "nowhere/python"], "cannot start the teacher nowhere/python"),
-            (["--teacher", "nothing.onnx"], "landmark model: expected an .onnx or .plan file that exists"),
-            (["--teacher", "edge68", "nothing.onnx"], "landmark model: expected an .onnx or .plan file that exists"),
+            (["--teacher", "edge68"], "--teacher-python: expected it for the teacher facemesh alone, got the teacher"),
             (["--teacher", "facemesh", "edge68"], "--teacher: expected facemesh alone"),
         ],
     )
@@ -405,6 +404,21 @@ class TestRefuses:
         error = capsys.readouterr().err
         assert sentence in error and error.count("\n") == 1
         assert not Path(str(options[3])).exists()
+
+    @pytest.mark.parametrize(
+        ("names", "sentence"),
+        [
+            (["nothing.onnx"], "landmark model: expected an .onnx or .plan file that exists"),
+            (["edge68", "nothing.onnx"], "landmark model: expected an .onnx or .plan file that exists"),
+            (["edge68", "edge68"], "--teacher: expected different models, got one twice: edge68, edge68"),
+        ],
+    )
+    def test_models_that_are_none(
+        self, options: list[object], capsys: pytest.CaptureFixture[str], names: list[str], sentence: str
+    ) -> None:
+        assert run(*options[:4], "--teacher", *names) == 2
+        error = capsys.readouterr().err
+        assert sentence in error and error.count("\n") == 1
 
     def test_facemesh_without_its_python(self, options: list[object], capsys: pytest.CaptureFixture[str]) -> None:
         assert run(*options[:4]) == 2
