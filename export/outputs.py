@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from tracker.errors import TrackerError
-from tracker.system.files import expect_replaceable, unwritable
+from tracker.system.files import expect_replaceable, is_same, unwritable
 
 
 def check_output(output: Path, suffix: str, inputs: Iterable[Path] = ()) -> None:
@@ -22,7 +22,7 @@ def check_output(output: Path, suffix: str, inputs: Iterable[Path] = ()) -> None
         TrackerError: if it cannot be written.
     """
     for each in inputs:
-        if _same(output, each):
+        if is_same(output, each):
             raise TrackerError(f"--output {output} is {each}, which is read; give another --output")
     if output.suffix.lower() != suffix:
         raise TrackerError(f"--output expected the name of a file that ends in {suffix}, got {output}")
@@ -34,10 +34,3 @@ def check_output(output: Path, suffix: str, inputs: Iterable[Path] = ()) -> None
         raise TrackerError(f"{output} cannot be written: the folder {output.parent} does not exist") from None
     except (OSError, ValueError) as error:
         raise unwritable(output, error) from None
-
-
-def _same(one: Path, other: Path) -> bool:
-    try:
-        return one.samefile(other)
-    except (OSError, ValueError):
-        return False

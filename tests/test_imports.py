@@ -93,6 +93,7 @@ MAY_IMPORT = {
 ALSO = {
     "export.calibration.visibility": ("train.augmentation",),
     "tracker.face.crop": ("cv2",),
+    "train.checkpoints": ("tracker.weights",),
     "train.exported": ("tracker.engines.spec", "tracker.weights", "onnx"),
     "train.mix": ("tracker.cli.command",),
     "train.mirror": (

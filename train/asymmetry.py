@@ -51,8 +51,26 @@ def move_mirrored(points_px: Array, scheme: Scheme, offsets: Array) -> Array:
     return np.asarray(points_px + offsets @ face_frame(points_px, scheme).T)
 
 
+def _are_small(offsets: Array) -> bool:
+    return bool((np.abs(offsets) <= LARGEST).all())
+
+
 def write_offsets(path: Path, offsets: Array) -> None:
-    """Write offsets (K, 2) as a .csv; OSError if that fails."""
+    """Write offsets (K, 2) as a .csv.
+
+    Args:
+        path: of the file.
+        offsets: in units of face_frame.
+
+    Raises:
+        TrackerError: for offsets that read_offsets would refuse.
+        OSError: if the file cannot be written.
+    """
+    if not _are_small(offsets):
+        raise TrackerError(
+            f"{path}: not written: expected offsets of at most {LARGEST} of the face, got {np.abs(offsets).max():.3f}; "
+            "the model does not fit the faces, give one that was trained on them"
+        )
     text = io.StringIO()
     table = csv.writer(text, lineterminator="\n")
     table.writerow(_HEADER)
@@ -81,6 +99,6 @@ def read_offsets(path: Path, scheme: Scheme) -> Array:
         order, offsets = [int(row[0]) for row in rows[1:]], np.array([[float(v) for v in row[1:]] for row in rows[1:]])
     except ValueError:
         raise TrackerError(expected) from None
-    if order != [*range(scheme.count)] or not (np.abs(offsets) <= LARGEST).all():
+    if order != [*range(scheme.count)] or not _are_small(offsets):
         raise TrackerError(f"{expected}: points in order, offsets of at most {LARGEST} of the face")
     return offsets

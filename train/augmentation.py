@@ -44,7 +44,8 @@ class Choices:
         stretch: what the face's width is multiplied by; its height is divided by it.
         cover: the seed that the shape, place and colour of a cover follow from (cover_part).
         absent: whether the crop shows no upright face: it is turned, or beside the face.
-        turn_rad: yaw and pitch by which the head is turned (train.turning).
+        turn_rad: yaw and pitch by which the head is turned (train.turning); None without an upright face, whose crop
+            would show the black beside the turned square.
     """
 
     flip: bool = False
@@ -62,6 +63,10 @@ class Choices:
     cover: int | None = None
     absent: bool = False
     turn_rad: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        if self.absent:
+            object.__setattr__(self, "turn_rad", None)
 
 
 SOFTEST = 0.02

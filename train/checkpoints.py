@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from tracker.errors import TrackerError
 from tracker.system.files import open_plain
+from tracker.weights.packaged import PACKAGED, RESEARCH
 
 TRUSTED = ("train",)
 MOST_VALUES, DEEPEST = 10_000, 30  # of a configuration; that of train.run has about 60 values, 6 deep
@@ -256,6 +257,10 @@ def _load(path: str | Path) -> Any:
     try:
         file = open_plain(path)
     except OSError as error:
+        if str(path) in (*PACKAGED, *RESEARCH):
+            raise CheckpointError(
+                f"{path}: expected a checkpoint of train.run; the packaged models have none, they are .onnx files"
+            ) from None
         raise CheckpointError(f"{path}: cannot read the checkpoint: {error.strerror}") from None
     with file:
         try:

@@ -20,7 +20,7 @@ from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCL
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
 from tracker.cli.config_files import guard_loader
-from tracker.datasets.sample import DatasetError
+from tracker.errors import TrackerError
 from tracker.system.files import held_folder
 from train.callbacks.averaging import WeightAverage
 from train.callbacks.pause import PauseWhileFileExists
@@ -197,7 +197,7 @@ class TrainingCLI(LightningCLI):
         """Build the net, the data and the trainer; raise SetupError if values do not fit."""
         try:
             super().instantiate_classes()
-        except (SetupError, DatasetError):
+        except TrackerError:
             raise
         except (MisconfigurationException, ModuleNotFoundError, RuntimeError, TypeError, ValueError) as error:
             raise SetupError(" ".join(str(error).split())) from error
@@ -232,7 +232,7 @@ def told(error: Exception) -> str | None:
     Args:
         error: that was raised.
     """
-    if isinstance(error, (DatasetError, SetupError, CheckpointWriteError)):
+    if isinstance(error, (TrackerError, CheckpointWriteError)):
         sentence = str(error).rpartition(f"{type(error).__module__}.{type(error).__qualname__}: ")[2]
         return " ".join(sentence.split())
     if _is_of_restoring(error):

@@ -342,7 +342,7 @@ class Combined(Source):
 
     Args:
         sources: the data sets, such as 300W and faces with labels by train.label. What the others say of validation is
-            not read.
+            not read. data.mirror, which is measured for one set, is for all of them.
 
     Raises:
         DatasetError: if there is none, or if some refuse and others skip invalid faces.

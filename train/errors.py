@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import math
 
+from tracker.errors import TrackerError
 
-class SetupError(ValueError):
-    """A training cannot run as it is configured. The message is one sentence."""
+LARGEST_SEED = (1 << 32) - 1
+"""What NumPy, torch and Lightning all take."""
+
+
+class SetupError(TrackerError, ValueError):
+    """A training or a command cannot run as it is configured. The message is one sentence."""
 
 
 def check_range(name: str, value: float, low: float, high: float) -> None:
@@ -24,3 +29,8 @@ def check_range(name: str, value: float, low: float, high: float) -> None:
     if not low <= value <= high or math.isinf(value):
         limits = f"from {low} to {high}" if math.isfinite(high) else f"of at least {low}"
         raise SetupError(f"{name}: expected a number {limits}, got {value}")
+
+
+def check_seed(name: str, seed: int) -> None:
+    """Check that a seed is one; see check_range."""
+    check_range(name, seed, 0, LARGEST_SEED)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 from tracker.cli.suggestions import suggest
 from tracker.engines.spec import ModelSpec
+from tracker.system.files import kind_of
 from tracker.weights.packaged import PACKAGED, RESEARCH, landmark_model
 from train.checkpoints import CheckpointError, check_configuration, refuse_url
 from train.codecs.decoders import DECODERS
@@ -47,7 +49,7 @@ def is_exported(start: Path) -> bool:
 
     A file of such a name goes before the packaged model.
     """
-    return start.suffix.lower() == ".onnx" or (str(start) in (*PACKAGED, *RESEARCH) and not start.exists())
+    return start.suffix.lower() == ".onnx" or (str(start) in (*PACKAGED, *RESEARCH) and not os.path.exists(start))
 
 
 def find_start(start: Path) -> Path:
@@ -74,8 +76,7 @@ def expect_start(start: Path, option: str = "model.start") -> None:
         TrackerError: if the packaged model is missing or damaged.
     """
     refuse_url(start)
-    if not find_start(start).is_file():
-        found = "a folder" if start.is_dir() else "no file" if not start.exists() else "a device or a pipe"
+    if (found := kind_of(find_start(start))) != "a file":
         raise CheckpointError(
             f"{start}: {option}: expected a checkpoint, an .onnx file or one of {', '.join(NAMES)}, got {found}"
             f"{suggest(str(start), NAMES)}"

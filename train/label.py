@@ -36,11 +36,26 @@ with needs_extra(__name__, "train.label", "train", "cv2", "tqdm"):
     from tracker.errors import TrackerError
     from tracker.face.geometry import Array, extent
     from tracker.face.schemes import Scheme
-    from tracker.system.files import held_folder, write_whole
+    from tracker.system.files import held_folder, read_plain, read_text
     from train.datasets import split
-    from train.labels.folder import SPREAD, SUMMARY, LabelFolder, hold_to, percentiles, pictures_in, read_spread
+    from train.errors import check_seed
+    from train.labels.folder import (
+        SPREAD,
+        SUMMARY,
+        LabelFolder,
+        digest_of,
+        hold_to,
+        is_another,
+        percentiles,
+        pictures_in,
+        read_spread,
+        write_file,
+    )
     from train.labels.teachers import FACEMESH, Teacher, open_teacher
     from train.labels.views import Variation, average, generator, random_views
+
+
+MOST_BYTES = 1 << 28  # of kept points
 
 
 class Unusable(Exception):
@@ -82,6 +97,7 @@ def label(
         keep: a folder for the teacher's points in every view; if it has them, the teacher is not run again.
     """
     _check(views, limit, least_views)
+    check_seed("--seed", seed)
     pictures = pictures_in(images)
     finder = load_detector(detector)
     asked = open_teacher(teacher if isinstance(teacher, list) else [teacher], teacher_python, finder)
@@ -111,14 +127,14 @@ def label(
                     tqdm.write(f"{picture.name}: {reason}", file=sys.stderr)
         finally:
             labels.save()
-        write_whole(output / SUMMARY, json.dumps(summary(labels, pictures, asked.scheme), indent=1).encode())
+        write_file(output / SUMMARY, json.dumps(summary(labels, pictures, asked.scheme), indent=1).encode())
     except OSError as error:
         raise TrackerError(
             f"{output}: cannot be written: {error.strerror}; free space or give another folder"
         ) from None
     finally:
         stack.close()
-    print(f"{len(pictures) - len(labels.left_out)} of {len(pictures)} pictures labelled, see {output / SUMMARY}")
+    print(f"{len(labels.labelled(pictures))} of {len(pictures)} pictures labelled, see {output / SUMMARY}")
 
 
 @dataclass(frozen=True)
@@ -147,19 +163,15 @@ class Views:
 
         Raises:
             Unusable: for a picture that does not decode or shows no face.
-            TrackerError: for a damaged file in the folder.
+            TrackerError: for a damaged file in the folder, and for the points of another picture.
         """
         path = None if self.keep is None else self.keep / f"{picture.stem}.npy"
         if path is not None and os.path.exists(path):
-            try:
-                kept = np.asarray(np.load(path), np.float64)
-                if kept.ndim != 3 or len(kept) != self.count:
-                    raise ValueError
-                return kept
-            except (ValueError, EOFError, MemoryError, OverflowError):
-                raise TrackerError(f"{path}: expected an array, the file is damaged; delete it") from None
+            _expect_points_of(picture, path)
+            return read_array(path, (self.count, len(self.teacher.flip), self.teacher.dimensions))
         seen = self.look(picture).astype(np.float32)  # as it is kept: labels shall be the same
         if path is not None:
+            write_file(_identity(path), digest_of(picture).encode())  # first: points of no known picture are none
             write_array(path, seen)
         return np.asarray(seen, np.float64)
 
@@ -168,8 +180,8 @@ class Views:
         teacher = self.teacher
         try:
             image = Sample(picture, np.empty((0, 2)), teacher.scheme).read_image()
-        except (DatasetError, OSError):
-            raise Unusable("does not decode as a picture") from None
+        except DatasetError as error:
+            raise Unusable(str(error).replace(f"{picture} ", "")) from None
         found = self.detector.detect(image)
         if not found:
             raise Unusable(f"{self.detector.name} finds no face")
@@ -230,7 +242,8 @@ def summary(folder: LabelFolder, pictures: list[Path], scheme: Scheme) -> dict[s
     Raises:
         TrackerError: for a damaged label.
     """
-    labelled = [picture for picture in pictures if picture.name not in folder.left_out]
+    labelled = folder.labelled(pictures)
+    reasons = [folder.left_out[picture.name].reason for picture in pictures if picture.name in folder.left_out]
     spreads = np.empty((len(labelled), scheme.count))
     for row, picture in zip(spreads, labelled):
         try:
@@ -246,22 +259,62 @@ def summary(folder: LabelFolder, pictures: list[Path], scheme: Scheme) -> dict[s
         "scheme": scheme.name,
         "pictures": len(pictures),
         "labelled": len(labelled),
-        "left_out": dict(Counter(re.sub(r"[0-9.]+", "N", reason) for reason in folder.left_out.values())),
+        "left_out": dict(Counter(re.sub(r"[0-9.]+", "N", reason) for reason in reasons)),
         "split": {"training": len(training), "held_back": len(held_back)},
         "spread": {"faces": percentiles(spreads.mean(1)), "points": percentiles(spreads.ravel())},
         "spread_by_part": {name: round(float(value), 5) for name, value in parts.items()} if labelled else {},
     }
 
 
+def _identity(points: Path) -> Path:
+    """The file beside kept points that has the SHA-256 of their picture."""
+    return points.with_suffix(".sha256")
+
+
+def _expect_points_of(picture: Path, points: Path) -> None:
+    """Raise TrackerError if kept points are another picture's; earlier versions kept them without its SHA-256."""
+    identity = _identity(points)
+    if not os.path.exists(identity):
+        return
+    try:
+        digest = read_text(identity, MOST_BYTES)
+    except OSError as error:
+        raise TrackerError(f"{identity}: cannot be read: {error.strerror}; delete it or give another --keep") from None
+    if is_another(picture, digest):
+        raise TrackerError(f"{points}: has the points of another picture than {picture}; give another --keep")
+
+
+def read_array(path: Path, shape: tuple[int, ...]) -> Array:
+    """Read a .npy file of numbers.
+
+    Args:
+        path: of the file.
+        shape: that it must have.
+
+    Raises:
+        TrackerError: if it cannot be read or has another shape.
+    """
+    try:
+        content = io.BytesIO(read_plain(path, MOST_BYTES))
+        array = np.asarray(np.lib.format.read_array(content, allow_pickle=False), np.float64)
+    except OSError as error:
+        raise TrackerError(f"{path}: cannot be read: {error.strerror}; delete it or give another --keep") from None
+    except (ValueError, TypeError, EOFError, MemoryError, OverflowError):
+        raise TrackerError(f"{path}: expected an array, the file is damaged; delete it") from None
+    if array.shape != shape:
+        raise TrackerError(f"{path}: expected an array of the shape {shape}, it has {array.shape}; delete it")
+    return array
+
+
 def write_array(path: Path, array: NDArray[np.floating[Any]]) -> None:
-    """Write an array as a .npy file, whole or not at all.
+    """Write an array as a .npy file, whole or not at all; raise TrackerError that names it if that fails.
 
     Args:
         path: of the file.
         array: to write.
     """
     np.save(content := io.BytesIO(), array)
-    write_whole(path, content.getvalue())
+    write_file(path, content.getvalue())
 
 
 def _check(views: int, limit: float, least_views: float) -> None:

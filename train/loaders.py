@@ -21,8 +21,8 @@ from tracker.face.geometry import Array
 from tracker.face.schemes import IBUG68
 from train.asymmetry import read_offsets
 from train.augmentation import Augmentation, Choices, apply
-from train.datasets import Source
-from train.errors import SetupError, check_range
+from train.datasets import Combined, Source
+from train.errors import SetupError, check_range, check_seed
 from train.targets.boundaries import EdgeProcedure, edge_maps
 from train.task import Batch, LandmarkTask
 
@@ -171,7 +171,7 @@ class FaceData(lightning.LightningDataModule):
         keep_gb: of decoded pictures that are cached; the rest is decoded again each time, by the workers.
         views: crops of each face in a batch, neighbours in it, for terms that learn from their likeness.
         mirror: the .csv file of train.mirror, for labels that are not symmetric: by how much those of mirrored faces
-            are moved; None for not at all.
+            are moved, those of every set of a Combined; None for not at all.
 
     Raises:
         SetupError: for numbers that are out of range.
@@ -199,10 +199,10 @@ class FaceData(lightning.LightningDataModule):
             ("workers", workers, 0, 1024),
             ("stride", stride, 1, size),
             ("views", views, 1, 64),
-            ("seed", seed, 0, (1 << 32) - 1),
             ("keep_gb", keep_gb, 0, 1 << 20),
         ):
             check_range(f"data.{name}", value, least, most)
+        check_seed("data.seed", seed)
         self.source, self.size, self.batch, self.workers = source, size, batch, workers
         self.augmentation, self.edges, self.stride, self.seed = augmentation, edges, stride, seed
         self.keep_gb, self.views, self.mirror = keep_gb, views, mirror
@@ -229,6 +229,12 @@ class FaceData(lightning.LightningDataModule):
             self._expect_nothing_chosen()
             if self.mirror is not None and not self.augmentation.flip:
                 raise SetupError("data.mirror moves labels of mirrored faces: set data.augmentation.flip above 0")
+            if self.mirror is not None and isinstance(self.source, Combined):
+                LOG.warning(
+                    "data.mirror moves the mirrored labels of all data sets alike, those of %s: leave out a set whose "
+                    "labels have another bias, such as those of train.label",
+                    " and ".join(type(each).__name__ for each in self.source.sources),
+                )
             if self.augmentation.turn and training[0].scheme is not IBUG68:
                 raise SetupError(
                     f"data.augmentation.turn: expected faces with the landmarks of {IBUG68.name}, whose depths are "

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from landmark_tracker import refuse_shadowed
 from train.extras import needs_extra
@@ -18,8 +20,10 @@ refuse_shadowed(__name__, "train.mix")
 with needs_extra(__name__, "train.mix", "train", "torch", "lightning"):
     from tracker.cli.command import run_command
     from tracker.errors import TrackerError
+    from tracker.system.files import is_same
     from train.checkpoint_io import save_weights
-    from train.checkpoints import CheckpointError, read_checkpoint
+    from train.checkpoints import CheckpointError, build, load_weights, read_checkpoint
+    from train.task import LandmarkTask
 
 
 def main() -> int:
@@ -34,26 +38,30 @@ def mix(first: Path, second: Path, output: Path, share: float = 0.5, trust: str 
 
     Args:
         first: a checkpoint that train.run wrote.
-        second: another one, of the same net, usually trained on from the first.
+        second: another one, of the same net and kind of objective, usually trained on from the first.
         output: the .ckpt file to write.
         share: of the second's weights, from 0 to 1; the first's have the rest.
         trust: packages, separated by commas, whose classes the checkpoints may name besides those of train.
 
     Raises:
-        TrackerError: if a file is no checkpoint, the nets differ, or the output cannot be written.
+        TrackerError: if a file is no checkpoint or damaged, their weights do not mean the same, or the output cannot be
+            written.
     """
     if not 0 <= share <= 1:
         raise TrackerError(f"--share: expected a number from 0 to 1, got {share}")
-    if output.exists() and any(each.exists() and output.samefile(each) for each in (first, second)):
+    if any(is_same(output, each) for each in (first, second)):
         raise TrackerError(f"--output: expected another file than the checkpoints that are read, got {output}")
     one, other = read_checkpoint(first, trust), read_checkpoint(second, trust)
+    tasks = [_task_of(raw, path) for raw, path in ((one, first), (other, second))]
+    meant, got = (_meaning(task, raw) for task, raw in zip(tasks, (one, other)))
+    for name in meant:
+        if name in got and meant[name] != got[name]:
+            raise CheckpointError(
+                f"{second}: expected weights that mean the same as those of {first}, whose {name} is {meant[name]}, "
+                f"got {got[name]}; mix checkpoints of one net and objective"
+            )
+    load_weights(tasks[1], one, first)  # what a setting that one of them leaves out may change
     weights, others = one["state_dict"], other["state_dict"]
-    differing = [name for name in {**weights, **others} if _shape(weights, name) != _shape(others, name)]
-    if differing:
-        raise CheckpointError(
-            f"{second}: expected the net of {first}, {len(differing)} weights differ in name or shape, such as "
-            f"{differing[0]}: {_shape(weights, differing[0])} and {_shape(others, differing[0])}"
-        )
     mixed = {
         name: (1 - share) * weights[name] + share * value if value.is_floating_point() else value
         for name, value in others.items()
@@ -67,9 +75,22 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _shape(weights: dict[str, object], name: str) -> tuple[int, ...] | None:
-    shape = getattr(weights.get(name), "shape", None)
-    return None if shape is None else tuple(shape)
+def _task_of(raw: Mapping[str, Any], path: Path) -> LandmarkTask:
+    task = build(LandmarkTask, raw, path)
+    load_weights(task, raw, path)
+    return task
+
+
+def _meaning(task: LandmarkTask, raw: Mapping[str, Any]) -> dict[str, object]:
+    """What decides how weights become points, by name; not how they were trained."""
+    settings = raw["hyper_parameters"]["net"].get("init_args", {})
+    return {
+        "size": task.size,
+        "scheme": task.scheme.name,
+        "objective": type(task.objective).__name__,
+        "net": type(task.net).__name__,
+        **{f"net.{name}": value for name, value in settings.items()},
+    }
 
 
 if __name__ == "__main__":

@@ -55,7 +55,6 @@ def is_no_advert(record: logging.LogRecord) -> bool:
 
 def _train() -> None:
     with needs_extra(__name__, NAME, "train"):
-        from tracker.errors import TrackerError
         from tracker.system.process import command_name
         from train.command_line import TrainingCLI, told
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(is_no_advert)
@@ -64,8 +63,6 @@ def _train() -> None:
             warnings.filterwarnings("ignore", message=harmless)
         try:
             TrainingCLI.run()
-        except TrackerError as error:
-            sys.exit(f"{command_name(NAME)}: {error}")
         except Exception as error:
             if isinstance(error, BrokenPipeError) or (sentence := told(error)) is None:
                 raise

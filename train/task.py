@@ -19,7 +19,7 @@ from tracker.face.schemes import scheme_named
 from tracker.metrics.nme import nme
 from train.checkpoints import load_weights, read_checkpoint
 from train.codecs.reading import HeadName
-from train.errors import SetupError, check_range
+from train.errors import SetupError, check_range, check_seed
 from train.exported import is_exported, load_exported
 from train.models.heads import WithHead
 from train.objectives import Labels, Objective, describe
@@ -102,6 +102,7 @@ class LandmarkTask(lightning.LightningModule):
         check_range("model.learning_rate", learning_rate, 0, math.inf)
         check_range("model.weight_decay", weight_decay, 0, math.inf)
         check_range("model.warmup", warmup, 0, 1)
+        check_seed("model.seed", seed)
         _check_size(net, size)
         _check_head(net, objective)
         self.terms = [term for term in (*weights.terms(point_sigma_cells), *terms) if term.weight]

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import copy
 import sys
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from landmark_tracker import refuse_shadowed
@@ -21,8 +23,10 @@ with needs_extra(__name__, "train.widen", "train", "torch", "lightning"):
 
     from tracker.cli.command import run_command
     from tracker.errors import TrackerError
+    from tracker.system.files import is_same
     from train.checkpoint_io import save_weights
     from train.checkpoints import CheckpointError, build, load_weights, read_checkpoint
+    from train.errors import check_seed
     from train.task import LandmarkTask
 
 
@@ -38,17 +42,19 @@ def widen(checkpoint: Path, channels: tuple[int, ...], output: Path, seed: int =
 
     Args:
         checkpoint: that train.run wrote.
-        channels: of the wider net, by level of the hourglass; at least those of the checkpoint.
+        channels: of the wider net, by level of the hourglass; at least those of the checkpoint, and equal in
+            neighbouring levels where those are.
         output: the .ckpt file to write.
         seed: of the new channels' weights.
         trust: packages, separated by commas, whose classes the checkpoint may name besides those of train.
 
     Raises:
-        TrackerError: if the file is no checkpoint of an EdgeHourglass, a level would be narrower, or the output cannot
-            be written.
+        TrackerError: if the file is no checkpoint of an EdgeHourglass, a level would be narrower, neighbouring levels
+            would become equal or unequal, the seed is none, or the output cannot be written.
     """
-    if output.exists() and checkpoint.exists() and output.samefile(checkpoint):
+    if is_same(output, checkpoint):
         raise TrackerError(f"--output: expected another file than the checkpoint that is read, got {output}")
+    check_seed("--seed", seed)
     source = read_checkpoint(checkpoint, trust)
     parameters = copy.deepcopy(source["hyper_parameters"])
     settings = parameters["net"].get("init_args", {})
@@ -59,6 +65,7 @@ def widen(checkpoint: Path, channels: tuple[int, ...], output: Path, seed: int =
         raise TrackerError(
             f"--channels: expected {len(own)} numbers, none below those of {checkpoint}, {own}; got {[*channels]}"
         )
+    _expect_same_layers(own, channels)
     narrow = build(LandmarkTask, source, checkpoint)
     load_weights(narrow, source, checkpoint)
     settings["channels"] = [*channels]
@@ -69,6 +76,17 @@ def widen(checkpoint: Path, channels: tuple[int, ...], output: Path, seed: int =
         weights[name] = _widened(value, weights[name])
     save_weights({**source, "hyper_parameters": parameters, "state_dict": weights}, output)
     print(f"{output}: {checkpoint} with the channels {[*channels]}")
+
+
+def _expect_same_layers(own: Sequence[int], channels: Sequence[int]) -> None:
+    """Raise TrackerError if neighbouring levels become equal or unequal: a convolution joins unequal ones."""
+    for level, (old, new) in enumerate(zip(pairwise(own), pairwise(channels)), start=1):
+        if (old[0] == old[1]) != (new[0] == new[1]):
+            wanted = "equal" if old[0] == old[1] else "different"
+            raise TrackerError(
+                f"--channels: expected {wanted} numbers for the levels {level} and {level + 1}, which have {old[0]} "
+                f"and {old[1]} in the checkpoint; got {new[0]} and {new[1]}"
+            )
 
 
 def _widened(old: Tensor, new: Tensor) -> Tensor:

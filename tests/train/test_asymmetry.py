@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -112,6 +113,14 @@ class TestFile:
             read_offsets(path, IBUG68)
         assert str(path) in str(raised.value) and "\n" not in str(raised.value)
 
+    @pytest.mark.parametrize("wrong", [0.304, -0.21, float("nan")])
+    def test_what_a_training_would_refuse_is_not_written(self, tmp_path: Path, wrong: float) -> None:
+        offsets = np.full((68, 2), 0.01)
+        offsets[3, 1] = wrong
+        with pytest.raises(TrackerError, match=r"of at most 0\.2 of the face, got .*the model does not fit the faces"):
+            write_offsets(tmp_path / "o.csv", offsets)
+        assert not (tmp_path / "o.csv").exists()
+
     @pytest.mark.parametrize("name", ["missing.csv", ""])
     def test_one_that_cannot_be_read(self, tmp_path: Path, name: str) -> None:
         with pytest.raises(TrackerError, match="cannot be read"):
@@ -179,7 +188,7 @@ class TestCommand:
             ({"model": Path("none.onnx")}, "none.onnx"),
             ({"source": W300(Path("nowhere"))}, "nowhere"),
             ({"output": Path("x" * 300 + ".csv")}, "cannot be written"),
-            ({"output": Path("no/folder/o.csv")}, "no"),
+            ({"output": Path("no/folder/o.csv")}, "no/folder is no file"),
         ],
     )
     def test_a_mistake_is_one_sentence(self, w300: Path, tmp_path: Path, change: dict[str, Any], words: str) -> None:
@@ -187,6 +196,27 @@ class TestCommand:
         with pytest.raises(TrackerError, match=words):
             mirror.mirror(**given)
         assert not (tmp_path / "o.csv").exists()
+
+    @pytest.mark.parametrize(
+        ("options", "words"),
+        [
+            (["--source.sources", "[]"], "data.source.sources: expected a list of data sets, got an empty one"),
+            ([], "the following arguments are required: sources"),
+        ],
+    )
+    def test_a_data_set_that_cannot_be_built_is_one_sentence(
+        self,
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+        options: list[str],
+        words: str,
+    ) -> None:
+        given = f"--model edge68 --source train.datasets.Combined --output {tmp_path / 'o.csv'}"
+        monkeypatch.setattr(sys, "argv", ["mirror.py", *given.split(), *options])
+        assert mirror.main() == 2
+        said = capsys.readouterr().err
+        assert said.startswith(f"train.mirror: {words}") and said.count("\n") == 1
 
     @pytest.mark.usefixtures("fake")
     def test_a_model_of_other_points_is_refused(self, w300: Path, tmp_path: Path) -> None:
@@ -199,10 +229,25 @@ class TestCommand:
         engine, chosen = SimpleNamespace(spec=SimpleNamespace(scheme="ibug68")), []
         monkeypatch.setattr(mirror, "OnnxEngine", lambda path: engine)
         monkeypatch.setattr(mirror, "LandmarkEstimator", lambda engine: SimpleNamespace(engine=engine))
-        monkeypatch.setattr(mirror, "_difference", lambda _, face: chosen.append(face.picture) or np.zeros((68, 2)))
+        monkeypatch.setattr(
+            mirror, "_difference", lambda _, face, image: chosen.append(face.picture) or np.zeros((68, 2))
+        )
         _, count = mirror._measured(Path("edge68"), W300(w300), 5)
         pictures = [face.picture for face in W300(w300).faces()[0]]
         assert count == 5 and chosen == [pictures[index] for index in (0, 2, 4, 6, 8)]
+
+    def test_pictures_that_do_not_decode_are_as_on_invalid_says(
+        self, w300: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        shutil.copytree(w300, tmp_path / "faces")
+        W300(tmp_path / "faces").faces()[0][3].picture.write_bytes(b"no picture")
+        monkeypatch.setattr(mirror, "OnnxEngine", lambda path: SimpleNamespace(spec=SimpleNamespace(scheme="ibug68")))
+        monkeypatch.setattr(mirror, "LandmarkEstimator", lambda engine: SimpleNamespace(engine=engine))
+        monkeypatch.setattr(mirror, "_difference", lambda _, face, image: np.zeros((68, 2)))
+        _, count = mirror._measured(Path("edge68"), W300(tmp_path / "faces", on_invalid="skip"), 1000)
+        assert count == 8
+        with pytest.raises(TrackerError, match=r"cannot be decoded as a picture .*leave them out with on_invalid=skip"):
+            mirror._measured(Path("edge68"), W300(tmp_path / "faces"), 1000)
 
     def test_of_300w_lie_to_the_right(self, shared: Path, tmp_path: Path) -> None:
         """About 1 % of the face: twice what README.md of the research models says of the labels."""

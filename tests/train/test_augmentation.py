@@ -332,6 +332,11 @@ def test_no_crop_without_an_upright_face_shows_a_turned_head() -> None:
     drawn = [augmentation.draw(np.random.default_rng(i)) for i in range(200)]
     assert {each.turn_rad is None for each in drawn if each.absent} == {True}
     assert {each.turn_rad is None for each in drawn if not each.absent} == {False}
+    views = replace(augmentation, near="independent")
+    others = [views.draw_other(first, np.random.default_rng(1000 + i)) for i, first in enumerate(drawn)]
+    for first, other in zip(drawn, others, strict=True):
+        assert other.turn_rad == (None if other.absent else first.turn_rad)
+    assert {first.absent for first, other in zip(drawn, others, strict=True) if other.absent} == {True, False}
 
 
 @pytest.mark.parametrize("stretch", [0.7, 1.0, 1.4])

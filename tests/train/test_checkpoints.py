@@ -167,6 +167,10 @@ class TestDamaged:
     def test_urls(self, url: str) -> None:
         assert "expected a checkpoint in a local file, got a URL" in refused(url)
 
+    @pytest.mark.parametrize("name", ["edge68", "edge68_fast_300w"])
+    def test_packaged_models(self, name: str) -> None:
+        assert refused(name).startswith(f"{name}: expected a checkpoint of train.run; the packaged models have none")
+
     def test_what_is_no_file(self, tmp_path: Path) -> None:
         assert "cannot read the checkpoint: it is a folder" in refused(tmp_path)
         assert "No such file" in refused(tmp_path / "gone.ckpt")

@@ -236,7 +236,9 @@ def test_a_file_that_cannot_be_read_is_one_sentence(tmp_path: Path) -> None:
         ("gone.onnx", "got no file"),
         ("edge86", "got no file; did you mean edge68?"),
         ("folder", "got a folder"),
-        ("pipe", "got a device or a pipe"),
+        ("pipe", "got a pipe"),
+        (300 * "a" + ".ckpt", "got one that cannot be looked at (File name too long)"),
+        (300 * "a" + ".onnx", "got one that cannot be looked at (File name too long)"),
     ],
 )
 def test_what_does_not_exist_is_said_before_anything_is_written(
@@ -253,6 +255,12 @@ def test_what_does_not_exist_is_said_before_anything_is_written(
     assert "int8" not in said
     assert "\n" not in said
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", [300 * "a" + ".onnx", 300 * "a", 300 * "a" + ".ckpt"])
+def test_a_name_that_is_too_long_is_one_sentence(name: str) -> None:
+    with pytest.raises(TrackerError, match="File name too long"):
+        load(Path(name))
 
 
 def test_a_file_goes_before_a_packaged_model_of_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

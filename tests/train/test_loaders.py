@@ -18,8 +18,9 @@ from tracker.datasets.pictures import Pictures
 from tracker.datasets.sample import DatasetError
 from tracker.datasets.w300 import read_folder
 from tracker.face.schemes import IBUG68, SCHEMES
+from train.asymmetry import write_offsets
 from train.augmentation import Augmentation, Choices
-from train.datasets import W300
+from train.datasets import W300, Combined, CustomDataset
 from train.errors import SetupError
 from train.loaders import Crops, FaceData
 from train.models.edge import EdgeHourglass
@@ -235,6 +236,20 @@ def test_heads_of_another_scheme_are_not_turned(w300: Path) -> None:
     data = FaceData(source, size=32, workers=0, augmentation=Augmentation(turn=0.3))
     with pytest.raises(SetupError, match=r"augmentation\.turn: expected faces with the landmarks of ibug68, .*, got"):
         data.setup("fit")
+
+
+def test_moved_labels_of_several_sets_are_warned_of(
+    w300: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_offsets(tmp_path / "o.csv", np.zeros((68, 2)))
+    shutil.copytree(w300 / "afw", tmp_path / "own")
+    own = CustomDataset(tmp_path / "own", "ibug68")
+    for source in (W300(w300), Combined([W300(w300), own])):
+        assert "data.mirror" not in caplog.text
+        FaceData(source, size=32, workers=0, mirror=tmp_path / "o.csv").setup("fit")
+    assert (
+        "data.mirror moves the mirrored labels of all data sets alike, those of W300 and CustomDataset" in caplog.text
+    )
 
 
 @pytest.mark.parametrize("precision", ["bf16-true", "16-true", "64-true"])

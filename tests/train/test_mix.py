@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,16 @@ def two(checkpoint: Path, tmp_path: Path) -> tuple[Path, Path]:
             value.add_(1.0)
     torch.save(content, tmp_path / "second.ckpt")
     return checkpoint, tmp_path / "second.ckpt"
+
+
+def change(path: Path, *names: str, to: object) -> None:
+    """Change a setting of a checkpoint."""
+    content = torch.load(path, weights_only=True)
+    place = content["hyper_parameters"]
+    for name in names[:-1]:
+        place = place[name]
+    place[names[-1]] = to
+    torch.save(content, path)
 
 
 @pytest.mark.parametrize("share", [0.0, 0.25, 1.0])
@@ -54,8 +65,52 @@ def test_another_net_is_refused(two: tuple[Path, Path], tmp_path: Path) -> None:
     name = next(name for name, value in content["state_dict"].items() if value.dim() == 4)
     content["state_dict"][name] = content["state_dict"][name][:1]
     torch.save(content, two[1])
-    with pytest.raises(TrackerError, match=r"second\.ckpt: expected the net of .* differ in name or shape, such as "):
+    with pytest.raises(TrackerError, match=r"second\.ckpt: its weights do not fit the net: "):
         mix(*two, tmp_path / "mixed.ckpt", 0.5)
+
+
+@pytest.mark.parametrize(
+    ("names", "to", "words"),
+    [
+        (["size"], 64, "whose size is 32, got 64"),
+        (
+            ["objective"],
+            {"class_path": "train.objectives.SoftArgmax", "init_args": {}},
+            "whose objective is Structured, got SoftArgmax",
+        ),
+        (["net", "init_args", "stride"], 2, r"whose net\.stride is 4, got 2"),
+    ],
+)
+def test_weights_that_mean_something_else_are_refused(
+    two: tuple[Path, Path], tmp_path: Path, names: list[str], to: object, words: str
+) -> None:
+    change(two[1], *names, to=to)
+    with pytest.raises(TrackerError, match=words):
+        mix(*two, tmp_path / "mixed.ckpt")
+    assert not (tmp_path / "mixed.ckpt").exists()
+
+
+@pytest.mark.parametrize(("names", "to"), [(["learning_rate"], 0.5), (["weight_decay"], 0.5), (["views"], 2)])
+def test_how_they_were_trained_may_differ(two: tuple[Path, Path], tmp_path: Path, names: list[str], to: object) -> None:
+    change(two[1], *names, to=to)
+    mix(*two, tmp_path / "mixed.ckpt")
+
+
+@pytest.mark.parametrize("which", [0, 1])
+def test_weights_that_are_not_finite_are_refused(two: tuple[Path, Path], tmp_path: Path, which: int) -> None:
+    paths = [tmp_path / "first.ckpt", two[1]]
+    shutil.copy(two[0], paths[0])
+    content = torch.load(paths[which], weights_only=True)
+    next(value for value in content["state_dict"].values() if value.dim() == 4)[0] = torch.nan
+    torch.save(content, paths[which])
+    with pytest.raises(TrackerError, match=f"{paths[which].name}: .* has values that are not finite"):
+        mix(paths[0], paths[1], tmp_path / "mixed.ckpt")
+    assert not (tmp_path / "mixed.ckpt").exists()
+
+
+def test_a_name_that_is_too_long_is_one_sentence(two: tuple[Path, Path], tmp_path: Path) -> None:
+    with pytest.raises(TrackerError, match="File name too long"):
+        mix(*two, tmp_path / (300 * "a" + ".ckpt"))
 
 
 def test_no_input_is_overwritten(two: tuple[Path, Path]) -> None:

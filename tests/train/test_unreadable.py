@@ -28,6 +28,10 @@ from tracker.datasets.labelled import labelled_faces, read_face
 from tracker.datasets.pictures import Pictures
 from tracker.datasets.video300 import read_clip
 from train.datasets import Aflw19, CustomDataset, W300, Wflw
+from train.exported import expect_start
+from train.labels.folder import pictures_in
+from train.mix import mix
+from train.widen import widen
 
 logging.disable(logging.CRITICAL)
 os.chdir(sys.argv[1])
@@ -51,6 +55,11 @@ checks = {
     "AFLW": lambda: faces(Aflw19(Path("mat"), on_invalid="skip")),
     "clip": lambda: read_clip(Path("folder/clip")),
     "picture evaluated": lambda: [read_face(face)[1].size for face in labelled_faces("folder", Path("picture"))],
+    "pictures to label": lambda: pictures_in(Path("folder")),
+    "start": lambda: expect_start(Path("folder/last.ckpt")),
+    "exported": lambda: expect_start(Path("folder/model.onnx"), "--checkpoint"),
+    "mixed": lambda: mix(Path("folder/a.ckpt"), Path("b.ckpt"), Path("folder/m.ckpt")),
+    "widened": lambda: widen(Path("a.ckpt"), (8, 8), Path("folder/m.ckpt")),
     "label evaluated": lambda: [read_face(face)[1].size for face in labelled_faces("folder", Path("label"))],
 }
 found = {}
@@ -102,6 +111,18 @@ def test_a_label(found: dict[str, int | str]) -> None:
 def test_a_folder_or_a_table(found: dict[str, int | str], name: str) -> None:
     assert str(found[name]).startswith("DatasetError: ")
     assert "it cannot be read: Permission denied" in str(found[name])
+
+
+def test_a_folder_of_pictures_to_label(found: dict[str, int | str]) -> None:
+    sentence = "folder: expected a folder of pictures, it cannot be read: Permission denied; correct --images"
+    assert found["pictures to label"] == f"TrackerError: {sentence}"
+
+
+@pytest.mark.parametrize("name", ["start", "exported", "mixed", "widened"])
+def test_a_folder_of_checkpoints(found: dict[str, int | str], name: str) -> None:
+    assert str(found[name]).startswith("CheckpointError: ")
+    if name in ("start", "exported"):
+        assert "got one that cannot be looked at (Permission denied)" in str(found[name])
 
 
 def test_a_file_of_matlab(found: dict[str, int | str]) -> None:

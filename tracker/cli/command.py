@@ -32,7 +32,13 @@ USER_ERROR = 2
 LONGEST = 1000
 """The largest number of characters of a message about options."""
 _SEVERAL = re.compile(r"list\[(\w+)\] \| \1\b")
-_KINDS = {"int": "a whole number", "float": "a number", "bool": "true or false", "NoneType": ""}
+_KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "tuple": "a list in brackets, such as [1,2]",
+    "NoneType": "",
+}
 
 
 class _Redacting(logging.Formatter):
@@ -75,9 +81,16 @@ class _Help(DefaultHelpFormatter):
 
 
 class _Parser(FileOptions, ArgumentParser):
-    """Shows --max-faces, accepts --max_faces as well, and suggests the nearest option for an unknown one."""
+    """Shows --max-faces, accepts --max_faces as well, and suggests the nearest option for an unknown one.
+
+    Attributes:
+        command: the name of the command, also for the parsers that jsonargparse makes for an option that is a class.
+    """
+
+    command: str
 
     def __init__(self, *args: Any, **options: Any) -> None:
+        options.setdefault("prog", self.command)
         super().__init__(*args, allow_abbrev=False, formatter_class=_Help, version=read_version(), **options)
         self._given: list[str] = []
 
@@ -330,6 +343,10 @@ def _status(
     handler = logging.StreamHandler()
     handler.setFormatter(_Redacting("%(message)s"))
     logging.basicConfig(handlers=[handler], level=logging.WARNING)
+
+    class Parser(_Parser):
+        command = prog
+
     parameters = inspect.signature(function).parameters
     flags = {name for name, parameter in parameters.items() if isinstance(parameter.default, bool)}
     lists = {name for name, parameter in parameters.items() if _SEVERAL.match(str(parameter.annotation))}
@@ -338,7 +355,7 @@ def _status(
         shown: dict[str, Any] = {"description": _description(function)}
         if usage is not None:
             shown["usage"] = f"%(prog)s {usage}"
-        auto_cli(function, args=arguments, as_positional=False, prog=prog, parser_class=_Parser, **shown)
+        auto_cli(function, args=arguments, as_positional=False, prog=prog, parser_class=Parser, **shown)
     except TrackerError as error:
         print(f"{prog}: {redact_arguments(str(error), given)}", file=sys.stderr)
         return USER_ERROR

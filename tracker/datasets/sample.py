@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from tracker.errors import TrackerError, one_line
+from tracker.errors import TrackerError
 from tracker.face.geometry import Array
 from tracker.face.schemes import Scheme
 from tracker.sources import pictures
@@ -18,11 +18,8 @@ MOST_PIXELS = 89_000_000
 once."""
 
 
-class DatasetError(ValueError):
+class DatasetError(TrackerError, ValueError):
     """A defect of a data set: one sentence that names the file or folder."""
-
-    def __str__(self) -> str:
-        return one_line(super().__str__())
 
 
 @dataclass(frozen=True, eq=False)

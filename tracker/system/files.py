@@ -207,6 +207,25 @@ def _kind_of(mode: int) -> str:
     return kinds.get(stat.S_IFMT(mode), "a device")
 
 
+def is_same(one: str | Path, other: str | Path) -> bool:
+    """Tell whether two names lead to one file; names that lead to none, or cannot be looked at, do not."""
+    try:
+        return os.path.samefile(one, other)
+    except (OSError, ValueError):  # a ValueError for a zero byte
+        return False
+
+
+def kind_of(path: str | Path) -> str:
+    """Return what is at a path: "a file", "a folder", ..., "no file", or why that cannot be told."""
+    try:
+        mode = os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return "no file"
+    except OSError as error:
+        return f"one that cannot be looked at ({error.strerror})"
+    return "a file" if stat.S_ISREG(mode) else _kind_of(mode)
+
+
 def make_folder(folder: Path) -> None:
     """Make a folder to write into, and those above it. Raises TrackerError where that is not possible."""
     try:

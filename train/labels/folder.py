@@ -7,25 +7,29 @@ and the settings. A run goes on where an earlier one with the same settings stop
 from __future__ import annotations
 
 import csv
-import filecmp
+import hashlib
 import io
 import json
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from tracker.datasets.collect import list_folder
 from tracker.datasets.pts_files import PICTURE_SUFFIXES
+from tracker.datasets.sample import DatasetError
 from tracker.engines.spec import parse_json
 from tracker.errors import TrackerError
 from tracker.face.geometry import Array
 from tracker.face.pts import as_pts
-from tracker.system.files import read_text, write_whole
+from tracker.system.files import is_same, read_plain, read_text, unwritable, write_whole
 
 SETTINGS, LEFT_OUT, SUMMARY, SPREAD = "settings.json", "left_out.csv", "summary.json", ".spread.csv"
 LARGEST_BYTES = 1 << 20  # of settings
+UNREADABLE = "unreadable"
+"""In the place of the SHA-256 of a picture that cannot be read."""
 SAVE_EVERY = 100  # pictures left out: so many may be looked at again after a run that was killed
 
 
@@ -36,11 +40,14 @@ def pictures_in(folder: Path) -> list[Path]:
         folder: the folder.
 
     Raises:
-        TrackerError: for none, and for two that differ in their suffix only, which could not have a label each.
+        TrackerError: for none, a folder that cannot be read, and two that differ in their suffix only, which could not
+            have a label each.
     """
-    if not os.path.isdir(folder):
-        raise TrackerError(f"{folder}: expected a folder of pictures, there is no such folder; correct --images")
-    pictures = sorted(path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES)
+    try:
+        files = list_folder(folder, "a folder of pictures")
+    except DatasetError as error:
+        raise TrackerError(f"{error}; correct --images") from None
+    pictures = [path for path in files if path.suffix.lower() in PICTURE_SUFFIXES]
     if not pictures:
         raise TrackerError(f"{folder}: expected pictures, found none; correct --images")
     by_stem: dict[str, Path] = {}
@@ -50,6 +57,27 @@ def pictures_in(folder: Path) -> list[Path]:
                 f"{folder}: {other.name} and {path.name} would share {path.stem}.pts; rename one of them"
             )
     return pictures
+
+
+def digest_of(picture: Path) -> str:
+    """Return the SHA-256 of a picture's bytes, hexadecimal; UNREADABLE if it cannot be read."""
+    try:
+        return hashlib.sha256(read_plain(picture)).hexdigest()
+    except OSError:
+        return UNREADABLE
+
+
+def is_another(picture: Path, digest: str) -> bool:
+    """Tell whether a picture is not the one of a digest; one that cannot be read now may be it."""
+    return digest_of(picture) not in (digest, UNREADABLE)
+
+
+def write_file(path: Path, content: bytes) -> None:
+    """Write a file, whole or not at all; raise TrackerError that names it if that fails."""
+    try:
+        write_whole(path, content)
+    except OSError as error:
+        raise unwritable(path, error) from None
 
 
 def hold_to(folder: Path, settings: Mapping[str, Any]) -> None:
@@ -88,8 +116,15 @@ def hold_to(folder: Path, settings: Mapping[str, Any]) -> None:
 def _expect_no_labels(folder: Path) -> None:
     """Raise TrackerError for a folder with other labels, which would be mixed with these."""
     for path in sorted(folder.iterdir()):
-        if path.suffix in (".pts", ".npy") or path.name.endswith(SPREAD) or path.name in (LEFT_OUT, SUMMARY):
+        if path.suffix in (".pts", ".npy", ".sha256") or path.name.endswith(SPREAD) or path.name in (LEFT_OUT, SUMMARY):
             raise TrackerError(f"{folder}: holds {path.name}, which this command did not write; give another folder")
+
+
+class LeftOut(NamedTuple):
+    """Why a picture has no label, and its SHA-256; empty if an earlier version of this command left it out."""
+
+    reason: str
+    digest: str = ""
 
 
 class LabelFolder:
@@ -107,11 +142,26 @@ class LabelFolder:
         hold_to(folder, settings)
         self.folder, self.settings = folder, settings
         self.left_out = self._read_left_out()
+        self._beside = {path.stem: path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES}
         self._unsaved = 0
 
     def done(self, picture: Path) -> bool:
-        """Return whether the picture has a label, or was left out."""
-        return picture.name in self.left_out or os.path.exists(self.folder / f"{picture.stem}.pts")
+        """Return whether the picture has a label, or was left out and has not changed since.
+
+        Raises:
+            TrackerError: if there is a label of this name, of another picture.
+        """
+        if picture.name in self.left_out:
+            digest = self.left_out[picture.name].digest
+            return not digest or digest_of(picture) == digest
+        if not os.path.exists(self.folder / f"{picture.stem}.pts"):
+            return False
+        self._has(picture)
+        return True
+
+    def labelled(self, pictures: Iterable[Path]) -> list[Path]:
+        """Return those that were not left out; earlier runs may have left out others, which are gone."""
+        return [picture for picture in pictures if picture.name not in self.left_out]
 
     def add(self, picture: Path, points_px: Array, spread_px: Array) -> None:
         """Write the labels of a picture, the .pts file last: if it is there, the rest is.
@@ -123,12 +173,13 @@ class LabelFolder:
         """
         self._link(picture)
         rows = "\n".join(["spread_px", *(f"{spread:.4f}" for spread in spread_px), ""])
-        write_whole(self.folder / f"{picture.stem}{SPREAD}", rows.encode("ascii"))
-        write_whole(self.folder / f"{picture.stem}.pts", as_pts(points_px))
+        write_file(self.folder / f"{picture.stem}{SPREAD}", rows.encode("ascii"))
+        write_file(self.folder / f"{picture.stem}.pts", as_pts(points_px))
+        self.left_out.pop(picture.name, None)
 
     def leave_out(self, picture: Path, reason: str) -> None:
         """Note that the picture has no label."""
-        self.left_out[picture.name] = reason
+        self.left_out[picture.name] = LeftOut(reason, digest_of(picture))
         self._unsaved += 1
         if self._unsaved >= SAVE_EVERY:
             self.save()
@@ -136,35 +187,53 @@ class LabelFolder:
     def save(self) -> None:
         """Write what was left out."""
         rows = io.StringIO()
-        csv.writer(rows, lineterminator="\n").writerows([("picture", "reason"), *sorted(self.left_out.items())])
-        write_whole(self.folder / LEFT_OUT, rows.getvalue().encode("utf-8", "surrogateescape"))
+        table = csv.writer(rows, lineterminator="\n")
+        table.writerow(("picture", *LeftOut._fields))
+        table.writerows((name, *why) for name, why in sorted(self.left_out.items()))
+        write_file(self.folder / LEFT_OUT, rows.getvalue().encode("utf-8", "surrogateescape"))
         self._unsaved = 0
 
-    def _read_left_out(self) -> dict[str, str]:
+    def _read_left_out(self) -> dict[str, LeftOut]:
         path = self.folder / LEFT_OUT
         if not os.path.exists(path):
             return {}
         try:
             with path.open(encoding="utf-8", errors="surrogateescape", newline="") as file:
                 rows = list(csv.reader(file))
+        except OSError as error:
+            raise TrackerError(f"{path}: cannot be read: {error.strerror}; give another --output") from None
         except csv.Error:
             rows = []
-        if not rows or rows[0] != ["picture", "reason"] or any(len(row) != 2 for row in rows):
-            raise TrackerError(f"{path}: expected the columns picture,reason; delete it to look at its pictures again")
-        return {row[0]: row[1] for row in rows[1:]}
+        columns = ["picture", *LeftOut._fields]
+        if not rows or rows[0] not in (columns, columns[:2]) or any(len(row) != len(rows[0]) for row in rows):
+            raise TrackerError(
+                f"{path}: expected the columns {','.join(columns)}; delete it to look at its pictures again"
+            )
+        return {row[0]: LeftOut(*row[1:]) for row in rows[1:]}
+
+    def _has(self, picture: Path) -> bool:
+        """Tell whether the picture is in the folder; raise TrackerError if another one is in its place."""
+        beside = self._beside.get(picture.stem, self.folder / picture.name)
+        if not os.path.exists(beside):
+            return False
+        if not is_same(beside, picture) and is_another(picture, digest_of(beside)):
+            raise TrackerError(f"{beside}: is another picture than {picture}; give another --output")
+        return True
 
     def _link(self, picture: Path) -> None:
         """Put the picture beside its label: a link if the file system has them, else a copy."""
-        target = self.folder / picture.name
-        if target.exists():
-            if not (target.samefile(picture) or filecmp.cmp(target, picture, shallow=False)):
-                raise TrackerError(f"{target}: is another picture than {picture}; give another --output")
+        if self._has(picture):
             return
+        target = self.folder / picture.name
         try:
             target.unlink(missing_ok=True)  # a link to what is gone
             target.symlink_to(os.path.relpath(picture.resolve(), self.folder.resolve()))
         except OSError:
-            write_whole(target, picture.read_bytes())
+            try:
+                content = read_plain(picture)
+            except OSError as error:
+                raise TrackerError(f"{picture}: cannot be read: {error.strerror}; correct --images") from None
+            write_file(target, content)
 
 
 def read_spread(path: Path) -> Array:

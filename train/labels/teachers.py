@@ -44,6 +44,7 @@ class Teacher(Protocol):
         scheme: of the labels.
         flip: (K,) its point that takes place k in a mirrored picture.
         view_px: the side of its views.
+        dimensions: of its points, 3 if they have depths, else 2.
     """
 
     about: dict[str, Any]
@@ -51,6 +52,7 @@ class Teacher(Protocol):
     scheme: Scheme
     flip: NDArray[np.intp]
     view_px: int
+    dimensions: int
 
     def roi(self, image_rgb: Image, found: Detection) -> Roi:
         """Return the square that the views of a face vary around.
@@ -92,6 +94,7 @@ class FaceMesh:
 
     scheme = IBUG68
     view_px = FACEMESH_PX
+    dimensions = 3
 
     def __init__(self, command: list[str]) -> None:
         self._complaints = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115
@@ -176,8 +179,10 @@ class Models:
         detector: whose boxes they are given.
 
     Raises:
-        TrackerError: for models of different points or sizes, and for a file that is no model.
+        TrackerError: for models of different points or sizes, one that is given twice, and a file that is no model.
     """
+
+    dimensions = 2
 
     def __init__(self, paths: Sequence[Path], detector: CalibratedDetector) -> None:
         if not paths:
@@ -194,6 +199,8 @@ class Models:
                     f"{self.view_px} px) and {path} ({other.scheme.name}, {other.engine.spec.size} px)"
                 )
         named = [{"name": path.name, "sha256": sha256_of(file)} for path, file in zip(paths, files)]
+        if len({each["sha256"] for each in named}) < len(named):
+            raise TrackerError(f"--teacher: expected different models, got one twice: {', '.join(map(str, paths))}")
         self.about: dict[str, Any] = named[0] if len(named) == 1 else {"mean_of": named}
         self.rules: dict[str, str] | None = None
         self.flip = self.scheme.flip
@@ -226,9 +233,14 @@ def open_teacher(names: Sequence[Path], python: Path | None, detector: Calibrate
         detector: finds the faces.
 
     Raises:
-        TrackerError: for one that is not available, and for facemesh together with others.
+        TrackerError: for one that is not available, facemesh together with others, and a Python that none needs.
     """
     if FACEMESH not in map(str, names):
+        if python is not None:
+            raise TrackerError(
+                f"--teacher-python: expected it for the teacher {FACEMESH} alone, got the teacher "
+                f"{', '.join(map(str, names))}; leave it out"
+            )
         return Models(names, detector)
     if len(names) > 1:
         raise TrackerError(

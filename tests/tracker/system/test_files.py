@@ -16,7 +16,9 @@ from tracker.system.files import (
     Replacement,
     expect_replaceable,
     hold,
+    is_same,
     is_written_through,
+    kind_of,
     open_plain,
     part_of,
     read_plain,
@@ -49,6 +51,28 @@ def other_run() -> object:
     yield start
     for process in started:
         process.communicate()
+
+
+@posix
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("file", "a file"),
+        (".", "a folder"),
+        ("pipe", "a pipe"),
+        ("gone", "no file"),
+        ("file/inside", "no file"),
+        ("zero\0byte", "no file"),
+        (300 * "a", "one that cannot be looked at (File name too long)"),
+    ],
+)
+def test_what_is_at_a_path_never_raises(tmp_path: Path, name: str, kind: str) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "link").symlink_to("file")
+    os.mkfifo(tmp_path / "pipe")
+    assert kind_of(tmp_path / name) == kind
+    for one, other in ((name, "link"), ("link", name)):
+        assert is_same(tmp_path / one, tmp_path / other) == (name == "file")
 
 
 class TestWriteWhole:

@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import shutil
+import struct
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,9 @@ import cv2
 import numpy as np
 import pytest
 
+import tracker.sources.pictures
 import train.label
+import train.labels.folder
 from tools.london import ibug68, read_template
 from tracker.cli.command import run_command
 from tracker.datasets.folder import read_custom
@@ -148,8 +151,12 @@ class TestLeftOut:
     @pytest.mark.parametrize(
         ("make", "reason"),
         [
-            (lambda path: path.write_bytes(b"no picture"), "does not decode as a picture"),
-            (lambda path: path.write_bytes(b""), "does not decode as a picture"),
+            (lambda path: path.write_bytes(b"no picture"), "cannot be decoded as a picture"),
+            (lambda path: path.write_bytes(b""), "cannot be decoded as a picture"),
+            (
+                lambda path: path.write_bytes(b"BM" + bytes(12) + struct.pack("<IiiHH", 40, 30_000, 9000, 1, 24)),
+                "cannot be decoded as a picture: its header states 30000 x 9000 pixels, at most 89,000,000 in all",
+            ),
             (lambda path: draw(path, face=False), "yunet finds no face"),
             (lambda path: draw(path, red=50), "the teacher sees the face in 0 of 8 views"),
             (lambda path: draw(path, red=100), "the views disagree by"),
@@ -178,15 +185,109 @@ class TestLeftOut:
 
 
 class TestResume:
-    def test_does_only_what_is_left(self, options: list[object], tmp_path: Path) -> None:
+    def test_does_only_what_is_left(
+        self, options: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        seen: list[object] = []
+        detect = FakeDetector.detect
         draw(tmp_path / "in/b.png", red=50)
         run(*options)
         before = (tmp_path / "out/a.pts").stat().st_mtime_ns
-        draw(tmp_path / "in/b.png")  # left out before: not looked at again
         draw(tmp_path / "in/c.png")
+        monkeypatch.setattr(FakeDetector, "detect", lambda self, image: seen.append(image) or detect(self, image))
         assert run(*options) == 0
+        assert len(seen) == 1  # b was left out before
         assert (tmp_path / "out/a.pts").stat().st_mtime_ns == before
         assert not (tmp_path / "out/b.pts").exists() and (tmp_path / "out/c.pts").exists()
+
+    def test_looks_again_at_what_has_changed_since_it_was_left_out(self, options: list[object], tmp_path: Path) -> None:
+        draw(tmp_path / "in/b.png", red=50)
+        assert run(*options) == 0
+        draw(tmp_path / "in/b.png")
+        assert run(*options) == 0
+        assert (tmp_path / "out/b.pts").exists()
+        assert (tmp_path / "out/left_out.csv").read_text() == "picture,reason,digest\n"
+
+    def test_looks_again_at_what_could_not_be_read(
+        self,
+        options: list[object],
+        tmp_path: Path,
+        monkeypatch: pytest.MonkeyPatch,
+        capsys: pytest.CaptureFixture[str],
+    ) -> None:
+        """As after an error of a disk, which says nothing of the picture."""
+        draw(tmp_path / "in/b.png")
+
+        def fail(path: Path, most_bytes: int | None = None) -> bytes:
+            if path.name == "b.png":
+                raise OSError(errno.EIO, "Input/output error")
+            return path.read_bytes()
+
+        with monkeypatch.context() as patch:
+            for module in (train.labels.folder, tracker.sources.pictures):
+                patch.setattr(module, "read_plain", fail)
+            for _ in range(2):
+                assert run(*options) == 0
+            assert "b.png: cannot be decoded as a picture: Input/output error" in capsys.readouterr().err
+            assert not (tmp_path / "out/b.pts").exists()
+        assert run(*options) == 0
+        assert (tmp_path / "out/b.pts").exists()
+
+    def test_counts_the_pictures_that_are_there(
+        self, options: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        for name in ("b", "c"):
+            draw(tmp_path / f"in/{name}.png", red=50)
+        assert run(*options) == 0
+        assert "1 of 3 pictures labelled" in capsys.readouterr().out
+        for name in ("b", "c"):
+            (tmp_path / f"in/{name}.png").unlink()
+        assert run(*options) == 0
+        assert "1 of 1 pictures labelled" in capsys.readouterr().out
+        summary = json.loads((tmp_path / "out/summary.json").read_text())
+        assert (summary["pictures"], summary["labelled"], summary["left_out"]) == (1, 1, {})
+
+    def test_goes_on_in_a_folder_of_an_earlier_version(self, options: list[object], tmp_path: Path) -> None:
+        """It has no digests: what was left out stays so."""
+        draw(tmp_path / "in/b.png")
+        assert run(*options, "--limit", 0.03) == 0
+        (tmp_path / "out/left_out.csv").write_text("picture,reason\nb.png,yunet finds no face\n")
+        (tmp_path / "out/b.pts").unlink()
+        assert run(*options, "--limit", 0.03) == 0
+        assert not (tmp_path / "out/b.pts").exists()
+        assert (tmp_path / "out/left_out.csv").read_text() == "picture,reason,digest\nb.png,yunet finds no face,\n"
+
+    @pytest.mark.parametrize("copied", [False, True])
+    @pytest.mark.parametrize("name", ["a.png", "a.bmp"])
+    def test_refuses_another_picture_of_the_name(
+        self,
+        options: list[object],
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+        name: str,
+        copied: bool,
+    ) -> None:
+        assert run(*options) == 0
+        if copied:
+            (tmp_path / "out/a.png").unlink()
+            shutil.copy(tmp_path / "in/a.png", tmp_path / "out/a.png")
+        draw(tmp_path / "others" / name, red=1)
+        before = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+        assert run("--images", tmp_path / "others", *options[2:]) == 2
+        assert f"a.png: is another picture than {tmp_path / 'others' / name}; give" in capsys.readouterr().err
+        assert {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()} == before
+        shutil.copytree(tmp_path / "in", tmp_path / "moved")
+        assert run("--images", tmp_path / "moved", *options[2:]) == 0
+
+    def test_refuses_kept_points_of_another_picture(
+        self, options: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        keep = ["--keep", tmp_path / "keep"]
+        assert run(*options, *keep) == 0
+        draw(tmp_path / "others/a.png", red=1)
+        assert run("--images", tmp_path / "others", "--output", tmp_path / "again", *options[4:], *keep) == 2
+        assert f"a.npy: has the points of another picture than {tmp_path / 'others'}" in capsys.readouterr().err
+        assert not (tmp_path / "again/a.pts").exists()
 
     def test_goes_on_after_the_teacher_has_ended(
         self, options: list[object], tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -217,13 +318,68 @@ class TestResume:
         assert f"was made with {option}" in error and "another folder" in error and error.count("\n") == 1
         assert sorted(path.name for path in (tmp_path / "out").iterdir()) == files
 
-    def test_kept_points_need_no_teacher(self, options: list[object], tmp_path: Path) -> None:
+    def test_kept_points_need_no_teacher(
+        self, options: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         keep = ["--keep", tmp_path / "keep"]
         assert run(*options, *keep) == 0
-        draw(tmp_path / "in/a.png", red=150)  # would end the teacher
+        monkeypatch.delattr(teachers.FaceMesh, "look")
         assert run(*options[:3], tmp_path / "again", *options[4:], *keep, "--limit", 0.03) == 0
         ours, theirs = (read_pts(tmp_path / folder / "a.pts") for folder in ("out", "again"))
         assert np.abs(ours - theirs).max() < 1e-3  # they are kept as float32
+
+
+class TestKept:
+    """A mistake in the folder of --keep is told of its file."""
+
+    @pytest.fixture
+    def keep(self, options: list[object], tmp_path: Path) -> list[object]:
+        """A command line of which the points are kept already."""
+        assert run(*options, "--keep", tmp_path / "keep") == 0
+        return [*options[:3], tmp_path / "again", *options[4:], "--keep", tmp_path / "keep"]
+
+    @pytest.mark.parametrize(
+        ("content", "words"),
+        [
+            (b"", "expected an array, the file is damaged; delete it"),
+            (b"PK\3\4 no archive", "expected an array, the file is damaged; delete it"),
+            (b"\x93NUMPY\1\0\2\0{}", "expected an array, the file is damaged; delete it"),
+            (np.zeros((8, 5, 2)), "expected an array of the shape (8, 478, 3), it has (8, 5, 2); delete it"),
+            (np.zeros((3, 478, 3)), "expected an array of the shape (8, 478, 3), it has (3, 478, 3); delete it"),
+            (None, "cannot be read: it is a folder; delete it or give another --keep"),
+        ],
+    )
+    def test_points_that_are_none(
+        self,
+        keep: list[object],
+        tmp_path: Path,
+        capsys: pytest.CaptureFixture[str],
+        content: bytes | np.ndarray | None,
+        words: str,
+    ) -> None:
+        path = tmp_path / "keep/a.npy"
+        path.unlink()
+        if content is None:
+            path.mkdir()
+        elif isinstance(content, bytes):
+            path.write_bytes(content)
+        else:
+            np.save(path, content)
+        assert run(*keep) == 2
+        assert f"{path}: {words}" in capsys.readouterr().err
+        assert "a.png" not in (tmp_path / "again/left_out.csv").read_text()
+
+    def test_a_disk_that_is_full(
+        self, options: list[object], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        def fail(path: Path, content: bytes) -> None:
+            if path.suffix == ".npy":
+                raise OSError(errno.ENOSPC, "No space left on device")
+            path.write_bytes(content)
+
+        monkeypatch.setattr(train.labels.folder, "write_whole", fail)
+        assert run(*options, "--keep", tmp_path / "keep") == 2
+        assert f"{tmp_path / 'keep/a.npy'} cannot be written (No space left" in capsys.readouterr().err
 
 
 class TestRefuses:
@@ -232,11 +388,12 @@ class TestRefuses:
         [
             (["--views", 1], "--views must be at least 2"),
             (["--limit", 0], "--limit must be positive"),
+            (["--seed", -1], "--seed: expected a number from 0 to 4294967295, got -1"),
+            (["--seed", 1 << 32], "--seed: expected a number from 0 to 4294967295, got 4294967296"),
             (["--least-views", 0], "--least-views must lie above 0"),
             (["--images", "nowhere"], "nowhere: expected a folder of pictures"),
             (["--teacher-python", "nowhere/python"], "cannot start the teacher nowhere/python"),
-            (["--teacher", "nothing.onnx"], "landmark model: expected an .onnx or .plan file that exists"),
-            (["--teacher", "edge68", "nothing.onnx"], "landmark model: expected an .onnx or .plan file that exists"),
+            (["--teacher", "edge68"], "--teacher-python: expected it for the teacher facemesh alone, got the teacher"),
             (["--teacher", "facemesh", "edge68"], "--teacher: expected facemesh alone"),
         ],
     )
@@ -244,6 +401,22 @@ class TestRefuses:
         self, options: list[object], capsys: pytest.CaptureFixture[str], change: list[object], sentence: str
     ) -> None:
         assert run(*options, *change) == 2
+        error = capsys.readouterr().err
+        assert sentence in error and error.count("\n") == 1
+        assert not Path(str(options[3])).exists()
+
+    @pytest.mark.parametrize(
+        ("names", "sentence"),
+        [
+            (["nothing.onnx"], "landmark model: expected an .onnx or .plan file that exists"),
+            (["edge68", "nothing.onnx"], "landmark model: expected an .onnx or .plan file that exists"),
+            (["edge68", "edge68"], "--teacher: expected different models, got one twice: edge68, edge68"),
+        ],
+    )
+    def test_models_that_are_none(
+        self, options: list[object], capsys: pytest.CaptureFixture[str], names: list[str], sentence: str
+    ) -> None:
+        assert run(*options[:4], "--teacher", *names) == 2
         error = capsys.readouterr().err
         assert sentence in error and error.count("\n") == 1
 
