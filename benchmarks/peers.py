@@ -16,7 +16,7 @@ from benchmarks._lib.peers.page import page
 from benchmarks._lib.reports import check_report, write_report
 from tracker.cli.command import run_command
 from tracker.errors import TrackerError
-from tracker.system.files import write_whole
+from tracker.system.files import write_file
 from tracker.weights.packaged import RESEARCH
 
 MODELS = ("edge68", "edge68_fast", *RESEARCH)
@@ -119,7 +119,7 @@ def peers(
                     **measured["systems"][system.name],
                 }
     write_report(report, record)
-    write_whole(markdown, page(record).encode())
+    write_file(markdown, page(record).encode())
     print(page(record), f"report: {report}, page: {markdown}", sep="\n")
 
 

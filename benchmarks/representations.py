@@ -21,7 +21,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks._lib.latency import medians_ms
 from benchmarks._lib.machine import machine
-from benchmarks._lib.reports import check_report, write_report
+from benchmarks._lib.reports import write_report
 from benchmarks._lib.trainings import CHANNELS, Record, edge_net, fit, kept, lfpw_test, mean_and_range, runs_of, task_of
 from benchmarks.equivariance import measured
 from export.calibration.fit import calibration_of
@@ -116,7 +116,6 @@ def representations(
         seeds: how many trainings of each representation.
         report: the .json file to keep results in.
     """
-    check_report(report)
     engines = report.with_suffix("")
     record, runs = kept(
         report, epochs, seeds, REPRESENTATIONS, lambda name, seed: trained(name, root, epochs, seed, engines)

@@ -18,7 +18,7 @@ with needs_extra(__name__, "export.gstreamer", "cpu", "cv2"):
     from tracker.engines.onnx_file import metadata_of, read_model
     from tracker.engines.spec import INPUT, ModelSpec
     from tracker.errors import TrackerError
-    from tracker.system.files import unwritable, whole_file
+    from tracker.system.files import unwritable, whole_file, write_file
 
 
 def model_info(spec: ModelSpec) -> str:
@@ -81,9 +81,9 @@ def export(model: Path) -> None:
     """
     if model.suffix.lower() != ".onnx":
         raise TrackerError(f"--model expected an .onnx file that export.run wrote, got {model}")
-    with whole_model_info(model, ModelSpec.from_metadata(metadata_of(read_model(model)), str(model))) as path:
-        pass
-    print(f"written: {path}")
+    spec = ModelSpec.from_metadata(metadata_of(read_model(model)), str(model))
+    write_file(info_path(model), model_info(spec).encode())
+    print(f"written: {info_path(model)}")
 
 
 def main() -> int:

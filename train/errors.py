@@ -7,7 +7,7 @@ import math
 from tracker.errors import TrackerError
 
 LARGEST_SEED = (1 << 32) - 1
-"""What NumPy, torch and Lightning all take."""
+"""The largest seed that NumPy, torch and Lightning all accept."""
 
 
 class SetupError(TrackerError, ValueError):

@@ -36,7 +36,7 @@ with needs_extra(__name__, "train.label", "train", "cv2", "tqdm"):
     from tracker.errors import TrackerError
     from tracker.face.geometry import Array, extent
     from tracker.face.schemes import Scheme
-    from tracker.system.files import held_folder, read_plain, read_text
+    from tracker.system.files import held_folder, read_plain, read_text, write_file
     from train.datasets import split
     from train.errors import check_seed
     from train.labels.folder import (
@@ -49,7 +49,6 @@ with needs_extra(__name__, "train.label", "train", "cv2", "tqdm"):
         percentiles,
         pictures_in,
         read_spread,
-        write_file,
     )
     from train.labels.teachers import FACEMESH, Teacher, open_teacher
     from train.labels.views import Variation, average, generator, random_views

@@ -52,15 +52,16 @@ def mix(first: Path, second: Path, output: Path, share: float = 0.5, trust: str 
     if any(is_same(output, each) for each in (first, second)):
         raise TrackerError(f"--output: expected another file than the checkpoints that are read, got {output}")
     one, other = read_checkpoint(first, trust), read_checkpoint(second, trust)
-    tasks = [_task_of(raw, path) for raw, path in ((one, first), (other, second))]
-    meant, got = (_meaning(task, raw) for task, raw in zip(tasks, (one, other)))
+    task = build(LandmarkTask, other, second)
+    meant, got = _meaning(build(LandmarkTask, one, first), one), _meaning(task, other)
     for name in meant:
         if name in got and meant[name] != got[name]:
             raise CheckpointError(
                 f"{second}: expected weights that mean the same as those of {first}, whose {name} is {meant[name]}, "
                 f"got {got[name]}; mix checkpoints of one net and objective"
             )
-    load_weights(tasks[1], one, first)  # what a setting that one of them leaves out may change
+    load_weights(task, one, first)  # into the second's net: a setting that one of them leaves out may differ
+    load_weights(task, other, second)
     weights, others = one["state_dict"], other["state_dict"]
     mixed = {
         name: (1 - share) * weights[name] + share * value if value.is_floating_point() else value
@@ -75,14 +76,8 @@ def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def _task_of(raw: Mapping[str, Any], path: Path) -> LandmarkTask:
-    task = build(LandmarkTask, raw, path)
-    load_weights(task, raw, path)
-    return task
-
-
 def _meaning(task: LandmarkTask, raw: Mapping[str, Any]) -> dict[str, object]:
-    """What decides how weights become points, by name; not how they were trained."""
+    """Return the settings that decide what the weights mean, by name; not those of their training."""
     settings = raw["hyper_parameters"]["net"].get("init_args", {})
     return {
         "size": task.size,

@@ -101,7 +101,7 @@ def _enlarged(sources: NDArray[np.float32], side: int) -> NDArray[np.float32]:
 
 
 def _can_be_drawn(sources: NDArray[np.float32], side: int) -> bool:
-    """Whether no cell is folded over another, and no side of what a cell shows is longer than LONGEST allows."""
+    """Tell whether no cell is folded over another or shows a part of the picture with a side above LONGEST cells."""
     cells = sources * (CELLS / (side - 1))
     right, down = np.diff(cells, axis=1)[:-1], np.diff(cells, axis=0)[:, :-1]
     areas = right[..., 0] * down[..., 1] - right[..., 1] * down[..., 0]

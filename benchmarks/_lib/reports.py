@@ -1,4 +1,4 @@
-"""Reports of benchmarks: looked at before anything is measured, written whole."""
+"""Reports of benchmarks: checked before anything is measured, written whole."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from tracker.system.files import expect_replaceable, expect_writable, make_folder, unwritable, write_whole
+from tracker.system.files import expect_replaceable, expect_writable, make_folder, unwritable, write_file
 
 
 def check_report(report: Path) -> None:
@@ -37,7 +37,4 @@ def write_report(report: Path, record: Mapping[str, Any] | Sequence[Any]) -> Non
     Raises:
         TrackerError: if it cannot be written.
     """
-    try:
-        write_whole(report, json.dumps(record, indent=1).encode())
-    except OSError as error:
-        raise unwritable(report, error) from None
+    write_file(report, json.dumps(record, indent=1).encode())

@@ -51,7 +51,7 @@ def _round_activations(model: onnx.ModelProto, ranges: Ranges) -> None:
 
 
 def _is_rounded(nodes: Nodes, tensor: str) -> bool:
-    """Whether every reader rounds a tensor first. A rounding after a MaxPool counts: ONNX Runtime moves it before."""
+    """Tell whether all readers quantise a tensor first, also after a MaxPool: ONNX Runtime moves that before it."""
     return all(
         reader.op_type == QUANTISE or (reader.op_type == "MaxPool" and _is_rounded(nodes, reader.output[0]))
         for reader in nodes.readers(tensor)
@@ -91,7 +91,7 @@ def _pool_in_float(model: onnx.ModelProto) -> None:
 
 
 def _is_nhwc(nodes: Nodes, node: onnx.NodeProto) -> bool:
-    """Whether ONNX Runtime keeps a node's output in NHWC layout, as for int8 convolutions and sums of their outputs."""
+    """Tell whether ONNX Runtime keeps a node's output in NHWC: of int8 convolutions and of sums of their outputs."""
     if not in_int8(nodes, node):
         return False
     sources = [nodes.source(name, (RESTORE, QUANTISE, *PASSED)) for name in node.input]
@@ -131,7 +131,7 @@ def _copy_pixels(model: onnx.ModelProto) -> None:
 
 
 def _doubles(node: onnx.NodeProto, sizes: dict[str, list[int]]) -> bool:
-    """Whether a node doubles the height and the width of maps by repeating each pixel (nearest neighbour)."""
+    """Tell whether a node doubles the height and the width of maps by repeating each pixel (nearest neighbour)."""
     kind = [attributes(node).get(name) for name in ("mode", "nearest_mode", "coordinate_transformation_mode")]
     if node.op_type != "Resize" or kind != [b"nearest", b"floor", b"asymmetric"]:
         return False
@@ -140,7 +140,7 @@ def _doubles(node: onnx.NodeProto, sizes: dict[str, list[int]]) -> bool:
 
 
 def _same_steps(model: onnx.ModelProto, restoring: onnx.NodeProto, *readers: onnx.NodeProto) -> bool:
-    """Whether a restored tensor has one reader, which quantises it with the same scale and zero point."""
+    """Tell whether a restored tensor has one reader, which quantises it with the same scale and zero point."""
     if [node.op_type for node in (restoring, *readers)] != [RESTORE, QUANTISE]:
         return False
     arrays = {tensor.name: numpy_helper.to_array(tensor) for tensor in model.graph.initializer}

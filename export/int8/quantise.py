@@ -270,7 +270,7 @@ class Quantiser:
 def _temporary(name: str) -> Iterator[Path]:
     """Give the name of a temporary file for ONNX Runtime's tools; TrackerError if it cannot be written.
 
-    On a full disk they leave a file that is cut off, or raise errors of many kinds: so the space that is left is asked.
+    On a full disk they leave a file that is cut off, or raise errors of many kinds, so the free space is checked.
     """
     try:
         with tempfile.TemporaryDirectory() as folder:
@@ -315,7 +315,7 @@ def _kept_in_float(model: onnx.ModelProto) -> Iterator[str]:
 
 
 def _is_last(nodes: Nodes, convolution: onnx.NodeProto) -> bool:
-    """Whether an output of the net can be reached from a convolution without passing another convolution."""
+    """Tell whether a path leads from a convolution to an output of the net without another convolution."""
     left = [*convolution.output]
     while left:
         readers = nodes.readers(left.pop())

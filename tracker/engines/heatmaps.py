@@ -76,7 +76,7 @@ def decode_heatmaps(
     with np.errstate(over="ignore", invalid="ignore"):
         flat = maps.reshape(faces, count, height * width).astype(np.float32) * np.float32(1 / temperature)
     peaks = flat.max(-1, keepdims=True)
-    if not np.isfinite(peaks).all():  # a map of -inf except for some cells is one
+    if not np.isfinite(peaks).all():  # single cells may be -inf
         raise TrackerError("logits: expected a finite peak in each map, got NaN or inf (after the temperature)")
     mass = np.exp(flat - peaks)
     mass /= mass.sum(-1, keepdims=True)

@@ -246,6 +246,22 @@ def unwritable(path: str | Path, error: OSError | ValueError) -> TrackerError:
     return TrackerError(f"{name} cannot be written ({reason}): choose a writable folder with free space")
 
 
+def write_file(path: str | Path, content: bytes) -> None:
+    """Write a file as write_whole does, for a user who named it.
+
+    Args:
+        path: the file.
+        content: what to write.
+
+    Raises:
+        TrackerError: if it cannot be written, or another run has locked it.
+    """
+    try:
+        write_whole(path, content)
+    except OSError as error:
+        raise unwritable(path, error) from None
+
+
 def expect_writable(path: str | Path) -> None:
     """Raise OSError if an existing file, device or pipe may not be written or replaced."""
     status = _status(path)

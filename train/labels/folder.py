@@ -24,7 +24,7 @@ from tracker.engines.spec import parse_json
 from tracker.errors import TrackerError
 from tracker.face.geometry import Array
 from tracker.face.pts import as_pts
-from tracker.system.files import is_same, read_plain, read_text, unwritable, write_whole
+from tracker.system.files import is_same, read_plain, read_text, write_file, write_whole
 
 SETTINGS, LEFT_OUT, SUMMARY, SPREAD = "settings.json", "left_out.csv", "summary.json", ".spread.csv"
 LARGEST_BYTES = 1 << 20  # of settings
@@ -70,14 +70,6 @@ def digest_of(picture: Path) -> str:
 def is_another(picture: Path, digest: str) -> bool:
     """Tell whether a picture is not the one of a digest; one that cannot be read now may be it."""
     return digest_of(picture) not in (digest, UNREADABLE)
-
-
-def write_file(path: Path, content: bytes) -> None:
-    """Write a file, whole or not at all; raise TrackerError that names it if that fails."""
-    try:
-        write_whole(path, content)
-    except OSError as error:
-        raise unwritable(path, error) from None
 
 
 def hold_to(folder: Path, settings: Mapping[str, Any]) -> None:

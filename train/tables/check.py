@@ -20,7 +20,7 @@ from tracker.datasets.pts_files import write_pts
 from tracker.errors import TrackerError
 from tracker.face.schemes import scheme_named
 from tracker.system.commit import commit
-from tracker.system.files import unwritable, write_whole
+from tracker.system.files import write_file
 from train.command_line import TrainingCLI
 from train.tables import ROWS
 from train.tables.configuration import Places, configured, starts
@@ -74,10 +74,7 @@ class Record:
 
     def _write(self) -> None:
         trainings = ",".join(f"\n  {line}" for line in self.lines)
-        try:
-            write_whole(self.path, f'{json.dumps(self.head)[:-1]}, "trainings": [{trainings}\n]}}\n'.encode())
-        except OSError as error:
-            raise unwritable(self.path, error) from None
+        write_file(self.path, f'{json.dumps(self.head)[:-1]}, "trainings": [{trainings}\n]}}\n'.encode())
 
 
 def check(rows: Iterable[Row], size: int | None = None, accelerator: str = "cpu") -> Iterator[Checked]:

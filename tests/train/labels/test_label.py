@@ -377,7 +377,7 @@ class TestKept:
                 raise OSError(errno.ENOSPC, "No space left on device")
             path.write_bytes(content)
 
-        monkeypatch.setattr(train.labels.folder, "write_whole", fail)
+        monkeypatch.setattr("tracker.system.files.write_whole", fail)
         assert run(*options, "--keep", tmp_path / "keep") == 2
         assert f"{tmp_path / 'keep/a.npy'} cannot be written (No space left" in capsys.readouterr().err
 
